@@ -1,0 +1,73 @@
+"""The front door of steering_lab: every name below is imported from its own module on first use.
+
+Importing the package, or asking a script for `--help`, therefore loads neither torch nor transformer_lens.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds the two lists equal
+    from steering_lab.analysis.plots import layer_coeff_heatmap as layer_coeff_heatmap
+    from steering_lab.data.contrast_pairs import PAIRS as PAIRS
+    from steering_lab.data.contrast_pairs import ContrastPair as ContrastPair
+    from steering_lab.data.contrast_pairs import read_pairs as read_pairs
+    from steering_lab.evaluation.condition import Condition as Condition
+    from steering_lab.evaluation.condition import layer_coeff_grid as layer_coeff_grid
+    from steering_lab.evaluation.evaluate import evaluate as evaluate
+    from steering_lab.evaluation.selection import select as select
+    from steering_lab.evaluation.statistics import summarise as summarise
+    from steering_lab.interventions.intervention import Intervention as Intervention
+    from steering_lab.interventions.intervention import ablate as ablate
+    from steering_lab.interventions.intervention import clamp as clamp
+    from steering_lab.interventions.intervention import preserving_norm as preserving_norm
+    from steering_lab.interventions.steering import steer as steer
+    from steering_lab.interventions.steering_vector import SteeringVector as SteeringVector
+    from steering_lab.interventions.steering_vector import random_like as random_like
+    from steering_lab.methods.actadd import actadd_vector as actadd_vector
+    from steering_lab.methods.mean_difference import mean_difference_vectors as mean_difference_vectors
+    from steering_lab.models.generation import Sampling as Sampling
+    from steering_lab.models.generation import generate as generate
+    from steering_lab.models.hook_points import HookSite as HookSite
+    from steering_lab.models.hook_points import resid_post as resid_post
+    from steering_lab.models.hook_points import resid_pre as resid_pre
+    from steering_lab.models.hooked_model import HookedModel as HookedModel
+    from steering_lab.models.loading import load_model as load_model
+
+_OFFERS = {
+    "models.hook_points": ("HookSite", "resid_pre", "resid_post"),
+    "models.hooked_model": ("HookedModel",),
+    "models.loading": ("load_model",),
+    "models.generation": ("Sampling", "generate"),
+    "data.contrast_pairs": ("ContrastPair", "PAIRS", "read_pairs"),
+    "interventions.steering_vector": ("SteeringVector", "random_like"),
+    "interventions.intervention": ("Intervention", "ablate", "clamp", "preserving_norm"),
+    "interventions.steering": ("steer",),
+    "methods.actadd": ("actadd_vector",),
+    "methods.mean_difference": ("mean_difference_vectors",),
+    "evaluation.condition": ("Condition", "layer_coeff_grid"),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.statistics": ("summarise",),
+    "evaluation.selection": ("select",),
+    "analysis.plots": ("layer_coeff_heatmap",),
+}
+_HOME = {name: module for module, names in _OFFERS.items() for name in names}
+
+__version__ = version("steering_lab")
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    """The offered object `name`, imported now and kept.
+
+    Raises:
+        AttributeError: the package offers no such name.
+    """
+    if name not in _HOME:
+        raise AttributeError(f"steering_lab offers no {name!r}; it offers {', '.join(sorted(_HOME))}")
+    globals()[name] = value = getattr(import_module(f"steering_lab.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,1 @@
+"""What the tables and the stream look like; nothing here edits a model."""

@@ -1,0 +1,1 @@
+"""What we ask: pairs, worlds and prompts, as plain values without torch."""

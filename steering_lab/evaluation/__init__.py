@@ -1,0 +1,1 @@
+"""What an intervention did: conditions in, tidy tables out."""

@@ -1,0 +1,1 @@
+"""How steering vectors are computed: one module per paper or idea."""
