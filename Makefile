@@ -1,0 +1,73 @@
+# make demo   sweep a steering vector over layers and coefficients on the embedded model, and draw it
+# make test   run the tests, then the model and intervention laws under TransformerLens 3.9
+# make setup  create or refresh .venv alone (demo and test do it when needed); make lint, make lock: see README.md
+
+PYTHON ?= python3
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+STATE := $(VENV)/.steering_lab
+READY := ready $(CURDIR)
+TL39 := .venv-tl39
+
+# Set, it would make every process compile torch and transformer_lens anew: 40 s instead of 17.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Fresh means: its Python runs, its installation was finished, and it was made for this folder. Otherwise install again.
+ifneq ($(shell $(PY) -c "print(open('$(STATE)').read().strip())" 2>/dev/null),$(READY))
+.PHONY: $(STATE)
+endif
+
+.PHONY: demo test test-tl39 setup lint lock
+
+demo: $(STATE)
+	$(VENV)/bin/steering-lab demo $(DEMO_ARGS)
+
+test: $(STATE)
+	@echo "== tests, with the locked TransformerLens =="
+	$(PY) -m pytest $(TEST_ARGS)
+	@$(MAKE) --no-print-directory test-tl39
+
+test-tl39: $(TL39)/.ready
+	@echo "== model and intervention laws, with TransformerLens 3.9 =="
+	$(TL39)/bin/python -m pytest tests/models tests/interventions $(TEST_ARGS)
+
+setup: $(STATE)
+
+lint: $(STATE)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+lock: $(STATE)
+	$(UV) pip compile pyproject.toml --universal --all-extras --generate-hashes --no-annotate --quiet \
+	    --custom-compile-command "make lock" -c requirements/first.txt -o requirements/lock.txt
+	$(UV) pip compile requirements/tl39.in --universal --no-deps --generate-hashes --no-annotate --quiet \
+	    --custom-compile-command "make lock" -o requirements/lock-tl39.txt
+
+# An environment that a past run left half done, or that was made for another folder, is made again from nothing;
+# one that somebody made by hand is kept and brought to the locked versions.
+$(STATE): pyproject.toml requirements/first.txt requirements/lock.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("found Python %d.%d" % v[:2])' \
+	    || { echo "steering_lab needs Python 3.11 or newer as '$(PYTHON)'; or name one: make setup PYTHON=/path/to/python3.12"; exit 1; }
+	@state="$$(cat $(STATE) 2>/dev/null)"; \
+	    if [ -n "$$state" ] && [ "$$state" != "$(READY)" ] \
+	    || ! $(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "creating $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
+	@echo "installing" > $(STATE)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements/first.txt
+	$(UV) pip install --quiet --python $(PY) -c requirements/first.txt -c requirements/lock.txt -e '.[dev]'
+	@echo "$(READY)" > $(STATE)
+
+# Laid over .venv: its own transformer_lens comes first on the path, everything else is shared.
+$(TL39)/.ready: $(STATE) requirements/lock-tl39.txt
+	@rm -rf $(TL39)
+	$(UV) venv --quiet --python $(PY) $(TL39)
+	$(UV) pip install --quiet --python $(TL39)/bin/python --no-deps --require-hashes -r requirements/lock-tl39.txt
+	@below="$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+	    here="$$($(TL39)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+	    echo "import site; site.addsitedir('$$below')" > "$$here/shared_with_venv.pth"
+	@touch $@
