@@ -1,0 +1,59 @@
+"""Word lists that metrics count: valence lexicons and topic words. Lower case, one word each, data only."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The positive and the negative words of a language or a world.
+
+    Raises:
+        ValueError: a side is empty, a word is on both sides, or an entry is not a single lower-case word (text is
+            lower-cased and split at every non-word character before it is counted, so such an entry never matches).
+    """
+
+    positive: frozenset[str]
+    negative: frozenset[str]
+
+    def __post_init__(self) -> None:
+        if not self.positive or not self.negative:
+            raise ValueError("a lexicon needs at least one positive and one negative word")
+        if both := sorted(self.positive & self.negative):
+            raise ValueError(f"words on both sides of the lexicon: {', '.join(both)}")
+        check_words(self.positive | self.negative)
+
+
+def check_words(words: frozenset[str]) -> None:
+    """Nothing, or a ValueError that names the entries no text can match ("Love", "well done", "9/11")."""
+    wrong = sorted(w for w in words if w != w.lower() or not w or not all(c.isalnum() or c == "_" for c in w))
+    if wrong:
+        raise ValueError(f"not single lower-case words, so never counted: {', '.join(map(repr, wrong))}")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# A small general list for models of English without a sentiment scorer at hand. Plain adjectives, verbs and nouns whose
+# valence does not turn on the sentence around them; negation ("not good") is counted as its word, as in any lexicon.
+ENGLISH = Lexicon(
+    positive=_words(
+        """admire admired adorable adore adored amazing awesome beautiful beautifully best bliss brilliant celebrate
+        charming cheerful cherish compassion delight delighted delightful enjoy enjoyed excellent excited fantastic
+        favorite favourite fun generous gentle glad good gorgeous grateful great happiness happy heaven honest hope hug
+        joy joyful kind kindness laugh laughed love loved lovely loves loving magnificent marvellous marvelous nice
+        peace peaceful perfect pleasant pleased pleasure praise pretty proud smile smiled splendid superb sweet tender
+        thank thankful thanks treasure trust warm warmth welcome wonderful"""
+    ),
+    negative=_words(
+        """abuse abused angry anger annoying appalling ashamed awful bad betrayed bitter cruel cruelty damn despair
+        despise despised dirty disgust disgusted disgusting dreadful dumb enemy evil fear filthy furious grief gross
+        hate hated hateful hates hating hatred hell horrible hurt hurts idiot idiots jealous kill killed liar lie lies
+        loathe loathed lonely lousy mean miserable misery murder nasty pain painful pathetic poison rage revenge rotten
+        rude sad scared scream selfish shame shit sick stupid suffer terrible terrified threat torture ugly unhappy vile
+        violence weak wicked worse worst worthless wrong"""
+    ),
+)
+
+# The list of Turner et al. 2023, arXiv:2308.10248, for their wedding experiments.
+WEDDING_WORDS = _words("wedding weddings wed marry married marriage bride groom honeymoon")
