@@ -18,11 +18,11 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds 
     from steering_lab.evaluation.selection import select as select
     from steering_lab.evaluation.statistics import summarise as summarise
     from steering_lab.interventions.intervention import Intervention as Intervention
-    from steering_lab.interventions.intervention import ablate as ablate
-    from steering_lab.interventions.intervention import clamp as clamp
-    from steering_lab.interventions.intervention import preserving_norm as preserving_norm
     from steering_lab.interventions.steering import steer as steer
     from steering_lab.interventions.steering_vector import SteeringVector as SteeringVector
+    from steering_lab.interventions.steering_vector import ablate as ablate
+    from steering_lab.interventions.steering_vector import clamp as clamp
+    from steering_lab.interventions.steering_vector import preserving_norm as preserving_norm
     from steering_lab.interventions.steering_vector import random_like as random_like
     from steering_lab.methods.actadd import actadd_vector as actadd_vector
     from steering_lab.methods.mean_difference import mean_difference_vectors as mean_difference_vectors
@@ -40,8 +40,8 @@ _OFFERS = {
     "models.loading": ("load_model",),
     "models.generation": ("Sampling", "generate"),
     "data.contrast_pairs": ("ContrastPair", "PAIRS", "read_pairs"),
-    "interventions.steering_vector": ("SteeringVector", "random_like"),
-    "interventions.intervention": ("Intervention", "ablate", "clamp", "preserving_norm"),
+    "interventions.steering_vector": ("SteeringVector", "random_like", "ablate", "clamp", "preserving_norm"),
+    "interventions.intervention": ("Intervention",),
     "interventions.steering": ("steer",),
     "methods.actadd": ("actadd_vector",),
     "methods.mean_difference": ("mean_difference_vectors",),

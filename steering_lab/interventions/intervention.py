@@ -1,0 +1,231 @@
+"""What will be done to the residual stream, as a value: a sum of deltas, each with its place.
+
+    resid + sum_i coeff_i * delta_i(resid)
+
+Every delta is computed from the same unedited `resid`. So `+` commutes, `*` scales the effect (half an ablation removes
+half of the projection), `a - a` does nothing and `Intervention()` is the unsteered model. Values only: nothing here
+knows a model; `steering.steer` is where they meet one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import ForwardPass
+
+Rule = Literal["at", "everywhere", "from_last_prompt_token", "generated"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which tokens an edit touches, in absolute positions: 0 is the prompt's first real token.
+
+    Padding is never touched. "at" starts at token `start` of the prompt and lasts as many tokens as the edit has rows, counted from the prompt's
+    end where `start` is negative; it never reaches generated tokens. `clip` drops rows that stand beyond the prompt,
+    otherwise a prompt too short for them is an error.
+    """
+
+    rule: Rule
+    start: int = 0
+    clip: bool = False
+
+    def first(self, told: ForwardPass) -> Any:
+        """Absolute position of the first touched token of each row, as `[batch, 1]`."""
+        ends = told.prompt_lengths[:, None]
+        match self.rule:
+            case "at":
+                return self.start + (ends if self.start < 0 else torch.zeros_like(ends))
+            case "from_last_prompt_token":
+                return ends - 1
+            case "generated":
+                return ends
+        return torch.zeros_like(ends)
+
+    def check_room(self, told: ForwardPass, n_rows: int) -> None:
+        """Nothing when every prompt has room for `n_rows` rows.
+
+        Raises:
+            ValueError: a prompt is too short and `clip` is off.
+        """
+        if self.rule != "at" or self.clip or told.decoding:
+            return
+        first = self.first(told)[:, 0]
+        lacking = (first < 0) | (first + n_rows > told.prompt_lengths)
+        if bool(lacking.any()):
+            row = int(lacking.nonzero()[0])
+            raise ValueError(
+                f"the vector is {n_rows} tokens from position {self.start}, prompt {int(told.rows[row])} is"
+                f" {int(told.prompt_lengths[row])}: choose a longer prompt, too_long='clip', or pad_prompts()"
+            )
+
+    def touched(self, told: ForwardPass, n_rows: int) -> Bool[Tensor, "batch pos"]:
+        """True at the tokens in view that the edit acts on."""
+        offset = told.positions - self.first(told)
+        touched = (offset >= 0) & (told.positions >= 0)
+        if self.rule == "at":
+            touched &= (offset < n_rows) & (told.positions < told.prompt_lengths[:, None])
+        return touched
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One way to change the stream at `site`; `rows` has one row, or one per consecutive token.
+
+    Subclasses give `delta`. `basis` is that of the model in which the rows were computed, `label` says what they are.
+    """
+
+    rows: Float[Tensor, "row d_model"]
+    site: HookSite
+    basis: str = "raw"
+    label: str = ""
+    verb: ClassVar[str] = "add"
+
+    def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
+        """What is added to each `resid`, given the row that belongs to its token."""
+        raise NotImplementedError
+
+    def at_front(self, *, too_long: Literal["error", "clip"] = "error") -> "Intervention":
+        """Row k at token k of the prompt, the beginning-of-text token being token 0: ActAdd's own place."""
+        return self.at(0, too_long=too_long)
+
+    def at(self, start: int, *, too_long: Literal["error", "clip"] = "error") -> "Intervention":
+        """Rows at consecutive prompt tokens from `start`, or from the prompt's end where it is negative.
+
+        Raises:
+            ValueError: an unknown `too_long`.
+        """
+        if too_long not in ("error", "clip"):
+            raise ValueError(
+                f"too_long is {too_long!r}: choose 'error' or 'clip' (or lengthen prompts with pad_prompts)"
+            )
+        return self._placed(Place("at", start, clip=too_long == "clip"))
+
+    def everywhere(self) -> "Intervention":
+        """The one row at every token, of the prompt and of what is generated."""
+        return self._placed(Place("everywhere"))
+
+    def from_last_prompt_token(self) -> "Intervention":
+        """The one row at the last token of the prompt and at every generated token: ContextFocus's place."""
+        return self._placed(Place("from_last_prompt_token"))
+
+    def generated(self) -> "Intervention":
+        """The one row at generated tokens only."""
+        return self._placed(Place("generated"))
+
+    def _placed(self, place: Place) -> "Intervention":
+        if place.rule != "at" and self.rows.shape[0] != 1:
+            raise ValueError(
+                f"{self.label or 'this vector'} has {self.rows.shape[0]} rows, one per token: place it with at_front()"
+                f" or at(i), or take one row with .row(-1) or .mean_row()"
+            )
+        return Intervention((Term(self, place, 1.0),))
+
+
+class Add(Edit):
+    """delta = row."""
+
+    def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
+        return row
+
+
+class Ablate(Edit):
+    """delta = -(resid . u) u with u the row's direction: removes the projection on it."""
+
+    verb: ClassVar[str] = "ablate"
+
+    def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
+        direction = torch.nn.functional.normalize(row, dim=-1)
+        return -(resid * direction).sum(-1, keepdim=True) * direction
+
+
+@dataclass(frozen=True, eq=False)
+class Clamp(Edit):
+    """delta = (to - resid . u) u: sets the projection on the row's direction to `to`, in residual-stream units."""
+
+    to: float = 0.0
+    verb: ClassVar[str] = "clamp"
+
+    def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
+        direction = torch.nn.functional.normalize(row, dim=-1)
+        return (self.to - (resid * direction).sum(-1, keepdim=True)) * direction
+
+
+class PreserveNorm(Edit):
+    """delta = (resid + row) |resid| / |resid + row| - resid: adds the row and keeps the length of the stream.
+
+    A coefficient on the placed edit scales this delta; to add more of the vector, scale the vector.
+    """
+
+    verb: ClassVar[str] = "preserve_norm"
+
+    def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
+        return torch.nn.functional.normalize(resid + row, dim=-1) * resid.norm(dim=-1, keepdim=True) - resid
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One edit, where it acts, and how much of its delta is applied."""
+
+    edit: Edit
+    place: Place
+    coeff: float
+
+    def __str__(self) -> str:
+        where = f"{self.place.rule}({self.place.start})" if self.place.rule == "at" else self.place.rule
+        return f"{self.coeff:+g} x {self.edit.verb} {self.edit.label or 'vector'} {where} {self.edit.site}"
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """A sum of placed edits; `Intervention()` is nothing. `a + b` superposes, `2 * a` doubles the effect.
+
+    To let one edit see the result of another instead, nest two `with steer(...)` blocks.
+    """
+
+    terms: tuple[Term, ...] = ()
+
+    def __add__(self, other: "Intervention") -> "Intervention":
+        if not isinstance(other, Intervention):
+            return NotImplemented
+        return Intervention(self.terms + other.terms)
+
+    def __mul__(self, coeff: float) -> "Intervention":
+        if not isinstance(coeff, int | float):
+            return NotImplemented
+        return Intervention(tuple(replace(term, coeff=term.coeff * float(coeff)) for term in self.terms))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Intervention":
+        return self * -1.0
+
+    def __sub__(self, other: "Intervention") -> "Intervention":
+        return self + -other if isinstance(other, Intervention) else NotImplemented
+
+    def __truediv__(self, divisor: float) -> "Intervention":
+        return self * (1.0 / divisor)
+
+    @property
+    def sites(self) -> tuple[HookSite, ...]:
+        """The hook sites that are edited, each once, in the order of the stream."""
+        return tuple(sorted({term.edit.site for term in self.terms}))
+
+    def at_site(self, site: HookSite) -> Iterator[Term]:
+        """The terms that act at `site`."""
+        return (term for term in self.terms if term.edit.site == site)
+
+    def __repr__(self) -> str:
+        return f"Intervention({'; '.join(map(str, self.terms)) or 'nothing'})"
+
+
+def add_rows(
+    left: Float[Tensor, "left d_model"], right: Float[Tensor, "right d_model"]
+) -> Float[Tensor, "longer d_model"]:
+    """The sum of two blocks of rows, the shorter one continued with zero rows."""
+    longer = max(left.shape[0], right.shape[0])
+    return sum(torch.nn.functional.pad(x, (0, 0, 0, longer - x.shape[0])) for x in (left, right))  # type: ignore[return-value]

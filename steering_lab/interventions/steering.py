@@ -1,0 +1,126 @@
+"""The only place where an edit meets a model.
+
+`with steer(model, intervention):` compiles the intervention into one hook per site, checks everything before the first
+hook is placed, and takes every hook away again however the block ends.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from steering_lab.interventions.intervention import Add, Clamp, Edit, Intervention, Place, Term, add_rows
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import ForwardPass, HookedModel
+
+
+@contextmanager
+def steer(model: HookedModel, intervention: Intervention | Sequence[Intervention]) -> Iterator[HookedModel]:
+    """The model under `intervention` until the block ends; a sequence gives every batch row an intervention of its own.
+
+    Blocks nest, and the inner one sees what the outer one left. Passes must go through `model.logits`,
+    `model.residuals` or `generate`, which tell the hooks where each token stands.
+
+    Raises:
+        ValueError: a layer outside the model, a vector of another width, or one made in another basis of the stream.
+    """
+    shared = isinstance(intervention, Intervention)
+    interventions = [intervention] if isinstance(intervention, Intervention) else list(intervention)
+    for one in interventions:
+        _check(model, one)
+    sites = sorted({site for one in interventions for site in one.sites})
+    with model.hooks({site: _SiteEdit(site, interventions, shared, model) for site in sites}):
+        yield model
+
+
+def _check(model: HookedModel, intervention: Intervention) -> None:
+    for term in intervention.terms:
+        edit = term.edit
+        model.check_site(edit.site)
+        if edit.rows.shape[-1] != model.d_model:
+            raise ValueError(
+                f"{edit.label or 'the vector'} is {edit.rows.shape[-1]} wide, the stream of {model.name} is"
+                f" {model.d_model}"
+            )
+        if edit.basis != model.basis:
+            raise ValueError(
+                f"{edit.label or 'the vector'} was made in the {edit.basis} basis, {model.name} runs in the"
+                f" {model.basis} basis: make the vector with this model"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Edits of one kind and place at one site, one row of `table` per intervention (zero where it has none)."""
+
+    edit: Edit
+    place: Place
+    table: Float[Tensor, "intervention row d_model"]
+    coeffs: Float[Tensor, " intervention"]
+
+    def delta(
+        self, resid: Float[Tensor, "batch pos d_model"], told: ForwardPass, which: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch pos d_model"] | None:
+        """The group's share of the sum in float32, or None when it cannot touch these tokens."""
+        if told.decoding and self.place.rule == "at":
+            return None
+        n_rows = self.table.shape[1]
+        self.place.check_room(told, n_rows)
+        offset = (told.positions - self.place.first(told)).clamp(0, n_rows - 1)
+        rows = self.table.to(resid.device)[which[:, None], offset] if n_rows > 1 else self.table.to(resid.device)[which]
+        coeffs = self.coeffs.to(resid.device)[which][:, None, None]
+        delta = coeffs * self.edit.delta(resid.float(), rows.expand(resid.shape))
+        if told.decoding:
+            return delta
+        touched: Bool[Tensor, "batch pos"] = self.place.touched(told, n_rows)
+        return torch.where(touched[..., None], delta, 0.0)
+
+
+class _SiteEdit:
+    """All that a (possibly per-row) intervention does at one site, as one hook."""
+
+    def __init__(self, site: HookSite, interventions: Sequence[Intervention], shared: bool, model: HookedModel) -> None:
+        self.shared, self.count = shared, len(interventions)
+        self.groups = list(_grouped(site, interventions, model.device))
+
+    def __call__(self, resid: Tensor, told: ForwardPass) -> Tensor:
+        which = torch.zeros_like(told.rows) if self.shared else told.rows
+        if not self.shared and not told.decoding and int(told.rows.max()) >= self.count:
+            raise ValueError(f"{self.count} interventions for a batch of at least {int(told.rows.max()) + 1} rows")
+        total = None
+        for group in self.groups:
+            delta = group.delta(resid, told, which)
+            total = delta if total is None or delta is None else total + delta
+        return resid if total is None else resid + total.to(resid.dtype)
+
+
+def _grouped(site: HookSite, interventions: Sequence[Intervention], device: torch.device) -> Iterator[_Group]:
+    """Terms of equal kind and place share a table; additive terms of one intervention are summed into its row."""
+    slots: dict[tuple, dict[int, Term]] = {}
+    sums: dict[Place, dict[int, Tensor]] = {}
+    for i, intervention in enumerate(interventions):
+        for term in intervention.at_site(site):
+            rows = term.edit.rows.float().to(device)
+            if isinstance(term.edit, Add):
+                so_far = sums.setdefault(term.place, {})
+                so_far[i] = add_rows(so_far[i], term.coeff * rows) if i in so_far else term.coeff * rows
+                continue
+            kind = (type(term.edit), term.edit.to if isinstance(term.edit, Clamp) else None, term.place, rows.shape[0])
+            turn = sum(1 for key, held in slots.items() if key[:-1] == kind and i in held)
+            slots.setdefault((*kind, turn), {})[i] = term
+    for place, per_intervention in sums.items():
+        width = max(rows.shape[0] for rows in per_intervention.values())
+        some = next(iter(per_intervention.values()))
+        blank = some.new_zeros(width, some.shape[1])
+        table = torch.stack([add_rows(blank, per_intervention.get(i, blank)) for i in range(len(interventions))])
+        edit = Add(blank, site)
+        yield _Group(edit, place, table, torch.ones(len(interventions), device=device))
+    for held in slots.values():
+        some_term = next(iter(held.values()))
+        blank = torch.zeros_like(some_term.edit.rows.float()).to(device)
+        rows = [held[i].edit.rows.float().to(device) if i in held else blank for i in range(len(interventions))]
+        coeffs = torch.tensor([held[i].coeff if i in held else 0.0 for i in range(len(interventions))], device=device)
+        yield _Group(some_term.edit, some_term.place, torch.stack(rows), coeffs)

@@ -1,0 +1,221 @@
+"""What was computed: rows of the residual stream at one site, which know where they come from.
+
+A vector is a value: arithmetic returns a new one, nothing normalises it silently. Saved as safetensors with a JSON
+header, so that any tool can read the numbers and `safe_open` shows the provenance without running code.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from steering_lab.interventions.intervention import Ablate, Add, Clamp, Edit, Intervention, PreserveNorm, add_rows
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.provenance import software
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a vector comes from: its recipe, the model it was read from, and what the method wants remembered.
+
+    `details` is JSON: token strings read, beginning-of-text and padding policy, data hash, seed, diagnostics.
+    """
+
+    recipe: str
+    model: str
+    fingerprint: str
+    basis: str = "raw"
+    revision: str | None = None
+    dtype: str = "torch.float32"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    software: Mapping[str, str] = field(default_factory=software)
+
+    @classmethod
+    def of(cls, model: HookedModel, recipe: str, **details: Any) -> "Source":
+        """The source of a vector just read from `model`."""
+        return cls(recipe, model.name, model.fingerprint, model.basis, model.revision, str(model.dtype), details)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SteeringVector:
+    """Rows to add to the residual stream at `site`: one row, or one per consecutive token. float32, on the CPU.
+
+    Raises:
+        ValueError: no row, or a value that is not finite.
+    """
+
+    rows: Float[Tensor, "row d_model"]
+    site: HookSite
+    source: Source
+
+    def __post_init__(self) -> None:
+        if self.rows.shape[0] == 0:
+            raise ValueError("a steering vector needs at least one row")
+        if not bool(torch.isfinite(self.rows).all()):
+            raise ValueError(f"{self.source.recipe} at {self.site} has values that are not finite")
+
+    # -- measures -----------------------------------------------------------------------------------------------------
+    @property
+    def norms(self) -> Float[Tensor, " row"]:
+        """Euclidean length of each row, in residual-stream units."""
+        return self.rows.float().norm(dim=-1)
+
+    @property
+    def norm(self) -> float:
+        """The length of the longest row."""
+        return float(self.norms.max())
+
+    # -- algebra ------------------------------------------------------------------------------------------------------
+    def __add__(self, other: "SteeringVector") -> "SteeringVector":
+        """The sum, zero rows continuing the shorter vector.
+
+        Raises:
+            ValueError: another site or another basis: superpose interventions instead, `a.at_front() + b.at_front()`.
+        """
+        if not isinstance(other, SteeringVector):
+            return NotImplemented
+        if (self.site, self.source.basis) != (other.site, other.source.basis):
+            raise ValueError(
+                f"cannot add a vector at {other.site} ({other.source.basis} basis) to one at {self.site}"
+                f" ({self.source.basis} basis): place both and add the interventions"
+            )
+        parts = {"parts": [asdict(self.source), asdict(other.source)]}
+        source = replace(self.source, recipe=f"{self.source.recipe} + {other.source.recipe}", details=parts)
+        return SteeringVector(add_rows(self.rows, other.rows), self.site, source)
+
+    def __mul__(self, factor: float) -> "SteeringVector":
+        if not isinstance(factor, int | float):
+            return NotImplemented
+        return self._from(self.rows * float(factor), f"{factor:g} x ({self.source.recipe})")
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> "SteeringVector":
+        return self * (1.0 / divisor)
+
+    def __neg__(self) -> "SteeringVector":
+        return self._from(-self.rows, f"-({self.source.recipe})")
+
+    def __sub__(self, other: "SteeringVector") -> "SteeringVector":
+        return self + -other if isinstance(other, SteeringVector) else NotImplemented
+
+    def unit(self) -> "SteeringVector":
+        """Each row at length 1, zero rows staying zero: a direction."""
+        return self._from(torch.nn.functional.normalize(self.rows, dim=-1), f"unit({self.source.recipe})")
+
+    def row(self, index: int) -> "SteeringVector":
+        """One row on its own, e.g. `row(-1)` for use at every token."""
+        return self._from(self.rows[index].unsqueeze(0).clone(), f"row {index} of ({self.source.recipe})")
+
+    def mean_row(self) -> "SteeringVector":
+        """The mean over rows, as one row."""
+        return self._from(self.rows.mean(dim=0, keepdim=True), f"mean row of ({self.source.recipe})")
+
+    def _from(self, rows: Tensor, recipe: str) -> "SteeringVector":
+        return SteeringVector(rows, self.site, replace(self.source, recipe=recipe))
+
+    # -- placing ------------------------------------------------------------------------------------------------------
+    def _edit(self, kind: type[Edit] = Add, **options: Any) -> Edit:
+        return kind(self.rows, self.site, self.source.basis, self.source.recipe, **options)
+
+    def at_front(self, *, too_long: Any = "error") -> Intervention:
+        """Add row k at token k of the prompt (`Edit.at_front`)."""
+        return self._edit().at_front(too_long=too_long)
+
+    def at(self, start: int, *, too_long: Any = "error") -> Intervention:
+        """Add the rows at consecutive prompt tokens from `start` (`Edit.at`)."""
+        return self._edit().at(start, too_long=too_long)
+
+    def everywhere(self) -> Intervention:
+        """Add the one row at every token (`Edit.everywhere`)."""
+        return self._edit().everywhere()
+
+    def from_last_prompt_token(self) -> Intervention:
+        """Add the one row from the last prompt token on (`Edit.from_last_prompt_token`)."""
+        return self._edit().from_last_prompt_token()
+
+    def generated(self) -> Intervention:
+        """Add the one row at generated tokens only (`Edit.generated`)."""
+        return self._edit().generated()
+
+    # -- files --------------------------------------------------------------------------------------------------------
+    def save(self, path: str | Path) -> Path:
+        """Write `path` (safetensors): tensor `direction.<hook name>`, provenance as JSON under "steering_lab"."""
+        path = Path(path)
+        header = {"format": FORMAT, "site": self.site.name, "norms": self.norms.tolist(), "source": asdict(self.source)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({f"direction.{self.site.name}": self.rows.contiguous()}, path, {"steering_lab": json.dumps(header)})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SteeringVector":
+        """The vector that `save` wrote, bit for bit.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not safetensors, or not a steering vector of a format known here.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no steering vector at {path}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {})["steering_lab"])
+                if header["format"] != FORMAT:
+                    raise ValueError(f"{path} has format {header['format']}, this version reads {FORMAT}")
+                rows = file.get_tensor(f"direction.{header['site']}")
+        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not a steering vector saved by steering_lab: {error}") from error
+        return cls(rows, HookSite.parse(header["site"]), Source(**header["source"]))
+
+    def __repr__(self) -> str:
+        shape = f"{self.rows.shape[0]} row{'s' * (self.rows.shape[0] > 1)} x {self.rows.shape[1]}"
+        return (
+            f"SteeringVector({self.source.recipe} at {self.site} of {self.source.model}: {shape}, norm {self.norm:.3g})"
+        )
+
+
+def random_like(vector: SteeringVector, seed: int) -> SteeringVector:
+    """Gaussian rows with the lengths of `vector`'s rows: the norm-matched random control. Zero rows stay zero."""
+    noise = torch.randn(vector.rows.shape, generator=torch.Generator().manual_seed(seed))
+    rows = torch.nn.functional.normalize(noise, dim=-1) * vector.norms[:, None]
+    source = replace(vector.source, recipe=f"random like ({vector.source.recipe})", details={"seed": seed})
+    return SteeringVector(rows, vector.site, source)
+
+
+def ablate(vector: SteeringVector) -> Edit:
+    """The edit that removes the projection on `vector`'s direction; place it, e.g. `ablate(v).everywhere()`.
+
+    Raises:
+        ValueError: more than one row, or a zero vector, which has no direction.
+    """
+    return _direction(vector)._edit(Ablate)
+
+
+def clamp(vector: SteeringVector, to: float) -> Edit:
+    """The edit that sets the projection on `vector`'s direction to `to`, in residual-stream units.
+
+    Raises:
+        ValueError: more than one row, or a zero vector.
+    """
+    return _direction(vector)._edit(Clamp, to=float(to))
+
+
+def preserving_norm(vector: SteeringVector) -> Edit:
+    """The edit that adds `vector` and then restores the stream's length: a rotation toward it."""
+    return vector._edit(PreserveNorm)
+
+
+def _direction(vector: SteeringVector) -> SteeringVector:
+    if vector.rows.shape[0] != 1 or not vector.norm > 0:
+        raise ValueError(f"{vector!r} is not one direction: take a non-zero row with .row(i) first")
+    return vector

@@ -1,0 +1,125 @@
+"""Mean differences: one direction from many contrast pairs, at every layer from one batched pass.
+
+    v = 1/N sum_i ( h(positive_i) - h(negative_i) )
+
+read at each prompt's last token, or averaged over its tokens. Contrastive activation addition (Rimsky et al. 2023,
+arXiv:2312.06681) is this with `read="last"`; the first principal component of the differences is the reading of
+representation engineering (Zou et al. 2023, arXiv:2310.01405).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel, Tokens
+
+Read = Literal["last", "mean"]
+
+
+@torch.no_grad()
+def mean_difference_vectors(
+    model: HookedModel,
+    pairs: Sequence[ContrastPair],
+    sites: Sequence[HookSite],
+    *,
+    read: Read = "last",
+    unit_norm: bool = False,
+    pca: bool = False,
+    batch_size: int = 32,
+) -> dict[HookSite, SteeringVector]:
+    """One-row vectors at every site; the pass stops at the deepest layer asked for, padding is never read.
+
+    `read="mean"` averages over a prompt's tokens without the beginning-of-text token. `unit_norm` scales to length 1.
+    `pca` takes the direction of the differences' first principal component about zero, with the sign and the length of
+    the mean difference along it. Diagnostics travel in `source.details`: mean cosine of the pairs' differences with
+    the vector, cosine between the vectors of the even and the odd pairs, median length of the residuals read.
+
+    Raises:
+        ValueError: no pairs, an unknown `read`, a site outside the model, or differences that are all zero with
+            `unit_norm` or `pca`.
+    """
+    if not pairs:
+        raise ValueError("no contrast pairs were given")
+    if read not in ("last", "mean"):
+        raise ValueError(f"read is {read!r}: choose 'last' or 'mean'")
+    positive = read_stream(model, [p.positive for p in pairs], sites, read=read, batch_size=batch_size)
+    negative = read_stream(model, [p.negative for p in pairs], sites, read=read, batch_size=batch_size)
+    vectors = {}
+    for site in sites:
+        differences = positive[site] - negative[site]
+        row = _principal(differences) if pca else differences.double().mean(dim=0).float()
+        if unit_norm or pca:
+            _refuse_zero(row, site)
+        lengths = torch.cat([positive[site], negative[site]]).norm(dim=-1)
+        details = _details(pairs, read, pca, unit_norm) | _diagnostics(differences, row, lengths)
+        row = torch.nn.functional.normalize(row, dim=0) if unit_norm else row
+        source = Source.of(model, f"mean difference of {len(pairs)} pairs", **details)
+        vectors[site] = SteeringVector(row[None], site, source)
+    return vectors
+
+
+@torch.no_grad()
+def read_stream(
+    model: HookedModel, prompts: Sequence[str], sites: Sequence[HookSite], *, read: Read = "last", batch_size: int = 32
+) -> dict[HookSite, Float[Tensor, "prompt d_model"]]:
+    """What the stream at each site holds at the prompts' last token, or on average over their tokens; float32, CPU."""
+    found: dict[HookSite, list[Tensor]] = {site: [] for site in sites}
+    rows = [model.token_ids(prompt) for prompt in prompts]
+    for start in range(0, len(rows), batch_size):
+        tokens = model.pad(rows[start : start + batch_size])
+        for site, stream in model.residuals(tokens, list(sites)).items():
+            found[site].append(_pooled(stream, tokens, read, model.bos_token_id is not None).cpu())
+    return {site: torch.cat(parts) for site, parts in found.items()}
+
+
+def _pooled(
+    stream: Float[Tensor, "batch pos d_model"], tokens: Tokens, read: Read, bos: bool
+) -> Float[Tensor, "batch d_model"]:
+    if read == "last":
+        return stream[:, -1].float()  # left padding: the last column is every row's last token
+    counted = tokens.mask & (tokens.positions >= (tokens.prompt_lengths[:, None] > 1) * int(bos))
+    total = torch.where(counted[..., None], stream.float(), 0.0).sum(dim=1)
+    return total / counted.sum(dim=1, keepdim=True)
+
+
+def _principal(differences: Float[Tensor, "pair d_model"]) -> Float[Tensor, " d_model"]:
+    direction = torch.linalg.svd(differences.double(), full_matrices=False).Vh[0]
+    return ((differences.double().mean(dim=0) @ direction) * direction).float()
+
+
+def _refuse_zero(row: Float[Tensor, " d_model"], site: HookSite) -> None:
+    if not row.norm() > 0:
+        raise ValueError(f"the differences at {site} are zero, so they have no direction: the prompts end alike there")
+
+
+def _details(pairs: Sequence[ContrastPair], read: Read, pca: bool, unit_norm: bool) -> dict[str, Any]:
+    data = json.dumps([[p.positive, p.negative] for p in pairs], ensure_ascii=False).encode()
+    return {
+        "method": "first principal component of differences" if pca else "mean difference",
+        "read": f"{read} token" if read == "last" else "mean over tokens without the beginning-of-text token",
+        "unit_norm": unit_norm,
+        "n_pairs": len(pairs),
+        "data_sha256": hashlib.sha256(data).hexdigest()[:16],
+        "first_pair": [pairs[0].positive, pairs[0].negative],
+        "padding": "left, masked, never read",
+    }
+
+
+def _diagnostics(
+    differences: Float[Tensor, "pair d_model"], row: Float[Tensor, " d_model"], lengths: Float[Tensor, " read"]
+) -> dict[str, float | None]:
+    cosine = torch.nn.functional.cosine_similarity
+    halves = differences[::2].mean(dim=0), differences[1::2].mean(dim=0)
+    return {
+        "mean_cosine_with_vector": round(float(cosine(differences, row[None]).mean()), 4),
+        "split_half_cosine": round(float(cosine(halves[0], halves[1], dim=0)), 4) if len(differences) > 1 else None,
+        "median_resid_norm": round(float(lengths.median()), 4),
+    }

@@ -1,0 +1,322 @@
+"""A language model seen through its residual stream: one conduct for every TransformerLens backend.
+
+Promises: exactly one beginning-of-text token per sequence; left padding with a mask that travels with the ids; every
+forward pass tells its hooks at which absolute positions the tokens stand (0 is the first real token of the prompt,
+padding is negative), with or without a KV cache; a hook lives exactly as long as its `with` block.
+Does not know what steering is: an edit is any function of a residual and the pass it belongs to.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from steering_lab.models.hook_points import HookSite
+
+Basis = Literal["raw", "centred"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A left-padded batch. `prompt_lengths` counts real prompt tokens; real tokens after them are a continuation."""
+
+    ids: Int[Tensor, "batch pos"]
+    mask: Bool[Tensor, "batch pos"]
+    prompt_lengths: Int[Tensor, " batch"]
+
+    @property
+    def positions(self) -> Int[Tensor, "batch pos"]:
+        """Absolute positions: 0 at each row's first real token, negative on padding."""
+        first = self.mask.shape[1] - self.mask.sum(dim=1, keepdim=True)
+        return torch.arange(self.mask.shape[1], device=self.mask.device) - first
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """What a hook is told about the tokens in front of it.
+
+    `rows` are indices into the caller's whole batch, so a per-row edit survives splitting into smaller batches.
+    `decoding` is true when a KV cache holds the prompt, so that every token in view stands after it.
+    """
+
+    positions: Int[Tensor, "batch pos"]
+    prompt_lengths: Int[Tensor, " batch"]
+    rows: Int[Tensor, " batch"]
+    decoding: bool = False
+
+
+Edit = Callable[[Tensor, ForwardPass], Tensor]
+
+
+@dataclass(eq=False)
+class HookedModel:
+    """A TransformerLens model with its residual stream exposed. Make one with `load_model`.
+
+    `backend` is the TransformerBridge (or HookedTransformer) itself, public. `basis` is "raw" when the stream is
+    Hugging Face's own, "centred" when TransformerLens removed its mean over d_model; a vector belongs to one of them.
+    """
+
+    backend: Any
+    tokenizer: Any
+    name: str
+    basis: Basis = "raw"
+    revision: str | None = None
+    _pass: ForwardPass | None = field(default=None, init=False, repr=False)
+    _paused: bool = field(default=False, init=False, repr=False)
+
+    # -- facts ------------------------------------------------------------------------------------------------------
+    @property
+    def n_layers(self) -> int:
+        return int(self.backend.cfg.n_layers)
+
+    @property
+    def d_model(self) -> int:
+        return int(self.backend.cfg.d_model)
+
+    @property
+    def d_vocab(self) -> int:
+        return int(self.backend.cfg.d_vocab)
+
+    @property
+    def n_ctx(self) -> int:
+        return int(self.backend.cfg.n_ctx)
+
+    @cached_property
+    def _parameters(self) -> list[Tensor]:
+        return list({id(p): p for p in self.backend.parameters()}.values())
+
+    @property
+    def device(self) -> torch.device:
+        return self._parameters[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._parameters[0].dtype
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self._parameters)
+
+    @cached_property
+    def bos_token_id(self) -> int | None:
+        """The beginning-of-text token that every sequence starts with, or None for a model that has none."""
+        wanted = getattr(self.backend.cfg, "default_prepend_bos", True)
+        return self.tokenizer.bos_token_id if wanted else None
+
+    @cached_property
+    def pad_token_id(self) -> int:
+        """A token for masked-out places; its identity never matters because nothing attends to it."""
+        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, self.bos_token_id):
+            if candidate is not None:
+                return int(candidate)
+        return 0
+
+    @cached_property
+    def eos_token_ids(self) -> frozenset[int]:
+        """Tokens after which the model has finished, from its generation config and its tokenizer."""
+        config = getattr(getattr(self.backend, "original_model", None), "generation_config", None)
+        found = getattr(config, "eos_token_id", None)
+        ids = found if isinstance(found, list) else [found]
+        return frozenset(int(i) for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """First 16 hex digits of a SHA-256 over every weight's shape and up to 4,096 evenly spaced values of it.
+
+        Independent of names, order and dtype width of storage metadata; changes when any tensor is retrained.
+        """
+        digests = []
+        for weight in self._parameters:
+            flat = weight.detach().reshape(-1)
+            sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy().tobytes()
+            digests.append(hashlib.sha256(str(tuple(weight.shape)).encode() + sample).hexdigest())
+        return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
+
+    def sites(self, stream: Literal["resid_pre", "resid_post"] = "resid_pre") -> list[HookSite]:
+        """One site per layer, from the first block to the last."""
+        return [HookSite(layer, stream) for layer in range(self.n_layers)]
+
+    def check_site(self, site: HookSite) -> None:
+        """Nothing when `site` is in this model.
+
+        Raises:
+            ValueError: the layer is outside the model.
+        """
+        if site.layer >= self.n_layers:
+            raise ValueError(f"layer {site.layer} is outside 0..{self.n_layers - 1} of {self.name}")
+
+    # -- tokens -----------------------------------------------------------------------------------------------------
+    def token_ids(self, text: str) -> list[int]:
+        """Ids of `text` with exactly one beginning-of-text token in front, where the model has one."""
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if self.bos_token_id is not None and (not ids or ids[0] != self.bos_token_id):
+            ids.insert(0, self.bos_token_id)
+        return ids
+
+    def to_tokens(self, prompts: str | Sequence[str], continuations: Sequence[Sequence[int]] | None = None) -> Tokens:
+        """A left-padded batch of prompts, each optionally followed by the ids of its continuation.
+
+        Raises:
+            ValueError: no prompt, an empty prompt, or one longer than the model's context.
+        """
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        if not prompts:
+            raise ValueError("no prompts were given: pass a string or a non-empty list of strings")
+        for i, prompt in enumerate(prompts):
+            if not prompt:
+                bos = self.tokenizer.bos_token
+                way_out = f" (to start from the beginning-of-text token alone, write {bos!r})" if bos else ""
+                raise ValueError(f"prompt {i} is empty: write at least one token{way_out}")
+        rows = [self.token_ids(prompt) for prompt in prompts]
+        return self.pad(rows, continuations)
+
+    def pad(self, rows: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]] | None = None) -> Tokens:
+        """Left-padded `Tokens` of ready ids; what stands in `continuations` follows its row and is not prompt.
+
+        Raises:
+            ValueError: an empty row, or one longer than the model's context.
+        """
+        lengths = [len(row) for row in rows]
+        full = rows if continuations is None else [[*r, *c] for r, c in zip(rows, continuations, strict=True)]
+        for i, row in enumerate(full):
+            if not row:
+                raise ValueError(f"row {i} has no tokens")
+            if len(row) > self.n_ctx:
+                raise ValueError(f"row {i} is {len(row)} tokens long, the context of {self.name} is {self.n_ctx}")
+        width = max(len(row) for row in full)
+        ids = torch.tensor([[self.pad_token_id] * (width - len(row)) + list(row) for row in full])
+        mask = torch.tensor([[False] * (width - len(row)) + [True] * len(row) for row in full])
+        return Tokens(ids.to(self.device), mask.to(self.device), torch.tensor(lengths, device=self.device))
+
+    def token_strings(self, ids: Sequence[int]) -> list[str]:
+        """Each token as the text that it stands for, special tokens included."""
+        return [self.tokenizer.decode([int(i)]) for i in ids]
+
+    # -- running ----------------------------------------------------------------------------------------------------
+    def logits(self, tokens: Tokens) -> Float[Tensor, "batch pos d_vocab"]:
+        """Next-token logits of one uncached pass under the edits in force. Gradients follow the ambient mode."""
+        return self.forward(tokens.ids, tokens.mask, self._whole_pass(tokens))
+
+    def residuals(
+        self, tokens: Tokens, sites: Sequence[HookSite]
+    ) -> dict[HookSite, Float[Tensor, "batch pos d_model"]]:
+        """The residual stream at `sites`, after any edit in force there. Stops at the deepest layer asked for.
+
+        Padding positions hold meaningless values: use `tokens.mask`.
+        """
+        for site in sites:
+            self.check_site(site)
+        seen: dict[HookSite, Tensor] = {}
+
+        def reader(site: HookSite) -> Callable[..., None]:
+            def read(resid: Tensor, hook: Any = None) -> None:
+                seen[site] = resid
+
+            return read
+
+        depth = max(site.layer for site in sites) + 1
+        with self.backend.hooks(fwd_hooks=[(site.name, reader(site)) for site in sites]):
+            self.forward(tokens.ids, tokens.mask, self._whole_pass(tokens), stop_at_layer=depth)
+        return {site: seen[site] for site in sites}
+
+    def unembed(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
+        """Logits that the final norm and the unembedding read off `resid`: the logit lens's only step."""
+        flat = resid.reshape(1, -1, self.d_model).to(self.dtype)
+        logits = self.backend.unembed(self.backend.ln_final(flat))
+        cap = getattr(self.backend.cfg, "output_logits_soft_cap", None)
+        if cap is not None and cap > 0:
+            logits = cap * torch.tanh(logits / cap)
+        return logits.reshape(*resid.shape[:-1], -1)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch new"],
+        mask: Bool[Tensor, "batch pos"],
+        told: ForwardPass,
+        cache: Any = None,
+        stop_at_layer: int | None = None,
+    ) -> Any:
+        """Logits of `ids`, the last columns of a sequence whose `mask` also spans what `cache` already holds."""
+        options: dict[str, Any] = {"return_type": "logits", "attention_mask": mask.long()}
+        if stop_at_layer is not None and stop_at_layer < self.n_layers:
+            options["stop_at_layer"] = stop_at_layer
+        if cache is not None and self._is_bridge:
+            options |= {"past_key_values": cache, "use_cache": True}
+        elif cache is not None:  # HookedTransformer keeps the mask of the past inside its cache
+            options |= {"past_kv_cache": cache, "attention_mask": mask[:, -ids.shape[1] :].long()}
+        elif self._is_bridge:
+            options["use_cache"] = False
+        outer, self._pass = self._pass, told
+        try:
+            return self.backend(ids, **options)
+        finally:
+            self._pass = outer
+
+    def new_cache(self, batch: int) -> Any:
+        """An empty KV cache for `batch` rows."""
+        if self._is_bridge:
+            from transformers import DynamicCache
+
+            return DynamicCache(config=self.backend.original_model.config.get_text_config())
+        from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
+
+        return TransformerLensKeyValueCache.init_cache(self.backend.cfg, self.device, batch)
+
+    @cached_property
+    def _is_bridge(self) -> bool:
+        return hasattr(self.backend, "original_model")
+
+    @staticmethod
+    def _whole_pass(tokens: Tokens) -> ForwardPass:
+        rows = torch.arange(len(tokens), device=tokens.ids.device)
+        return ForwardPass(tokens.positions, tokens.prompt_lengths, rows)
+
+    # -- editing ----------------------------------------------------------------------------------------------------
+    @contextmanager
+    def hooks(self, edits: Mapping[HookSite, Edit]) -> Iterator["HookedModel"]:
+        """The model with each edit in force at its site, until the block ends, however it ends.
+
+        Nested blocks compose: the inner edit sees what the outer one left. Sites are checked before any hook is placed.
+
+        Raises:
+            ValueError: a site outside the model.
+        """
+        for site in edits:
+            self.check_site(site)
+        with self.backend.hooks(fwd_hooks=[(site.name, self._told(edit)) for site, edit in edits.items()]):
+            yield self
+
+    def _told(self, edit: Edit) -> Callable[..., Tensor]:
+        def run(resid: Tensor, hook: Any = None) -> Tensor:
+            if self._paused:
+                return resid
+            if self._pass is None:
+                raise RuntimeError(
+                    "this pass did not say where its tokens stand, so an edit cannot tell prompt from padding: inside a"
+                    " steering block call model.logits, model.residuals or generate, not model.backend"
+                )
+            return edit(resid, self._pass)
+
+        return run
+
+    @contextmanager
+    def unedited(self) -> Iterator["HookedModel"]:
+        """The model as it is without any edit now in force; the edits return when the block ends."""
+        with ExitStack() as stack:
+            stack.callback(setattr, self, "_paused", self._paused)
+            self._paused = True
+            yield self
+
+    def __repr__(self) -> str:
+        kind = type(self.backend).__name__
+        size = f"{self.n_layers} layers x d_model {self.d_model}, {self.n_parameters:,} parameters"
+        return f"HookedModel({self.name!r}: {size}, {self.basis} basis, {kind}, {self.dtype}, {self.device})"

@@ -1,0 +1,152 @@
+"""Any causal language model, behind `HookedModel`, with hook points that were seen to tell the truth.
+
+Models are opened as a TransformerBridge in Hugging Face's own weights, so that `resid_pre(l)` is `hidden_states[l]`
+and a vector means the same in every other runtime. Weights are frozen; the caller's objects are never changed.
+"""
+
+import copy
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.stream_check import check_stream, measured_basis, probe_ids, reference_stream
+
+
+def load_model(
+    name_or_path_or_model: Any,
+    *,
+    tokenizer: Any = None,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    revision: str | None = None,
+) -> HookedModel:
+    """The model, its residual stream exposed and checked.
+
+    Takes "organism" (the model that comes with this package), the name of a model on the Hugging Face hub, a folder
+    written by `save_pretrained`, a Hugging Face model in memory (with its `tokenizer`), or a TransformerBridge or
+    HookedTransformer that already exists, whose basis is measured. `device="auto"` is the GPU where there is one.
+    `dtype="auto"` is the checkpoint's own on a GPU and float32 on a CPU; a model in memory keeps what it has.
+
+    Raises:
+        ValueError: a dtype or device that is not there, a model in memory without a tokenizer, options that do not
+            apply, or hook points that lie (`check_stream`).
+        OSError: neither a folder nor a model that the hub gave.
+    """
+    given = name_or_path_or_model
+    if isinstance(given, str | Path):
+        hf_model, found_tokenizer = _from_pretrained(str(given), device, dtype, revision)
+        return _boot(hf_model, tokenizer or found_tokenizer, _display_name(str(given)), revision)
+    if device != "auto" or dtype != "auto" or revision is not None:
+        raise ValueError(
+            "device, dtype and revision choose how a name or folder is loaded: move the model in memory yourself"
+        )
+    tokenizer = tokenizer or getattr(given, "tokenizer", None)
+    if tokenizer is None:
+        raise ValueError("a model in memory comes without a tokenizer: pass load_model(model, tokenizer=...)")
+    if hasattr(given, "hook_dict"):
+        return _adopt(given, tokenizer)
+    if not hasattr(given, "config"):
+        raise ValueError(f"{type(given).__name__} is neither a name, a Hugging Face model nor a TransformerLens model")
+    own = _sharing_copy(given)
+    return _boot(
+        own, tokenizer, _display_name(getattr(given.config, "_name_or_path", "") or type(given).__name__), None
+    )
+
+
+def organism_folder() -> Path:
+    """Where the embedded model lies on disk."""
+    return Path(str(resources.files("steering_lab.models") / "organism"))
+
+
+def _from_pretrained(name: str, device: Any, dtype: Any, revision: str | None) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where, what = _resolve_device(device), _resolve_dtype(dtype, device)
+    source = str(organism_folder()) if name == "organism" else name
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+        hf_model = AutoModelForCausalLM.from_pretrained(
+            source, revision=revision, dtype=what, attn_implementation="eager"
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OSError(
+            f"cannot load {name!r}: it is no folder with a saved model here, and the Hugging Face hub did not give it"
+            f" ({reason}). Check the spelling and the network, or pass a local folder, a model in memory, or 'organism'"
+        ) from error
+    return hf_model.to(where), tokenizer
+
+
+def _boot(hf_model: Any, tokenizer: Any, name: str, revision: str | None) -> HookedModel:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    hf_model = hf_model.eval().requires_grad_(False)
+    hf_model.set_attn_implementation("eager")
+    weight = next(hf_model.parameters())
+    ids = probe_ids(tokenizer, hf_model.config.get_text_config().vocab_size, weight.device)
+    reference = reference_stream(hf_model, ids)
+    bridge = TransformerBridge.boot_transformers(
+        name, hf_model=hf_model, tokenizer=copy.deepcopy(tokenizer), device=str(weight.device), dtype=weight.dtype
+    )
+    model = HookedModel(bridge, copy.deepcopy(tokenizer), name, "raw", revision)
+    for parameter in bridge.parameters():
+        parameter.requires_grad_(False)
+    check_stream(model, ids, reference)
+    return model
+
+
+def _adopt(backend: Any, tokenizer: Any) -> HookedModel:
+    """An existing TransformerLens object as it is; only its parameters' gradients are switched off."""
+    backend.eval()
+    for parameter in backend.parameters():
+        parameter.requires_grad_(False)
+    model = HookedModel(backend, tokenizer, _display_name(str(backend.cfg.model_name)))
+    ids = probe_ids(tokenizer, model.d_vocab, model.device)
+    model.basis = measured_basis(model, ids)
+    check_stream(model, ids)
+    return model
+
+
+def _sharing_copy(hf_model: Any) -> Any:
+    """A copy with its own modules around the same weights: booting a bridge rewires the modules it is given."""
+    memo: dict[int, Any] = {}
+    for parameter in hf_model.parameters():
+        memo[id(parameter)] = torch.nn.Parameter(parameter.data, requires_grad=False)
+    for buffer in hf_model.buffers():
+        memo[id(buffer)] = buffer
+    return copy.deepcopy(hf_model, memo)
+
+
+def _display_name(name: str) -> str:
+    """A hub name stays whole; of a folder only its last part is kept, since a path means nothing elsewhere."""
+    return Path(name).name if Path(name).is_absolute() or Path(name).exists() else name
+
+
+def _resolve_device(device: str | torch.device) -> torch.device:
+    if device != "auto":
+        try:
+            torch.empty(0, device=device)
+            return torch.device(device)
+        except (RuntimeError, AssertionError) as error:
+            available = ", ".join(["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+            raise ValueError(f"device {str(device)!r} is not here: available are {available}") from error
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _resolve_dtype(dtype: str | torch.dtype, device: str | torch.device) -> torch.dtype | str:
+    where = _resolve_device(device)
+    if dtype == "auto":
+        return "auto" if where.type == "cuda" else torch.float32
+    what = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(what, torch.dtype) or not what.is_floating_point:
+        raise ValueError(f"unknown dtype {dtype!r}: choose 'auto', 'float32', 'bfloat16', 'float16' or 'float64'")
+    try:
+        _ = torch.ones(2, 2, dtype=what, device=where) @ torch.ones(2, 2, dtype=what, device=where)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{where.type} cannot compute in {what}: choose 'float32'") from error
+    return what
