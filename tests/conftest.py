@@ -1,0 +1,30 @@
+"""What every test shares: no network, and property-based tests that repeat themselves."""
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is first imported
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+settings.register_profile("laws", deadline=None, derandomize=True, max_examples=30)
+settings.load_profile("laws")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_this_machine_is_reached() -> Iterator[None]:
+    """Connections to anything but the loopback fail at once, in the test that tries."""
+    connect = socket.socket.connect
+
+    def connect_here(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"a test tried to reach {address[0]}: tests use no network")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_here)
+        yield
