@@ -5,6 +5,7 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
+LOCK_ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -43,9 +44,9 @@ lint: $(STATE)
 	$(VENV)/bin/mypy
 
 lock: $(STATE)
-	$(UV) pip compile pyproject.toml --universal --all-extras --generate-hashes --no-annotate --quiet \
+	$(UV) pip compile pyproject.toml --universal --all-extras --generate-hashes --no-annotate --quiet $(LOCK_ARGS) \
 	    --custom-compile-command "make lock" -c requirements/first.txt -o requirements/lock.txt
-	$(UV) pip compile requirements/tl39.in --universal --no-deps --generate-hashes --no-annotate --quiet \
+	$(UV) pip compile requirements/tl39.in --universal --no-deps --generate-hashes --no-annotate --quiet $(LOCK_ARGS) \
 	    --custom-compile-command "make lock" -o requirements/lock-tl39.txt
 
 # An environment that a past run left half done, or that was made for another folder, is made again from nothing;
