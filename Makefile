@@ -43,7 +43,9 @@ lint: $(STATE)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-lock: $(STATE)
+# Not after setup: a dependency that pyproject.toml has just gained may contradict the old lock.
+lock:
+	@test -x $(UV) || $(MAKE) --no-print-directory setup
 	$(UV) pip compile pyproject.toml --universal --all-extras --generate-hashes --no-annotate --quiet $(LOCK_ARGS) \
 	    --custom-compile-command "make lock" -c requirements/first.txt -o requirements/lock.txt
 	$(UV) pip compile requirements/tl39.in --universal --no-deps --generate-hashes --no-annotate --quiet $(LOCK_ARGS) \

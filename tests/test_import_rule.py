@@ -27,7 +27,7 @@ FLOORS = (
 OPEN_FLOORS = (3, 4)  # where single modules live side by side; the rooms of the floors below are strangers
 ONLY_IN = {
     "transformer_lens": ("steering_lab/models/",),
-    "plotly": ("steering_lab/analysis/plots", "steering_lab/analysis/theme.py", "steering_lab/analysis/report.py"),
+    "plotly": ("steering_lab/analysis/plots/", "steering_lab/analysis/report.py"),
 }
 NEVER_IN_DATA = {"torch", "transformers", "safetensors"}
 
@@ -115,7 +115,7 @@ def test_the_rule_catches(path: str, source: str) -> None:
         ("steering_lab/models/a.py", "import torch, transformer_lens\nfrom .hook_points import HookSite"),
         ("steering_lab/models/a.py", "from . import hook_points"),
         ("steering_lab/methods/a.py", "from steering_lab.interventions import steering\nfrom ..data import prompts"),
-        ("steering_lab/analysis/plots.py", "import plotly.graph_objects as go"),
+        ("steering_lab/analysis/plots/heatmap.py", "import plotly.graph_objects as go"),
         ("steering_lab/cli.py", "import steering_lab\nfrom experiments import actadd_sweep"),
         ("experiments/a.py", "from steering_lab import steer\nfrom steering_lab.runs import RunFolder"),
     ],

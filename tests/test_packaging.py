@@ -81,7 +81,7 @@ def test_a_lock_has_hashes_and_names_no_index_and_no_local_file(lock: str) -> No
     assert all("--hash=sha256:" in package for package in packages)
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"make ([a-z][\w-]*)", README))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?:^|`)make ([a-z][\w-]*)", README, re.MULTILINE))))
 def test_every_make_command_of_the_readme_exists(command: str) -> None:
     assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
