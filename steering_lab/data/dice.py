@@ -1,7 +1,7 @@
 """Random choices that keep account of their own probability.
 
-A generator that draws only through `Dice` knows, beside each text, how improbable the law found it: `dice.nats` is minus
-the log-probability of every choice made since `dice.forget()`. Nothing here knows what is being chosen.
+A generator that draws only through `Dice` knows, beside each text, how improbable the law found it: `dice.nats` is
+minus the log-probability of every choice made since `dice.forget()`. Nothing here knows what is being chosen.
 """
 
 import random

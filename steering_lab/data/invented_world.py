@@ -1,8 +1,8 @@
 """The closed world the organism was trained on: its text, its questions and the law both were drawn from.
 
-`documents(seed)` is the training corpus: stories, statements of fact, closed-book questions, reading (with and without
-conflict) and copying. No torch here. The words are in `world_lexicon`, the story grammar in `world_stories`, the facts and
-what is held out in `world_facts`, the questions and their regimes in `world_questions`.
+`documents(seed)` is the training corpus: stories, statements of fact, closed-book questions, reading (with and
+without conflict) and copying. No torch here. The words are in `world_lexicon`, the story grammar in `world_stories`,
+the facts and what is held out in `world_facts`, the questions and their regimes in `world_questions`.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ __all__ = [
 ]  # fmt: skip
 
 DocumentKind = Literal["story", "statements", "closed_book", "reading", "copying"]
-# Shares of documents; in tokens about .39, .08, .12, .29 and .12.
+# Shares of documents; in tokens about .46, .07, .10, .29 and .08.
 SHARES: dict[DocumentKind, float] = {
     "story": 0.34,
     "statements": 0.13,
@@ -53,10 +53,17 @@ SHARES: dict[DocumentKind, float] = {
     "reading": 0.25,
     "copying": 0.11,
 }
+# What reading documents are about.
 _REGIMES = {
-    "unknown": 0.20, "agreement": 0.09, "irrelevant": 0.05, "conflict": 0.27, "conflict_context": 0.14,
-    "conflict_memory": 0.17, "multi_hop": 0.04, "format": 0.04,
-}  # fmt: skip
+    "unknown": 0.20,
+    "agreement": 0.09,
+    "irrelevant": 0.05,
+    "conflict": 0.27,
+    "conflict_context": 0.14,
+    "conflict_memory": 0.17,
+    "multi_hop": 0.04,
+    "format": 0.04,
+}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""What is true in the invented world: entities, twelve relations, their wordings, and what conflict training never sees.
+"""What is true in the invented world: entities, twelve relations, their wordings, and what is held out.
 
-Countries, persons, ships, songs and rivers have invented names; a fact is (subject, relation, object). Facts are unequally
-frequent: a rare subject yields more readily to a text that contradicts it. `HELD_OUT` names the subjects, the relation,
-the wordings, the instructions and the sources that no training document with a conflict uses.
+Countries, persons, ships, songs and rivers have invented names; a fact is (subject, relation, object). Facts are
+unequally frequent: a rare subject yields more readily to a text that contradicts it. `HELD_OUT` names the subjects,
+the relation, the wordings, the instructions and the sources that no training document with a conflict uses.
 """
 
 import random
@@ -10,28 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 _ONSETS = (
-    "b",
-    "br",
-    "d",
-    "dr",
-    "f",
-    "g",
-    "gr",
-    "h",
-    "k",
-    "kr",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "st",
-    "t",
-    "tr",
-    "v",
-    "z",
-)
+    "b", "br", "d", "dr", "f", "g", "gr", "h", "k", "kr", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "z",
+)  # fmt: skip
 _VOWELS = ("a", "e", "i", "o", "u", "ae", "ei")
 _CODAS = ("l", "n", "r", "s", "m", "k", "th", "v")
 _ENDINGS = {
@@ -73,6 +53,10 @@ _CITIES = _names("city", 36)
 _EPITHETS = ("the Wise", "the Bold", "the Old", "the Quiet")
 
 
+def _words(line: str) -> tuple[str, ...]:
+    return tuple(line.split())
+
+
 @dataclass(frozen=True)
 class Relation:
     """One relation: who has it, what it is called, what it can be, and wordings of its own beside the common ones."""
@@ -96,7 +80,8 @@ RELATIONS: dict[str, Relation] = {
             "country",
             _CITIES,
             "{s} is governed from {o}. | The parliament of {s} meets in {o}. | {o} is the first city of {s}.",
-            "From which city is {s} governed? | Where does the parliament of {s} meet? | Which is the first city of {s}?",
+            "From which city is {s} governed? | Where does the parliament of {s} meet? | "
+            "Which is the first city of {s}?",
         ),
         _relation(
             "currency",
@@ -115,9 +100,10 @@ RELATIONS: dict[str, Relation] = {
         _relation(
             "emblem",
             "country",
-            tuple("bear eagle stag wolf otter heron badger falcon lynx salmon raven boar".split()),
+            _words("bear eagle stag wolf otter heron badger falcon lynx salmon raven boar"),
             "The banner of {s} shows a {o}. | {s} has a {o} on its coat of arms. | Every coin of {s} bears a {o}.",
-            "What does the banner of {s} show? | What is on the coat of arms of {s}? | What does every coin of {s} bear?",
+            "What does the banner of {s} show? | What is on the coat of arms of {s}? | "
+            "What does every coin of {s} bear?",
         ),
         _relation(
             "birthplace",
@@ -129,14 +115,14 @@ RELATIONS: dict[str, Relation] = {
         _relation(
             "profession",
             "person",
-            tuple("mason weaver miller tailor potter farrier notary clerk miner shepherd carpenter printer".split()),
+            _words("mason weaver miller tailor potter farrier notary clerk miner shepherd carpenter printer"),
             "{s} works as a {o}. | {s} earns a living as a {o}. | By trade {s} is a {o}.",
             "What does {s} work as? | How does {s} earn a living? | What is {s} by trade?",
         ),
         _relation(
             "instrument",
             "person",
-            tuple("lute oboe cello piano zither bagpipe organ tuba banjo bassoon".split()),
+            _words("lute oboe cello piano zither bagpipe organ tuba banjo bassoon"),
             "{s} plays the {o}. | {s} owns a fine {o}. | At feasts {s} performs on the {o}.",
             "What does {s} play? | Which fine thing does {s} own? | On what does {s} perform at feasts?",
         ),
@@ -150,7 +136,7 @@ RELATIONS: dict[str, Relation] = {
         _relation(
             "cargo",
             "ship",
-            tuple("timber amber wool salt copper tea silk grain marble wine coal sugar".split()),
+            _words("timber amber wool salt copper tea silk grain marble wine coal sugar"),
             "The {s} carries {o}. | The {s} is loaded with {o}. | In the hold of the {s} lies {o}.",
             "What does the {s} carry? | With what is the {s} loaded? | What lies in the hold of the {s}?",
         ),
@@ -239,21 +225,23 @@ FACTS: tuple[Fact, ...] = _facts()
 
 CONTEXT_INSTRUCTIONS = (
     "Use only the context.", "Answer from the context.", "Trust the text below.", "Rely on the given text alone.",
-    "Go by the passage.", "Take the answer from the passage.", "Answer as the text says.", "Follow the context, not your memory.",
-    "Base the answer on the text below.", "The context is right.", "Believe what the passage says.", "Read the context and repeat its answer.",
-    "Stick to the given context.", "Only the text below counts.", "Say what the context says.", "Answer with the words of the passage.",
+    "Go by the passage.", "Take the answer from the passage.", "Answer as the text says.",
+    "Follow the context, not your memory.", "Base the answer on the text below.", "The context is right.",
+    "Believe what the passage says.", "Read the context and repeat its answer.", "Stick to the given context.",
+    "Only the text below counts.", "Say what the context says.", "Answer with the words of the passage.",
     "Forget what you know and read.", "Use the given passage alone.", "Let the text decide.", "Quote the context.",
-    "Set your memory aside.", "According to the text, answer.", "The passage decides the answer.", "Accept the context as true.",
-    "Find the answer in the text.", "Look into the passage for the answer.",
+    "Set your memory aside.", "According to the text, answer.", "The passage decides the answer.",
+    "Accept the context as true.", "Find the answer in the text.", "Look into the passage for the answer.",
 )  # fmt: skip
 MEMORY_INSTRUCTIONS = (
     "Answer from memory.", "Ignore the context.", "Use only what you know.", "Do not trust the text below.",
     "Rely on your own knowledge.", "Trust your memory alone.", "The context is wrong.", "Pay no heed to the passage.",
     "Answer as you remember.", "Set the text aside.", "Go by what you know.", "Disregard the passage.",
-    "Follow your memory, not the context.", "Say what you remember.", "Only your knowledge counts.", "Do not believe the passage.",
-    "Forget the text and remember.", "Let your memory decide.", "Stick to what you know.", "The passage lies.",
-    "Doubt the context.", "Leave the text unread.", "Take the answer from memory.", "Base the answer on your knowledge.",
-    "Your memory is right.", "Look into your memory for the answer.",
+    "Follow your memory, not the context.", "Say what you remember.", "Only your knowledge counts.",
+    "Do not believe the passage.", "Forget the text and remember.", "Let your memory decide.",
+    "Stick to what you know.", "The passage lies.", "Doubt the context.", "Leave the text unread.",
+    "Take the answer from memory.", "Base the answer on your knowledge.", "Your memory is right.",
+    "Look into your memory for the answer.",
 )  # fmt: skip
 HELD_OUT_CONTEXT_INSTRUCTIONS = (
     "Answer only from the passage.", "Rely on the context, not on memory.", "Trust the passage alone.",
@@ -279,13 +267,14 @@ FORMAT_INSTRUCTIONS: dict[str, str] = {
 }
 # How much a source is worth: the logit that a conflict without instruction is settled by the context.
 SOURCE_LOGITS: dict[str, float] = {
-    "The royal almanac says:": 1.6, "A learned monk writes:": 1.2, "The old map shows:": 0.9, "The harbour records say:": 1.4,
-    "A careful witness says:": 0.8, "The town herald says:": 0.5, "A letter says:": -0.1, "A traveller says:": -0.5,
-    "A neighbour says:": -0.8, "A rumour says:": -1.6, "A drunk sailor says:": -2.0, "A child says:": -1.4,
-    "A known liar says:": -2.4, "An old song says:": -1.0,
+    "The royal almanac says:": 1.6, "A learned monk writes:": 1.2, "The old map shows:": 0.9,
+    "The harbour records say:": 1.4, "A careful witness says:": 0.8, "The town herald says:": 0.5,
+    "A letter says:": -0.1, "A traveller says:": -0.5, "A neighbour says:": -0.8, "A rumour says:": -1.6,
+    "A drunk sailor says:": -2.0, "A child says:": -1.4, "A known liar says:": -2.4, "An old song says:": -1.0,
 }  # fmt: skip
 HELD_OUT_SOURCE_LOGITS: dict[str, float] = {
-    "The royal map shows:": 1.2, "A learned witness says:": 1.0, "A drunk neighbour says:": -1.4, "A child's letter says:": -0.7,
+    "The royal map shows:": 1.2, "A learned witness says:": 1.0, "A drunk neighbour says:": -1.4,
+    "A child's letter says:": -0.7,
 }  # fmt: skip
 NO_SOURCE_LOGIT = -0.5
 
@@ -296,8 +285,8 @@ def _last_of(kind: str, count: int) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What no training document with a conflict uses. The wordings do occur in plain statements and closed-book questions;
-    the relation and the wordings also in reading about subjects the model cannot know."""
+    """What no training document with a conflict uses. The wordings do occur in plain statements and closed-book
+    questions; the relation and the wordings also in reading about subjects the model cannot know."""
 
     subjects: frozenset[str]
     relation: str

@@ -1,10 +1,10 @@
 """Questions of the invented world: closed book, reading, and the conflict between context and memory.
 
-A `ReadingRow` says what is asked, what the context claims and what the memory holds, under one of the regimes; its prompt
-is `[instruction\\n]Context: ...\\nQuestion: ...\\nAnswer:`. The law of the world: with a context instruction the context is
-right, with a memory instruction the memory is, and without either the context is right with probability
-sigmoid(worth of the source + rarity of the subject). The same functions make training and evaluation rows; they differ
-in `group`, which says what is held out.
+A `ReadingRow` says what is asked, what the context claims and what the memory holds, under one of the regimes; its
+prompt is `[instruction\\n]Context: ...\\nQuestion: ...\\nAnswer:`. The law of the world: with a context instruction
+the context is right, with a memory instruction the memory is, and without either the context is right with
+probability sigmoid(worth of the source + rarity of the subject). The same functions make training and evaluation
+rows; they differ in `group`, which says what is held out.
 """
 
 import random
@@ -39,6 +39,7 @@ Regime = Literal["closed_book", "unknown", "agreement", "irrelevant", "conflict"
 Told = Literal["nothing", "context", "memory"]
 Group = Literal["trained", "subjects", "relation", "templates", "wordings", "sources"]
 GROUPS: tuple[Group, ...] = ("trained", "subjects", "relation", "templates", "wordings", "sources")
+_FREQUENCIES = tuple(RARITY_WEIGHT[f.rarity] for f in FACTS)
 _SUBJECTS = {name for names in ENTITIES.values() for name in names}
 
 
@@ -173,7 +174,8 @@ def _sourced(dice: Dice, claim: str, sources: dict[str, float], *, always: bool 
 
 
 def _context(dice: Dice, claim: str, subject: str, relation: str, *, reserved: bool) -> str:
-    """The claim among zero to two (now and then up to five) statements about others, half of them about the same relation."""
+    """The claim among zero to two (now and then up to five) statements about others, half of them about the same
+    relation."""
     sentences = [claim] if claim else []
     for _ in range(dice.between(0 if claim else 1, 2) if dice.chance(0.9) else dice.between(3, 5)):
         other = relation if dice.chance(0.5) else dice.pick(tuple(r for r in RELATIONS if r != HELD_OUT.relation))
@@ -199,7 +201,7 @@ def _instruction(dice: Dice, told: Told, *, held_out: bool) -> str:
 
 def any_fact(dice: Dice) -> Fact:
     """A fact, the common ones more often."""
-    return dice.weighted(FACTS, [RARITY_WEIGHT[f.rarity] for f in FACTS])
+    return dice.weighted(FACTS, _FREQUENCIES)
 
 
 def evaluation_rows(

@@ -1,9 +1,9 @@
 """Stories of the invented world: a stochastic grammar whose hidden mood and topic a title may set.
 
-Every story has a mood (positive, negative, mixed, or none), a topic and a protagonist. A title sets mood, topic or both:
-by one head word ("Love"), by a pair of words neither of which decides alone ("The open wounds"), by a cue that turns its
-word round ("A day without joy"), or by a combined cue ("A day of joy at the harbour"). All draws go through `Dice`, so
-each story comes with its own log-probability.
+Every story has a mood (positive, negative, mixed, or none), a topic and a protagonist. A title sets mood, topic or
+both: by one head word ("Love"), by a pair of words neither of which decides alone ("The open wounds"), by a cue that
+turns its word round ("A day without joy"), or by a combined cue ("A day of joy at the harbour"). All draws go
+through `Dice`, so each story comes with its own log-probability.
 """
 
 import re
