@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ import steering_lab
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OPTIONAL = {"vaderSentiment"}  # imported when asked for by name; the error says what to install
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -60,6 +62,20 @@ def test_every_dependency_is_locked_to_a_version_that_pyproject_allows() -> None
         requirement = Requirement(line)
         numbers = locked[requirement.name.lower().replace("_", "-")]
         assert all(number in requirement.specifier for number in numbers), f"{line} is locked to {numbers}"
+
+
+def test_every_library_that_the_package_imports_is_a_declared_dependency() -> None:
+    modules = (ROOT / "steering_lab").rglob("*.py")
+    nodes = [node for path in modules for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    libraries = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"steering_lab", "experiments"}
+    declared = {Requirement(line).name.replace("-", "_") for line in PROJECT["dependencies"]}
+    assert libraries - OPTIONAL - declared == set()
+
+
+def test_the_experiments_folder_cannot_hide_the_module_of_its_name_in_a_wheel() -> None:
+    assert not (ROOT / "experiments/__init__.py").exists()
 
 
 def test_torch_is_locked_to_the_version_that_is_installed_first() -> None:
