@@ -1,0 +1,71 @@
+"""Divergences of next-token distributions, checked by hand and against their laws."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from steering_lab.evaluation.divergence import disruption, effectiveness, kl
+
+SEEDS = st.integers(0, 10_000)
+
+
+def random_log_probs(seed: int, *shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (3 * torch.randn(*shape, generator=generator, dtype=torch.float64)).log_softmax(-1)
+
+
+def test_kl_by_hand() -> None:
+    p, q = torch.tensor([0.5, 0.5, 0.0]).log(), torch.tensor([0.25, 0.5, 0.25]).log()
+    assert kl(p, q).item() == pytest.approx(0.5 * math.log(2))
+
+
+def test_a_token_that_only_the_second_distribution_excludes_makes_kl_infinite() -> None:
+    p, q = torch.tensor([0.5, 0.5]).log(), torch.tensor([1.0, 0.0]).log()
+    assert kl(p, q).item() == math.inf
+    assert kl(q, p).item() == pytest.approx(math.log(2))
+
+
+@given(SEEDS)
+def test_kl_is_never_negative_and_zero_for_equal_distributions(seed: int) -> None:
+    p, q = random_log_probs(seed, 5, 7), random_log_probs(seed + 1, 5, 7)
+    assert (kl(p, q) > 0).all()
+    assert (kl(p.float(), p.float()) == 0).all()
+    assert torch.allclose(kl(p, q), torch.nn.functional.kl_div(q, p, log_target=True, reduction="none").sum(-1))
+
+
+def test_half_precision_and_raw_logits_are_refused() -> None:
+    p = random_log_probs(0, 4)
+    with pytest.raises(ValueError, match=r"log_q is torch\.bfloat16"):
+        kl(p, p.bfloat16())
+    with pytest.raises(ValueError, match="log_p does not sum to probability 1"):
+        kl(p + 1, p)
+    with pytest.raises(ValueError, match="log_p does not sum to probability 1"):
+        kl(torch.full((4,), torch.nan), p)
+
+
+def test_effectiveness_by_hand() -> None:
+    steered, unsteered = torch.tensor([0.4, 0.4, 0.2]).log(), torch.tensor([0.1, 0.3, 0.6]).log()
+    assert effectiveness(steered, unsteered, torch.tensor([0, 1])).item() == pytest.approx(math.log(2), abs=1e-6)
+
+
+@given(SEEDS)
+def test_disruption_and_the_two_way_split_make_up_the_whole_divergence(seed: int) -> None:
+    steered, unsteered = random_log_probs(seed, 3, 6), random_log_probs(seed + 1, 3, 6)
+    aligned = torch.tensor([1, 4])
+    p, q = steered.exp()[:, aligned].sum(-1), unsteered.exp()[:, aligned].sum(-1)
+    split = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    assert torch.allclose(disruption(steered, unsteered, aligned) + split, kl(steered, unsteered))
+
+
+@given(SEEDS)
+def test_moving_probability_between_the_sets_alone_disrupts_nothing(seed: int) -> None:
+    unsteered = random_log_probs(seed, 6)
+    lifted = unsteered.clone()
+    lifted[[1, 4]] += 2.0
+    lifted = lifted.log_softmax(-1)
+    assert disruption(lifted, unsteered, torch.tensor([1, 4])).item() == pytest.approx(0, abs=1e-12)
+    assert effectiveness(lifted, unsteered, torch.tensor([1, 4])).item() > 0
