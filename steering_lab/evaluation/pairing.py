@@ -1,0 +1,144 @@
+"""Paired observations: each steered value beside the unsteered value of the same prompt, sample and metric.
+
+The prompt is the unit that was sampled; the continuations of one prompt are repeats of it. So all that later arithmetic
+needs from a cell is, per prompt, four sums: weighted values and weights, steered and unsteered. An effect for any
+weighting of the prompts (as they are, or resampled) is then one matrix product, which is what makes intervals cheap.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+CELL = ("method", "layer", "coeff")
+OBSERVATION = ("prompt", "sample")
+# Metrics whose mean is geometric and whose effect is a ratio to the unsteered arm.
+RATIO_METRICS = ("perplexity", "perplexity_steered")
+
+
+@dataclass(frozen=True, eq=False)
+class PairedSums:
+    """Per prompt and cell, over the pairs in which both arms are known; `cells` describes the columns."""
+
+    cells: pd.DataFrame
+    steered: Float[np.ndarray, "prompts cells"]
+    steered_weight: Float[np.ndarray, "prompts cells"]
+    unsteered: Float[np.ndarray, "prompts cells"]
+    unsteered_weight: Float[np.ndarray, "prompts cells"]
+
+    def effect(self, prompts: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
+        """Steered minus unsteered weighted mean under each weighting of the prompts; NaN where nothing is left."""
+        with np.errstate(invalid="ignore"):
+            steered = (prompts @ self.steered) / (prompts @ self.steered_weight)
+            return steered - (prompts @ self.unsteered) / (prompts @ self.unsteered_weight)
+
+    def swapped_effect(self, swap: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
+        """The effect had the two arms been exchanged in the prompts where `swap` is 1 (0: left as they are)."""
+        with np.errstate(invalid="ignore"):
+            left = self._mixed(1 - swap)
+            return left - self._mixed(swap)
+
+    def _mixed(self, own: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
+        total = own @ self.steered + (1 - own) @ self.unsteered
+        return total / (own @ self.steered_weight + (1 - own) @ self.unsteered_weight)
+
+
+def pair_with_reference(tidy: pd.DataFrame, reference: str, ratio_metrics: Collection[str]) -> pd.DataFrame:
+    """The tidy table with columns `unsteered` and `unsteered_weight` of the matching row of method `reference`.
+
+    Rows are put in one fixed order, so that no later figure depends on the order they came in. Ratio metrics are
+    replaced by their logarithm: their difference is the logarithm of a ratio, their weighted mean a geometric one.
+
+    Raises:
+        ValueError: the reference is absent, a steered row has no counterpart in it, (prompt, sample) does not
+            identify one row of a cell and draw, a value is infinite, or a ratio metric is not above 0.
+    """
+    if "weight" not in tidy:
+        tidy = tidy.assign(weight=1.0)
+    rows = tidy.sort_values(["metric", *CELL, "draw", *OBSERVATION], ignore_index=True)
+    _check_values(rows, ratio_metrics)
+    ratio = rows["metric"].isin(list(ratio_metrics)).to_numpy()
+    rows["value"] = np.log(rows["value"].to_numpy(float), where=ratio, out=rows["value"].to_numpy(float, copy=True))
+    keys = ["metric", *OBSERVATION]
+    base = rows.loc[rows["method"] == reference, [*keys, "value", "weight"]]
+    if base.empty:
+        methods = ", ".join(sorted(rows["method"].unique()))
+        raise ValueError(f'no rows with method "{reference}" to compare with; the table has {methods}')
+    _check_unique(rows, ["metric", *CELL, "draw", *OBSERVATION])
+    _check_unique(base, keys)
+    base = base.rename(columns={"value": "unsteered", "weight": "unsteered_weight"})
+    paired = rows.merge(base, on=keys, how="left", indicator=True)
+    if (lone := paired["_merge"] == "left_only").any():
+        row = paired[lone].iloc[0]
+        raise ValueError(
+            f'{row["method"]} has prompt {row["prompt"]!r}, sample {row["sample"]}, which "{reference}" has not: '
+            f"{lone.sum()} rows of {row['metric']} and other metrics have no counterpart"
+        )
+    return paired.drop(columns="_merge")
+
+
+def _check_values(rows: pd.DataFrame, ratio_metrics: Collection[str]) -> None:
+    infinite = np.isinf(rows["value"].to_numpy(float))
+    wrong = infinite | (rows["metric"].isin(list(ratio_metrics)) & (rows["value"] <= 0)).to_numpy()
+    if wrong.any():
+        row = rows[wrong].iloc[0]
+        allowed = "finite or NaN" if np.isinf(row["value"]) else "above 0 or NaN, being compared as a ratio"
+        raise ValueError(f"{row['metric']} of {row['method']}, prompt {row['prompt']!r} is {row['value']}: {allowed}")
+
+
+def _check_unique(rows: pd.DataFrame, keys: Sequence[str]) -> None:
+    if (twice := rows.duplicated(list(keys))).any():
+        row = rows[twice].iloc[0]
+        raise ValueError(
+            f"prompt {row['prompt']!r}, sample {row['sample']} stands twice in one cell ({row['metric']}): number the "
+            "samples of a prompt, and measure each continuation once"
+        )
+
+
+def paired_sums(paired: pd.DataFrame, by: Sequence[str] = CELL) -> PairedSums:
+    """The sums per prompt for each cell of one metric; cells are the distinct values of the columns `by`.
+
+    `cells` has, besides `by`: relative_norm, value (the weighted mean of all known values), n (pairs in which both arms
+    are known), n_missing (the other pairs) and n_prompts (prompts with such a pair).
+    """
+    known = paired[["value", "unsteered"]].notna().all(axis=1).to_numpy()
+    cell = paired.groupby(list(by), dropna=False, sort=True).ngroup().to_numpy()
+    prompt = paired["prompt"].factorize(sort=True)[0]
+    shape = (prompt.max() + 1, cell.max() + 1)
+
+    def total(column: np.ndarray) -> np.ndarray:
+        sums = np.zeros(shape)
+        np.add.at(sums, (prompt[known], cell[known]), column[known])
+        return sums
+
+    value, weight, base, base_weight = (
+        paired[c].to_numpy(float) for c in ("value", "weight", "unsteered", "unsteered_weight")
+    )
+    pairs = total(np.ones(len(paired)))
+    cells = paired.assign(cell=cell).groupby("cell")[[*by]].first()
+    described = pd.DataFrame(
+        {
+            "relative_norm": paired["relative_norm"].astype(float).groupby(cell).mean(),
+            "value": _weighted_mean(value, weight, cell),
+            "n": pairs.sum(axis=0).astype(int),
+            "n_missing": np.bincount(cell) - pairs.sum(axis=0).astype(int),
+            "n_prompts": (pairs > 0).sum(axis=0),
+        }
+    )
+    return PairedSums(
+        cells=cells.join(described).reset_index(drop=True),
+        steered=total(value * weight),
+        steered_weight=total(weight),
+        unsteered=total(base * base_weight),
+        unsteered_weight=total(base_weight),
+    )
+
+
+def _weighted_mean(value: np.ndarray, weight: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(value)
+    count = cell.max() + 1
+    total = np.bincount(cell[known], (value * weight)[known], minlength=count)
+    with np.errstate(invalid="ignore"):
+        return total / np.bincount(cell[known], weight[known], minlength=count)

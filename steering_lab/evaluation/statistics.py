@@ -1,0 +1,162 @@
+"""Effects with their uncertainty: from one observation per row to one row per cell and metric.
+
+Prompts are the sampled units and are resampled whole; samples of one prompt never count as independent evidence. Every
+comparison is paired: same prompt, same sample, steered against unsteered. Nothing here knows a model or a figure.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.stats import false_discovery_control, norm, t
+
+from steering_lab.evaluation.controls import attach_bands, control_bands, controls_of, draw_effects
+from steering_lab.evaluation.pairing import CELL, RATIO_METRICS, PairedSums, pair_with_reference, paired_sums
+
+ALL_SWAPS_UP_TO = 11  # prompts: 2^11 exchanges of the arms are enumerated, beyond that they are drawn
+
+
+def summarise(
+    tidy: pd.DataFrame,
+    *,
+    reference: str = "unsteered",
+    seed: int = 0,
+    n_boot: int = 2000,
+    level: float = 0.95,
+    ratio_metrics: Collection[str] = RATIO_METRICS,
+    controls: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """One row per cell (method, layer, coeff) and metric, the unsteered cell included.
+
+    value: the weighted mean of all known values. effect: the mean paired difference to the unsteered arm, over the
+    pairs in which both values are known; for a ratio metric `value` is the corpus value (geometric, weighted by tokens)
+    and `effect` its ratio to the unsteered corpus value of the same prompts and samples (1 = no change); the column
+    `scale` says which. low, high: the interval of the effect (`bootstrap_interval`). p, p_family: `swap_test`, alone
+    and over the cells of the same method and metric. n, n_missing, n_prompts: pairs known, pairs in which a value is
+    NaN, prompts with a known pair. degenerate: more than half of the cell's continuations are (metric "degenerate";
+    NA if it was not measured). control_low, control_high, n_draws: `control_bands` of the cell's norm-matched control.
+
+    Args:
+        controls: method -> control method; by default "actadd_front" -> "random_front" and so on, by name.
+
+    Raises:
+        ValueError: see `pair_with_reference`; a control that is absent or not norm-matched; a level outside (0, 1).
+    """
+    if not 0 < level < 1 or n_boot < 1:
+        raise ValueError(f"level is between 0 and 1 and n_boot at least 1, not {level} and {n_boot}")
+    controls = controls_of(tidy["method"].unique()) if controls is None else controls
+    if absent := set(controls.values()) - set(tidy["method"]):
+        raise ValueError(f"no rows of the control {', '.join(sorted(absent))}")
+    paired = pair_with_reference(tidy, reference, ratio_metrics)
+    blocks = [
+        _summarise_metric(paired_sums(rows), seed, n_boot, level, metric in ratio_metrics).assign(metric=metric)
+        for metric, rows in paired.groupby("metric")
+    ]
+    summary = _mark_degenerate(pd.concat(blocks, ignore_index=True))
+    effects = draw_effects(tidy, reference=reference, ratio_metrics=ratio_metrics)
+    summary = attach_bands(summary, control_bands(effects, level), controls)
+    summary = summary.sort_values(["metric", *CELL], ignore_index=True, na_position="first")
+    first = [*CELL, "relative_norm", "metric"]
+    return summary[first + [column for column in summary if column not in first]]
+
+
+def _summarise_metric(sums: PairedSums, seed: int, n_boot: int, level: float, ratio: bool) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)  # anew for each metric: all metrics see the same resamples
+    effect = sums.effect(np.ones((1, len(sums.steered))))[0]
+    low, high = bootstrap_interval(sums, n_boot, level, rng)
+    p, p_family = swap_test(sums, n_boot, rng)
+    value = sums.cells["value"].to_numpy()
+    if ratio:
+        value, effect, low, high = np.exp(value), np.exp(effect), np.exp(low), np.exp(high)
+    counts = sums.cells[["n", "n_missing", "n_prompts"]]
+    scale = "ratio" if ratio else "difference"
+    cells = sums.cells[[*CELL, "relative_norm"]].assign(scale=scale, value=value, effect=effect, low=low, high=high)
+    return cells.assign(p=p, p_family=p_family, **counts)
+
+
+def bootstrap_interval(
+    sums: PairedSums, n_boot: int, level: float, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
+    """Low and high ends of each cell's effect: percentiles over resamples of whole prompts, widened for few prompts.
+
+    With P prompts the plain percentile interval is too narrow by about √((P − 1)/P) and by normal instead of t tails;
+    the percentiles are moved outward to Φ(√(P/(P − 1)) · t) as in Hesterberg 2015 (The American Statistician 69:4,
+    expanded percentile interval). Simulated with normal effects, a 95 % interval covers 94 % with 8 to 20 prompts and
+    91 % with 5; with strongly skewed effects 89 % with 8 and 92 % with 20. One prompt gives no interval (NaN).
+    """
+    prompts = len(sums.steered)
+    resamples = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=n_boot).astype(float)
+    effects = sums.effect(resamples)
+    ends = np.full((2, effects.shape[1]), np.nan)
+    n_prompts = sums.cells["n_prompts"].to_numpy()
+    for n in np.unique(n_prompts[n_prompts > 1]):
+        tail = norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - level) / 2, n - 1))
+        cells = n_prompts == n
+        # A resample without any of the cell's prompts says nothing about it.
+        quantile = np.nanquantile if np.isnan(effects[:, cells]).any() else np.quantile
+        ends[:, cells] = quantile(effects[:, cells], [tail, 1 - tail], axis=0)
+    return ends[0], ends[1]
+
+
+def swap_test(
+    sums: PairedSums, n_draws: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
+    """Two-sided p of each cell, alone and corrected for the search over the cells of its method.
+
+    Were steering idle, exchanging the two arms of any prompt would change nothing; p is the share of such exchanges
+    with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the actual one and `n_draws` more).
+    The corrected p compares each cell's effect, in standard deviations over the exchanges, with the largest of its
+    method's grid in each exchange (Westfall and Young 1993, single step). No p can be below 2 / 2^P.
+    """
+    swaps = _swaps(len(sums.steered), n_draws, rng)
+    null = np.abs(sums.swapped_effect(swaps))  # row 0 exchanges nothing: the actual effect
+    spread = np.sqrt((null**2).mean(axis=0))
+    scaled = np.divide(null, spread, out=np.zeros_like(null), where=(spread > 0) | np.isnan(spread))
+    p_family = np.full(null.shape[1], np.nan)
+    for cells in sums.cells.groupby("method").indices.values():
+        known = cells[~np.isnan(null[0, cells])]
+        if len(known):
+            p_family[known] = _reached(scaled[:, known].max(axis=1, keepdims=True), scaled[0, known])
+    return np.where(np.isnan(null[0]), np.nan, _reached(null, null[0])), p_family
+
+
+def _reached(null: Float[np.ndarray, "draws any"], actual: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " cells"]:
+    return (null >= actual * (1 - 1e-9)).mean(axis=0)  # exchanges that mirror each other differ by rounding
+
+
+def _swaps(prompts: int, n_draws: int, rng: np.random.Generator) -> Float[np.ndarray, "draws prompts"]:
+    if prompts <= ALL_SWAPS_UP_TO:
+        return (np.arange(2**prompts)[:, None] >> np.arange(prompts) & 1).astype(float)
+    drawn = rng.integers(0, 2, size=(n_draws, prompts)).astype(float)
+    return np.concatenate([np.zeros((1, prompts)), drawn])
+
+
+def _mark_degenerate(summary: pd.DataFrame) -> pd.DataFrame:
+    share = summary.loc[summary["metric"] == "degenerate", [*CELL, "value"]].rename(columns={"value": "share"})
+    share = summary[[*CELL]].merge(share, on=list(CELL), how="left")["share"].astype("Float64")
+    return summary.assign(degenerate=(share > 0.5).array)
+
+
+def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+    """Holm's adjusted p: rejecting all below α keeps the chance of any false rejection at most α; NaN stays NaN."""
+    return _adjusted(p, _holm)
+
+
+def benjamini_hochberg(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+    """Benjamini and Hochberg's adjusted p: of all below α, an expected share of at most α is false; NaN stays NaN."""
+    return _adjusted(p, false_discovery_control)
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(stepped[np.argsort(order)], 1)
+
+
+def _adjusted(p: np.ndarray, adjust: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    known = ~np.isnan(p)
+    adjusted = np.full(p.shape, np.nan)
+    if known.any():
+        adjusted[known] = adjust(p[known])
+    return adjusted
