@@ -1,0 +1,131 @@
+"""Selection keeps to its budget, prefers sure effects, refuses loudly, and is re-examined on held-out rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steering_lab.evaluation.selection import confirm, select
+from steering_lab.evaluation.statistics import summarise
+from tests.evaluation.tables import by_layer, stacked
+
+
+def cell(
+    layer: float,
+    coeff: float,
+    effect: tuple[float, float, float],
+    cost: tuple[float, float, float],
+    *,
+    method: str = "actadd_front",
+    degenerate: bool = False,
+) -> pd.DataFrame:
+    """Summary rows of one cell; effect and cost as (estimate, low, high)."""
+    rows = [("sentiment", "difference", *effect), ("perplexity", "ratio", *cost)]
+    table = pd.DataFrame(rows, columns=["metric", "scale", "effect", "low", "high"])
+    return table.assign(method=method, layer=layer, coeff=coeff, degenerate=degenerate)
+
+
+UNSTEERED = cell(float("nan"), 0, (0, 0, 0), (1, 1, 1), method="unsteered")
+MILD = cell(2, 1, (0.3, 0.2, 0.4), (1.05, 1.0, 1.1))
+STRONG = cell(2, 2, (0.5, 0.4, 0.6), (1.15, 1.05, 1.19))
+NOISY = cell(3, 1, (0.9, 0.1, 1.7), (1.1, 1.0, 1.15))
+COSTLY = cell(2, 4, (0.9, 0.8, 1.0), (1.15, 1.0, 1.4))
+GRID = pd.concat([UNSTEERED, MILD, STRONG, NOISY, COSTLY], ignore_index=True)
+CHOICE = {"effect": "sentiment", "cost": "perplexity", "budget": 1.2}
+
+
+def test_the_surest_effect_within_the_budget_is_chosen() -> None:
+    chosen = select(GRID, **CHOICE)
+    assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd_front", 2, 2)
+    assert (chosen.effect["effect"], chosen.cost["high"]) == (0.5, 1.19)
+    assert chosen.excludes_no_effect
+    assert str(chosen) == "actadd_front, layer 2, coefficient 2"
+
+
+def test_the_upper_end_of_the_cost_decides_not_its_estimate() -> None:
+    assert select(GRID, **{**CHOICE, "budget": 1.4}).coeff == 4
+    assert select(GRID, **{**CHOICE, "budget": 1.1}).coeff == 1
+
+
+def test_lowering_is_ranked_by_the_upper_end() -> None:
+    down = pd.concat([cell(0, 1, (-0.5, -1.2, 0.1), (1, 1, 1)), cell(1, 1, (-0.3, -0.4, -0.2), (1, 1, 1))])
+    assert select(down, **CHOICE, direction=-1).layer == 1
+
+
+def test_unsteered_random_and_degenerate_cells_are_never_chosen() -> None:
+    others = [
+        cell(2, 3, (2, 2, 2), (1, 1, 1), method="random_front"),
+        cell(2, 3, (2, 2, 2), (1, 1, 1), degenerate=True),
+        cell(2, 0, (2, 2, 2), (1, 1, 1)),
+    ]
+    assert select(pd.concat([GRID, *others]), **CHOICE).coeff == 2
+    with pytest.raises(ValueError, match="no cell to choose from"):
+        select(pd.concat([UNSTEERED, *others]), **CHOICE)
+
+
+def test_a_cell_of_unknown_cost_is_not_affordable() -> None:
+    unknown = cell(2, 2, (0.5, 0.4, 0.6), (1.0, np.nan, np.nan))
+    with pytest.raises(ValueError, match="no cell to choose from"):
+        select(unknown, **CHOICE)
+    assert select(pd.concat([unknown, MILD]), **CHOICE).coeff == 1
+
+
+def test_an_impossible_budget_names_the_nearest_miss() -> None:
+    message = r"within 1\.01: nearest is actadd_front, layer 2, coefficient 1 with 1\.05 \(interval up to 1\.1\)"
+    with pytest.raises(ValueError, match=message):
+        select(GRID, **{**CHOICE, "budget": 1.01})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ties_go_to_the_smaller_cost_then_the_smaller_coefficient_then_the_earlier_layer(seed: int) -> None:
+    same = (0.3, 0.2, 0.4)
+    cells = [cell(0, 1, same, (1, 1, 1.1))]
+    cells += [cell(layer, c, same, (1, 1, 1.05)) for layer, c in ((4, 2), (3, -2), (3, 2), (2, 3))]
+    chosen = select(pd.concat(cells).sample(frac=1, random_state=seed), **CHOICE)
+    assert (chosen.layer, chosen.coeff) == (3, -2)
+
+
+def test_methods_narrow_the_choice() -> None:
+    grid = pd.concat([GRID, cell(5, 1, (0.1, 0.05, 0.2), (1, 1, 1), method="actadd_everywhere")])
+    assert select(grid, **CHOICE, methods=["actadd_everywhere"]).layer == 5
+    with pytest.raises(ValueError, match="no method actadd"):
+        select(grid, **CHOICE, methods=["actadd"])
+
+
+def test_unknown_metrics_and_directions_are_refused() -> None:
+    with pytest.raises(ValueError, match="no metric 'kl'; the summary has perplexity, sentiment"):
+        select(GRID, effect="sentiment", cost="kl", budget=1.2)
+    with pytest.raises(ValueError, match="direction is 1"):
+        select(GRID, **CHOICE, direction=2)
+
+
+def test_confirmation_shows_the_gap_and_whether_effect_and_budget_hold() -> None:
+    held_out = pd.concat([UNSTEERED, cell(2, 2, (0.3, 0.1, 0.5), (1.38, 1.2, 1.5))])
+    effect, cost = (row for _, row in confirm(select(GRID, **CHOICE), held_out).iterrows())
+    assert (effect["role"], effect["chosen"], effect["held_out"], effect["holds"]) == ("effect", 0.5, 0.3, True)
+    assert effect["gap"] == pytest.approx(-0.2)
+    assert (cost["role"], cost["held_out_high"], cost["holds"]) == ("cost", 1.5, False)
+    assert cost["gap"] == pytest.approx(1.38 / 1.15)
+
+
+def test_an_effect_that_turned_round_or_may_be_nothing_does_not_hold() -> None:
+    chosen = select(GRID, **CHOICE)
+    for interval in ((-0.3, -0.4, -0.2), (0.1, -0.1, 0.3)):
+        assert not confirm(chosen, cell(2, 2, interval, (1, 1, 1)))["holds"].iloc[0]
+
+
+def test_a_held_out_summary_without_the_cell_is_refused() -> None:
+    with pytest.raises(ValueError, match="no sentiment of actadd_front, layer 2, coefficient 2"):
+        confirm(select(GRID, **CHOICE), MILD)
+
+
+def test_the_winners_curse_is_seen_in_the_gap() -> None:
+    rng = np.random.default_rng(0)
+    gaps = []
+    for _ in range(20):
+        summaries = []
+        for _part in ("validation", "held out"):
+            arms = by_layer("unsteered", rng.normal(size=(1, 8, 1))), by_layer("a", rng.normal(0.2, 1, size=(15, 8, 1)))
+            costs = [table.assign(metric="perplexity", value=1.0) for table in arms]
+            summaries.append(summarise(stacked(*arms, *costs), n_boot=100))
+        gaps.append(confirm(select(summaries[0], **CHOICE), summaries[1])["gap"].iloc[0])
+    assert np.mean(gaps) < -0.2  # every cell's true effect is the same: the choice alone made it look larger
