@@ -25,8 +25,8 @@ Rule = Literal["at", "everywhere", "from_last_prompt_token", "generated"]
 class Place:
     """Which tokens an edit touches, in absolute positions: 0 is the prompt's first real token.
 
-    Padding is never touched. "at" starts at token `start` of the prompt and lasts as many tokens as the edit has rows, counted from the prompt's
-    end where `start` is negative; it never reaches generated tokens. `clip` drops rows that stand beyond the prompt,
+    Padding is never touched. "at" starts at token `start` of the prompt, counted from its end where negative, and lasts
+    as many tokens as the edit has rows; it never reaches generated tokens. `clip` drops rows that stand beyond the prompt,
     otherwise a prompt too short for them is an error.
     """
 

@@ -43,6 +43,7 @@ class Sampling:
 
 
 GREEDY = Sampling(temperature=0.0)
+SCORED_LOGITS = 2**27  # float32 logits of one scoring slice: half a gigabyte
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,21 @@ def generate(
 def continuation_log_probs(
     model: HookedModel, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
 ) -> list[list[float]]:
-    """Log-probability in nats of each continuation token given all before it, by one uncached pass over ready ids."""
-    tokens = model.pad(prompts, continuations)
-    log_probs = torch.log_softmax(model.logits(tokens)[:, :-1].float(), dim=-1)
-    chosen = log_probs.gather(-1, tokens.ids[:, 1:, None]).squeeze(-1)
-    return [row[row.shape[0] - len(c) :].tolist() for row, c in zip(chosen, continuations, strict=True)]
+    """Log-probability in nats of each continuation token given all before it, by uncached passes over ready ids.
+
+    Rows are scored in slices small enough for their float32 logits to stay under half a gigabyte. Edits in force apply;
+    a per-row intervention does not, because rows lose their number.
+    """
+    longest = max(len(p) + len(c) for p, c in zip(prompts, continuations, strict=True))
+    size = max(1, SCORED_LOGITS // (longest * model.d_vocab))
+    found: list[list[float]] = []
+    for start in range(0, len(prompts), size):
+        part = slice(start, start + size)
+        tokens = model.pad(prompts[part], continuations[part])
+        log_probs = torch.log_softmax(model.logits(tokens)[:, :-1].float(), dim=-1)
+        chosen = log_probs.gather(-1, tokens.ids[:, 1:, None]).squeeze(-1)
+        found += [row[row.shape[0] - len(c) :].tolist() for row, c in zip(chosen, continuations[part], strict=True)]
+    return found
 
 
 def _decode(model: HookedModel, batch: _Batch, sampling: Sampling, stop: Sequence[str], use_cache: bool) -> list[int]:

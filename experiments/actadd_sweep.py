@@ -1,0 +1,320 @@
+"""Where does adding one prompt pair's activation difference move the sentiment of the text, and what does it cost?
+
+Expected, written before the run: adding "Love" - "Hate" moves continuations toward positive words and subtracting it
+toward negative ones, at early and middle layers more than at the last; the effect grows with the coefficient until the
+text breaks, which perplexity under the unsteered model shows; norm-matched random vectors move sentiment by little. The
+front form (Turner et al. 2023, arXiv:2308.10248) is weaker and cheaper than the same vector at every token.
+
+The cell is chosen on one set of prompts and reported on another, beside random vectors of its norm, the reversed
+vector and plain prompting.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from steering_lab.analysis.plots import coeff_curves, layer_coeff_heatmap, save_figures
+from steering_lab.analysis.report import write_page
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.data.invented_world import (
+    NEGATIVE_WORDS,
+    POSITIVE_WORDS,
+    STORY_PROMPTS_TEST,
+    STORY_PROMPTS_VALIDATION,
+)
+from steering_lab.data.lexicons import ENGLISH, Lexicon
+from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
+from steering_lab.evaluation.condition import (
+    UNSTEERED,
+    Condition,
+    layer_coeff_grid,
+    median_resid_norms,
+    prompting,
+)
+from steering_lab.evaluation.controls import is_control
+from steering_lab.evaluation.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.measures import Degenerate, Measure, Perplexity, TextMeasure, measure_table, sentiment
+from steering_lab.evaluation.metrics import repetition
+from steering_lab.evaluation.selection import Selected, confirm, select
+from steering_lab.evaluation.statistics import summarise
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.actadd import actadd_vectors
+from steering_lab.methods.mean_difference import mean_difference_vectors
+from steering_lab.models.generation import Sampling
+from steering_lab.models.hook_points import HookSite, resid_pre
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.loading import load_model
+from steering_lab.runs import RunFolder, provenance
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the sweep; empty `layers` means all, empty coefficients leave that form out.
+
+    Raises:
+        ValueError: nothing to sweep, or a setting outside its range.
+    """
+
+    model: str = "organism"
+    positive: str = "Love"
+    negative: str = "Hate"
+    layers: tuple[int, ...] = ()
+    front_coeffs: tuple[float, ...] = (-4, -2, -1, 1, 2, 4)
+    everywhere_coeffs: tuple[float, ...] = (-1, -0.5, -0.25, 0.25, 0.5, 1)
+    prompts: tuple[str, ...] = ()
+    test_prompts: tuple[str, ...] = ()
+    n_prompts: int = 8
+    n_samples: int = 4
+    max_new_tokens: int = 24
+    temperature: float = 1.0
+    top_p: float = 1.0
+    freq_penalty: float = 0.0
+    n_random: int = 3
+    n_random_confirm: int = 10
+    perplexity_budget: float = 1.5
+    batch_size: int = 512
+    device: str = "auto"
+    dtype: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.front_coeffs and not self.everywhere_coeffs:
+            raise ValueError("nothing to sweep: front_coeffs and everywhere_coeffs are both empty")
+        for name in ("n_prompts", "n_samples", "max_new_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be 1 or more")
+        if overlap := set(self.prompts) & set(self.test_prompts):
+            raise ValueError(f"prompts for choosing and for reporting overlap: {sorted(overlap)[0]!r}")
+        for name in ("n_random", "n_random_confirm"):
+            if getattr(self, name) < 3:
+                raise ValueError(f"{name} is {getattr(self, name)}: a control's interval needs 3 draws or more")
+
+
+def run(config: Config, results: str | Path) -> Path:
+    """Runs the sweep, or resumes it, and returns the finished run folder; its page is `index.html`."""
+    model = load_model(config.model, device=config.device, dtype=config.dtype)
+    choosing, reporting = _prompts(config)
+    conditions = [UNSTEERED, prompting(f"{config.positive} "), *_grid(model, config, choosing)]
+    decoding = _decoding(config)
+    folder = RunFolder.open(results, "actadd_sweep", model.name, asdict(config))
+    keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
+
+    generations = run_conditions(model, conditions, choosing, decoding, **keeping)
+    table = measure_table(generations, _measures(config))
+    summary = summarise(table, seed=config.seed)
+    chosen = _choose(summary, config)
+
+    confirming = _confirming(model, config, choosing, chosen)
+    held_out = run_conditions(model, confirming, reporting, decoding, **keeping)
+    confirmed = summarise(measure_table(held_out, _measures(config)), seed=config.seed)
+
+    folder.write_table("table", table)
+    folder.write_table("summary", summary)
+    folder.write_table("confirmed", confirmed)
+    folder.write_table("generations.jsonl", generations)
+    folder.write_table("generations_test.jsonl", held_out)
+    _publish(folder, model, config, summary, confirmed, generations, chosen)
+    return folder.finish()
+
+
+def _prompts(config: Config) -> tuple[Sequence[str], Sequence[str]]:
+    """Prompts for choosing and for reporting: the config's own, or those that come along for the model's language."""
+    if config.prompts or config.test_prompts:
+        if not (config.prompts and config.test_prompts):
+            raise ValueError("give both prompts (for choosing) and test_prompts (for reporting), or neither")
+        return config.prompts, config.test_prompts
+    own = config.model == "organism"
+    choosing = STORY_PROMPTS_VALIDATION if own else OPENINGS_VALIDATION
+    reporting = STORY_PROMPTS_TEST if own else OPENINGS_TEST
+    if config.n_prompts > min(len(choosing), len(reporting)):
+        raise ValueError(f"n_prompts is {config.n_prompts}, but {len(choosing)} come along: give prompts of your own")
+    return choosing[: config.n_prompts], reporting[: config.n_prompts]
+
+
+def _grid(model: HookedModel, config: Config, prompts: Sequence[str]) -> list[Condition]:
+    sites = [resid_pre(layer) for layer in config.layers or range(model.n_layers)]
+    norms = median_resid_norms(model, prompts, sites)
+    grid: list[Condition] = []
+    for place, vectors in _vectors(model, config, sites).items():
+        coeffs = getattr(config, f"{place}_coeffs")
+        options = {"method": "actadd", "place": place, "n_random": config.n_random, "seed": config.seed}
+        grid += layer_coeff_grid(vectors, coeffs, norms, **options) if coeffs else []
+    return grid
+
+
+def _vectors(
+    model: HookedModel, config: Config, sites: Sequence[HookSite]
+) -> dict[str, Mapping[HookSite, SteeringVector]]:
+    """The front form has one row per token; the form for every token is the difference at the last token."""
+    pair = ContrastPair(config.positive, config.negative)
+    return {
+        "front": actadd_vectors(model, pair, sites),
+        "everywhere": mean_difference_vectors(model, [pair], sites),
+    }
+
+
+def _decoding(config: Config) -> Decoding:
+    sampling = Sampling(config.temperature, top_p=config.top_p, freq_penalty=config.freq_penalty)
+    return Decoding(config.max_new_tokens, config.n_samples, sampling, config.seed)
+
+
+def _measures(config: Config) -> list[Measure]:
+    lexicon = Lexicon(frozenset(POSITIVE_WORDS), frozenset(NEGATIVE_WORDS)) if config.model == "organism" else ENGLISH
+    return [sentiment(lexicon), Perplexity(), TextMeasure("repetition", repetition), Degenerate()]
+
+
+def _choose(summary: pd.DataFrame, config: Config) -> dict[str, Selected | str]:
+    """For each form the best cell within the perplexity budget, or the reason why there is none."""
+    chosen: dict[str, Selected | str] = {}
+    for place in ("front", "everywhere"):
+        method = f"actadd_{place}"
+        if method in set(summary["method"]):
+            try:
+                budget = config.perplexity_budget
+                chosen[method] = select(summary, effect="sentiment", cost="perplexity", budget=budget, methods=[method])
+            except ValueError as refusal:
+                chosen[method] = str(refusal)
+    return chosen
+
+
+def _confirming(
+    model: HookedModel, config: Config, prompts: Sequence[str], chosen: Mapping[str, Selected | str]
+) -> list[Condition]:
+    """The chosen cells with their reversal and `n_random_confirm` random vectors, unsteered, and prompting."""
+    conditions = [UNSTEERED, prompting(f"{config.positive} "), prompting(f"{config.negative} ")]
+    for method, cell in chosen.items():
+        if isinstance(cell, str):
+            continue
+        site, place = resid_pre(int(cell.layer)), method.removeprefix("actadd_")
+        vector = _vectors(model, config, [site])[place]
+        norms = median_resid_norms(model, prompts, [site])
+        options = {"method": "actadd", "place": place, "n_random": config.n_random_confirm, "seed": config.seed + 1}
+        conditions += layer_coeff_grid(vector, [cell.coeff, -cell.coeff], norms, **options)
+    return conditions
+
+
+def headline(confirmed: pd.DataFrame) -> pd.DataFrame:
+    """One row per arm on the prompts that chose nothing: effect and cost with intervals, and the control's band."""
+    cell = ["method", "layer", "coeff"]
+    effects = confirmed[(confirmed["metric"] == "sentiment") & ~confirmed["method"].map(is_control)]
+    costs = confirmed.loc[confirmed["metric"] == "perplexity", [*cell, "effect", "low", "high"]]
+    rows = effects.merge(costs, on=cell, suffixes=("", "_cost")).sort_values("coeff", ascending=False)
+    rows = rows.sort_values("method", kind="stable", key=lambda names: names.map(_order))
+    return pd.DataFrame(
+        {
+            "condition": rows["method"].str.replace("_", ", "),
+            "layer": rows["layer"],
+            "coeff": rows["coeff"],
+            "relative norm": rows["relative_norm"],
+            "sentiment": rows["value"],
+            "shift": rows["effect"],
+            "shift, 95 % interval": _spans(rows["low"], rows["high"]),
+            "random vectors' shift": _spans(rows["control_low"], rows["control_high"]),
+            "perplexity": "×" + rows["effect_cost"].map("{:.2f}".format),
+            "perplexity, 95 % interval": _spans(rows["low_cost"], rows["high_cost"]),
+            "n": rows["n"],
+        }
+    ).reset_index(drop=True)
+
+
+def figures(
+    summary: pd.DataFrame, generations: pd.DataFrame, chosen: Mapping[str, Selected | str], pair: str, model: str
+) -> dict[str, go.Figure]:
+    """A heatmap of sentiment and one of perplexity for each form, and the curves of the chosen layers."""
+    drawn: dict[str, go.Figure] = {}
+    for method, cell in chosen.items():
+        form = {"front": "at the first tokens", "everywhere": "at every token"}[method.removeprefix("actadd_")]
+        mark = None if isinstance(cell, str) else (int(cell.layer), cell.coeff)
+        common = {"method": method, "chosen": mark, "examples": generations, "subtitle": model}
+        drawn[f"{method}_sentiment"] = layer_coeff_heatmap(
+            summary, metric="sentiment", title=f"{pair} added {form}: sentiment of the text", **common
+        )
+        drawn[f"{method}_perplexity"] = layer_coeff_heatmap(
+            summary, metric="perplexity", value="ratio", title=f"{pair} added {form}: perplexity of the text",
+            metric_label="perplexity, × unsteered", **common,
+        )  # fmt: skip
+        drawn[f"{method}_curves"] = coeff_curves(
+            summary, metric="sentiment", method=method, layers=None if mark is None else [mark[0]],
+            title=f"{pair} added {form}: shift of sentiment against the coefficient", subtitle=model,
+        )  # fmt: skip
+    return drawn
+
+
+def _publish(
+    folder: RunFolder,
+    model: HookedModel,
+    config: Config,
+    summary: pd.DataFrame,
+    confirmed: pd.DataFrame,
+    generations: pd.DataFrame,
+    chosen: Mapping[str, Selected | str],
+) -> None:
+    """Figures, the page and the table on the terminal, all from tables."""
+    pair = str(ContrastPair(config.positive, config.negative))
+    kind = f"synthetic model {model.name}" if config.model == "organism" else model.name
+    about = f"{kind}, {model.n_layers} layers, {model.n_parameters / 1e6:.2g}M parameters"
+    drawn = figures(summary, generations, chosen, pair, about)
+    saved = save_figures(drawn, folder.path / "figures")
+    table = headline(confirmed)
+    findings = [_finding(cell, confirmed) for cell in chosen.values()]
+    page = write_page(
+        folder.path / "index.html",
+        title=f"{pair} on {model.name}",
+        question=" ".join((__doc__ or "").split("\n\n")[0].split()),
+        finding=" ".join(findings),
+        headline=table,
+        headline_note=(
+            f"{config.n_prompts} prompts x {config.n_samples} samples that were not used for choosing. Intervals: 95 %"
+            " bootstrap over prompts. Random vectors: where one more of the same norm would fall, judged by"
+            f" {config.n_random_confirm} draws. Perplexity: under the unsteered model, against unsteered text."
+        ),
+        figures=drawn,
+        captions={name: _caption(name, about, config) for name in drawn},
+        generations=generations,
+        config=dict(folder.config),
+        provenance=_provenance(model),
+        links={name: name for name in sorted(p.name for p in folder.path.glob("*.parquet"))},
+    )
+    print(table.to_string(index=False, float_format=lambda x: f"{x:+.2f}", na_rep="-"))
+    print("\n".join(["", *findings, *([saved.note] if saved.note else []), f"page: {page.name}"]))
+
+
+def _finding(cell: Selected | str, confirmed: pd.DataFrame) -> str:
+    """What the chosen cell did on prompts that did not choose it, in a sentence, or why there is none."""
+    if isinstance(cell, str):
+        return f"Nothing chosen: {cell}."
+    effect, cost = confirm(cell, confirmed).itertuples()
+    outside = not effect.control_low <= effect.held_out <= effect.control_high
+    return (
+        f"{cell.method.replace('_', ', ')}, layer {cell.layer:g}, coefficient {cell.coeff:g}: sentiment"
+        f" {effect.held_out:+.2f} [{effect.held_out_low:+.2f}, {effect.held_out_high:+.2f}] on new prompts"
+        f" ({effect.chosen:+.2f} where it was chosen), {'outside' if outside else 'inside'} the band of random vectors"
+        f" [{effect.control_low:+.2f}, {effect.control_high:+.2f}]; perplexity ×{cost.held_out:.2f}."
+    )
+
+
+def _caption(name: str, about: str, config: Config) -> str:
+    what = "Choosing prompts" if "curves" not in name else "Choosing prompts; grey: norm-matched random vectors"
+    reference = (
+        " Reference, not ours: on GPT-2-XL, Turner et al. (2023) work at layer 6 with coefficient 5 for this pair."
+        if (config.positive, config.negative) == ("Love", "Hate")
+        else ""
+    )
+    return f"{about}. {what}: {config.n_prompts} x {config.n_samples} continuations a cell.{reference}"
+
+
+def _provenance(model: HookedModel) -> dict[str, Any]:
+    facts = {"model": model.name, "weights": model.fingerprint, "basis": model.basis, "dtype": str(model.dtype)}
+    return {**facts, **provenance()}
+
+
+def _order(method: str) -> int:
+    return 0 if method == "unsteered" else 1 if method.startswith("actadd") else 2
+
+
+def _spans(low: pd.Series, high: pd.Series) -> list[str]:
+    return ["-" if pd.isna(a) else f"[{a:+.2f}, {b:+.2f}]" for a, b in zip(low, high, strict=True)]

@@ -1,0 +1,141 @@
+"""steering-lab: the demo, experiments from files, and a prompt steered at the terminal.
+
+Heavy imports happen inside the commands, so that `--help` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE", aliases=["-s"])]
+
+
+def demo(quick: bool = False, results: Path = Path("results")) -> None:
+    """Sweep "Love" - "Hate" over the layers and coefficients of the embedded model and draw what happens.
+
+    Leaves a folder with heatmaps, tables, every continuation and a page, index.html, to open in a browser. Takes a few
+    minutes on two cores; killed, it goes on where it stopped.
+
+    Args:
+        quick: A coarser sweep of about a minute.
+        results: The folder in which the run's own folder is made.
+    """
+    from steering_lab.experiments import experiments_folder
+
+    smaller = (
+        "layers=[0, 2, 4, 6]", "front_coeffs=[-2, -1, 1, 2]", "everywhere_coeffs=[-0.5, -0.25, 0.25, 0.5]",
+        "n_samples=2", "n_random_confirm=5",
+    )  # fmt: skip
+    run(experiments_folder() / "actadd_sweep.toml", results=results, set=smaller if quick else ())
+
+
+def run(experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path = Path("results")) -> None:
+    """Run an experiment from its TOML file, or go on with one that was interrupted.
+
+    Example: steering-lab run experiments/actadd_sweep.toml --set model=gpt2 "layers=[4, 6, 8]" "positive=' weddings'"
+
+    Args:
+        experiment: A TOML file with the experiment's .py beside it.
+        set: Settings that replace those of the file; values are TOML, plain words may go without quotes.
+        results: The folder in which results/<experiment>/<date>_<model>_<commit>/ is made.
+    """
+    from steering_lab.experiments import load_experiment, read_config
+
+    module = load_experiment(experiment)
+    config = read_config(module.Config, experiment, set)
+    folder = module.run(config, results)
+    print(f"\n{folder}")
+    if (folder / "index.html").is_file():
+        print(f"open {(folder / 'index.html').resolve().as_uri()}")
+
+
+def steer(
+    prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT")],
+    positive: str = "Love",
+    negative: str = "Hate",
+    model: str = "organism",
+    layer: int = 2,
+    coeff: float = 1.0,
+    place: Literal["front", "everywhere"] = "front",
+    n_samples: int = 1,
+    max_new_tokens: int = 40,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    freq_penalty: float = 0.0,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> None:
+    """Print continuations of a prompt, unsteered beside steered with the same random numbers.
+
+    Adds coeff x (positive - negative), read at the input of a layer, to the prompt's first tokens (ActAdd) or at every
+    token. Perplexities are of the continuation under the unsteered model; relative norm is the length of what is added
+    against the median residual there.
+
+    Example: steering-lab steer --model gpt2-xl --layer 6 --coeff 5 --prompt "I hate you because"
+
+    Args:
+        prompt: One or more prompts to continue.
+        positive: The prompt to steer toward; spaces at its ends count.
+        negative: The prompt to steer away from; may be empty.
+        model: "organism", a Hugging Face hub name, or a local folder.
+        layer: The block at whose input the difference is read and added, from 0.
+        coeff: How much of the difference is added; negative steers the other way.
+        place: At the prompt's first tokens, as in the paper, or at every token.
+        n_samples: Continuations per prompt.
+        temperature: 0 is greedy.
+        freq_penalty: Subtracted from a token's logit for every time it already stands in the text.
+    """
+    from steering_lab.data.contrast_pairs import ContrastPair
+    from steering_lab.evaluation.condition import UNSTEERED, layer_coeff_grid, median_resid_norms
+    from steering_lab.evaluation.evaluate import Decoding, run_conditions
+    from steering_lab.methods.actadd import actadd_vector
+    from steering_lab.methods.mean_difference import mean_difference_vectors
+    from steering_lab.models.generation import Sampling
+    from steering_lab.models.hook_points import resid_pre
+    from steering_lab.models.loading import load_model
+
+    lm, site, pair = load_model(model, device=device, dtype=dtype), resid_pre(layer), ContrastPair(positive, negative)
+    vector = actadd_vector(lm, pair, site) if place == "front" else mean_difference_vectors(lm, [pair], [site])[site]
+    norms = median_resid_norms(lm, prompt, [site])
+    steered = layer_coeff_grid({site: vector}, [coeff], norms, method="actadd", place=place)
+    decoding = Decoding(max_new_tokens, n_samples, Sampling(temperature, None, top_p, freq_penalty), seed)
+    table = run_conditions(lm, [UNSTEERED, *steered], list(prompt), decoding, progress=False)
+    _print_beside(table, f"{pair}, {place}, layer {layer}, coefficient {coeff:g}")
+
+
+def _print_beside(table: "object", what: str) -> None:
+    import textwrap
+
+    import numpy as np
+    import pandas as pd
+
+    assert isinstance(table, pd.DataFrame)
+    norm = table["relative_norm"].max()
+    print(f"{what} (adds {norm:.2f} x the median residual)")
+    for (prompt, _), rows in table.groupby(["prompt", "sample"], sort=False):
+        print(f"\n{prompt}")
+        for row in rows.itertuples():
+            perplexity = np.exp(-row.log_prob_unsteered / row.n_tokens)
+            label = "unsteered" if row.method == "unsteered" else "steered"
+            text = textwrap.fill(repr(row.text)[1:-1], 100, initial_indent="    ", subsequent_indent="    ")
+            print(f"  {label} (perplexity {perplexity:.1f})\n{text}")
+
+
+def main() -> None:
+    """The command line; a mistake of the user's is one line on stderr and exit status 2."""
+    commands = {"demo": demo, "run": run, "steer": steer}
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, prog="steering-lab", description=__doc__)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"steering-lab: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        print("steering-lab: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Runs conditions on prompts in shared batches and measures what came out.
+
+Every (condition, prompt, sample) is one batch row that carries its own intervention, so a layer x coefficient grid runs
+as a few wide batches instead of one `generate` per cell. Sample s of prompt p draws the same random numbers under every
+condition: comparisons are paired, and the zero edit reproduces the unsteered text.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+from tqdm import tqdm
+
+from steering_lab.evaluation.condition import Condition
+from steering_lab.evaluation.measures import Measure, measure_table
+from steering_lab.interventions.intervention import Clamp
+from steering_lab.interventions.steering import steer
+from steering_lab.models.generation import Sampling, continuation_log_probs, generate
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.provenance import software
+
+FACTORS = ("method", "layer", "coeff", "relative_norm", "draw")
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How every arm of a comparison is decoded alike: `n_samples` continuations per prompt."""
+
+    max_new_tokens: int = 24
+    n_samples: int = 4
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+
+
+DECODING = Decoding()
+
+
+class Evaluation(NamedTuple):
+    """`generations`: one row per continuation. `table`: one row per continuation and measure."""
+
+    generations: pd.DataFrame
+    table: pd.DataFrame
+
+
+def evaluate(
+    model: HookedModel,
+    conditions: Sequence[Condition],
+    prompts: Sequence[str],
+    measures: Sequence[Measure],
+    decoding: Decoding = DECODING,
+    **options: Any,
+) -> Evaluation:
+    """Generations of every condition on every prompt, and the tidy table of `measures` on them (`run_conditions`)."""
+    generations = run_conditions(model, conditions, prompts, decoding, **options)
+    return Evaluation(generations, measure_table(generations, measures))
+
+
+def run_conditions(
+    model: HookedModel,
+    conditions: Sequence[Condition],
+    prompts: Sequence[str],
+    decoding: Decoding = DECODING,
+    *,
+    batch_size: int = 512,
+    kept: Mapping[str, Rows] | None = None,
+    keep: Callable[[str, Rows], None] | None = None,
+    progress: bool | None = None,
+) -> pd.DataFrame:
+    """One row per condition, prompt and sample: factors, text, n_tokens, log_prob_unsteered and log_prob_steered.
+
+    Log-probabilities are nats summed over the continuation: under the condition as it ran, and under the unsteered
+    model given the plain prompt. `kept` maps `cell_key`s to rows of an earlier run, not computed again; `keep` is
+    called with each finished cell, so that a killed run loses at most one batch.
+
+    Raises:
+        ValueError: no conditions or prompts, a name twice, or whatever `steer` and `generate` refuse.
+    """
+    names = [condition.name for condition in conditions]
+    if not conditions or not prompts:
+        raise ValueError(f"nothing to run: {len(conditions)} conditions on {len(prompts)} prompts")
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"conditions need names of their own, {sorted(twice)[0]!r} is there twice")
+    keys = {c.name: cell_key(model, c, prompts, decoding) for c in conditions}
+    cells: dict[str, Rows] = {name: kept[key] for name, key in keys.items() if kept and key in kept}
+    waiting = [c for c in conditions if c.name not in cells]
+    with tqdm(total=len(conditions), initial=len(cells), desc="cells", disable=_hidden(progress)) as bar:
+        for together in _batches(waiting, max(1, batch_size // (len(prompts) * decoding.n_samples))):
+            for name, rows in _run_together(model, together, prompts, decoding, batch_size):
+                cells[name] = rows
+                if keep is not None:
+                    keep(keys[name], rows)
+                bar.update()
+    return _as_table(conditions, cells)
+
+
+def cell_key(model: HookedModel, condition: Condition, prompts: Sequence[str], decoding: Decoding) -> str:
+    """A hash of everything that determines a cell's rows: weights, numerics, edit, prompts, decoding."""
+    edits = [
+        [type(t.edit).__name__, t.edit.to if isinstance(t.edit, Clamp) else None, str(t.edit.site), asdict(t.place),
+         t.coeff, hashlib.sha256(t.edit.rows.float().contiguous().numpy().tobytes()).hexdigest()]
+        for t in condition.intervention.terms
+    ]  # fmt: skip
+    numerics = [model.fingerprint, model.basis, str(model.dtype), model.device.type, software()]
+    whole = [numerics, condition.template, dict(condition.factors), edits, list(prompts), asdict(decoding)]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def row_seed(seed: int, prompt: int, sample: int) -> int:
+    """The seed of one continuation: the same under every condition."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {prompt} {sample}".encode()).digest()[:6], "big")
+
+
+def _run_together(
+    model: HookedModel, conditions: Sequence[Condition], prompts: Sequence[str], decoding: Decoding, batch_size: int
+) -> Iterator[tuple[str, Rows]]:
+    places = [(p, s) for p in range(len(prompts)) for s in range(decoding.n_samples)]
+    written = [condition.write(prompts[p]) for condition in conditions for p, _ in places]
+    with steer(model, [condition.intervention for condition in conditions for _ in places]):
+        out = generate(
+            model,
+            written,
+            max_new_tokens=decoding.max_new_tokens,
+            sampling=decoding.sampling,
+            seed=[row_seed(decoding.seed, p, s) for _ in conditions for p, s in places],
+            batch_size=batch_size,
+            log_probs=True,
+        )
+    assert out.log_probs is not None
+    assert out.unsteered_log_probs is not None
+    for i, condition in enumerate(conditions):
+        span = slice(i * len(places), (i + 1) * len(places))
+        plain = out.unsteered_log_probs[span]
+        if condition.template != "{prompt}":
+            plain = continuation_log_probs(model, [model.token_ids(prompts[p]) for p, _ in places], out.tokens[span])
+        columns = zip(places, out.texts[span], out.tokens[span], out.log_probs[span], plain, strict=True)
+        yield (
+            condition.name,
+            [
+                {
+                    "prompt": prompts[p],
+                    "sample": s,
+                    "text": text,
+                    "n_tokens": len(tokens),
+                    "log_prob_unsteered": sum(unsteered),
+                    "log_prob_steered": sum(steered),
+                }
+                for (p, s), text, tokens, steered, unsteered in columns
+            ],
+        )
+
+
+def _as_table(conditions: Sequence[Condition], cells: Mapping[str, Rows]) -> pd.DataFrame:
+    rows = [
+        {"condition": c.name, **{f: c.factors.get(f) for f in FACTORS}, **row}
+        for c in conditions
+        for row in cells[c.name]
+    ]
+    table = pd.DataFrame(rows)
+    return table.astype({f: "float64" for f in FACTORS if f != "method"})
+
+
+def _batches(conditions: Sequence[Condition], size: int) -> Iterator[Sequence[Condition]]:
+    for start in range(0, len(conditions), size):
+        yield conditions[start : start + size]
+
+
+def _hidden(progress: bool | None) -> bool | None:
+    """tqdm's `disable`: None means only where there is no terminal."""
+    return None if progress is None else not progress

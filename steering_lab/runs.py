@@ -1,0 +1,161 @@
+"""A run on disk: whole or absent.
+
+Work goes into `<folder>.partial`; `finish` renames it, so a folder without that ending is complete. Each finished cell
+is appended to `cells.jsonl` under a hash of everything that determines it and flushed to the disk, so a killed run
+resumes where it stopped and never mixes cells of different settings.
+"""
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from steering_lab.models.provenance import git_commit, software
+
+PARTIAL = ".partial"
+CELLS = "cells.jsonl"
+
+
+@dataclass(eq=False)
+class RunFolder:
+    """One run of an experiment: `results/<experiment>/<date>_<model>_<commit>/`. Make one with `RunFolder.open`."""
+
+    path: Path
+    config: Mapping[str, Any]
+    kept: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _lock: IO[str] | None = field(default=None, repr=False)
+
+    @classmethod
+    def open(cls, results: str | Path, experiment: str, model: str, config: Mapping[str, Any]) -> "RunFolder":
+        """A new run, or the unfinished one of the same experiment and config, with the cells that it had finished.
+
+        Raises:
+            RuntimeError: another process is working on that run now.
+        """
+        home = Path(results) / experiment
+        config = json.loads(json.dumps(config))
+        for partial in sorted(home.glob(f"*{PARTIAL}")):
+            if _read_json(partial / "config.json") == config:
+                run = cls(partial, config)
+                run._take()
+                run.kept = _read_cells(partial / CELLS)
+                return run
+        run = cls(_fresh(home, model), config)
+        run.path.mkdir(parents=True)
+        run._take()
+        run.write_json("config.json", config)
+        run.write_json("provenance.json", {"experiment": experiment, "started": _now(), **provenance()})
+        return run
+
+    @property
+    def resumed(self) -> bool:
+        """Whether cells of an interrupted run are here."""
+        return bool(self.kept)
+
+    def keep(self, key: str, rows: list[dict[str, Any]]) -> None:
+        """Puts a finished cell on the disk before anything else happens."""
+        with (self.path / CELLS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, "rows": rows}, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.kept[key] = rows
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """`value` as indented JSON."""
+        path = self.path / name
+        path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return path
+
+    def write_table(self, name: str, table: pd.DataFrame) -> Path:
+        """`table` as `<name>.parquet`, or as JSON lines where `name` ends so."""
+        path = self.path / (name if name.endswith(".jsonl") else f"{name}.parquet")
+        if path.suffix == ".jsonl":
+            table.to_json(path, orient="records", lines=True, force_ascii=False)
+        else:
+            table.to_parquet(path, index=False)
+        return path
+
+    def finish(self) -> Path:
+        """Makes the run whole: what only resuming needed is removed, and the folder takes its final name."""
+        started = _read_json(self.path / "provenance.json") or {}
+        self.write_json("provenance.json", {**started, "finished": _now()})
+        (self.path / CELLS).unlink(missing_ok=True)
+        self._release()
+        self.path = self.path.rename(self.path.with_name(self.path.name.removesuffix(PARTIAL)))
+        return self.path
+
+    def _take(self) -> None:
+        self._lock = (self.path / ".lock").open("w")
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeError(
+                f"another process is working on {self.path}: wait, or change the config"
+            ) from error
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+        (self.path / ".lock").unlink(missing_ok=True)
+
+
+def provenance() -> dict[str, Any]:
+    """Where and with what this process runs: software, commit, Python and machine; no names of people or places."""
+    return {**software(), "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+
+
+def read_run(path: str | Path) -> dict[str, Any]:
+    """The parts of a finished run by name: config, provenance, and every table in it.
+
+    Raises:
+        FileNotFoundError: there is no finished run at `path`.
+    """
+    path = Path(path)
+    if path.name.endswith(PARTIAL) or not (path / "config.json").is_file():
+        raise FileNotFoundError(f"no finished run at {path}: it has no config.json, or it ends in {PARTIAL}")
+    parts = {name: _read_json(path / f"{name}.json") for name in ("config", "provenance")}
+    tables = {table.stem: pd.read_parquet(table) for table in sorted(path.glob("*.parquet"))}
+    lines = {file.stem: pd.read_json(file, lines=True) for file in sorted(path.glob("*.jsonl"))}
+    return {**parts, **tables, **lines}
+
+
+def _fresh(home: Path, model: str) -> Path:
+    safe = re.sub(r"[^A-Za-z0-9.-]+", "-", model).strip("-")
+    commit = (git_commit() or "nocommit").replace("+", "-")
+    name = f"{datetime.now(UTC):%Y-%m-%d}_{safe}_{commit}"
+    names = (name, *(f"{name}-{i}" for i in range(2, 1000)))
+    free = next(n for n in names if not (home / n).exists() and not (home / (n + PARTIAL)).exists())
+    return home / (free + PARTIAL)
+
+
+def _read_cells(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Whole cells only: the last line of a killed run may be torn."""
+    cells = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                cell = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            cells[cell["key"]] = cell["rows"]
+    return cells
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
