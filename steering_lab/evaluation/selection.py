@@ -52,7 +52,7 @@ def select(
     (a loop costs little perplexity). Cells are ranked by the *lower* end of their effect, not by the effect itself: the
     largest of many estimates tends to be one of the noisiest. `direction=-1` wants the effect as far down as possible
     and ranks by the upper end. Ties go to the smaller cost, then the smaller coefficient, then the earlier layer. The
-    unsteered arm and random controls are never chosen; `methods` narrows the choice further.
+    unsteered arm, random controls and prompting are never chosen; `methods` narrows the choice further.
 
     Raises:
         ValueError: a metric that the summary has not, a direction other than ±1, or no affordable cell (the message
@@ -82,7 +82,8 @@ def _candidates(
             raise ValueError(f"no metric {metric!r}; the summary has {', '.join(sorted(summary['metric'].unique()))}")
     if absent := set(methods or ()) - set(summary["method"]):
         raise ValueError(f"no method {', '.join(sorted(absent))}; the summary has {set(summary['method'])}")
-    steered = (summary["method"] != reference) & (summary["coeff"] != 0) & ~summary["method"].map(is_control)
+    edited = summary["layer"].notna() & (summary["coeff"].fillna(0) != 0)  # prompting has neither
+    steered = edited & (summary["method"] != reference) & ~summary["method"].map(is_control)
     wanted = steered & (True if methods is None else summary["method"].isin(list(methods)))
     cells = summary[wanted & ~summary["degenerate"].fillna(False).astype(bool)]
     costs = cells[cells["metric"] == cost].rename(columns={"high": "cost", "effect": "cost_effect"})

@@ -1,9 +1,13 @@
 """Selection keeps to its budget, prefers sure effects, refuses loudly, and is re-examined on held-out rows."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from steering_lab.data.lexicons import Lexicon
+from steering_lab.evaluation.measures import FACTORS, Degenerate, Perplexity, measure_table, sentiment
 from steering_lab.evaluation.selection import confirm, select
 from steering_lab.evaluation.statistics import summarise
 from tests.evaluation.tables import by_layer, stacked
@@ -51,8 +55,9 @@ def test_lowering_is_ranked_by_the_upper_end() -> None:
     assert select(down, **CHOICE, direction=-1).layer == 1
 
 
-def test_unsteered_random_and_degenerate_cells_are_never_chosen() -> None:
+def test_unsteered_prompted_random_and_degenerate_cells_are_never_chosen() -> None:
     others = [
+        cell(float("nan"), float("nan"), (2, 2, 2), (1, 1, 1), method="prompting Love"),
         cell(2, 3, (2, 2, 2), (1, 1, 1), method="random_front"),
         cell(2, 3, (2, 2, 2), (1, 1, 1), degenerate=True),
         cell(2, 0, (2, 2, 2), (1, 1, 1)),
@@ -129,3 +134,23 @@ def test_the_winners_curse_is_seen_in_the_gap() -> None:
             summaries.append(summarise(stacked(*arms, *costs), n_boot=100))
         gaps.append(confirm(select(summaries[0], **CHOICE), summaries[1])["gap"].iloc[0])
     assert np.mean(gaps) < -0.2  # every cell's true effect is the same: the choice alone made it look larger
+
+
+def test_generations_become_a_chosen_cell_with_its_control() -> None:
+    moods = {"unsteered": "good bad", "random_front": "bad good", "actadd_front": "good good"}
+    rows = []
+    for method, text in moods.items():
+        layers, coeffs = ((float("nan"),), (0.0,)) if method == "unsteered" else ((0.0, 1.0), (1.0, 2.0))
+        draws = (0.0, 1.0, 2.0) if method == "random_front" else (float("nan"),)
+        for layer, coeff, draw, prompt, sample in product(layers, coeffs, draws, ["a", "b", "c", "d"], [0, 1]):
+            loss = 4.0 if method == "actadd_front" and coeff == 2 else 2.0
+            cell_name = f"{method} {layer} {coeff} {draw}"
+            rows.append((cell_name, method, layer, coeff, coeff / 10, draw, prompt, sample, text, 2, -loss))
+    columns = [*FACTORS, "text", "n_tokens", "log_prob_unsteered"]
+    generations = pd.DataFrame(rows, columns=columns)
+    measures = [sentiment(Lexicon(frozenset({"good"}), frozenset({"bad"}))), Perplexity(), Degenerate()]
+    chosen = select(summarise(measure_table(generations, measures)), **CHOICE)
+    assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd_front", 0, 1)  # coefficient 2 costs a ratio of e
+    assert chosen.effect[["value", "effect", "low", "high"]].tolist() == [1, 1, 1, 1]
+    assert chosen.effect[["control_low", "control_high", "n_draws"]].tolist() == [0, 0, 3]
+    assert (chosen.effect["n_prompts"], chosen.effect["n"], chosen.cost["effect"]) == (4, 8, 1)
