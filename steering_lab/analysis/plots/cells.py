@@ -1,0 +1,130 @@
+"""The cells of one sweep, taken from a summary table and laid out on a grid; no drawing here.
+
+A cell is one layer and coefficient of one method under one metric. `effect`, `low`, `high` and the control's band are
+on the effect's own scale, on which "as unsteered" is 0 for differences and 1 for ratios (perplexity).
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+CoeffAxis = Literal["coeff", "relative_norm"]
+REQUIRED = ("method", "layer", "coeff", "metric", "value", "effect", "low", "high")
+OPTIONAL = ("relative_norm", "degenerate", "control_low", "control_high", "n_prompts", "n", "n_missing")
+
+
+class Sweep(NamedTuple):
+    """`cells`: one row per layer and coefficient, full grid, NaN where the sweep has no row (`run` is False there).
+
+    `unsteered` is the metric's unsteered value (NaN if the table has none), `neutral` the effect of changing nothing.
+    """
+
+    cells: pd.DataFrame
+    unsteered: float
+    neutral: float
+
+
+def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str) -> Sweep:
+    """The full layer × coefficient grid of `method` under `metric`, the unsteered column (coefficient 0) included.
+
+    Added columns: `run`, `baseline` (coefficient 0), `excludes` (the interval excludes the unsteered value) and
+    `inside_control` (the effect is within the band of norm-matched random vectors at the same cell).
+
+    Raises:
+        ValueError: a column is missing, nothing matches, or a cell has two rows.
+    """
+    if missing := [column for column in REQUIRED if column not in summary]:
+        raise ValueError(f"summary table has no column {missing[0]!r}: it needs {', '.join(REQUIRED)}")
+    of_metric = summary[summary["metric"] == metric]
+    if of_metric.empty:
+        raise ValueError(f"no rows for metric {metric!r}: the table has {sorted(summary['metric'].unique())}")
+    rows = of_metric[(of_metric["method"] == method) & of_metric["layer"].notna()]
+    if rows.empty:
+        raise ValueError(f"no rows for method {method!r}: the table has {sorted(of_metric['method'].unique())}")
+    rows = rows.reindex(columns=[*REQUIRED, *OPTIONAL]).astype({"layer": int, "coeff": float})
+    if (twice := rows.duplicated(["layer", "coeff"])).any():
+        first = rows[twice].iloc[0]
+        raise ValueError(f"two rows for layer {first['layer']}, coeff {first['coeff']:g} of {method!r}")
+    unsteered = of_metric[of_metric["method"] == "unsteered"]
+    rows["run"] = True
+    if len(unsteered) and not (rows["coeff"] == 0).any():
+        rows = pd.concat([rows, _baseline_column(unsteered, rows["layer"].unique())], ignore_index=True)
+    neutral = _neutral(of_metric, unsteered)
+    value = float(unsteered["value"].iloc[0]) if len(unsteered) else np.nan
+    return Sweep(_judged(_full_grid(rows), neutral), value, neutral)
+
+
+def _neutral(of_metric: pd.DataFrame, unsteered: pd.DataFrame) -> float:
+    """1 where effects are ratios, else 0: as the column `scale` says, or as the unsteered row's own effect does."""
+    if "scale" in of_metric:
+        return 1.0 if (of_metric["scale"] == "ratio").all() else 0.0
+    return 1.0 if len(unsteered) and np.isclose(unsteered["effect"].iloc[0], 1) else 0.0
+
+
+def _baseline_column(unsteered: pd.DataFrame, layers: np.ndarray) -> pd.DataFrame:
+    """The unsteered row once per layer, at coefficient 0."""
+    one = unsteered.iloc[[0]].reindex(columns=[*REQUIRED, *OPTIONAL])
+    column = pd.concat([one] * len(layers), ignore_index=True)
+    return column.assign(layer=layers, coeff=0.0, relative_norm=0.0, run=True)
+
+
+def _full_grid(rows: pd.DataFrame) -> pd.DataFrame:
+    layers, coeffs = sorted(rows["layer"].unique()), sorted(rows["coeff"].unique())
+    grid = pd.MultiIndex.from_product([layers, coeffs], names=["layer", "coeff"])
+    cells = rows.set_index(["layer", "coeff"]).reindex(grid).reset_index()
+    flags = {name: cells[name].astype("boolean").fillna(False).astype(bool) for name in ("run", "degenerate")}
+    numbers = [c for c in ("value", "effect", "low", "high", *OPTIONAL) if c != "degenerate"]
+    return cells.assign(**flags, **{name: pd.to_numeric(cells[name]).astype(float) for name in numbers})
+
+
+def _judged(cells: pd.DataFrame, neutral: float) -> pd.DataFrame:
+    baseline = cells["coeff"] == 0
+    excludes = (cells["low"] > neutral) | (cells["high"] < neutral)
+    inside = (cells["effect"] >= cells["control_low"]) & (cells["effect"] <= cells["control_high"])
+    return cells.assign(baseline=baseline, excludes=excludes & ~baseline, inside_control=inside & ~baseline)
+
+
+def place(cells: pd.DataFrame, coeff_axis: CoeffAxis) -> pd.DataFrame:
+    """`cells` with `x`, `left`, `right` and `y`: columns a unit wide, or each layer's cells at their own norms.
+
+    On the relative-norm axis x is sign(coeff) · log2(1 + r / r0), r0 the smallest norm of the sweep, and neighbours
+    in a layer meet half way; cells that were not run are left out.
+
+    Raises:
+        ValueError: a cell that was run has no relative norm.
+    """
+    y = cells["layer"].rank(method="dense") - 1
+    if coeff_axis == "coeff":
+        x = cells["coeff"].rank(method="dense") - 1
+        return cells.assign(x=x, left=x - 0.5, right=x + 0.5, y=y)
+    cells = cells.assign(y=y)[cells["run"]]
+    if (unknown := cells["relative_norm"].isna()).any():
+        first = cells[unknown].iloc[0]
+        raise ValueError(
+            f"layer {first['layer']}, coeff {first['coeff']:g} has no relative_norm: use coeff_axis='coeff'"
+        )
+    norms = cells["relative_norm"].abs()
+    x = norm_position(np.sign(cells["coeff"]) * norms, float(norms[norms > 0].min()))
+    cells = cells.assign(x=x).sort_values(["y", "x"])
+    gaps = cells.groupby("y")["x"]
+    before, after = (cells["x"] - gaps.shift(1)) / 2, (gaps.shift(-1) - cells["x"]) / 2
+    half_left, half_right = before.fillna(after).fillna(0.5), after.fillna(before).fillna(0.5)
+    return cells.assign(left=cells["x"] - half_left, right=cells["x"] + half_right)
+
+
+def norm_position(signed_norm: pd.Series, smallest: float) -> pd.Series:
+    """Where a signed relative norm stands on the axis, in doublings of (1 + r / smallest)."""
+    return np.sign(signed_norm) * np.log2(1 + signed_norm.abs() / smallest)
+
+
+def counts(cells: pd.DataFrame) -> str:
+    """How much text stands behind a cell, e.g. "16 prompts, 64 continuations a cell"; empty if the table is silent."""
+    steered = cells[cells["run"] & ~cells["baseline"]]
+    parts = []
+    for column, noun in (("n_prompts", "prompts"), ("n", "continuations")):
+        known = steered[column].dropna()
+        if len(known):
+            low, high = int(known.min()), int(known.max())
+            parts.append(f"{low} {noun}" if low == high else f"{low} to {high} {noun}")
+    return ", ".join(parts) + " a cell" if parts else ""

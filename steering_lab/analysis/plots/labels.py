@@ -1,0 +1,48 @@
+"""Numbers and text as they stand on a figure: true minus signs, ratios, wrapped and escaped model text."""
+
+import html
+import math
+import textwrap
+
+
+def signed(value: float | int, digits: int = 2) -> str:
+    """+0.10 or −0.10 with a true minus sign; what rounds to zero carries no sign; NaN is an en dash."""
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+.{digits}f}"
+    return text[1:] if not text.strip("+-0.") else text.replace("-", "−")
+
+
+def short_signed(value: float | int) -> str:
+    """A coefficient for an axis: +8, −0.5, 0; at most three significant digits."""
+    text = f"{value:+.3g}"
+    return "0" if not text.strip("+-0.") else text.replace("-", "−")
+
+
+def times(ratio: float | int) -> str:
+    """A ratio as ×0.83, ×3.2, ×41, ×15k or ×2·10⁶; NaN is an en dash."""
+    if math.isnan(ratio):
+        return "–"
+    if math.isinf(ratio):
+        return "×∞"
+    for bound, text in ((0.995, f"{ratio:.2f}"), (9.95, f"{ratio:.1f}"), (999.5, f"{ratio:.0f}")):
+        if ratio < bound:
+            return f"×{text}"
+    if ratio < 999_500:
+        return f"×{ratio / 1000:.2g}k" if ratio < 9950 else f"×{ratio / 1000:.0f}k"
+    mantissa, exponent = f"{ratio:.0e}".split("e")
+    return f"×{mantissa}·10" + str(int(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def escaped(text: str) -> str:
+    """`text` as data for plotly's small HTML: a model may well write `<b>` or `<script>`."""
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return html.escape(visible, quote=False)
+
+
+def wrapped(text: str, width: int = 60, lines: int = 5) -> str:
+    """Hover text: one paragraph, wrapped at `width` characters, cut after `lines`, escaped."""
+    rows = textwrap.wrap(" ".join(text.split()), width) or ["(empty)"]
+    if len(rows) > lines:
+        rows = [*rows[: lines - 1], rows[lines - 1][: width - 2] + " …"]
+    return "<br>".join(escaped(row) for row in rows)
