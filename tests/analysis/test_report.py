@@ -1,0 +1,157 @@
+"""A run's page: whole, self-contained, and deaf to what a model writes."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steering_lab.analysis.plots import find_chrome, layer_coeff_heatmap
+from steering_lab.analysis.report import script_json, write_page
+
+SweepTable = Callable[..., pd.DataFrame]
+HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> & <b>bold</b>"
+needs_chrome = pytest.mark.skipif(find_chrome() is None, reason="no Chrome or Chromium on this machine")
+
+
+def generations(rows: int = 12) -> pd.DataFrame:
+    """Two prompts, unsteered and steered at three layers, all hostile."""
+    cells = [("unsteered", np.nan, 0.0), *(("actadd_front", layer, 4.0) for layer in (0, 1, 2))]
+    table = [
+        {"method": m, "layer": la, "coeff": c, "prompt": f"prompt {p} {HOSTILE}", "sample": 0, "text": f"{m} {HOSTILE}"}
+        for m, la, c in cells
+        for p in (0, 1)
+    ]
+    frame = pd.DataFrame(table).assign(log_prob=-1 / 3)
+    return pd.concat([frame] * -(-rows // len(frame)), ignore_index=True)
+
+
+def page(folder: Path, table: pd.DataFrame | None = None, **parts: Any) -> Path:
+    words = {"title": f"ActAdd {HOSTILE}", "question": f"Does it move? {HOSTILE}"}
+    return write_page(folder / "index.html", **{**words, "generations": table, **parts})
+
+
+def embedded(path: Path) -> dict[str, Any]:
+    found = re.search(r'id="generations-data">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    return json.loads(found.group(1))
+
+
+def dump(path: Path, fragment: str = "") -> tuple[str, str]:
+    """The document after its scripts ran, and the browser's log."""
+    chrome = find_chrome()
+    assert chrome is not None
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=20000"]
+    command = [chrome, *flags, f"--user-data-dir={path.parent / 'profile'}", "--dump-dom", path.as_uri() + fragment]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, encoding="utf-8")
+    return done.stdout, done.stderr
+
+
+def test_what_a_model_writes_never_becomes_markup(tmp_path: Path, sweep: SweepTable) -> None:
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front", examples=generations())
+    headline = pd.DataFrame({"condition": [HOSTILE]})
+    path = page(
+        tmp_path, generations(), headline=headline, figures={"a": figure}, config={HOSTILE: HOSTILE}, finding=HOSTILE
+    )
+    html = path.read_text(encoding="utf-8")
+    assert "<script>document" not in html
+    assert "<img src=x" not in html
+    assert (
+        html.count("&lt;script&gt;document") == 7
+    )  # title twice, question, finding, headline, config key, config value
+
+
+def test_the_page_names_no_address_it_could_load_from(tmp_path: Path, sweep: SweepTable) -> None:
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front")
+    html = page(tmp_path, generations(), figures={"a": figure}).read_text(encoding="utf-8")
+    assert not re.search(r"<(script|img|link|iframe)[^>]*\b(src|href)=", html)
+    assert "default-src 'none'" in html
+
+
+def test_every_continuation_is_on_the_page_in_order(tmp_path: Path) -> None:
+    table = generations(16)
+    data = embedded(page(tmp_path, table))
+    assert data["text"] == table["text"].tolist()
+    layer = data["columns"]["layer"]
+    assert [layer["values"][k] if k >= 0 else None for k in layer["codes"]] == [
+        None if np.isnan(value) else int(value) for value in table["layer"]
+    ]
+    assert data["filters"] == ["method", "layer", "coeff", "prompt"]
+    assert data["columns"]["log_prob"][0] == -0.3333
+
+
+def test_missing_text_and_lone_surrogates_do_not_spoil_the_file(tmp_path: Path) -> None:
+    table = generations()
+    table["text"] = table["text"].astype(object)
+    table.loc[0, "text"] = None
+    table.loc[1, "text"] = "half a pair \ud83d"
+    assert embedded(page(tmp_path, table))["text"][:2] == ["", "half a pair \ud83d"]
+
+
+def test_script_json_round_trips_and_cannot_close_its_element() -> None:
+    value = {"text": "</script><!-- & \u2028"}
+    text = str(script_json(value))
+    assert json.loads(text) == value
+    assert not set("<>&") & set(text)
+
+
+def test_the_headline_prints_numbers_short_and_nothing_as_a_dash(tmp_path: Path) -> None:
+    headline = pd.DataFrame({"condition": ["a"], "effect": [-0.123456], "cost": [np.nan]})
+    html = page(tmp_path, headline=headline).read_text(encoding="utf-8")
+    assert '<td class="number">−0.123</td>' in html
+    assert "<td>–</td>" in html
+
+
+@pytest.mark.parametrize(
+    ("parts", "names"),
+    [
+        ({"captions": {"heat": "x"}}, "unknown figure 'heat'"),
+        ({"links": {"data": "https://example.org/x"}}, "leaves the run folder"),
+        ({"links": {"data": "../secret"}}, "leaves the run folder"),
+        ({"table": pd.DataFrame({"text": ["a"]})}, "no column 'prompt'"),
+        ({"table": pd.DataFrame({"prompt": ["a"], "text": ["b"]}), "start": {"layer": 3}}, "cannot start at 'layer'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tmp_path: Path, parts: dict[str, Any], names: str) -> None:
+    with pytest.raises(ValueError, match=names):
+        page(tmp_path, **parts)
+
+
+@needs_chrome
+def test_in_a_browser_it_draws_filters_and_stays_silent(tmp_path: Path, sweep: SweepTable) -> None:
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front", examples=generations())
+    path = page(tmp_path, generations(), figures={"a": figure}, start={"method": "actadd_front", "layer": 1})
+    document, log = dump(path)
+    assert 'class="heatmaplayer mlayer"' in document
+    assert "data-drawn=" in document
+    assert "4 of 16 continuations" in document
+    assert "<title>ActAdd" in document  # and not "taken"
+    assert "CONSOLE" not in log
+    articles = re.findall(r"<article>.*?</article>", document, re.DOTALL)
+    assert len(articles) == 4
+    assert all("unsteered &lt;/script&gt;" in a and "actadd_front &lt;/script&gt;" in a for a in articles)
+
+
+@needs_chrome
+def test_in_a_browser_the_address_chooses_what_is_shown(tmp_path: Path) -> None:
+    document, _ = dump(page(tmp_path, generations()), "#method=actadd_front&layer=2&coeff=4&contains=nowhere")
+    assert "0 of 16 continuations" in document
+    document, _ = dump(page(tmp_path, generations()), "#layer=2")
+    assert "4 of 16 continuations" in document
+
+
+@needs_chrome
+def test_in_a_browser_fifty_thousand_continuations_are_ready_within_two_seconds(tmp_path: Path) -> None:
+    table = generations(50_000)
+    table["text"] = [f"{k} " + "a line of forty tokens or so " * 7 for k in range(len(table))]
+    document, _ = dump(page(tmp_path, table), "#layer=2")
+    assert "12,500 of 50,000 continuations" in document
+    assert document.count("<article>") == 20
+    ready = re.search(r'data-ready="(\d+)"', document)
+    assert ready is not None
+    assert int(ready.group(1)) <= 2000
