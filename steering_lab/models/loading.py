@@ -89,7 +89,7 @@ def _boot(hf_model: Any, tokenizer: Any, name: str, revision: str | None) -> Hoo
     ids = probe_ids(tokenizer, hf_model.config.get_text_config().vocab_size, weight.device)
     reference = reference_stream(hf_model, ids)
     bridge = TransformerBridge.boot_transformers(
-        name, hf_model=hf_model, tokenizer=copy.deepcopy(tokenizer), device=str(weight.device), dtype=weight.dtype
+        name, hf_model=hf_model, tokenizer=_as_it_is(tokenizer), device=str(weight.device), dtype=weight.dtype
     )
     model = HookedModel(bridge, copy.deepcopy(tokenizer), name, "raw", revision)
     for parameter in bridge.parameters():
@@ -118,6 +118,13 @@ def _sharing_copy(hf_model: Any) -> Any:
     for buffer in hf_model.buffers():
         memo[id(buffer)] = buffer
     return copy.deepcopy(hf_model, memo)
+
+
+def _as_it_is(tokenizer: Any) -> Any:
+    """A copy that TransformerLens uses as it is; unmarked, it would be read anew from the name it came from."""
+    own = copy.deepcopy(tokenizer)
+    own.init_kwargs = {"name_or_path": ""} | own.init_kwargs | {"add_bos_token": True}
+    return own
 
 
 def _display_name(name: str) -> str:
