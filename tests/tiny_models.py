@@ -1,8 +1,13 @@
-"""Tiny random models of several architectures, saved in Hugging Face format, and their tokenizer. No network."""
+"""Tiny random models of several architectures, their tokenizers, and plain Hugging Face as their oracle. No network."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -17,6 +22,12 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
 )
+
+from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.steering_vector import Source, SteeringVector, ablate, clamp, preserving_norm
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.loading import load_model
 
 SIZE = {"vocab_size": 320, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 ROTARY = {**SIZE, "intermediate_size": 48, "max_position_embeddings": 96, "num_key_value_heads": 2}
@@ -36,6 +47,17 @@ CONFIGS = {
     ),
 }  # fmt: skip
 ARCHITECTURES = tuple(CONFIGS)
+
+# Attention windows shorter than the prompts, so that a cache forgets its beginning.
+CONFIGS["mistral_window"] = lambda: MistralConfig(**ROTARY, head_dim=8, sliding_window=6, **IDS)
+CONFIGS["gemma2_window"] = lambda: Gemma2Config(
+    **ROTARY, head_dim=8, sliding_window=6, query_pre_attn_scalar=8, final_logit_softcapping=2.0, **IDS
+)
+
+HAS_HOOKED_TRANSFORMER = find_spec("transformer_lens.HookedTransformer") is not None
+_ONLY_3 = pytest.mark.skipif(not HAS_HOOKED_TRANSFORMER, reason="TransformerLens 4 has no HookedTransformer")
+HOOKED_TRANSFORMERS = [pytest.param(name, marks=_ONLY_3) for name in ("hooked_transformer", "processed_transformer")]
+MODELS = [*CONFIGS, *HOOKED_TRANSFORMERS]
 
 TEXT = [
     "I hate you because you love the sea and the harbour at night.",
@@ -59,12 +81,12 @@ def tiny_tokenizer(bos: bool = True, pad: bool = True) -> PreTrainedTokenizerFas
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
 
 
-def tokenizer_of(architecture: str) -> PreTrainedTokenizerFast:
+def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
     """The tokenizer that stands in for the architecture's own: Qwen2 has no BOS, GPT-2 no pad token."""
-    return tiny_tokenizer(bos=architecture != "qwen2", pad=architecture != "gpt2")
+    return tiny_tokenizer(bos=name != "qwen2", pad=name not in ("gpt2", "hooked_transformer", "processed_transformer"))
 
 
-def tiny_hf_model(architecture: str, seed: int = 0) -> torch.nn.Module:
+def tiny_hf_model(architecture: str, seed: int = 0) -> Any:
     """A random model with weights large enough for its layers to matter."""
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(CONFIGS[architecture](), attn_implementation="eager").eval()
@@ -72,6 +94,8 @@ def tiny_hf_model(architecture: str, seed: int = 0) -> torch.nn.Module:
         for parameter in model.parameters():
             if parameter.ndim >= 2:
                 parameter.mul_(4.0)
+            else:
+                parameter.add_(0.05 * torch.randn_like(parameter))
     return model
 
 
@@ -80,3 +104,146 @@ def save_tiny_model(architecture: str, folder: Path, seed: int = 0) -> Path:
     tiny_hf_model(architecture, seed).save_pretrained(folder)
     tokenizer_of(architecture).save_pretrained(folder)
     return folder
+
+
+def hooked_transformer(processed: bool) -> Any:
+    """TransformerLens 3's own model class around the weights of the tiny GPT-2."""
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
+
+    hf = tiny_hf_model("gpt2").config
+    config = HookedTransformerConfig(
+        n_layers=hf.n_layer, d_model=hf.n_embd, n_ctx=hf.n_positions, d_head=hf.n_embd // hf.n_head, n_heads=hf.n_head,
+        d_vocab=hf.vocab_size, act_fn="gelu_new", normalization_type="LN", eps=hf.layer_norm_epsilon, device="cpu",
+        default_prepend_bos=True,
+    )  # fmt: skip
+    tokenizer = tokenizer_of("gpt2")
+    tokenizer = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")
+    tokenizer.init_kwargs |= {"name_or_path": "", "add_bos_token": True}
+    model = HookedTransformer(config, tokenizer=tokenizer)
+    state = convert_gpt2_weights(tiny_hf_model("gpt2"), config)
+    model.load_and_process_state_dict(
+        state,
+        fold_ln=processed,
+        center_writing_weights=processed,
+        center_unembed=processed,
+        fold_value_biases=processed,
+    )
+    return model
+
+
+@lru_cache
+def hooked(name: str) -> HookedModel:
+    """The model of that name, loaded once for all tests, which leave it as it is."""
+    if name.endswith("_transformer"):
+        return load_model(hooked_transformer(processed=name == "processed_transformer"), tokenizer=tokenizer_of(name))
+    return load_model(tiny_hf_model(name), tokenizer=tokenizer_of(name))
+
+
+# -- prompts and interventions -------------------------------------------------------------------------------------
+PROMPTS = ("I hate you because you love the sea", "Love and hate, joy", "To be or not to be, that is the question")
+Placing = Callable[[SteeringVector, SteeringVector], Intervention]
+
+# Every position rule, given a vector of one row and one of three.
+RULES: Mapping[str, Placing] = {
+    "at_front": lambda one, three: three.at_front(),
+    "at(1)": lambda one, three: three.at(1),
+    "at(-3)": lambda one, three: three.at(-3),
+    "at(-1)": lambda one, three: one.at(-1),
+    "everywhere": lambda one, three: one.everywhere(),
+    "from_last_prompt_token": lambda one, three: one.from_last_prompt_token(),
+    "generated": lambda one, three: one.generated(),
+}
+# Every kind of edit, each in another place, and all of them at once.
+KINDS: Mapping[str, Placing] = {
+    "ablate": lambda one, three: ablate(one).everywhere(),
+    "clamp": lambda one, three: clamp(one, 1.5).from_last_prompt_token(),
+    "preserving_norm": lambda one, three: preserving_norm(one).generated(),
+    "preserving_norm rows": lambda one, three: preserving_norm(three).at_front(),
+    "a sum of all": lambda one, three: (
+        three.at_front() + 0.5 * ablate(one).everywhere() - one.generated() + clamp(one, -1.0).from_last_prompt_token()
+    ),
+}
+
+
+def random_vector(model: HookedModel, site: HookSite, n_rows: int = 1, seed: int = 0) -> SteeringVector:
+    """Gaussian rows about as long as the residuals of these models."""
+    rows = torch.randn(n_rows, model.d_model, generator=torch.Generator().manual_seed(100 * seed + n_rows))
+    return SteeringVector(0.4 * rows, site, Source.of(model, f"random {n_rows}"))
+
+
+def placed(model: HookedModel, site: HookSite, rule: str, seed: int = 0) -> Intervention:
+    """The intervention that `RULES` or `KINDS` call `rule`, made of random vectors at `site`."""
+    place = RULES.get(rule) or KINDS[rule]
+    return place(random_vector(model, site, 1, seed), random_vector(model, site, 3, seed))
+
+
+# -- plain Hugging Face, the oracle --------------------------------------------------------------------------------
+def hf_name(name: str) -> str:
+    return "gpt2" if name.endswith("_transformer") else name
+
+
+@lru_cache
+def plain(name: str) -> Any:
+    """The Hugging Face model of that name, which nothing has wrapped."""
+    return tiny_hf_model(hf_name(name))
+
+
+def hf_blocks(model: Any) -> Any:
+    """Its transformer blocks, in order."""
+    return next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == 3)
+
+
+@contextmanager
+def hf_pre_hooks(model: Any, edits: Mapping[int, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[None]:
+    """Each edit applied to what enters its block, by torch's own forward-pre-hooks."""
+
+    def hook(edit: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        def run(module: Any, args: tuple, kwargs: dict) -> tuple:
+            if args:
+                return (edit(args[0]), *args[1:]), kwargs
+            return args, kwargs | {"hidden_states": edit(kwargs["hidden_states"])}
+
+        return run
+
+    with ExitStack() as stack:
+        for layer, edit in edits.items():
+            handle = hf_blocks(model)[layer].register_forward_pre_hook(hook(edit), with_kwargs=True)
+            stack.callback(handle.remove)
+        yield
+
+
+def hf_logits(model: Any, tokens: Tokens) -> torch.Tensor:
+    """What plain Hugging Face answers for a left-padded batch, its positions counted from each first real token."""
+    positions = tokens.positions.clamp(min=0)
+    options = {} if model.config.model_type == "opt" else {"position_ids": positions}
+    return model(tokens.ids, attention_mask=tokens.mask.long(), use_cache=False, **options).logits
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------
+def n_hooks(model: HookedModel) -> int:
+    """Everything that hangs on any module of the backend."""
+    modules = list(model.backend.modules())
+    listed = sum(len(getattr(m, "fwd_hooks", ())) + len(getattr(m, "bwd_hooks", ())) for m in modules)
+    return listed + sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in modules)
+
+
+def gap(left: torch.Tensor, right: torch.Tensor) -> float:
+    """The largest absolute difference."""
+    return float((left - right).abs().max())
+
+
+def real(tensor: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+    """The entries at real tokens, padding left out."""
+    return tensor[tokens.mask]
+
+
+def single(model: HookedModel, tokens: Tokens, row: int) -> Tokens:
+    """One row of a batch on its own, without padding."""
+    ids = tokens.ids[row][tokens.mask[row]].tolist()
+    length = int(tokens.prompt_lengths[row])
+    return model.pad([ids[:length]], [ids[length:]])
+
+
+def rows_of(model: HookedModel, prompts: Sequence[str]) -> list[list[int]]:
+    return [model.token_ids(prompt) for prompt in prompts]

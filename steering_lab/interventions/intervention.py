@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steering_lab.models.hook_points import HookSite
@@ -46,8 +46,8 @@ class Place:
                 return ends
         return torch.zeros_like(ends)
 
-    def check_room(self, told: ForwardPass, n_rows: int) -> None:
-        """Nothing when every prompt has room for `n_rows` rows.
+    def check_room(self, told: ForwardPass, n_rows: Int[Tensor, " batch"]) -> None:
+        """Nothing when every prompt has room for its `n_rows` rows; none need no room.
 
         Raises:
             ValueError: a prompt is too short and `clip` is off.
@@ -55,11 +55,11 @@ class Place:
         if self.rule != "at" or self.clip or told.decoding:
             return
         first = self.first(told)[:, 0]
-        lacking = (first < 0) | (first + n_rows > told.prompt_lengths)
+        lacking = ((first < 0) | (first + n_rows > told.prompt_lengths)) & (n_rows > 0)
         if bool(lacking.any()):
             row = int(lacking.nonzero()[0])
             raise ValueError(
-                f"the vector is {n_rows} tokens from position {self.start}, prompt {int(told.rows[row])} is"
+                f"the vector is {int(n_rows[row])} tokens from position {self.start}, prompt {int(told.rows[row])} is"
                 f" {int(told.prompt_lengths[row])}: choose a longer prompt, too_long='clip', or pad_prompts()"
             )
 

@@ -54,12 +54,16 @@ def _check(model: HookedModel, intervention: Intervention) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Edits of one kind and place at one site, one row of `table` per intervention (zero where it has none)."""
+    """Edits of one kind and place at one site, one row of `table` per intervention (zero where it has none).
+
+    `lengths` counts how many rows of the table are the intervention's own: only those need room in the prompt.
+    """
 
     edit: Edit
     place: Place
     table: Float[Tensor, "intervention row d_model"]
     coeffs: Float[Tensor, " intervention"]
+    lengths: Int[Tensor, " intervention"]
 
     def delta(
         self, resid: Float[Tensor, "batch pos d_model"], told: ForwardPass, which: Int[Tensor, " batch"]
@@ -68,7 +72,7 @@ class _Group:
         if told.decoding and self.place.rule == "at":
             return None
         n_rows = self.table.shape[1]
-        self.place.check_room(told, n_rows)
+        self.place.check_room(told, self.lengths.to(resid.device)[which])
         offset = (told.positions - self.place.first(told)).clamp(0, n_rows - 1)
         rows = self.table.to(resid.device)[which[:, None], offset] if n_rows > 1 else self.table.to(resid.device)[which]
         coeffs = self.coeffs.to(resid.device)[which][:, None, None]
@@ -88,13 +92,12 @@ class _SiteEdit:
 
     def __call__(self, resid: Tensor, told: ForwardPass) -> Tensor:
         which = torch.zeros_like(told.rows) if self.shared else told.rows
-        if not self.shared and not told.decoding and int(told.rows.max()) >= self.count:
-            raise ValueError(f"{self.count} interventions for a batch of at least {int(told.rows.max()) + 1} rows")
-        total = None
-        for group in self.groups:
-            delta = group.delta(resid, told, which)
-            total = delta if total is None or delta is None else total + delta
-        return resid if total is None else resid + total.to(resid.dtype)
+        if not self.shared and self.count != told.n_batch:
+            raise ValueError(
+                f"{self.count} interventions for a batch of {told.n_batch} rows: pass one for all or one per row"
+            )
+        deltas = [delta for group in self.groups if (delta := group.delta(resid, told, which)) is not None]
+        return resid + sum(deltas).to(resid.dtype) if deltas else resid
 
 
 def _grouped(site: HookSite, interventions: Sequence[Intervention], device: torch.device) -> Iterator[_Group]:
@@ -116,11 +119,13 @@ def _grouped(site: HookSite, interventions: Sequence[Intervention], device: torc
         some = next(iter(per_intervention.values()))
         blank = some.new_zeros(width, some.shape[1])
         table = torch.stack([add_rows(blank, per_intervention.get(i, blank)) for i in range(len(interventions))])
-        edit = Add(blank, site)
-        yield _Group(edit, place, table, torch.ones(len(interventions), device=device))
+        own = [per_intervention[i].shape[0] if i in per_intervention else 0 for i in range(len(interventions))]
+        ones = torch.ones(len(interventions), device=device)
+        yield _Group(Add(blank, site), place, table, ones, torch.tensor(own, device=device))
     for held in slots.values():
         some_term = next(iter(held.values()))
         blank = torch.zeros_like(some_term.edit.rows.float()).to(device)
         rows = [held[i].edit.rows.float().to(device) if i in held else blank for i in range(len(interventions))]
         coeffs = torch.tensor([held[i].coeff if i in held else 0.0 for i in range(len(interventions))], device=device)
-        yield _Group(some_term.edit, some_term.place, torch.stack(rows), coeffs)
+        own = [blank.shape[0] if i in held else 0 for i in range(len(interventions))]
+        yield _Group(some_term.edit, some_term.place, torch.stack(rows), coeffs, torch.tensor(own, device=device))

@@ -66,10 +66,11 @@ class Generations:
 
 @dataclass
 class _Batch:
-    """Rows being decoded together; `told_rows` are their places in the caller's batch."""
+    """Rows being decoded together; `told_rows` are their places in the caller's batch of `n_batch` rows."""
 
     tokens: Tokens
     told_rows: Int[Tensor, " batch"]
+    n_batch: int
     uniforms: Float[Tensor, "batch steps"]
     drawn: list[Int[Tensor, " batch"]] = field(default_factory=list)
     log_probs: list[Float[Tensor, " batch"]] = field(default_factory=list)
@@ -120,7 +121,7 @@ def generate(
         told = torch.arange(rows.start, rows.stop, device=model.device)
         ids = prompt_ids[rows.start : rows.stop]
         uniforms = torch.stack([_uniforms(seeds[i], max_new_tokens) for i in rows]).to(model.device)
-        batch = _Batch(model.pad(ids), told, uniforms)
+        batch = _Batch(model.pad(ids), told, len(whole), uniforms)
         ends = _decode(model, batch, sampling, stop, use_cache)
         drawn = torch.stack(batch.drawn, dim=1).tolist()
         for row, end in zip(drawn, ends, strict=True):
@@ -164,7 +165,8 @@ def _decode(model: HookedModel, batch: _Batch, sampling: Sampling, stop: Sequenc
     ends = [0] * len(tokens)
     new_ids, new_positions = ids, positions
     for step in range(steps):
-        told = ForwardPass(new_positions, tokens.prompt_lengths, batch.told_rows, decoding=use_cache and step > 0)
+        decoding = use_cache and step > 0
+        told = ForwardPass(new_positions, tokens.prompt_lengths, batch.told_rows, batch.n_batch, decoding)
         logits = model.forward(new_ids, mask, told, cache)[:, -1].float()
         chosen = draw(logits, sampling, batch.uniforms[:, step], counts)
         batch.drawn.append(chosen)

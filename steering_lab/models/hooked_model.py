@@ -44,13 +44,14 @@ class Tokens:
 class ForwardPass:
     """What a hook is told about the tokens in front of it.
 
-    `rows` are indices into the caller's whole batch, so a per-row edit survives splitting into smaller batches.
+    `rows` are indices into the caller's whole batch of `n_batch` rows, so a per-row edit survives splitting it.
     `decoding` is true when a KV cache holds the prompt, so that every token in view stands after it.
     """
 
     positions: Int[Tensor, "batch pos"]
     prompt_lengths: Int[Tensor, " batch"]
     rows: Int[Tensor, " batch"]
+    n_batch: int
     decoding: bool = False
 
 
@@ -278,7 +279,7 @@ class HookedModel:
     @staticmethod
     def _whole_pass(tokens: Tokens) -> ForwardPass:
         rows = torch.arange(len(tokens), device=tokens.ids.device)
-        return ForwardPass(tokens.positions, tokens.prompt_lengths, rows)
+        return ForwardPass(tokens.positions, tokens.prompt_lengths, rows, len(tokens))
 
     # -- editing ----------------------------------------------------------------------------------------------------
     @contextmanager
