@@ -99,26 +99,24 @@ def run(config: Config, results: str | Path) -> Path:
     model = load_model(config.model, device=config.device, dtype=config.dtype)
     choosing, reporting = _prompts(config)
     conditions = [UNSTEERED, prompting(f"{config.positive} "), *_grid(model, config, choosing)]
-    decoding = _decoding(config)
-    folder = RunFolder.open(results, "actadd_sweep", model.name, asdict(config))
-    keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
+    with RunFolder.open(results, "actadd_sweep", model.name, asdict(config)) as folder:
+        keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
+        generations = run_conditions(model, conditions, choosing, _decoding(config), **keeping)
+        table = measure_table(generations, _measures(config))
+        summary = summarise(table, seed=config.seed)
+        chosen = _choose(summary, config)
 
-    generations = run_conditions(model, conditions, choosing, decoding, **keeping)
-    table = measure_table(generations, _measures(config))
-    summary = summarise(table, seed=config.seed)
-    chosen = _choose(summary, config)
+        confirming = _confirming(model, config, choosing, chosen)
+        held_out = run_conditions(model, confirming, reporting, _decoding(config), **keeping)
+        confirmed = summarise(measure_table(held_out, _measures(config)), seed=config.seed)
 
-    confirming = _confirming(model, config, choosing, chosen)
-    held_out = run_conditions(model, confirming, reporting, decoding, **keeping)
-    confirmed = summarise(measure_table(held_out, _measures(config)), seed=config.seed)
-
-    folder.write_table("table", table)
-    folder.write_table("summary", summary)
-    folder.write_table("confirmed", confirmed)
-    folder.write_table("generations.jsonl", generations)
-    folder.write_table("generations_test.jsonl", held_out)
-    _publish(folder, model, config, summary, confirmed, generations, chosen)
-    return folder.finish()
+        folder.write_table("table", table)
+        folder.write_table("summary", summary)
+        folder.write_table("confirmed", confirmed)
+        folder.write_table("generations.jsonl", generations)
+        folder.write_table("generations_test.jsonl", held_out)
+        _publish(folder, model, config, summary, confirmed, generations, chosen)
+        return folder.finish()
 
 
 def _prompts(config: Config) -> tuple[Sequence[str], Sequence[str]]:
@@ -226,12 +224,14 @@ def figures(
 ) -> dict[str, go.Figure]:
     """A heatmap of sentiment and one of perplexity for each form, and the curves of the chosen layers."""
     drawn: dict[str, go.Figure] = {}
+    unsteered = summary[(summary["method"] == "unsteered") & (summary["metric"] == "sentiment")]["value"].iloc[0]
+    center = 0.0 if pd.isna(unsteered) else "unsteered"  # unsteered text without a single valenced word
     for method, cell in chosen.items():
         form = {"front": "at the first tokens", "everywhere": "at every token"}[method.removeprefix("actadd_")]
         mark = None if isinstance(cell, str) else (int(cell.layer), cell.coeff)
         common = {"method": method, "chosen": mark, "examples": generations, "subtitle": model}
         drawn[f"{method}_sentiment"] = layer_coeff_heatmap(
-            summary, metric="sentiment", title=f"{pair} added {form}: sentiment of the text", **common
+            summary, metric="sentiment", center=center, title=f"{pair} added {form}: sentiment of the text", **common
         )
         drawn[f"{method}_perplexity"] = layer_coeff_heatmap(
             summary, metric="perplexity", value="ratio", title=f"{pair} added {form}: perplexity of the text",

@@ -88,9 +88,21 @@ class RunFolder:
         started = _read_json(self.path / "provenance.json") or {}
         self.write_json("provenance.json", {**started, "finished": _now()})
         (self.path / CELLS).unlink(missing_ok=True)
-        self._release()
+        (self.path / ".lock").unlink(missing_ok=True)
+        self.close()
         self.path = self.path.rename(self.path.with_name(self.path.name.removesuffix(PARTIAL)))
         return self.path
+
+    def close(self) -> None:
+        """Lets another process take up the run; what is on the disk stays."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _take(self) -> None:
         self._lock = (self.path / ".lock").open("w")
@@ -101,14 +113,8 @@ class RunFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RuntimeError(
-                f"another process is working on {self.path}: wait, or change the config"
-            ) from error
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-        (self.path / ".lock").unlink(missing_ok=True)
+            self.close()
+            raise RuntimeError(f"another process is working on {self.path}: wait, or change the config") from error
 
 
 def provenance() -> dict[str, Any]:
@@ -141,16 +147,14 @@ def _fresh(home: Path, model: str) -> Path:
 
 
 def _read_cells(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Whole cells only: the last line of a killed run may be torn."""
-    cells = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                cell = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            cells[cell["key"]] = cell["rows"]
-    return cells
+    """The whole cells; a last line torn by a kill is cut off, so that the next cell starts a line of its own."""
+    if not path.is_file():
+        return {}
+    lines = path.read_bytes().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    if len(whole) < len(lines):
+        os.truncate(path, sum(map(len, whole)))
+    return {cell["key"]: cell["rows"] for cell in map(json.loads, whole)}
 
 
 def _read_json(path: Path) -> Any:

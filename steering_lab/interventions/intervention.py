@@ -9,6 +9,8 @@ knows a model; `steering.steer` is where they meet one.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isfinite
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,9 +27,9 @@ Rule = Literal["at", "everywhere", "from_last_prompt_token", "generated"]
 class Place:
     """Which tokens an edit touches, in absolute positions: 0 is the prompt's first real token.
 
-    Padding is never touched. "at" starts at token `start` of the prompt, counted from its end where negative, and lasts
-    as many tokens as the edit has rows; it never reaches generated tokens. `clip` drops rows that stand beyond the prompt,
-    otherwise a prompt too short for them is an error.
+    Padding is never touched. "at" starts at token `start` of the prompt, counted from its end where negative, and
+    lasts as many tokens as the edit has rows; it never reaches generated tokens. `clip` drops rows that stand beyond
+    the prompt, otherwise a prompt too short for them is an error.
     """
 
     rule: Rule
@@ -169,11 +171,19 @@ class PreserveNorm(Edit):
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One edit, where it acts, and how much of its delta is applied."""
+    """One edit, where it acts, and how much of its delta is applied.
+
+    Raises:
+        ValueError: a coefficient that is not finite.
+    """
 
     edit: Edit
     place: Place
     coeff: float
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.coeff):
+            raise ValueError(f"the coefficient of {self.edit.label or 'an edit'} is {self.coeff}: it must be finite")
 
     def __str__(self) -> str:
         where = f"{self.place.rule}({self.place.start})" if self.place.rule == "at" else self.place.rule
@@ -194,8 +204,8 @@ class Intervention:
             return NotImplemented
         return Intervention(self.terms + other.terms)
 
-    def __mul__(self, coeff: float) -> "Intervention":
-        if not isinstance(coeff, int | float):
+    def __mul__(self, coeff: Real | float) -> "Intervention":
+        if not isinstance(coeff, Real):  # NumPy's scalars, as a sweep's axes give them, are Real too
             return NotImplemented
         return Intervention(tuple(replace(term, coeff=term.coeff * float(coeff)) for term in self.terms))
 

@@ -100,7 +100,7 @@ def _difference_axis(
     middle = (sweep.unsteered if value == "value" else sweep.neutral) if center == "unsteered" else float(center)
     if np.isnan(middle):
         raise ValueError("the table has no unsteered value for this metric: pass center=<number>")
-    far = float(np.nanmax(np.abs(z - middle), initial=0.0))
+    far = float(np.nan_to_num((z - middle).abs().max()))  # 0 where no cell has a value
     reach = limit or far or 1.0
     power = int(np.floor(np.log10(reach)))
     digits = 1 - power if power < -1 else max(0, 2 - max(power, 0))

@@ -1,0 +1,177 @@
+"""Laws of the batched grid: a cell's rows depend on the cell alone, and a kept cell is never computed again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.evaluation.condition import (
+    UNSTEERED,
+    Condition,
+    layer_coeff_grid,
+    median_resid_norms,
+    prompting,
+)
+from steering_lab.evaluation.evaluate import Decoding, cell_key, evaluate, row_seed, run_conditions
+from steering_lab.evaluation.measures import Perplexity, TextMeasure
+from steering_lab.evaluation.metrics import length
+from steering_lab.interventions.steering import steer
+from steering_lab.methods.actadd import actadd_vectors
+from steering_lab.methods.mean_difference import mean_difference_vectors
+from steering_lab.models.generation import continuation_log_probs, generate
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.loading import load_model
+from tests.tiny_models import save_tiny_model
+
+PROMPTS = ["I hate you because", "Love and the sea"]
+DECODING = Decoding(max_new_tokens=5, n_samples=2, seed=3)
+PAIR = ContrastPair("Love", "Hate")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> HookedModel:
+    return load_model(str(save_tiny_model("llama", tmp_path_factory.mktemp("model"))))
+
+
+@pytest.fixture(scope="module")
+def grid(model: HookedModel) -> list[Condition]:
+    sites = model.sites()
+    norms = median_resid_norms(model, PROMPTS, sites)
+    front = layer_coeff_grid(actadd_vectors(model, PAIR, sites), [-2.0, 2.0], norms, method="actadd", n_random=2)
+    last = mean_difference_vectors(model, [PAIR], sites)
+    return [UNSTEERED, prompting("Love "), *front, *layer_coeff_grid(last, [1.0], norms, method="m", place="everywhere")]
+
+
+def test_a_batched_grid_equals_the_loop_over_cells(model: HookedModel, grid: list[Condition]) -> None:
+    table = run_conditions(model, grid, PROMPTS, DECODING, progress=False)
+    for condition in grid:
+        rows = table[table["condition"] == condition.name]
+        for p, prompt in enumerate(PROMPTS):
+            seeds = [row_seed(DECODING.seed, p, s) for s in range(2)]
+            with steer(model, condition.intervention):
+                alone = generate(
+                    model, [condition.write(prompt)] * 2, max_new_tokens=5, sampling=DECODING.sampling, seed=seeds
+                )
+            assert rows[rows["prompt"] == prompt]["text"].tolist() == alone.texts
+
+
+def test_the_batch_size_changes_nothing(model: HookedModel, grid: list[Condition]) -> None:
+    wide = run_conditions(model, grid, PROMPTS, DECODING, progress=False)
+    narrow = run_conditions(model, grid, PROMPTS, DECODING, batch_size=3, progress=False)
+    numbers = ["log_prob_steered", "log_prob_unsteered"]
+    pd.testing.assert_frame_equal(wide.drop(columns=numbers), narrow.drop(columns=numbers))
+    np.testing.assert_allclose(wide[numbers], narrow[numbers], atol=1e-4)
+
+
+def test_a_resumed_sweep_equals_an_uninterrupted_one(model: HookedModel, grid: list[Condition]) -> None:
+    kept: dict[str, list[dict]] = {}
+
+    class Killed(Exception):
+        pass
+
+    def keep_some(key: str, rows: list[dict]) -> None:
+        kept[key] = rows
+        if len(kept) == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_conditions(model, grid, PROMPTS, DECODING, batch_size=8, keep=keep_some, progress=False)
+    finished = dict(kept)
+    again: list[str] = []
+    resumed = run_conditions(
+        model,
+        grid,
+        PROMPTS,
+        DECODING,
+        batch_size=8,
+        kept=finished,
+        keep=lambda key, _: again.append(key),
+        progress=False,
+    )
+    assert not set(again) & set(finished)
+    assert len(again) == len(grid) - 5
+    whole = run_conditions(model, grid, PROMPTS, DECODING, batch_size=8, progress=False)
+    pd.testing.assert_frame_equal(resumed, whole)
+
+
+def test_samples_of_a_prompt_are_paired_across_conditions(model: HookedModel) -> None:
+    nothing = Condition("nothing", factors={"method": "nothing"})
+    table = run_conditions(model, [UNSTEERED, nothing], PROMPTS, DECODING, progress=False)
+    texts = [table[table["condition"] == name]["text"].tolist() for name in ("unsteered", "nothing")]
+    assert texts[0] == texts[1]
+    assert len(set(texts[0])) > 2  # and samples differ among themselves
+
+
+def test_text_is_scored_under_the_unsteered_model_given_the_plain_prompt(
+    model: HookedModel, grid: list[Condition]
+) -> None:
+    table = run_conditions(model, grid[1:3], PROMPTS, DECODING, progress=False)
+    for row in table.itertuples():
+        assert row.log_prob_unsteered <= 0
+        assert row.n_tokens <= 5
+    steered = table[table["method"] == "actadd_front"]
+    assert (steered["log_prob_steered"] - steered["log_prob_unsteered"]).abs().max() > 1e-3
+    prompted = table[table["method"] == "prompting Love"].iloc[0]
+    seeds = [row_seed(DECODING.seed, 0, 0)]
+    out = generate(model, "Love " + PROMPTS[0], max_new_tokens=5, sampling=DECODING.sampling, seed=seeds)
+    plain = continuation_log_probs(model, [model.token_ids(PROMPTS[0])], out.tokens)
+    assert prompted["log_prob_unsteered"] == pytest.approx(sum(plain[0]), abs=1e-4)
+
+
+def test_a_cell_key_sees_everything_that_determines_the_cell(model: HookedModel, grid: list[Condition]) -> None:
+    keys = [cell_key(model, c, PROMPTS, DECODING) for c in grid]
+    assert len(set(keys)) == len(grid)
+    assert cell_key(model, grid[0], PROMPTS[:1], DECODING) != keys[0]
+    assert cell_key(model, grid[0], PROMPTS, Decoding(max_new_tokens=5, n_samples=2, seed=4)) != keys[0]
+    assert cell_key(model, grid[0], PROMPTS, DECODING) == keys[0]
+
+
+def test_evaluate_gives_one_row_per_continuation_and_measure(model: HookedModel, grid: list[Condition]) -> None:
+    out = evaluate(model, grid[:3], PROMPTS, [TextMeasure("length", length), Perplexity()], DECODING, progress=False)
+    assert len(out.generations) == 3 * len(PROMPTS) * 2
+    assert len(out.table) == 2 * len(out.generations)
+    assert set(out.table["metric"]) == {"length", "perplexity"}
+
+
+def test_conditions_with_one_name_are_refused(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match="'unsteered' is there twice"):
+        run_conditions(model, [UNSTEERED, UNSTEERED], PROMPTS, DECODING)
+
+
+def test_controls_have_the_norm_of_the_cell_they_stand_beside(model: HookedModel, grid: list[Condition]) -> None:
+    cells = [c for c in grid if c.factors["method"] == "actadd_front"]
+    for cell in cells:
+        beside = [
+            c for c in grid
+            if c.factors["method"] == "random_front" and c.factors["layer"] == cell.factors["layer"]
+            and c.factors["coeff"] == cell.factors["coeff"]
+        ]  # fmt: skip
+        assert [c.factors["draw"] for c in beside] == [0, 1]
+        mine = cell.intervention.terms[0].edit.rows.norm(dim=-1)
+        for control in beside:
+            np.testing.assert_allclose(control.intervention.terms[0].edit.rows.norm(dim=-1), mine, rtol=1e-5)
+            assert control.factors["relative_norm"] == cell.factors["relative_norm"]
+
+
+def test_relative_norm_is_the_added_length_over_the_median_residual(model: HookedModel) -> None:
+    site = model.sites()[1]
+    vector = actadd_vectors(model, PAIR, [site])[site]
+    tokens = model.to_tokens(PROMPTS)
+    stream = model.residuals(tokens, [site])[site].norm(dim=-1)
+    real = stream[tokens.mask & (tokens.positions > 0)]
+    norms = median_resid_norms(model, PROMPTS, [site])
+    assert norms[site] == pytest.approx(float(real.median()))
+    cell = layer_coeff_grid({site: vector}, [-3.0], norms, method="actadd")[0]
+    assert cell.factors["relative_norm"] == pytest.approx(3 * vector.norm / float(real.median()))
+
+
+@pytest.mark.parametrize("coeffs", [[], [0.0], [1.0, 1.0]])
+def test_a_grid_needs_different_coefficients_beside_zero(model: HookedModel, coeffs: list[float]) -> None:
+    vectors = actadd_vectors(model, PAIR, model.sites()[:1])
+    with pytest.raises(ValueError, match="coefficients"):
+        layer_coeff_grid(vectors, coeffs, dict.fromkeys(vectors, 1.0), method="actadd")
+
+
+def test_a_template_must_hold_the_prompt() -> None:
+    with pytest.raises(ValueError, match=r"no \{prompt\}"):
+        Condition("wrong", template="Love")

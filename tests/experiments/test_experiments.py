@@ -1,0 +1,99 @@
+"""Every experiment file is sound, and the sweep runs end to end on a model it has never seen."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from steering_lab.cli import run as run_command
+from steering_lab.experiments import experiments_folder, load_experiment, read_config
+from steering_lab.runs import read_run
+from tests.tiny_models import save_tiny_model
+
+SWEEP = experiments_folder() / "actadd_sweep.toml"
+SMALL = ("front_coeffs=[-1, 1]", "everywhere_coeffs=[1]", "n_prompts=2", "n_samples=2", "max_new_tokens=6",
+         "n_random_confirm=3", "perplexity_budget=1e9")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Toy:
+    model: str = "organism"
+    layers: tuple[int, ...] = ()
+    budget: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.budget <= 0:
+            raise ValueError("budget must be above 0")
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.toml"
+    path.write_text("layers = [1, 2]\n")
+    return path
+
+
+@pytest.mark.parametrize("toml", sorted(experiments_folder().glob("*.toml")), ids=lambda p: p.stem)
+def test_every_experiment_file_is_a_config_of_its_module(toml: Path) -> None:
+    assert read_config(load_experiment(toml).Config, toml) is not None
+
+
+def test_settings_replace_what_the_file_says(toml: Path) -> None:
+    assert read_config(Toy, toml, ["layers=[3]", "model=gpt2-xl"]) == Toy("gpt2-xl", (3,))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("layer=[3]", "unknown setting 'layer': did you mean 'layers'"),
+        ("zzz=1", "unknown setting 'zzz': known are model, layers, budget"),
+        ("layers=3", "setting layers = 3: .*tuple"),
+        ("layers=['a']", r"setting layers.0 = 'a': .*integer"),
+        ("budget", "--set takes key=value, not 'budget'"),
+        ("budget=-1", "budget must be above 0"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(toml: Path, setting: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_config(Toy, toml, [setting])
+
+
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("layers = [1,")
+    with pytest.raises(ValueError, match="is not TOML"):
+        read_config(Toy, path)
+
+
+def test_a_missing_experiment_is_named_with_those_that_exist(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"actadd_sweep\.toml"):
+        load_experiment(tmp_path / "nothing.toml")
+
+
+def test_the_sweep_runs_end_to_end_and_leaves_a_whole_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_tiny_model("llama", tmp_path / "tiny-llama")
+    opinion = "prompts=['I love the', 'the sea and']", "test_prompts=['I hate the', 'love in the']"
+    run_command(SWEEP, set=(f"model={folder}", *SMALL, *opinion), results=tmp_path / "results")
+    path = next((tmp_path / "results" / "actadd_sweep").iterdir())
+    parts = read_run(path)
+    assert parts["config"]["front_coeffs"] == [-1, 1]
+    table: pd.DataFrame = parts["table"]
+    columns = ["condition", "method", "layer", "coeff", "relative_norm", "prompt", "sample", "metric", "value"]
+    assert set(columns) <= set(table.columns)
+    # 3 layers x (2 front + 1 everywhere) cells, each with 3 random vectors, unsteered and prompting; 4 texts each
+    assert len(parts["generations"]) == (3 * 3 * (1 + 3) + 2) * 4
+    assert set(parts["confirmed"]["method"]) >= {"unsteered", "prompting Love", "prompting Hate"}
+    assert not set(parts["generations"]["prompt"]) & set(parts["generations_test"]["prompt"])
+    page = (path / "index.html").read_text()
+    assert "tiny-llama" in page
+    assert str(tmp_path) not in page.replace(f"model={folder}", "")
+    assert {p.stem for p in (path / "figures").glob("*.html")} >= {"actadd_front_sentiment", "actadd_front_perplexity"}
+    assert "perplexity" in capsys.readouterr().out
+
+
+def test_overlapping_prompts_are_refused_before_a_model_is_loaded() -> None:
+    with pytest.raises(ValueError, match="overlap"):
+        read_config(load_experiment(SWEEP).Config, SWEEP, ["prompts=['a', 'b']", "test_prompts=['b']"])

@@ -1,0 +1,126 @@
+"""A run on disk is whole or absent, and what a killed run had finished is there again."""
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from steering_lab.runs import CELLS, PARTIAL, RunFolder, read_run
+
+CONFIG = {"model": "tiny", "layers": (1, 2), "coeff": 2.0}
+ROWS = [{"prompt": "a", "text": "<b>é</b>\nb", "n_tokens": 3}]
+
+
+Opener = Callable[..., RunFolder]
+
+
+def open_run(results: Path, **changes: object) -> RunFolder:
+    return RunFolder.open(results, "sweep", "org/tiny model", {**CONFIG, **changes})
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opener]:
+    """Runs in a folder of the test's own, closed when it ends."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(open_run(tmp_path, **changes))
+
+
+def test_a_finished_run_is_whole_and_an_unfinished_one_says_so(opened: Opener) -> None:
+    run = opened()
+    assert run.path.name.endswith(PARTIAL)
+    run.keep("k", ROWS)
+    run.write_table("table", pd.DataFrame(ROWS))
+    path = run.finish()
+    assert not path.name.endswith(PARTIAL)
+    assert "tiny-model" in path.name
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert not (path / CELLS).exists()
+    parts = read_run(path)
+    assert parts["config"] == json.loads(json.dumps(CONFIG))
+    assert parts["provenance"]["finished"] >= parts["provenance"]["started"]
+    pd.testing.assert_frame_equal(parts["table"], pd.DataFrame(ROWS), check_dtype=False)
+
+
+def test_the_unfinished_run_of_the_same_config_is_taken_up_again(opened: Opener) -> None:
+    first = opened()
+    first.keep("k", ROWS)
+    first.close()
+    again = opened()
+    assert again.path == first.path
+    assert again.resumed
+    assert again.kept == {"k": ROWS}
+
+
+def test_another_config_starts_a_run_of_its_own(opened: Opener) -> None:
+    first = opened()
+    other = opened(coeff=3.0)
+    assert other.path != first.path
+    assert not other.resumed
+
+
+def test_a_finished_run_is_never_written_into(opened: Opener) -> None:
+    done = opened().finish()
+    new = opened()
+    assert new.finish() != done
+
+
+def test_a_torn_last_line_costs_one_cell_only(opened: Opener) -> None:
+    run = opened()
+    run.keep("k", ROWS)
+    run.close()
+    with (run.path / CELLS).open("a") as file:
+        file.write('{"key": "torn", "rows": [{"prom')
+    assert set(opened().kept) == {"k"}
+
+
+def test_a_cell_kept_after_a_torn_line_is_not_lost(opened: Opener) -> None:
+    run = opened()
+    run.close()
+    with (run.path / CELLS).open("a") as file:
+        file.write('{"key": "torn", "rows"')
+    again = opened()
+    again.keep("k", ROWS)
+    again.close()
+    assert opened().kept == {"k": ROWS}
+
+
+def _keep_and_die(results: Path) -> None:
+    run = open_run(results)
+    run.keep("k", ROWS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_kept_cell_survives_a_kill(opened: Opener, tmp_path: Path) -> None:
+    victim = multiprocessing.get_context("spawn").Process(target=_keep_and_die, args=(tmp_path,))
+    victim.start()
+    victim.join()
+    assert victim.exitcode == -signal.SIGKILL
+    assert opened().kept == {"k": ROWS}
+
+
+def test_two_processes_do_not_share_a_run(opened: Opener) -> None:
+    open_run_of_mine = opened()
+    with pytest.raises(RuntimeError, match="another process"):
+        opened()
+    open_run_of_mine.close()
+
+
+def test_an_unfinished_run_is_not_read(opened: Opener) -> None:
+    run = opened()
+    with pytest.raises(FileNotFoundError, match="no finished run"):
+        read_run(run.path)
+    run.close()
+
+
+def test_provenance_names_no_place_of_this_machine(opened: Opener, tmp_path: Path) -> None:
+    run = opened()
+    text = (run.path / "provenance.json").read_text()
+    assert str(tmp_path) not in text
+    assert str(Path.home()) not in text
+    run.close()
