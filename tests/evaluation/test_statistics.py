@@ -178,7 +178,11 @@ def test_degenerate_is_unknown_where_it_was_not_measured() -> None:
             stacked(UNSTEERED, arm("actadd_front", {"z": [1.0]}, layer=1, coeff=1)),
             "actadd_front has prompt 'z', sample 0, which",
         ),
-        (stacked(UNSTEERED, UNSTEERED), "prompt 'p', sample 0 stands twice in one cell"),
+        (
+            stacked(UNSTEERED, *[arm("actadd_front", {"p": [1.0]}, layer=1, coeff=1)] * 2),
+            "prompt 'p', sample 0 stands twice in one cell",
+        ),
+        (stacked(UNSTEERED, UNSTEERED.assign(layer=1.0)), "prompt 'p', sample 0 stands twice"),
         (stacked(UNSTEERED, arm("x", {"p": [float("inf")]}, layer=1, coeff=1)), "is inf: finite or NaN"),
         (arm("unsteered", {"p": [0.0]}, metric="perplexity"), "is 0.0: above 0 or NaN, being compared as a ratio"),
     ],
