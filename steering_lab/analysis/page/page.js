@@ -131,5 +131,5 @@
 
   const browser = startBrowser();
   document.documentElement.dataset.ready = Math.round(performance.now()); // milliseconds since the page was opened
-  drawFigures(browser);
+  document.addEventListener("DOMContentLoaded", () => drawFigures(browser)); // plotly's five megabytes come after this script
 })();
