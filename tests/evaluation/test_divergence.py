@@ -37,6 +37,14 @@ def test_kl_is_never_negative_and_zero_for_equal_distributions(seed: int) -> Non
     assert torch.allclose(kl(p, q), torch.nn.functional.kl_div(q, p, log_target=True, reduction="none").sum(-1))
 
 
+def test_rounding_never_makes_the_divergence_of_near_equal_distributions_negative() -> None:
+    p = random_log_probs(0, 200, 50)
+    near = (p + 1e-7 * random_log_probs(1, 200, 50)).log_softmax(-1).float()
+    unclamped = (p.float().exp() * (p.float() - near)).sum(-1)
+    assert (unclamped < 0).any()  # so the test can fail
+    assert (kl(p.float(), near) >= 0).all()
+
+
 def test_half_precision_and_raw_logits_are_refused() -> None:
     p = random_log_probs(0, 4)
     with pytest.raises(ValueError, match=r"log_q is torch\.bfloat16"):
