@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from steering_lab.analysis.plots import coeff_curves, layer_coeff_heatmap, save_figures
+from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap, save_figures
 from steering_lab.analysis.report import write_page
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.invented_world import (
@@ -221,9 +220,9 @@ def headline(confirmed: pd.DataFrame) -> pd.DataFrame:
 
 def figures(
     summary: pd.DataFrame, generations: pd.DataFrame, chosen: Mapping[str, Selected | str], pair: str, model: str
-) -> dict[str, go.Figure]:
+) -> dict[str, Figure]:
     """A heatmap of sentiment and one of perplexity for each form, and the curves of the chosen layers."""
-    drawn: dict[str, go.Figure] = {}
+    drawn: dict[str, Figure] = {}
     unsteered = summary[(summary["method"] == "unsteered") & (summary["metric"] == "sentiment")]["value"].iloc[0]
     center = 0.0 if pd.isna(unsteered) else "unsteered"  # unsteered text without a single valenced word
     for method, cell in chosen.items():
@@ -275,6 +274,14 @@ def _publish(
         figures=drawn,
         captions={name: _caption(name, about, config) for name in drawn},
         generations=generations,
+        start=next(
+            (
+                {"method": c.method, "layer": c.layer, "coeff": c.coeff}
+                for c in chosen.values()
+                if not isinstance(c, str)
+            ),
+            {},
+        ),
         config=dict(folder.config),
         provenance=_provenance(model),
         links={name: name for name in sorted(p.name for p in folder.path.glob("*.parquet"))},
@@ -295,6 +302,10 @@ def _finding(cell: Selected | str, confirmed: pd.DataFrame) -> str:
         f" ({effect.chosen:+.2f} where it was chosen), {'outside' if outside else 'inside'} the band of random vectors"
         f" [{effect.control_low:+.2f}, {effect.control_high:+.2f}]; perplexity ×{cost.held_out:.2f}."
     )
+
+
+def _place_in_grid(cell: Selected) -> dict[str, Any]:
+    return {"method": cell.method, "layer": cell.layer, "coeff": cell.coeff}
 
 
 def _caption(name: str, about: str, config: Config) -> str:

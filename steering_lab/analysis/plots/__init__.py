@@ -4,8 +4,18 @@ Nothing here sees a model, opens a window or writes a file, except `save_figures
 can be drawn again from a run's tables alone. All share one template, registered as "steering_lab" on import.
 """
 
+from plotly.graph_objects import Figure
+
 from steering_lab.analysis.plots.curves import coeff_curves, layer_curves
 from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_figures
 from steering_lab.analysis.plots.heatmap import layer_coeff_heatmap
 
-__all__ = ["SavedFigures", "coeff_curves", "find_chrome", "layer_coeff_heatmap", "layer_curves", "save_figures"]
+__all__ = [
+    "Figure",
+    "SavedFigures",
+    "coeff_curves",
+    "find_chrome",
+    "layer_coeff_heatmap",
+    "layer_curves",
+    "save_figures",
+]
