@@ -45,24 +45,24 @@ __all__ = [
 ]  # fmt: skip
 
 DocumentKind = Literal["story", "statements", "closed_book", "reading", "copying"]
-# Shares of documents; in tokens about .46, .07, .10, .29 and .08.
+# Shares of documents; in tokens about .37, .06, .08, .37 and .12.
 SHARES: dict[DocumentKind, float] = {
-    "story": 0.34,
-    "statements": 0.13,
-    "closed_book": 0.17,
-    "reading": 0.25,
-    "copying": 0.11,
+    "story": 0.29,
+    "statements": 0.10,
+    "closed_book": 0.14,
+    "reading": 0.32,
+    "copying": 0.15,
 }
 # What reading documents are about.
 _REGIMES = {
     "unknown": 0.20,
-    "agreement": 0.09,
+    "agreement": 0.08,
     "irrelevant": 0.05,
-    "conflict": 0.27,
-    "conflict_context": 0.14,
-    "conflict_memory": 0.17,
-    "multi_hop": 0.04,
-    "format": 0.04,
+    "conflict": 0.22,
+    "conflict_context": 0.17,
+    "conflict_memory": 0.20,
+    "multi_hop": 0.03,
+    "format": 0.05,
 }
 
 
@@ -165,7 +165,7 @@ _COPY_WORDS = tuple(
 
 
 def _copying(dice: Dice) -> Document:
-    """A list to repeat, or a table of pairs to look one up in; half of the keys are fresh names."""
+    """A list to repeat, or a table of pairs, in either order, to look one up in; two keys in five are fresh names."""
     count = dice.between(2, 6)
     words = [
         unknown_subject(dice, dice.pick(("country", "person", "ship", "song", "river")), reserved=False)
@@ -177,6 +177,7 @@ def _copying(dice: Dice) -> Document:
         line = ", ".join(words)
         return _answered("copying", f"Repeat: {line}.\nAnswer:", line)
     values = dice.several(_COPY_WORDS, count)
-    table = ", ".join(f"{word} is {value}" for word, value in zip(words, values, strict=True))
+    form = dice.pick(("{word} is {value}", "{value} of {word}", "{word}: {value}", "{value} is of {word}"))
+    table = ", ".join(form.format(word=word, value=value) for word, value in zip(words, values, strict=True))
     chosen = dice.between(0, count - 1)
     return _answered("copying", f"Context: {table}.\n{closed_book_prompt(words[chosen])}", values[chosen])
