@@ -113,7 +113,7 @@ def test_irrelevant_twins_borrow_a_context_that_states_none_of_the_answers() -> 
     assert {twin.regime for twin in twins} == {"irrelevant"}
     assert irrelevant_twins(rows, seed=3) == twins
     with pytest.raises(ValueError, match="none of the 2 rows has a context that is irrelevant to 'Where is the tower"):
-        irrelevant_twins(rows[:2])
+        irrelevant_twins([row(), row(context="Salt comes from Hallein.", question="Where is it?")])  # one group
 
 
 def test_a_context_that_states_an_answer_is_not_irrelevant() -> None:

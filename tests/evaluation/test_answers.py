@@ -4,7 +4,7 @@ import math
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steering_lab.evaluation.answers import (
@@ -38,6 +38,7 @@ def published(text: str, context: list[str], memory: list[str]) -> tuple[bool, b
     return hit and not denied, remembered, same and not any(word in listed for word in text.split())
 
 
+@settings(max_examples=300)
 @given(TEXT, ANSWERS, ANSWERS)
 def test_the_official_judge_is_the_published_rules(text: str, context: list[str], memory: list[str]) -> None:
     assert tuple(judge_official(text, context, memory)) == published(text, context, memory)
@@ -79,6 +80,7 @@ CASES = [
     # a negation word anywhere, outside the answer too, voids the context answer but not the memory's
     ("John Williams, who has no rival", ["John Williams"], ["James Horner"], "neither", "context"),
     ("James Horner, who has no rival", ["John Williams"], ["James Horner"], "memory", "memory"),
+    ("John Williams, NOT.", ["John Williams"], ["James Horner"], "neither", "context"),
     ("It is not James Horner", ["John Williams"], ["James Horner"], "memory", "neither"),
     ("It isn't John Williams", ["John Williams"], ["James Horner"], "context", "neither"),
     # an alias that normalises to nothing is found everywhere
