@@ -1,0 +1,121 @@
+"""Tensors in `.pt` files: steering-vectors' {layer: tensor}, and the bare tensors of CAA and ContextFocus.
+
+Both mean what a block puts out. Neither has room for provenance, so a vector that is to be remembered is also `save`d.
+Files are read with `weights_only=True`: tensors and containers, and of steering-vectors' pickled dataclass only its
+two fields, without its package.
+"""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steering_lab.interventions.formats.exchange import Vectors, by_layer, only_row, source_in, vector_from
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.models.hook_points import HookSite, resid_post
+
+
+class _TheirSteeringVector:
+    """Stands for `steering_vectors.SteeringVector` while a file is read: two attributes, no behaviour."""
+
+    layer_activations: Any = None
+    layer_type: Any = "decoder_block"
+
+
+_THEIRS = "steering_vectors.steering_vector.SteeringVector"
+
+
+def export_steering_vectors(vectors: Vectors, path: str | Path, *, coeff: float) -> Path:
+    """Write {layer: tensor}: `SteeringVector(torch.load(path))` of the package steering-vectors applies it.
+
+    Raises:
+        ValueError: `resid_pre(0)`, more than one row, another basis; see `by_layer`.
+    """
+    form = "a steering-vectors file"
+    layers = {layer: only_row(vector, form) for layer, vector in by_layer(vectors, coeff, form).items()}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(layers, path)
+    return path
+
+
+def read_steering_vectors(path: str | Path) -> dict[HookSite, SteeringVector]:
+    """The vectors of a {layer: tensor} file or of a pickled `steering_vectors.SteeringVector`, at block outputs.
+
+    Raises:
+        ValueError: anything else, or vectors for attention, MLP or norms, which are not the residual stream.
+    """
+    path = Path(path)
+    with torch.serialization.safe_globals([(_TheirSteeringVector, _THEIRS)]):
+        held = _tensors(path)
+    if isinstance(held, _TheirSteeringVector):
+        if held.layer_type != "decoder_block":
+            raise ValueError(f"{path} steers {held.layer_type!r}, only 'decoder_block' is the residual stream")
+        held = held.layer_activations
+    if not isinstance(held, Mapping) or not held or not all(isinstance(layer, int) for layer in held):
+        raise ValueError(f"{path} does not hold {{layer: tensor}}")
+    sites = {resid_post(layer): row for layer, row in sorted(held.items())}
+    return {site: vector_from(row, site, source_in(None, site, path), path) for site, row in sites.items()}
+
+
+def export_caa(vectors: Vectors, folder: str | Path, *, coeff: float, model: str = "") -> list[Path]:
+    """Write `vec_layer_{n}.pt`, or `vec_layer_{n}_{model}.pt`, into `folder`: one bare tensor per layer.
+
+    Raises:
+        ValueError: the folder already holds such files, which would mix; or as `export_steering_vectors`.
+    """
+    form = "a folder of CAA vectors"
+    layers = {layer: only_row(vector, form) for layer, vector in by_layer(vectors, coeff, form).items()}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(name == model for _, name in _caa_files(folder)):
+        raise ValueError(f"{folder} already holds vectors{f' of {model}' if model else ''}: choose an empty folder")
+    paths = []
+    for layer, row in layers.items():
+        paths.append(folder / f"vec_layer_{layer}{f'_{model}' if model else ''}.pt")
+        torch.save(row.clone(), paths[-1])
+    return paths
+
+
+def read_caa(folder: str | Path, *, model: str | None = None) -> dict[HookSite, SteeringVector]:
+    """The vectors of a folder of `vec_layer_{n}.pt` or `vec_layer_{n}_{model}.pt`, at block outputs.
+
+    Raises:
+        ValueError: no such file, files of several models without saying which, or a file that is no 1-D tensor.
+    """
+    folder = Path(folder)
+    files = _caa_files(folder)
+    models = sorted({name for _, name in files})
+    if model is None and len(models) > 1:
+        raise ValueError(f"{folder} holds vectors of {', '.join(map(repr, models))}: choose one with model=")
+    chosen = {layer: path for (layer, name), path in sorted(files.items()) if model is None or name == model}
+    if not chosen:
+        raise ValueError(f"{folder} holds no vec_layer_<n>.pt{f' of {model!r}' if model else ''}, only {models or '-'}")
+    found = {}
+    for layer, path in chosen.items():
+        site = resid_post(layer)
+        source = source_in(None, site, path, model=model or models[0] or "unknown")
+        found[site] = vector_from(_tensors(path), site, source, path)
+    return found
+
+
+def _caa_files(folder: Path) -> dict[tuple[int, str], Path]:
+    """Files by layer and model name, which is empty where the file names none."""
+    named = ((re.fullmatch(r"vec_layer_(\d+)(?:_(.+))?\.pt", path.name), path) for path in folder.glob("*.pt"))
+    return {(int(name[1]), name[2] or ""): path for name, path in named if name is not None}
+
+
+def _tensors(path: Path) -> Any:
+    """What `path` holds, read as tensors and containers only.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path} does not hold tensors only, and nothing else is ever unpickled: {reason}") from error
