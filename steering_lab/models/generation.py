@@ -6,6 +6,7 @@ cache the same text; padding is never attended to. Whatever edits are in force o
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 import torch
 from jaxtyping import Float, Int
@@ -40,6 +41,8 @@ class Sampling:
             raise ValueError(f"top_k is {self.top_k}: it must be 1 or more, or None")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}: it must lie in (0, 1]")
+        if not isfinite(self.freq_penalty):
+            raise ValueError(f"freq_penalty is {self.freq_penalty}: it must be finite")
 
 
 GREEDY = Sampling(temperature=0.0)
@@ -92,15 +95,16 @@ def generate(
 ) -> Generations:
     """Continuations of `prompts` (text, or `Tokens` that are ready) under whatever edits are in force.
 
-    Every row draws from a stream of its own: row i from `seed[i]`, or from (`seed`, i) when one number is given.
-    Decoding ends at an end-of-text token, before any of the `stop` strings, or after `max_new_tokens`. `progress=None`
-    shows a bar on a terminal only.
+    `Tokens` that hold the beginning of a continuation are continued where they end. Every row draws from a stream of
+    its own: row i from `seed[i]`, or from (`seed`, i) when one number is given. Decoding ends at an end-of-text token,
+    before any of the `stop` strings, or after `max_new_tokens`. `progress=None` shows a bar on a terminal only.
 
     Raises:
         ValueError: an empty prompt, or prompt and continuation longer than the model's context; nothing has run then.
     """
     whole = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
     prompt_ids = [row[kept].tolist() for row, kept in zip(whole.ids, whole.mask, strict=True)]
+    lengths = whole.prompt_lengths.tolist()
     if isinstance(prompts, Tokens):
         texts = [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in prompt_ids]
     else:
@@ -109,6 +113,10 @@ def generate(
         raise ValueError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more")
     if isinstance(stop, str):
         raise ValueError(f"stop is the string {stop!r}: pass a list of strings")
+    if "" in stop:
+        raise ValueError("an empty stop string would end every text at its start: remove it")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: it must be 1 or more")
     _check_room(model, whole, max_new_tokens)
     seeds = [(seed, i) for i in range(len(whole))] if isinstance(seed, int) else [(int(s), 0) for s in seed]
     if len(seeds) != len(whole):
@@ -121,12 +129,14 @@ def generate(
         told = torch.arange(rows.start, rows.stop, device=model.device)
         ids = prompt_ids[rows.start : rows.stop]
         uniforms = torch.stack([_uniforms(seeds[i], max_new_tokens) for i in rows]).to(model.device)
-        batch = _Batch(model.pad(ids), told, len(whole), uniforms)
+        prompt = [prompt_ids[i][: lengths[i]] for i in rows]
+        begun = [prompt_ids[i][lengths[i] :] for i in rows]
+        batch = _Batch(model.pad(prompt, begun), told, len(whole), uniforms)
         ends = _decode(model, batch, sampling, stop, use_cache)
         drawn = torch.stack(batch.drawn, dim=1).tolist()
-        for row, end in zip(drawn, ends, strict=True):
+        for before, row, end in zip(ids, drawn, ends, strict=True):
             out.tokens.append(row[:end])
-            out.texts.append(_cut(model.tokenizer.decode(row[:end], skip_special_tokens=True), stop))
+            out.texts.append(_cut(_text(model, before, row[:end], skip_special_tokens=True), stop))
         if out.log_probs is not None and out.unsteered_log_probs is not None:
             steered = torch.stack(batch.log_probs, dim=1).tolist()
             out.log_probs.extend(row[:end] for row, end in zip(steered, ends, strict=True))
@@ -217,18 +227,18 @@ def _invert(weights: Float[Tensor, "batch d_vocab"], uniforms: Float[Tensor, " b
 
 
 def _mark_ends(model: HookedModel, batch: _Batch, stop: Sequence[str], ends: list[int]) -> None:
-    latest, length = batch.drawn[-1].tolist(), len(batch.drawn)
+    latest, length, prompt = batch.drawn[-1].tolist(), len(batch.drawn), batch.tokens.ids[:, -1:].tolist()
     drawn = torch.stack(batch.drawn, dim=1) if stop else None
     for i, token in enumerate(latest):
         if not ends[i] and (
             token in model.eos_token_ids
-            or (drawn is not None and any(s in model.tokenizer.decode(drawn[i].tolist()) for s in stop))
+            or (drawn is not None and any(s in _text(model, prompt[i], drawn[i].tolist()) for s in stop))
         ):
             ends[i] = length
 
 
 def _check_room(model: HookedModel, tokens: Tokens, max_new_tokens: int) -> None:
-    longest = int(tokens.prompt_lengths.max())
+    longest = int(tokens.mask.sum(dim=1).max())
     if longest + max_new_tokens > model.n_ctx:
         raise ValueError(
             f"the longest prompt is {longest} tokens and {max_new_tokens} new ones would not fit the context of"
@@ -244,6 +254,13 @@ def _token_counts(tokens: Tokens, d_vocab: int) -> Float[Tensor, "batch d_vocab"
 def _uniforms(seed: tuple[int, int], steps: int) -> Float[Tensor, " steps"]:
     mixed = (seed[0] * 0x9E3779B97F4A7C15 + seed[1] * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
     return torch.rand(steps, generator=torch.Generator().manual_seed(mixed), dtype=torch.float64)
+
+
+def _text(model: HookedModel, before: Sequence[int], drawn: Sequence[int], **options: bool) -> str:
+    """What `drawn` reads as behind the last token of `before`; alone, some tokenizers would drop its leading space."""
+    anchor = model.tokenizer.decode(before[-1:], **options)
+    whole = model.tokenizer.decode([*before[-1:], *drawn], **options)
+    return whole[len(anchor) :] if whole.startswith(anchor) else model.tokenizer.decode(drawn, **options)
 
 
 def _cut(text: str, stop: Sequence[str]) -> str:

@@ -1,9 +1,18 @@
 """The laws of steering, on every tiny architecture: what an edit does to the stream, and what it leaves alone."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
+
+from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.steering import steer
+from steering_lab.interventions.steering_vector import Source, SteeringVector, ablate, clamp, preserving_norm
+from steering_lab.models.generation import Sampling, generate
+from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.loading import load_model
 from tests.tiny_models import (
     ARCHITECTURES,
     KINDS,
@@ -23,14 +32,6 @@ from tests.tiny_models import (
     tiny_hf_model,
     tokenizer_of,
 )
-
-from steering_lab.interventions.intervention import Intervention
-from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector, ablate, clamp, preserving_norm
-from steering_lab.models.generation import Sampling, generate
-from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
-from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.loading import load_model
 
 SITES = [resid_pre(0), resid_pre(1), resid_post(1), resid_post(2)]
 
@@ -117,17 +118,22 @@ def test_add_moves_the_stream_by_exactly_coeff_times_vector(model: HookedModel, 
         assert torch.equal(steered[i, -length + 3 :], clean[i, -length + 3 :])
 
 
-@pytest.mark.parametrize("rule", [*RULES, *KINDS])
+ALL_RULES = [rule for rule in [*RULES, *KINDS] for _ in PROMPTS]  # each on every prompt, as rows of one batch
+ALL_PROMPTS = [*PROMPTS] * (len(ALL_RULES) // len(PROMPTS))
+
+
 @torch.no_grad()
-def test_zero_coefficient_is_the_unsteered_model(model: HookedModel, rule: str) -> None:
-    tokens = model.to_tokens(PROMPTS)
+def test_zero_coefficient_is_the_unsteered_model(model: HookedModel) -> None:
+    tokens = model.to_tokens(ALL_PROMPTS)
     clean = model.logits(tokens)
-    with steer(model, 0.0 * placed(model, resid_pre(1), rule)):
+    edits = [placed(model, resid_pre(1), rule) for rule in ALL_RULES]
+    with steer(model, [0.0 * edit for edit in edits]):
         assert torch.equal(model.logits(tokens), clean)
-    a = placed(model, resid_pre(1), rule)
+    with steer(model, 0.0 * edits[-1]):
+        assert torch.equal(model.logits(tokens), clean)
     with steer(model, Intervention()):
         assert torch.equal(model.logits(tokens), clean)
-    with steer(model, a - a):
+    with steer(model, [edit - edit for edit in edits]):
         assert gap(real(model.logits(tokens), tokens), real(clean, tokens)) <= 1e-5
 
 
@@ -256,13 +262,12 @@ def test_two_directions_at_one_site_are_both_removed_by_one_sum(model: HookedMod
     assert gap(steered[:, 1:5], clean[:, 1:5]) == 0
 
 
-@pytest.mark.parametrize("rule", [*RULES, *KINDS])
 @torch.no_grad()
-def test_steering_resid_post_equals_steering_the_next_resid_pre(model: HookedModel, rule: str) -> None:
-    tokens = model.to_tokens(PROMPTS)
-    with steer(model, placed(model, resid_post(0), rule)):
+def test_steering_resid_post_equals_steering_the_next_resid_pre(model: HookedModel) -> None:
+    tokens = model.to_tokens(ALL_PROMPTS)
+    with steer(model, [placed(model, resid_post(0), rule) for rule in ALL_RULES]):
         post = model.logits(tokens)
-    with steer(model, placed(model, resid_pre(1), rule)):
+    with steer(model, [placed(model, resid_pre(1), rule) for rule in ALL_RULES]):
         pre = model.logits(tokens)
     assert gap(real(post, tokens), real(pre, tokens)) <= 1e-6
 
@@ -461,7 +466,7 @@ def test_unedited_is_the_model_without_any_edit_and_only_for_its_block(model: Ho
 def test_a_bare_backend_call_inside_a_block_is_refused_and_leaves_no_hook(model: HookedModel) -> None:
     tokens, before = model.to_tokens("I hate"), n_hooks(model)
     with steer(model, random_vector(model, resid_pre(1)).everywhere()):
-        with pytest.raises(RuntimeError, match="call model.logits, model.residuals or generate"):
+        with pytest.raises(RuntimeError, match=r"call model\.logits, model\.residuals or generate"):
             model.backend(tokens.ids)
         inside = n_hooks(model)
     assert n_hooks(model) == before < inside
@@ -478,6 +483,11 @@ def test_two_models_steered_at_once_do_not_meet() -> None:
 
 
 # -- weights and objects of the caller --------------------------------------------------------------------------------
+def facts_of(tokenizer: Any) -> tuple:
+    options = dict(tokenizer.init_kwargs)
+    return tokenizer.pad_token, tokenizer.bos_token, tokenizer.padding_side, len(tokenizer), options
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_steering_leaves_weights_and_the_callers_model_and_tokenizer_untouched(name: str) -> None:
     hf, tokenizer = tiny_hf_model(name).train(), tokenizer_of(name)
@@ -536,13 +546,13 @@ def test_a_float32_vector_steers_a_model_of_half_the_width(name: str, dtype: tor
 # -- errors at the door -----------------------------------------------------------------------------------------------
 def test_a_vector_of_another_width_is_refused(gpt2: HookedModel) -> None:
     wide = SteeringVector(torch.ones(1, 48), resid_pre(1), Source("mine", "other", ""))
-    with pytest.raises(ValueError, match="mine is 48 wide, the stream of .* is 32"), steer(gpt2, wide.everywhere()):
+    with pytest.raises(ValueError, match=r"mine is 48 wide, the stream of .* is 32"), steer(gpt2, wide.everywhere()):
         pytest.fail("the block must not be entered")
 
 
 def test_a_vector_of_another_basis_is_refused(gpt2: HookedModel) -> None:
     centred = SteeringVector(torch.ones(1, 32), resid_pre(1), Source("mine", "other", "", basis="centred"))
-    with pytest.raises(ValueError, match="centred basis, .* raw"), steer(gpt2, centred.everywhere()):
+    with pytest.raises(ValueError, match=r"centred basis, .* raw"), steer(gpt2, centred.everywhere()):
         pytest.fail("the block must not be entered")
 
 
