@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 Stream = Literal["resid_pre", "resid_post"]
 
-_HOOK_NAME = re.compile(r"^blocks\.(\d+)\.hook_(resid_pre|resid_post)$")
+_HOOK_NAME = re.compile(r"blocks\.(\d+)\.hook_(resid_pre|resid_post)")
 
 
 @dataclass(frozen=True, order=True)
@@ -42,7 +42,7 @@ class HookSite:
         Raises:
             ValueError: `name` is not a resid_pre or resid_post hook point.
         """
-        found = _HOOK_NAME.match(name)
+        found = _HOOK_NAME.fullmatch(name)
         if found is None:
             raise ValueError(f"{name!r} is not a residual-stream hook point such as 'blocks.6.hook_resid_pre'")
         return cls(int(found[1]), found[2])  # type: ignore[arg-type]

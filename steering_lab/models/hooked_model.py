@@ -24,11 +24,19 @@ Basis = Literal["raw", "centred"]
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """A left-padded batch. `prompt_lengths` counts real prompt tokens; real tokens after them are a continuation."""
+    """A left-padded batch. `prompt_lengths` counts real prompt tokens; real tokens after them are a continuation.
+
+    Raises:
+        ValueError: padding that is not on the left, or a row without a real token.
+    """
 
     ids: Int[Tensor, "batch pos"]
     mask: Bool[Tensor, "batch pos"]
     prompt_lengths: Int[Tensor, " batch"]
+
+    def __post_init__(self) -> None:
+        if not bool((self.mask[:, -1] & (self.mask[:, 1:] >= self.mask[:, :-1]).all(dim=1)).all()):
+            raise ValueError("tokens are padded on the left, and every row ends in a real token: pad with model.pad()")
 
     @property
     def positions(self) -> Int[Tensor, "batch pos"]:
@@ -64,6 +72,7 @@ class HookedModel:
 
     `backend` is the TransformerBridge (or HookedTransformer) itself, public. `basis` is "raw" when the stream is
     Hugging Face's own, "centred" when TransformerLens removed its mean over d_model; a vector belongs to one of them.
+    `weights` are the model's own where the backend holds rearranged copies beside them.
     """
 
     backend: Any
@@ -71,6 +80,7 @@ class HookedModel:
     name: str
     basis: Basis = "raw"
     revision: str | None = None
+    weights: Sequence[Tensor] | None = field(default=None, repr=False)
     _pass: ForwardPass | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
 
@@ -93,7 +103,8 @@ class HookedModel:
 
     @cached_property
     def _parameters(self) -> list[Tensor]:
-        return list({id(p): p for p in self.backend.parameters()}.values())
+        own = self.backend.parameters() if self.weights is None else self.weights
+        return list({id(p): p for p in own}.values())
 
     @property
     def device(self) -> torch.device:
@@ -213,7 +224,12 @@ class HookedModel:
         """The residual stream at `sites`, after any edit in force there. Stops at the deepest layer asked for.
 
         Padding positions hold meaningless values: use `tokens.mask`.
+
+        Raises:
+            ValueError: no site, or one outside the model.
         """
+        if not sites:
+            raise ValueError(f"no sites were asked for: name some, e.g. {self.name}'s model.sites()")
         for site in sites:
             self.check_site(site)
         seen: dict[HookSite, Tensor] = {}

@@ -87,11 +87,11 @@ def _boot(hf_model: Any, tokenizer: Any, name: str, revision: str | None) -> Hoo
     hf_model.set_attn_implementation("eager")
     weight = next(hf_model.parameters())
     ids = probe_ids(tokenizer, hf_model.config.get_text_config().vocab_size, weight.device)
-    reference = reference_stream(hf_model, ids)
+    reference, weights = reference_stream(hf_model, ids), list(hf_model.parameters())
     bridge = TransformerBridge.boot_transformers(
         name, hf_model=hf_model, tokenizer=_as_it_is(tokenizer), device=str(weight.device), dtype=weight.dtype
     )
-    model = HookedModel(bridge, copy.deepcopy(tokenizer), name, "raw", revision)
+    model = HookedModel(bridge, copy.deepcopy(tokenizer), name, "raw", revision, weights)
     for parameter in bridge.parameters():
         parameter.requires_grad_(False)
     check_stream(model, ids, reference)
@@ -153,7 +153,8 @@ def _resolve_dtype(dtype: str | torch.dtype, device: str | torch.device) -> torc
     if not isinstance(what, torch.dtype) or not what.is_floating_point:
         raise ValueError(f"unknown dtype {dtype!r}: choose 'auto', 'float32', 'bfloat16', 'float16' or 'float64'")
     try:
-        _ = torch.ones(2, 2, dtype=what, device=where) @ torch.ones(2, 2, dtype=what, device=where)
+        square = torch.ones(2, 2, dtype=what, device=where)
+        torch.nn.functional.layer_norm(square @ square, (2,)).softmax(dim=-1)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"{where.type} cannot compute in {what}: choose 'float32'") from error
     return what

@@ -1,0 +1,50 @@
+"""Names of places in the stream: what TransformerLens calls them, and which are refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
+from tests.tiny_models import MODELS, hooked
+
+SITES = st.builds(HookSite, st.integers(0, 200), st.sampled_from(["resid_pre", "resid_post"]))
+
+
+def test_a_site_is_called_as_transformer_lens_calls_it() -> None:
+    assert resid_pre(6).name == "blocks.6.hook_resid_pre"
+    assert resid_post(11).name == "blocks.11.hook_resid_post"
+    assert str(resid_pre(6)) == "resid_pre(6)"
+
+
+@given(SITES)
+def test_a_name_is_read_back_as_the_site(site: HookSite) -> None:
+    assert HookSite.parse(site.name) == site
+
+
+@given(SITES, SITES)
+def test_sites_are_ordered_by_layer(one: HookSite, other: HookSite) -> None:
+    if one.layer < other.layer:
+        assert one < other
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_site_of_a_model_is_a_hook_point_of_its_backend(name: str) -> None:
+    model = hooked(name)
+    for stream in ("resid_pre", "resid_post"):
+        sites = model.sites(stream)
+        assert [site.layer for site in sites] == [0, 1, 2]
+        assert all(site.name in model.backend.hook_dict for site in sites)
+
+
+@pytest.mark.parametrize("layer", [-1, True])
+def test_a_layer_that_cannot_be_is_refused(layer: int) -> None:
+    with pytest.raises(ValueError, match="integer from 0 upward"):
+        resid_pre(layer)
+
+
+@pytest.mark.parametrize(
+    "name", ["blocks.1.hook_resid_mid", "blocks.x.hook_resid_pre", "resid_pre(3)", "", "blocks.1.hook_resid_pre\n"]
+)
+def test_a_name_that_is_no_residual_site_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a residual-stream hook point"):
+        HookSite.parse(name)

@@ -1,0 +1,195 @@
+"""Loading: every way to name a model leads to the same model; what is not there is said at the door."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from steering_lab.interventions.steering import steer
+from steering_lab.models.generation import generate
+from steering_lab.models.hook_points import resid_post, resid_pre
+from steering_lab.models.loading import load_model
+from tests.tiny_models import (
+    ARCHITECTURES,
+    HOOKED_TRANSFORMERS,
+    PROMPTS,
+    gap,
+    hooked,
+    placed,
+    random_vector,
+    real,
+    save_tiny_model,
+    tiny_hf_model,
+    tiny_tokenizer,
+    tokenizer_of,
+)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_a_folder_and_a_model_in_memory_are_the_same_model(name: str, tmp_path: Path) -> None:
+    loaded = load_model(save_tiny_model(name, tmp_path / "tiny").as_posix())
+    memory = hooked(name)
+    assert loaded.fingerprint == memory.fingerprint
+    assert loaded.name == "tiny"
+    tokens = loaded.to_tokens(PROMPTS)
+    assert torch.equal(tokens.ids[tokens.mask], memory.to_tokens(PROMPTS).ids[tokens.mask])
+    assert gap(real(loaded.logits(tokens), tokens), real(memory.logits(tokens), tokens)) <= 1e-6
+
+
+def test_the_tokenizer_in_memory_is_taken_as_it_is() -> None:
+    """TransformerLens would read a tokenizer anew from the name it came from, losing what was added to it."""
+    tokenizer = tokenizer_of("llama")
+    model = load_model(tiny_hf_model("llama"), tokenizer=tokenizer)
+    assert len(model.backend.tokenizer) == len(tokenizer)
+    assert model.tokenizer is not tokenizer
+    assert model.token_ids("I hate")[1:] == tokenizer("I hate", add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.float64])
+def test_a_dtype_that_was_asked_for_is_the_models(dtype: Any, tmp_path: Path) -> None:
+    model = load_model(save_tiny_model("llama", tmp_path / "tiny").as_posix(), dtype=dtype)
+    assert str(model.dtype).endswith(str(dtype).removeprefix("torch."))
+    assert generate(model, "I hate", max_new_tokens=2).tokens[0]
+
+
+# -- TransformerLens objects ------------------------------------------------------------------------------------------
+def bridge_of(name: str, *, compatible: bool) -> Any:
+    """A bridge of the user's own making."""
+    backend = load_model(tiny_hf_model(name), tokenizer=tokenizer_of(name)).backend
+    if compatible:
+        backend.enable_compatibility_mode()
+    return backend
+
+
+@torch.no_grad()
+def test_a_bridge_that_exists_is_taken_as_it_is() -> None:
+    backend = bridge_of("llama", compatible=False)
+    model = load_model(backend, tokenizer=tokenizer_of("llama"))
+    assert model.backend is backend
+    assert model.basis == "raw"
+    tokens = model.to_tokens(PROMPTS)
+    assert torch.equal(model.logits(tokens), hooked("llama").logits(tokens))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("name", "basis"), [("gpt2", "centred"), ("llama", "raw"), ("gemma", "raw")])
+@torch.no_grad()
+def test_the_basis_of_a_bridge_in_compatibility_mode_is_measured(name: str, basis: str) -> None:
+    model = load_model(bridge_of(name, compatible=True), tokenizer=tokenizer_of(name))
+    assert model.basis == basis
+    raw = hooked(name)
+    tokens = raw.to_tokens(PROMPTS)
+    one, other = (torch.log_softmax(m.logits(tokens), dim=-1) for m in (model, raw))
+    assert gap(real(one, tokens), real(other, tokens)) <= 1e-4
+    vector = random_vector(raw, resid_pre(1))
+    if basis == "raw":
+        with steer(model, vector.everywhere()), steer(raw, vector.everywhere()):
+            one, other = (torch.log_softmax(m.logits(tokens), dim=-1) for m in (model, raw))
+        assert gap(real(one, tokens), real(other, tokens)) <= 1e-4
+        return
+    stream = [m.residuals(tokens, [resid_post(1)])[resid_post(1)] for m in (model, raw)]
+    assert gap(real(stream[0], tokens), real(stream[1] - stream[1].mean(-1, keepdim=True), tokens)) <= 1e-5
+    for left, right, wrong in ((model, vector, "raw"), (raw, random_vector(model, resid_pre(1)), "centred")):
+        with pytest.raises(ValueError, match=f"made in the {wrong} basis"), steer(left, right.everywhere()):
+            pytest.fail("the block must not be entered")
+
+
+@pytest.mark.parametrize("name", HOOKED_TRANSFORMERS)
+def test_a_hooked_transformer_is_taken_and_its_basis_measured(name: str) -> None:
+    model = hooked(name)
+    assert type(model.backend).__name__ == "HookedTransformer"
+    assert model.basis == ("raw" if name == "hooked_transformer" else "centred")
+    assert not any(p.requires_grad for p in model.backend.parameters())
+
+
+@pytest.mark.parametrize("name", HOOKED_TRANSFORMERS)
+@torch.no_grad()
+def test_a_hooked_transformer_says_what_the_bridge_says(name: str) -> None:
+    model, bridge = hooked(name), hooked("gpt2")
+    tokens = bridge.to_tokens(PROMPTS)
+    one, other = (torch.log_softmax(m.logits(tokens), dim=-1) for m in (model, bridge))
+    assert gap(real(one, tokens), real(other, tokens)) <= 1e-4
+    assert generate(model, PROMPTS, max_new_tokens=5).tokens == generate(bridge, PROMPTS, max_new_tokens=5).tokens
+    if model.basis == "raw":
+        with steer(model, placed(bridge, resid_pre(1), "a sum of all")):
+            ours = generate(model, PROMPTS, max_new_tokens=5).tokens
+        with steer(bridge, placed(bridge, resid_pre(1), "a sum of all")):
+            assert generate(bridge, PROMPTS, max_new_tokens=5).tokens == ours
+
+
+# -- hook points that lie ---------------------------------------------------------------------------------------------
+def doubled_skip(block: torch.nn.Module) -> None:
+    """The block returns more than its hooks ever saw."""
+
+    def more(module: torch.nn.Module, args: tuple, output: Any) -> Any:
+        return output + 0.1 if torch.is_tensor(output) else (output[0] + 0.1, *output[1:])
+
+    block.register_forward_hook(more)
+
+
+def test_a_model_whose_hook_points_lie_is_refused() -> None:
+    backend = bridge_of("llama", compatible=False)
+    doubled_skip(backend.blocks[1])
+    with pytest.raises(ValueError, match="hook points do not show the residual stream"):
+        load_model(backend, tokenizer=tokenizer_of("llama"))
+
+
+def test_an_edit_that_misses_the_skip_path_is_refused() -> None:
+    """A resid_pre that attention and MLP read but the skip path does not, as resid_mid of a bridge is."""
+    backend = bridge_of("llama", compatible=False)
+    block = backend.blocks[1]
+    came_in, was_read = [], []
+    block.register_forward_pre_hook(lambda module, args: came_in.append(args[0]))
+    block.ln1.register_forward_pre_hook(lambda module, args: was_read.append(args[0]))
+    block.hook_out.register_forward_pre_hook(lambda module, args: (args[0] - (was_read[-1] - came_in[-1]),))
+    with pytest.raises(ValueError, match=r"a delta added at resid_pre\(1\)"):
+        load_model(backend, tokenizer=tokenizer_of("llama"))
+
+
+def test_a_site_that_fires_twice_is_refused() -> None:
+    backend = bridge_of("llama", compatible=False)
+    block = backend.blocks[2]
+    block.hook_out.register_forward_hook(lambda module, args, output: block.hook_in(output) if len(args) == 1 else None)
+    with pytest.raises(ValueError, match=r"blocks\.2\.hook_resid_pre fired 2 times"):
+        load_model(backend, tokenizer=tokenizer_of("llama"))
+
+
+# -- errors at the door -----------------------------------------------------------------------------------------------
+def test_a_name_that_the_hub_does_not_give_is_said_with_the_ways_out() -> None:
+    with pytest.raises(OSError, match=r"cannot load 'no-such/model'.*local folder, a model in memory, or 'organism'"):
+        load_model("no-such/model")
+
+
+@pytest.mark.parametrize("dtype", ["float31", "int64", "floats", torch.int8])
+def test_a_dtype_that_is_none_is_refused_before_anything_loads(dtype: Any) -> None:
+    with pytest.raises(ValueError, match=r"unknown dtype .*'float32', 'bfloat16'"):
+        load_model("no-such/model", dtype=dtype)
+
+
+def test_a_dtype_that_the_device_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"cpu cannot compute in torch\.float8_e4m3fn: choose 'float32'"):
+        load_model("no-such/model", dtype=torch.float8_e4m3fn, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "nonsense"])
+def test_a_device_that_is_not_here_is_refused(device: str) -> None:
+    with pytest.raises(ValueError, match=f"device '{device}' is not here: available are cpu"):
+        load_model("no-such/model", device=device)
+
+
+def test_a_model_in_memory_needs_its_tokenizer() -> None:
+    with pytest.raises(ValueError, match="pass load_model"):
+        load_model(tiny_hf_model("gpt2"))
+
+
+@pytest.mark.parametrize("options", [{"dtype": "float16"}, {"device": "cpu"}, {"revision": "main"}])
+def test_options_of_a_name_are_refused_for_a_model_in_memory(options: dict) -> None:
+    with pytest.raises(ValueError, match="move the model in memory yourself"):
+        load_model(tiny_hf_model("gpt2"), tokenizer=tiny_tokenizer(), **options)
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="int is neither a name"):
+        load_model(5, tokenizer=tiny_tokenizer())
