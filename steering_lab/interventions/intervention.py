@@ -217,8 +217,8 @@ class Intervention:
     def __sub__(self, other: "Intervention") -> "Intervention":
         return self + -other if isinstance(other, Intervention) else NotImplemented
 
-    def __truediv__(self, divisor: float) -> "Intervention":
-        return self * (1.0 / divisor)
+    def __truediv__(self, divisor: Real | float) -> "Intervention":
+        return self * (1.0 / float(divisor)) if isinstance(divisor, Real) else NotImplemented
 
     @property
     def sites(self) -> tuple[HookSite, ...]:

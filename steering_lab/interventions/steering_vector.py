@@ -7,6 +7,7 @@ header, so that any tool can read the numbers and `safe_open` shows the provenan
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +94,15 @@ class SteeringVector:
         source = replace(self.source, recipe=f"{self.source.recipe} + {other.source.recipe}", details=parts)
         return SteeringVector(add_rows(self.rows, other.rows), self.site, source)
 
-    def __mul__(self, factor: float) -> "SteeringVector":
-        if not isinstance(factor, int | float):
+    def __mul__(self, factor: Real | float) -> "SteeringVector":
+        if not isinstance(factor, Real):
             return NotImplemented
-        return self._from(self.rows * float(factor), f"{factor:g} x ({self.source.recipe})")
+        return self._from(self.rows * float(factor), f"{float(factor):g} x ({self.source.recipe})")
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor: float) -> "SteeringVector":
-        return self * (1.0 / divisor)
+    def __truediv__(self, divisor: Real | float) -> "SteeringVector":
+        return self * (1.0 / float(divisor)) if isinstance(divisor, Real) else NotImplemented
 
     def __neg__(self) -> "SteeringVector":
         return self._from(-self.rows, f"-({self.source.recipe})")
@@ -173,9 +174,10 @@ class SteeringVector:
                 if header["format"] != FORMAT:
                     raise ValueError(f"{path} has format {header['format']}, this version reads {FORMAT}")
                 rows = file.get_tensor(f"direction.{header['site']}")
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+                source = Source(**header["source"])
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is not a steering vector saved by steering_lab: {error}") from error
-        return cls(rows, HookSite.parse(header["site"]), Source(**header["source"]))
+        return cls(rows, HookSite.parse(header["site"]), source)
 
     def __repr__(self) -> str:
         shape = f"{self.rows.shape[0]} row{'s' * (self.rows.shape[0] > 1)} x {self.rows.shape[1]}"

@@ -1,0 +1,209 @@
+"""Steering vectors as values: algebra, random controls, and files that round trip bit for bit."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from steering_lab.interventions.steering_vector import (
+    Source,
+    SteeringVector,
+    ablate,
+    clamp,
+    preserving_norm,
+    random_like,
+)
+from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
+from tests.tiny_models import hooked
+
+SOURCE = Source("hand", "tiny", "0123456789abcdef", details={"tokens": [["<s>", " é🙂"]], "seed": 3, "read": None})
+
+
+def vector(*rows: list[float], site: HookSite | None = None, source: Source = SOURCE) -> SteeringVector:
+    return SteeringVector(torch.tensor(rows), site or resid_pre(1), source)
+
+
+# -- algebra ----------------------------------------------------------------------------------------------------------
+def test_arithmetic_is_that_of_the_rows() -> None:
+    a, b = vector([1.0, 2.0], [3.0, 4.0]), vector([10.0, 20.0])
+    assert (a + b).rows.tolist() == [[11.0, 22.0], [3.0, 4.0]]
+    assert (a - b).rows.tolist() == [[-9.0, -18.0], [3.0, 4.0]]
+    assert (
+        (2 * a).rows.tolist()
+        == (a * 2.0).rows.tolist()
+        == (np.float32(2) * a).rows.tolist()
+        == [[2.0, 4.0], [6.0, 8.0]]
+    )
+    assert (-a).rows.tolist() == [[-1.0, -2.0], [-3.0, -4.0]]
+    assert (a / 2).rows.tolist() == [[0.5, 1.0], [1.5, 2.0]]
+    assert a.row(-1).rows.tolist() == [[3.0, 4.0]]
+    assert a.mean_row().rows.tolist() == [[2.0, 3.0]]
+
+
+def test_arithmetic_returns_new_values() -> None:
+    a = vector([1.0, 2.0], [3.0, 4.0])
+    for other in (2.0 * a, -a, a + a, a.unit(), a.row(0), a.mean_row()):
+        other.rows.add_(100.0)
+    assert a.rows.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_norms_are_euclidean_per_row() -> None:
+    a = vector([3.0, 4.0], [0.0, 1.0])
+    assert a.norms.tolist() == [5.0, 1.0]
+    assert a.norm == 5.0
+
+
+def test_a_unit_vector_has_length_one_and_zero_rows_stay_zero() -> None:
+    unit = vector([3.0, 4.0], [0.0, 0.0]).unit()
+    assert unit.rows.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0.0, 0.0]]
+
+
+def test_a_result_remembers_what_it_was_made_of() -> None:
+    a, b = vector([1.0, 2.0]), vector([0.0, 1.0], source=Source("other", "tiny", "x"))
+    assert (2.0 * a).source.recipe == "2 x (hand)"
+    both = a - b
+    assert both.source.recipe == "hand + -(other)"
+    assert [part["recipe"] for part in both.source.details["parts"]] == ["hand", "-(other)"]
+
+
+def test_vectors_of_another_site_or_basis_are_not_added() -> None:
+    a = vector([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"resid_post\(1\) .*resid_pre\(1\)"):
+        a + vector([1.0, 2.0], site=resid_post(1))
+    with pytest.raises(ValueError, match="centred basis"):
+        a + vector([1.0, 2.0], source=Source("hand", "tiny", "x", basis="centred"))
+
+
+@pytest.mark.parametrize("rows", [[[float("nan"), 0.0]], [[float("inf"), 0.0]]])
+def test_values_that_are_not_finite_are_refused(rows: list[list[float]]) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        vector(*rows)
+    with pytest.raises(ValueError, match="at least one row"):
+        SteeringVector(torch.zeros(0, 2), resid_pre(0), SOURCE)
+    with pytest.raises(ValueError, match="not finite"):
+        float("inf") * vector([1.0, 2.0])
+
+
+# -- directions -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("edit", [ablate, lambda v: clamp(v, 1.0)])
+def test_only_one_row_that_is_not_zero_is_a_direction(edit: Any) -> None:
+    for wrong in (vector([0.0, 0.0]), vector([1.0, 0.0], [0.0, 1.0])):
+        with pytest.raises(ValueError, match="is not one direction"):
+            edit(wrong)
+
+
+def test_edits_are_placed_by_the_same_words_as_vectors() -> None:
+    a = vector([3.0, 4.0])
+    for placed in (ablate(a), clamp(a, 2.0), preserving_norm(a), a):
+        for word in ("at_front", "everywhere", "from_last_prompt_token", "generated"):
+            assert getattr(placed, word)().sites == (resid_pre(1),)
+        assert placed.at(3).terms[0].place.start == 3
+        assert placed.at_front(too_long="clip").terms[0].place.clip
+
+
+# -- random controls --------------------------------------------------------------------------------------------------
+@given(st.integers(0, 2**31), st.integers(1, 4))
+def test_a_random_control_has_the_length_of_every_row_and_zero_rows_stay_zero(seed: int, n_rows: int) -> None:
+    rows = torch.randn(n_rows + 1, 16, generator=torch.Generator().manual_seed(seed + 99_991))
+    rows[0] = 0.0
+    original = SteeringVector(rows, resid_pre(1), SOURCE)
+    control = random_like(original, seed)
+    assert torch.equal(control.rows[0], torch.zeros(16))
+    assert torch.allclose(control.norms, original.norms, rtol=1e-5)
+    cosine = torch.nn.functional.cosine_similarity(control.rows[1:], rows[1:])
+    assert float(cosine.abs().max()) < 0.99
+    assert torch.equal(random_like(original, seed).rows, control.rows)
+    assert not torch.equal(random_like(original, seed + 1).rows, control.rows)
+    assert (control.site, control.source.basis) == (original.site, original.source.basis)
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(
+    rows=st.lists(
+        st.lists(numbers, min_size=3, max_size=3),
+        min_size=1,
+        max_size=4,
+    ),
+    layer=st.integers(0, 99),
+    stream=st.sampled_from(["resid_pre", "resid_post"]),
+    recipe=st.text(max_size=20),
+)
+def test_a_saved_vector_round_trips_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[float]], layer: int, stream: Any, recipe: str
+) -> None:
+    path = tmp_path_factory.mktemp("vectors") / "deep" / "v.safetensors"
+    source = Source(recipe, "tiny", "f" * 16, "centred", "main", "torch.bfloat16", SOURCE.details)
+    original = SteeringVector(torch.tensor(rows), HookSite(layer, stream), source)
+    assert original.save(path) == path
+    loaded = SteeringVector.load(path)
+    assert loaded.rows.numpy().tobytes() == original.rows.numpy().tobytes()
+    assert (loaded.site, loaded.source) == (original.site, original.source)
+    assert loaded.save(path.with_name("again.safetensors")).read_bytes() == path.read_bytes()
+
+
+def test_the_header_shows_the_provenance_without_running_code(tmp_path: Path) -> None:
+    model = hooked("gpt2")
+    source = Source.of(model, "hand", seed=4, tokens=["<s>", "Love"])
+    path = SteeringVector(torch.tensor([[3.0, 4.0]]), resid_post(2), source).save(tmp_path / "v.safetensors")
+    with safe_open(path, framework="pt") as file:
+        assert list(file.keys()) == ["direction.blocks.2.hook_resid_post"]
+        header = json.loads(file.metadata()["steering_lab"])
+    assert header["norms"] == [5.0]
+    assert header["source"]["fingerprint"] == model.fingerprint
+    assert header["source"]["basis"] == "raw"
+    assert header["source"]["dtype"] == "torch.float32"
+    assert header["source"]["details"] == {"seed": 4, "tokens": ["<s>", "Love"]}
+    assert {"transformer-lens", "torch", "transformers"} <= set(header["source"]["software"])
+
+
+def test_a_vector_with_gradients_is_saved_too(tmp_path: Path) -> None:
+    rows = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    path = SteeringVector(rows, resid_pre(0), SOURCE).save(tmp_path / "v.safetensors")
+    assert SteeringVector.load(path).rows.tolist() == [[1.0, 2.0]]
+
+
+def header_only(path: Path, metadata: dict[str, str]) -> None:
+    save_file({"direction.blocks.1.hook_resid_pre": torch.ones(1, 2)}, path, metadata)
+
+
+GOOD = {"format": 1, "site": "blocks.1.hook_resid_pre", "source": {"recipe": "r", "model": "m", "fingerprint": "f"}}
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text("not safetensors"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(struct.pack("<Q", 2**40) + b"{}"),
+        lambda path: header_only(path, {}),
+        lambda path: header_only(path, {"steering_lab": "{not json"}),
+        lambda path: header_only(path, {"steering_lab": "[1, 2]"}),
+        lambda path: header_only(path, {"steering_lab": json.dumps(GOOD | {"site": "blocks.9.hook_resid_pre"})}),
+        lambda path: header_only(path, {"steering_lab": json.dumps(GOOD | {"source": {"flavour": 1}})}),
+    ],
+)
+def test_a_file_that_is_not_ours_is_refused_by_name(tmp_path: Path, write: Any) -> None:
+    path = tmp_path / "v.safetensors"
+    write(path)
+    with pytest.raises(ValueError, match=r"v\.safetensors is not a steering vector saved by steering_lab"):
+        SteeringVector.load(path)
+
+
+def test_an_unknown_format_and_a_missing_file_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "v.safetensors"
+    header_only(path, {"steering_lab": json.dumps(GOOD | {"format": 99})})
+    with pytest.raises(ValueError, match="has format 99, this version reads 1"):
+        SteeringVector.load(path)
+    with pytest.raises(FileNotFoundError, match="no steering vector at"):
+        SteeringVector.load(tmp_path / "none.safetensors")
