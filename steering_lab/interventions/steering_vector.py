@@ -122,6 +122,11 @@ class SteeringVector:
         """The mean over rows, as one row."""
         return self._from(self.rows.mean(dim=0, keepdim=True), f"mean row of ({self.source.recipe})")
 
+    def described(self, recipe: str, /, **details: Any) -> "SteeringVector":
+        """The same rows under another recipe, with more details: for methods that build on another method."""
+        source = replace(self.source, recipe=recipe, details={**self.source.details, **details})
+        return SteeringVector(self.rows, self.site, source)
+
     def _from(self, rows: Tensor, recipe: str) -> "SteeringVector":
         return SteeringVector(rows, self.site, replace(self.source, recipe=recipe))
 

@@ -15,13 +15,14 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.interventions.steering_vector import Source, SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel, Tokens
 
-Read = Literal["last", "mean"]
+Read = Literal["last", "mean"] | int
 
 
 @torch.no_grad()
@@ -37,7 +38,8 @@ def mean_difference_vectors(
 ) -> dict[HookSite, SteeringVector]:
     """One-row vectors at every site; the pass stops at the deepest layer asked for, padding is never read.
 
-    `read="mean"` averages over a prompt's tokens without the beginning-of-text token. `unit_norm` scales to length 1.
+    `read="mean"` averages over a prompt's tokens without the beginning-of-text token; -2 reads the last token but one,
+    and so on. `unit_norm` scales to length 1.
     `pca` takes the direction of the differences' first principal component about zero, with the sign and the length of
     the mean difference along it. Diagnostics travel in `source.details`: mean cosine of the pairs' differences with
     the vector, cosine between the vectors of the even and the odd pairs, median length of the residuals read.
@@ -48,8 +50,8 @@ def mean_difference_vectors(
     """
     if not pairs:
         raise ValueError("no contrast pairs were given")
-    if read not in ("last", "mean"):
-        raise ValueError(f"read is {read!r}: choose 'last' or 'mean'")
+    if not (read in ("last", "mean") or (isinstance(read, int) and read < 0)):
+        raise ValueError(f"read is {read!r}: choose 'last', 'mean', or a number from the prompt's end such as -2")
     positive = read_stream(model, [p.positive for p in pairs], sites, read=read, batch_size=batch_size)
     negative = read_stream(model, [p.negative for p in pairs], sites, read=read, batch_size=batch_size)
     vectors = {}
@@ -73,7 +75,9 @@ def read_stream(
     """What the stream at each site holds at the prompts' last token, or on average over their tokens; float32, CPU."""
     found: dict[HookSite, list[Tensor]] = {site: [] for site in sites}
     rows = [model.token_ids(prompt) for prompt in prompts]
-    for start in range(0, len(rows), batch_size):
+    if isinstance(read, int) and (short := min(map(len, rows))) < -read:
+        raise ValueError(f"read is {read}, but the shortest prompt is {short} tokens long")
+    for start in tqdm(range(0, len(rows), batch_size), desc="read prompts", leave=False, disable=None, delay=2):
         tokens = model.pad(rows[start : start + batch_size])
         for site, stream in model.residuals(tokens, list(sites)).items():
             found[site].append(_pooled(stream, tokens, read, model.bos_token_id is not None).cpu())
@@ -83,8 +87,8 @@ def read_stream(
 def _pooled(
     stream: Float[Tensor, "batch pos d_model"], tokens: Tokens, read: Read, bos: bool
 ) -> Float[Tensor, "batch d_model"]:
-    if read == "last":
-        return stream[:, -1].float()  # left padding: the last column is every row's last token
+    if read != "mean":  # left padding: the last column is every row's last token
+        return stream[:, -1 if read == "last" else read].float()
     counted = tokens.mask & (tokens.positions >= (tokens.prompt_lengths[:, None] > 1) * int(bos))
     total = torch.where(counted[..., None], stream.float(), 0.0).sum(dim=1)
     return total / counted.sum(dim=1, keepdim=True)
@@ -104,7 +108,7 @@ def _details(pairs: Sequence[ContrastPair], read: Read, pca: bool, unit_norm: bo
     data = json.dumps([[p.positive, p.negative] for p in pairs], ensure_ascii=False).encode()
     return {
         "method": "first principal component of differences" if pca else "mean difference",
-        "read": f"{read} token" if read == "last" else "mean over tokens without the beginning-of-text token",
+        "read": "mean over tokens without the beginning-of-text token" if read == "mean" else f"{read} token",
         "unit_norm": unit_norm,
         "n_pairs": len(pairs),
         "data_sha256": hashlib.sha256(data).hexdigest()[:16],

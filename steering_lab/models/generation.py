@@ -7,6 +7,7 @@ cache the same text; padding is never attended to. Whatever edits are in force o
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -46,6 +47,20 @@ class Sampling:
 
 
 GREEDY = Sampling(temperature=0.0)
+
+
+@runtime_checkable
+class LogitsRule(Protocol):
+    """Next-token scores from two streams that read the same continuation, one with the context and one without.
+
+    Stateless; the softmax of what it returns is the distribution that is decoded.
+    """
+
+    def __call__(
+        self, with_context: Float[Tensor, "batch d_vocab"], without_context: Float[Tensor, "batch d_vocab"]
+    ) -> Float[Tensor, "batch d_vocab"]: ...
+
+
 SCORED_LOGITS = 2**27  # float32 logits of one scoring slice: half a gigabyte
 
 
@@ -54,7 +69,7 @@ class Generations:
     """What a batch of prompts was continued with, one entry per row.
 
     `texts` are continuations without special tokens and cut before a stop string; `tokens` are all ids that were drawn.
-    `log_probs` are nats per token under the model with its edits, `unsteered_log_probs` the same tokens without them.
+    `log_probs` are nats per token under the model with its edits and rule, `unsteered_log_probs` without either.
     """
 
     prompts: list[str]
@@ -67,16 +82,56 @@ class Generations:
         return len(self.texts)
 
 
+class _Stream:
+    """One sequence per row being decoded: the ids not yet seen by the model, and the KV cache of those it has seen."""
+
+    def __init__(self, model: HookedModel, tokens: Tokens, rows: Int[Tensor, " batch"], n_batch: int, use_cache: bool):
+        self.model, self.tokens, self.rows, self.n_batch, self.use_cache = model, tokens, rows, n_batch, use_cache
+        self.ids, self.mask, self.positions = tokens.ids, tokens.mask, tokens.positions
+        self.cache: Any = model.new_cache(len(tokens)) if use_cache else None
+        self.decoding = False
+
+    def logits(self) -> Float[Tensor, "batch d_vocab"]:
+        """Float32 logits of the token that comes next, by one pass over what is new."""
+        told = ForwardPass(self.positions, self.tokens.prompt_lengths, self.rows, self.n_batch, self.decoding)
+        return self.model.forward(self.ids, self.mask, told, self.cache)[:, -1].float()
+
+    def append(self, chosen: Int[Tensor, " batch"]) -> None:
+        """Continues every row by its chosen token."""
+        position = self.positions[:, -1:] + 1
+        self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], dim=1)
+        self.decoding = self.use_cache
+        if self.use_cache:
+            self.ids, self.positions = chosen[:, None], position
+        else:
+            self.ids = torch.cat([self.ids, chosen[:, None]], dim=1)
+            self.positions = torch.cat([self.positions, position], dim=1)
+
+
 @dataclass
 class _Batch:
-    """Rows being decoded together; `told_rows` are their places in the caller's batch of `n_batch` rows."""
+    """Rows being decoded together: the stream, the one without context where a rule wants it, and what was drawn."""
 
-    tokens: Tokens
-    told_rows: Int[Tensor, " batch"]
-    n_batch: int
+    stream: _Stream
     uniforms: Float[Tensor, "batch steps"]
+    rule: LogitsRule | None = None
+    without_context: _Stream | None = None
     drawn: list[Int[Tensor, " batch"]] = field(default_factory=list)
     log_probs: list[Float[Tensor, " batch"]] = field(default_factory=list)
+
+    def logits(self) -> Float[Tensor, "batch d_vocab"]:
+        """Scores of the next token. The stream without context is what the unedited model would say from memory."""
+        logits = self.stream.logits()
+        if self.rule is None or self.without_context is None:
+            return logits
+        with self.stream.model.unedited():
+            return self.rule(logits, self.without_context.logits())
+
+    def append(self, chosen: Int[Tensor, " batch"]) -> None:
+        """Continues both streams by the same token."""
+        self.stream.append(chosen)
+        if self.without_context is not None:
+            self.without_context.append(chosen)
 
 
 @torch.no_grad()
@@ -91,6 +146,8 @@ def generate(
     batch_size: int = 256,
     log_probs: bool = False,
     use_cache: bool = True,
+    rule: LogitsRule | None = None,
+    without_context: Sequence[str] | None = None,
     progress: bool | None = False,
 ) -> Generations:
     """Continuations of `prompts` (text, or `Tokens` that are ready) under whatever edits are in force.
@@ -99,8 +156,12 @@ def generate(
     its own: row i from `seed[i]`, or from (`seed`, i) when one number is given. Decoding ends at an end-of-text token,
     before any of the `stop` strings, or after `max_new_tokens`. `progress=None` shows a bar on a terminal only.
 
+    A contrastive `rule` (`CAD`, `COIECD`) decodes two streams in step, each with its own KV cache: the prompts, under
+    the edits in force, and `without_context`, one prompt per row, which the unedited model reads.
+
     Raises:
-        ValueError: an empty prompt, or prompt and continuation longer than the model's context; nothing has run then.
+        ValueError: an empty prompt, a rule without its second stream or the reverse, or prompt and continuation longer
+            than the model's context; nothing has run then.
     """
     whole = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
     prompt_ids = [row[kept].tolist() for row, kept in zip(whole.ids, whole.mask, strict=True)]
@@ -122,6 +183,14 @@ def generate(
     if len(seeds) != len(whole):
         raise ValueError(f"{len(seeds)} seeds for {len(whole)} prompts: pass one number or one per prompt")
 
+    if (rule is None) != (without_context is None):
+        raise ValueError("a rule and the prompts without_context go together: pass both or neither")
+    second = None if without_context is None else model.to_tokens(without_context)
+    if second is not None and len(second) != len(whole):
+        raise ValueError(f"{len(second)} prompts without context for {len(whole)} prompts: pass one for each")
+    if second is not None:
+        _check_room(model, second, max_new_tokens)
+
     out = Generations(texts, [], [], [] if log_probs else None, [] if log_probs else None)
     order = range(0, len(whole), batch_size)
     for start in tqdm(order, desc="generate", disable=_hidden(progress), leave=False):
@@ -131,8 +200,11 @@ def generate(
         uniforms = torch.stack([_uniforms(seeds[i], max_new_tokens) for i in rows]).to(model.device)
         prompt = [prompt_ids[i][: lengths[i]] for i in rows]
         begun = [prompt_ids[i][lengths[i] :] for i in rows]
-        batch = _Batch(model.pad(prompt, begun), told, len(whole), uniforms)
-        ends = _decode(model, batch, sampling, stop, use_cache)
+        batch = _Batch(_Stream(model, model.pad(prompt, begun), told, len(whole), use_cache), uniforms, rule)
+        if second is not None:
+            bare = model.pad([second.ids[i][second.mask[i]].tolist() for i in rows], begun)
+            batch.without_context = _Stream(model, bare, told, len(whole), use_cache)
+        ends = _decode(batch, sampling, stop)
         drawn = torch.stack(batch.drawn, dim=1).tolist()
         for before, row, end in zip(ids, drawn, ends, strict=True):
             out.tokens.append(row[:end])
@@ -166,30 +238,22 @@ def continuation_log_probs(
     return found
 
 
-def _decode(model: HookedModel, batch: _Batch, sampling: Sampling, stop: Sequence[str], use_cache: bool) -> list[int]:
+def _decode(batch: _Batch, sampling: Sampling, stop: Sequence[str]) -> list[int]:
     """Fills `batch.drawn` step by step; returns how many drawn tokens belong to each row."""
-    tokens, steps = batch.tokens, batch.uniforms.shape[1]
-    ids, mask, positions = tokens.ids, tokens.mask, tokens.positions
+    model, tokens = batch.stream.model, batch.stream.tokens
     counts = _token_counts(tokens, model.d_vocab) if sampling.freq_penalty else None
-    cache = model.new_cache(len(tokens)) if use_cache else None
     ends = [0] * len(tokens)
-    new_ids, new_positions = ids, positions
-    for step in range(steps):
-        decoding = use_cache and step > 0
-        told = ForwardPass(new_positions, tokens.prompt_lengths, batch.told_rows, batch.n_batch, decoding)
-        logits = model.forward(new_ids, mask, told, cache)[:, -1].float()
-        chosen = draw(logits, sampling, batch.uniforms[:, step], counts)
+    for uniforms in batch.uniforms.T:
+        logits = batch.logits()
+        chosen = draw(logits, sampling, uniforms, counts)
         batch.drawn.append(chosen)
         batch.log_probs.append(torch.log_softmax(logits, dim=-1).gather(-1, chosen[:, None]).squeeze(-1))
         if counts is not None:
             counts.scatter_add_(1, chosen[:, None], torch.ones_like(counts[:, :1]))
-        _mark_ends(model, batch, stop, ends)
+        _mark_ends(batch, stop, ends)
         if all(ends):
             break
-        positions = torch.cat([positions, positions[:, -1:] + 1], dim=1)
-        ids = torch.cat([ids, chosen[:, None]], dim=1)
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-        new_ids, new_positions = (ids[:, -1:], positions[:, -1:]) if use_cache else (ids, positions)
+        batch.append(chosen)
     return [end or len(batch.drawn) for end in ends]
 
 
@@ -226,8 +290,9 @@ def _invert(weights: Float[Tensor, "batch d_vocab"], uniforms: Float[Tensor, " b
     return index.clamp(max=weights.shape[1] - 1)
 
 
-def _mark_ends(model: HookedModel, batch: _Batch, stop: Sequence[str], ends: list[int]) -> None:
-    latest, length, prompt = batch.drawn[-1].tolist(), len(batch.drawn), batch.tokens.ids[:, -1:].tolist()
+def _mark_ends(batch: _Batch, stop: Sequence[str], ends: list[int]) -> None:
+    model, prompt = batch.stream.model, batch.stream.tokens.ids[:, -1:].tolist()
+    latest, length = batch.drawn[-1].tolist(), len(batch.drawn)
     drawn = torch.stack(batch.drawn, dim=1) if stop else None
     for i, token in enumerate(latest):
         if not ends[i] and (

@@ -209,6 +209,18 @@ class HookedModel:
         mask = torch.tensor([[False] * (width - len(row)) + [True] * len(row) for row in full])
         return Tokens(ids.to(self.device), mask.to(self.device), torch.tensor(lengths, device=self.device))
 
+    def chat_text(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """The messages as the model's chat template writes them, up to where the assistant's answer begins.
+
+        Raises:
+            ValueError: the tokenizer has no chat template.
+        """
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise ValueError(
+                f"{self.name} has no chat template: use plain prompts, or set model.tokenizer.chat_template"
+            )
+        return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+
     def token_strings(self, ids: Sequence[int]) -> list[str]:
         """Each token as the text that it stands for, special tokens included."""
         return [self.tokenizer.decode([int(i)]) for i in ids]
