@@ -1,14 +1,17 @@
 """Conditions: the columns of a comparison. Unsteered, prompting, every cell of a sweep and every control is one."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 
+from steering_lab.data.conflict_qa import ConflictQA
+from steering_lab.data.templates import Message, PromptStyle, Wording
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector, random_like
+from steering_lab.models.generation import LogitsRule
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 
@@ -16,28 +19,67 @@ PlaceName = Literal["front", "everywhere", "from_last_prompt_token", "generated"
 CONTROL = "random"
 
 
+Example = str | ConflictQA
+
+
+def example_key(example: Example) -> str:
+    """What stands for an example in tables: a prompt itself, or the id of a question."""
+    return example if isinstance(example, str) else example.id
+
+
+@dataclass(frozen=True)
+class Prefixed:
+    """Writes `prefix` before a prompt; nothing with the empty one."""
+
+    prefix: str = ""
+
+    def __call__(self, example: Example) -> str:
+        """The prompt as it is put to the model. Raises ValueError for a question, which needs `Asked`."""
+        if not isinstance(example, str):
+            raise ValueError(f"{example.question!r} is a question with a context: write it with Asked(wording, style)")
+        return self.prefix + example
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Writes a question and its context in a style of a wording; `chat` (`model.chat_text`) puts it in a chat template."""
+
+    wording: Wording
+    style: PromptStyle = "with_context"
+    instruction: str | None = None
+    chat: Callable[[Sequence[Message]], str] | None = field(default=None, repr=False)
+
+    def __call__(self, example: Example) -> str:
+        """The prompt as it is put to the model. Raises ValueError for a bare prompt."""
+        if isinstance(example, str):
+            raise ValueError(f"{example!r} is a prompt, not a question: write it with Prefixed()")
+        context = "" if self.style == "closed_book" else example.context
+        if self.chat is None:
+            return self.wording.text(self.style, example.question, context, instruction=self.instruction)
+        return self.chat(self.wording.chat(self.style, example.question, context, instruction=self.instruction))
+
+
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What is done to a prompt: how it is written (`template`, with "{prompt}" in it) and how the stream is edited.
+    """What is done to an example: how it is written, how the stream is edited, which rule combines two streams.
 
-    `factors` describe it in tables: method, layer, coeff, relative_norm, draw.
+    `without_context` writes the second stream's prompt for a contrastive `rule`. `factors` describe the condition in
+    tables: method, layer, coeff, relative_norm, draw.
 
     Raises:
-        ValueError: a template without "{prompt}".
+        ValueError: a rule without its second prompt, or the reverse.
     """
 
     name: str
     intervention: Intervention = field(default_factory=Intervention)
-    template: str = "{prompt}"
+    write: Callable[[Example], str] = field(default_factory=Prefixed)
+    rule: LogitsRule | None = None
+    without_context: Callable[[Example], str] | None = None
     factors: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if "{prompt}" not in self.template:
-            raise ValueError(f"the template {self.template!r} of condition {self.name!r} has no {{prompt}} in it")
-
-    def write(self, prompt: str) -> str:
-        """The prompt as this condition puts it to the model."""
-        return self.template.replace("{prompt}", prompt)
+        if (self.rule is None) != (self.without_context is None):
+            raise ValueError(f"condition {self.name!r}: a rule and without_context go together, give both or neither")
 
 
 UNSTEERED = Condition("unsteered", factors={"method": "unsteered", "coeff": 0.0})
@@ -46,7 +88,7 @@ UNSTEERED = Condition("unsteered", factors={"method": "unsteered", "coeff": 0.0}
 def prompting(prefix: str) -> Condition:
     """The baseline that writes `prefix` before every prompt instead of editing the stream."""
     name = f"prompting {prefix.strip()}"
-    return Condition(name, template=prefix + "{prompt}", factors={"method": name})
+    return Condition(name, write=Prefixed(prefix), factors={"method": name})
 
 
 def layer_coeff_grid(
@@ -58,6 +100,7 @@ def layer_coeff_grid(
     place: PlaceName = "front",
     n_random: int = 0,
     seed: int = 0,
+    write: Callable[[Example], str] | None = None,
 ) -> list[Condition]:
     """One condition per site and non-zero coefficient, named "<method>_<place>", and beside it its random controls.
 
@@ -86,7 +129,7 @@ def layer_coeff_grid(
                         "draw": draw,
                     }
                     label = f"{name}_{place} {site} coeff {coeff:g}" + ("" if draw is None else f" draw {draw}")
-                    grid.append(Condition(label, coeff * placed, factors=factors))
+                    grid.append(Condition(label, coeff * placed, write or Prefixed(), factors=factors))
     return grid
 
 

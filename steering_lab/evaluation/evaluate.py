@@ -1,7 +1,7 @@
 """Runs conditions on prompts in shared batches and measures what came out.
 
-Every (condition, prompt, sample) is one batch row that carries its own intervention, so a layer x coefficient grid runs
-as a few wide batches instead of one `generate` per cell. Sample s of prompt p draws the same random numbers under every
+Every (condition, example, sample) is one batch row that carries its own intervention, so a layer x coefficient grid
+runs as a few wide batches instead of one `generate` per cell. Sample s of prompt p draws the same random numbers under every
 condition: comparisons are paired, and the zero edit reproduces the unsteered text.
 """
 
@@ -9,12 +9,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
 
-from steering_lab.evaluation.condition import Condition
+from steering_lab.evaluation.condition import Condition, Example, example_key
 from steering_lab.evaluation.measures import Measure, measure_table
 from steering_lab.interventions.intervention import Clamp
 from steering_lab.interventions.steering import steer
@@ -34,6 +35,7 @@ class Decoding:
     n_samples: int = 4
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
+    stop: tuple[str, ...] = ()
 
 
 DECODING = Decoding()
@@ -49,20 +51,20 @@ class Evaluation(NamedTuple):
 def evaluate(
     model: HookedModel,
     conditions: Sequence[Condition],
-    prompts: Sequence[str],
+    examples: Sequence[Example],
     measures: Sequence[Measure],
     decoding: Decoding = DECODING,
     **options: Any,
 ) -> Evaluation:
-    """Generations of every condition on every prompt, and the tidy table of `measures` on them (`run_conditions`)."""
-    generations = run_conditions(model, conditions, prompts, decoding, **options)
+    """Generations of every condition on every example, and the tidy table of `measures` on them (`run_conditions`)."""
+    generations = run_conditions(model, conditions, examples, decoding, **options)
     return Evaluation(generations, measure_table(generations, measures))
 
 
 def run_conditions(
     model: HookedModel,
     conditions: Sequence[Condition],
-    prompts: Sequence[str],
+    examples: Sequence[Example],
     decoding: Decoding = DECODING,
     *,
     batch_size: int = 512,
@@ -70,26 +72,30 @@ def run_conditions(
     keep: Callable[[str, Rows], None] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
-    """One row per condition, prompt and sample: factors, text, n_tokens, log_prob_unsteered and log_prob_steered.
+    """One row per condition, example and sample: factors, prompt, text, n_tokens, log_prob_unsteered, log_prob_steered.
 
-    Log-probabilities are nats summed over the continuation: under the condition as it ran, and under the unsteered
-    model given the plain prompt. `kept` maps `cell_key`s to rows of an earlier run, not computed again; `keep` is
-    called with each finished cell, so that a killed run loses at most one batch.
+    `prompt` is the example's key: a bare prompt itself, or a question's id. Log-probabilities are nats summed over the
+    continuation: under the condition as it ran, and under the unsteered model given the bare prompt (for a question,
+    the prompt as the condition writes it). `kept` maps `cell_key`s to rows of an earlier run, not computed again; `keep`
+    is called with each finished cell, so that a killed run loses at most one batch.
 
     Raises:
-        ValueError: no conditions or prompts, a name twice, or whatever `steer` and `generate` refuse.
+        ValueError: no conditions or examples, a name or an example twice, or whatever `steer` and `generate` refuse.
     """
     names = [condition.name for condition in conditions]
-    if not conditions or not prompts:
-        raise ValueError(f"nothing to run: {len(conditions)} conditions on {len(prompts)} prompts")
+    if not conditions or not examples:
+        raise ValueError(f"nothing to run: {len(conditions)} conditions on {len(examples)} examples")
+    shown = [example_key(example) for example in examples]
+    if len(set(shown)) < len(shown):
+        raise ValueError(f"the example {max(shown, key=shown.count)!r} is there twice, which would count it twice")
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"conditions need names of their own, {sorted(twice)[0]!r} is there twice")
-    keys = {c.name: cell_key(model, c, prompts, decoding) for c in conditions}
+    keys = {c.name: cell_key(model, c, examples, decoding) for c in conditions}
     cells: dict[str, Rows] = {name: kept[key] for name, key in keys.items() if kept and key in kept}
     waiting = [c for c in conditions if c.name not in cells]
     with tqdm(total=len(conditions), initial=len(cells), desc="cells", disable=_hidden(progress)) as bar:
-        for together in _batches(waiting, max(1, batch_size // (len(prompts) * decoding.n_samples))):
-            for name, rows in _run_together(model, together, prompts, decoding, batch_size):
+        for together in _batches(waiting, max(1, batch_size // (len(examples) * decoding.n_samples))):
+            for name, rows in _run_together(model, together, examples, decoding, batch_size):
                 cells[name] = rows
                 if keep is not None:
                     keep(keys[name], rows)
@@ -97,7 +103,7 @@ def run_conditions(
     return _as_table(conditions, cells)
 
 
-def cell_key(model: HookedModel, condition: Condition, prompts: Sequence[str], decoding: Decoding) -> str:
+def cell_key(model: HookedModel, condition: Condition, examples: Sequence[Example], decoding: Decoding) -> str:
     """A hash of everything that determines a cell's rows: weights, numerics, edit, prompts, decoding."""
     edits = [
         [type(t.edit).__name__, t.edit.to if isinstance(t.edit, Clamp) else None, str(t.edit.site), asdict(t.place),
@@ -105,7 +111,9 @@ def cell_key(model: HookedModel, condition: Condition, prompts: Sequence[str], d
         for t in condition.intervention.terms
     ]  # fmt: skip
     numerics = [model.fingerprint, model.basis, str(model.dtype), model.device.type, software()]
-    whole = [numerics, condition.template, dict(condition.factors), edits, list(prompts), asdict(decoding)]
+    written = [[example_key(e), condition.write(e)] for e in examples]
+    second = [condition.without_context(e) for e in examples] if condition.without_context else None
+    whole = [numerics, dict(condition.factors), edits, written, repr(condition.rule), second, asdict(decoding)]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -115,10 +123,18 @@ def row_seed(seed: int, prompt: int, sample: int) -> int:
 
 
 def _run_together(
-    model: HookedModel, conditions: Sequence[Condition], prompts: Sequence[str], decoding: Decoding, batch_size: int
+    model: HookedModel,
+    conditions: Sequence[Condition],
+    examples: Sequence[Example],
+    decoding: Decoding,
+    batch_size: int,
 ) -> Iterator[tuple[str, Rows]]:
-    places = [(p, s) for p in range(len(prompts)) for s in range(decoding.n_samples)]
-    written = [condition.write(prompts[p]) for condition in conditions for p, _ in places]
+    """The cells of conditions that share a rule, from one batch."""
+    places = [(p, s) for p in range(len(examples)) for s in range(decoding.n_samples)]
+    written = [condition.write(examples[p]) for condition in conditions for p, _ in places]
+    rule, second = conditions[0].rule, None
+    if rule is not None:
+        second = [c.without_context(examples[p]) for c in conditions for p, _ in places]  # type: ignore[misc]
     with steer(model, [condition.intervention for condition in conditions for _ in places]):
         out = generate(
             model,
@@ -126,29 +142,32 @@ def _run_together(
             max_new_tokens=decoding.max_new_tokens,
             sampling=decoding.sampling,
             seed=[row_seed(decoding.seed, p, s) for _ in conditions for p, s in places],
+            stop=decoding.stop,
             batch_size=batch_size,
             log_probs=True,
+            rule=rule,
+            without_context=second,
         )
     assert out.log_probs is not None
     assert out.unsteered_log_probs is not None
     for i, condition in enumerate(conditions):
         span = slice(i * len(places), (i + 1) * len(places))
-        plain = out.unsteered_log_probs[span]
-        if condition.template != "{prompt}":
-            plain = continuation_log_probs(model, [model.token_ids(prompts[p]) for p, _ in places], out.tokens[span])
-        columns = zip(places, out.texts[span], out.tokens[span], out.log_probs[span], plain, strict=True)
+        plain, bare = out.unsteered_log_probs[span], [example_key(examples[p]) for p, _ in places]
+        if isinstance(examples[0], str) and written[span] != bare:
+            plain = continuation_log_probs(model, [model.token_ids(prompt) for prompt in bare], out.tokens[span])
+        columns = zip(bare, places, out.texts[span], out.tokens[span], out.log_probs[span], plain, strict=True)
         yield (
             condition.name,
             [
                 {
-                    "prompt": prompts[p],
+                    "prompt": key,
                     "sample": s,
                     "text": text,
                     "n_tokens": len(tokens),
                     "log_prob_unsteered": sum(unsteered),
                     "log_prob_steered": sum(steered),
                 }
-                for (p, s), text, tokens, steered, unsteered in columns
+                for key, (_, s), text, tokens, steered, unsteered in columns
             ],
         )
 
@@ -164,8 +183,11 @@ def _as_table(conditions: Sequence[Condition], cells: Mapping[str, Rows]) -> pd.
 
 
 def _batches(conditions: Sequence[Condition], size: int) -> Iterator[Sequence[Condition]]:
-    for start in range(0, len(conditions), size):
-        yield conditions[start : start + size]
+    """Conditions that run together: at most `size`, all with the same rule."""
+    for _, alike in groupby(conditions, key=lambda condition: condition.rule):
+        same = list(alike)
+        for start in range(0, len(same), size):
+            yield same[start : start + size]
 
 
 def _hidden(progress: bool | None) -> bool | None:

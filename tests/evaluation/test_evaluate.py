@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.data.templates import ORGANISM, PromptStyle
 from steering_lab.evaluation.condition import (
     UNSTEERED,
+    Asked,
     Condition,
     layer_coeff_grid,
     median_resid_norms,
@@ -17,8 +20,9 @@ from steering_lab.evaluation.measures import Perplexity, TextMeasure
 from steering_lab.evaluation.metrics import length
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vectors
+from steering_lab.methods.cad import CAD
 from steering_lab.methods.mean_difference import mean_difference_vectors
-from steering_lab.models.generation import continuation_log_probs, generate
+from steering_lab.models.generation import GREEDY, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from tests.tiny_models import save_tiny_model
@@ -39,7 +43,12 @@ def grid(model: HookedModel) -> list[Condition]:
     norms = median_resid_norms(model, PROMPTS, sites)
     front = layer_coeff_grid(actadd_vectors(model, PAIR, sites), [-2.0, 2.0], norms, method="actadd", n_random=2)
     last = mean_difference_vectors(model, [PAIR], sites)
-    return [UNSTEERED, prompting("Love "), *front, *layer_coeff_grid(last, [1.0], norms, method="m", place="everywhere")]
+    return [
+        UNSTEERED,
+        prompting("Love "),
+        *front,
+        *layer_coeff_grid(last, [1.0], norms, method="m", place="everywhere"),
+    ]
 
 
 def test_a_batched_grid_equals_the_loop_over_cells(model: HookedModel, grid: list[Condition]) -> None:
@@ -172,6 +181,50 @@ def test_a_grid_needs_different_coefficients_beside_zero(model: HookedModel, coe
         layer_coeff_grid(vectors, coeffs, dict.fromkeys(vectors, 1.0), method="actadd")
 
 
-def test_a_template_must_hold_the_prompt() -> None:
-    with pytest.raises(ValueError, match=r"no \{prompt\}"):
-        Condition("wrong", template="Love")
+ROWS = [
+    ConflictQA("Who rules?", "Ada rules.", ("Ada",), ("Bo",), "rules"),
+    ConflictQA("Who sings?", "Cy sings.", ("Cy",), ("Di",), "sings"),
+]
+
+
+def asked(style: PromptStyle) -> Asked:
+    return Asked(ORGANISM, style)
+
+
+def test_questions_rules_and_edits_are_conditions_like_any_other(model: HookedModel) -> None:
+    site = model.sites()[1]
+    vector = mean_difference_vectors(model, [PAIR], [site])[site]
+    cad = {"write": asked("with_context"), "rule": CAD(1.0), "without_context": asked("closed_book")}
+    conditions = [
+        Condition("unsteered", write=asked("with_context"), factors={"method": "unsteered"}),
+        Condition("steered", 4 * vector.from_last_prompt_token(), asked("with_context"), factors={"method": "steered"}),
+        Condition("CAD", **cad, factors={"method": "CAD"}),
+        Condition("CAD and steered", 4 * vector.generated(), **cad, factors={"method": "both"}),
+    ]
+    decoding = Decoding(max_new_tokens=4, n_samples=1, sampling=GREEDY)
+    table = run_conditions(model, conditions, ROWS, decoding, progress=False)
+    assert table["prompt"].tolist() == [row.id for row in ROWS] * 4
+    for condition in conditions:
+        second = [asked("closed_book")(row) for row in ROWS] if condition.rule else None
+        with steer(model, condition.intervention):
+            alone = generate(
+                model, [condition.write(r) for r in ROWS], max_new_tokens=4, rule=condition.rule, without_context=second
+            )
+        assert table[table["condition"] == condition.name]["text"].tolist() == alone.texts
+
+
+def test_a_question_written_as_a_prompt_is_refused_and_the_reverse(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match="is a question with a context"):
+        run_conditions(model, [UNSTEERED], ROWS, DECODING)
+    with pytest.raises(ValueError, match="is a prompt, not a question"):
+        run_conditions(model, [Condition("c", write=asked("closed_book"))], PROMPTS, DECODING)
+
+
+def test_an_example_given_twice_is_refused(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match="is there twice"):
+        run_conditions(model, [UNSTEERED], [PROMPTS[0]] * 2, DECODING)
+
+
+def test_a_rule_and_its_second_prompt_go_together() -> None:
+    with pytest.raises(ValueError, match="go together"):
+        Condition("CAD", rule=CAD(1.0))
