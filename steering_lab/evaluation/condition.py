@@ -42,7 +42,7 @@ class Prefixed:
 
 @dataclass(frozen=True)
 class Asked:
-    """Writes a question and its context in a style of a wording; `chat` (`model.chat_text`) puts it in a chat template."""
+    """Writes a question and its context in a style of a wording; with `chat=model.chat_text`, as a chat."""
 
     wording: Wording
     style: PromptStyle = "with_context"

@@ -1,8 +1,8 @@
 """Runs conditions on prompts in shared batches and measures what came out.
 
 Every (condition, example, sample) is one batch row that carries its own intervention, so a layer x coefficient grid
-runs as a few wide batches instead of one `generate` per cell. Sample s of prompt p draws the same random numbers under every
-condition: comparisons are paired, and the zero edit reproduces the unsteered text.
+runs as a few wide batches instead of one `generate` per cell. Sample s of example p draws the same random numbers under
+every condition: comparisons are paired, and the zero edit reproduces the unsteered text.
 """
 
 import hashlib
@@ -76,8 +76,8 @@ def run_conditions(
 
     `prompt` is the example's key: a bare prompt itself, or a question's id. Log-probabilities are nats summed over the
     continuation: under the condition as it ran, and under the unsteered model given the bare prompt (for a question,
-    the prompt as the condition writes it). `kept` maps `cell_key`s to rows of an earlier run, not computed again; `keep`
-    is called with each finished cell, so that a killed run loses at most one batch.
+    the prompt as the condition writes it). `kept` maps `cell_key`s to rows of an earlier run, which are not computed
+    again; `keep` is called with each finished cell, so that a killed run loses at most one batch.
 
     Raises:
         ValueError: no conditions or examples, a name or an example twice, or whatever `steer` and `generate` refuse.
