@@ -7,6 +7,7 @@ hook is placed, and takes every hook away again however the block ends.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -97,7 +98,7 @@ class _SiteEdit:
                 f"{self.count} interventions for a batch of {told.n_batch} rows: pass one for all or one per row"
             )
         deltas = [delta for group in self.groups if (delta := group.delta(resid, told, which)) is not None]
-        return resid + sum(deltas).to(resid.dtype) if deltas else resid
+        return resid + reduce(torch.add, deltas).to(resid.dtype) if deltas else resid
 
 
 def _grouped(site: HookSite, interventions: Sequence[Intervention], device: torch.device) -> Iterator[_Group]:
@@ -125,7 +126,7 @@ def _grouped(site: HookSite, interventions: Sequence[Intervention], device: torc
     for held in slots.values():
         some_term = next(iter(held.values()))
         blank = torch.zeros_like(some_term.edit.rows.float()).to(device)
-        rows = [held[i].edit.rows.float().to(device) if i in held else blank for i in range(len(interventions))]
+        each = [held[i].edit.rows.float().to(device) if i in held else blank for i in range(len(interventions))]
         coeffs = torch.tensor([held[i].coeff if i in held else 0.0 for i in range(len(interventions))], device=device)
         own = [blank.shape[0] if i in held else 0 for i in range(len(interventions))]
-        yield _Group(some_term.edit, some_term.place, torch.stack(rows), coeffs, torch.tensor(own, device=device))
+        yield _Group(some_term.edit, some_term.place, torch.stack(each), coeffs, torch.tensor(own, device=device))

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
-from steering_lab.models.hooked_model import ForwardPass, HookedModel, Tokens
+from steering_lab.models.hooked_model import Basis, ForwardPass, HookedModel, Tokens
 
 
 class ReferenceStream(NamedTuple):
@@ -35,7 +35,7 @@ def reference_stream(hf_model: Any, ids: Int[Tensor, "1 pos"]) -> ReferenceStrea
 
 
 @torch.no_grad()
-def measured_basis(model: HookedModel, ids: Int[Tensor, "1 pos"]) -> str:
+def measured_basis(model: HookedModel, ids: Int[Tensor, "1 pos"]) -> Basis:
     """ "centred" when the stream has no mean component at any layer, as after TransformerLens's weight processing."""
     stream = model.residuals(_tokens(ids), model.sites())
     shares = [(x.float().mean(-1).abs() / x.float().std(-1)).max() for x in stream.values()]
