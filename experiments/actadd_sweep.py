@@ -36,7 +36,15 @@ from steering_lab.evaluation.condition import (
 )
 from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.evaluate import Decoding, run_conditions
-from steering_lab.evaluation.measures import Degenerate, Measure, Perplexity, TextMeasure, measure_table, sentiment
+from steering_lab.evaluation.measures import (
+    Degenerate,
+    Measure,
+    Perplexity,
+    TextMeasure,
+    balance,
+    measure_table,
+    sentiment,
+)
 from steering_lab.evaluation.metrics import repetition
 from steering_lab.evaluation.selection import Selected, confirm, select
 from steering_lab.evaluation.statistics import summarise
@@ -66,8 +74,8 @@ class Config:
     everywhere_coeffs: tuple[float, ...] = (-1, -0.5, -0.25, 0.25, 0.5, 1)
     prompts: tuple[str, ...] = ()
     test_prompts: tuple[str, ...] = ()
-    n_prompts: int = 8
-    n_samples: int = 4
+    n_prompts: int = 16
+    n_samples: int = 2
     max_new_tokens: int = 24
     temperature: float = 1.0
     top_p: float = 1.0
@@ -161,7 +169,7 @@ def _decoding(config: Config) -> Decoding:
 
 def _measures(config: Config) -> list[Measure]:
     lexicon = Lexicon(frozenset(POSITIVE_WORDS), frozenset(NEGATIVE_WORDS)) if config.model == "organism" else ENGLISH
-    return [sentiment(lexicon), Perplexity(), TextMeasure("repetition", repetition), Degenerate()]
+    return [sentiment(lexicon), balance(lexicon), Perplexity(), TextMeasure("repetition", repetition), Degenerate()]
 
 
 def _choose(summary: pd.DataFrame, config: Config) -> dict[str, Selected | str]:

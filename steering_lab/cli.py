@@ -4,8 +4,9 @@ Heavy imports happen inside the commands, so that `--help` answers at once.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -126,7 +127,7 @@ def _print_beside(table: "object", what: str) -> None:
 
 def main() -> None:
     """The command line; a mistake of the user's is one line on stderr and exit status 2."""
-    commands = {"demo": demo, "run": run, "steer": steer}
+    commands: dict[str, Callable[..., Any]] = {"demo": demo, "run": run, "steer": steer}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="steering-lab", description=__doc__)
     except (ValueError, OSError, RuntimeError) as error:

@@ -115,7 +115,7 @@ def layer_coeff_grid(
         raise ValueError(f"coefficients {list(coeffs)} must differ and hold one that is not 0")
     grid = []
     for site, vector in vectors.items():
-        arms = [(method, None, vector)]
+        arms: list[tuple[str, int | None, SteeringVector]] = [(method, None, vector)]
         arms += [(CONTROL, draw, random_like(vector, _draw_seed(seed, site, draw))) for draw in range(n_random)]
         for name, draw, rows in arms:
             placed = _placed(rows, place)

@@ -209,7 +209,7 @@ class HookedModel:
         mask = torch.tensor([[False] * (width - len(row)) + [True] * len(row) for row in full])
         return Tokens(ids.to(self.device), mask.to(self.device), torch.tensor(lengths, device=self.device))
 
-    def chat_text(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def chat_text(self, messages: Sequence[Mapping[str, object]]) -> str:
         """The messages as the model's chat template writes them, up to where the assistant's answer begins.
 
         Raises:
