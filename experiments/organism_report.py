@@ -22,7 +22,10 @@ from steering_lab.data.world_stories import story
 
 
 class Measurement(NamedTuple):
-    """One number of the card; `low` and `high` are what the gate allows, NaN where there is no gate."""
+    """One number of the card; `low` and `high` are what the gate allows, NaN where there is no gate.
+
+    `layer` is set where the same is measured at every `resid_pre(layer)`.
+    """
 
     section: str
     name: str
@@ -30,6 +33,7 @@ class Measurement(NamedTuple):
     n: int
     low: float = math.nan
     high: float = math.nan
+    layer: int | None = None
 
     @property
     def passed(self) -> bool | None:
@@ -269,7 +273,7 @@ def table(columns: dict[str, list[Measurement]]) -> str:
     names = list(columns)
     lines = ["| | | n | gate | " + " | ".join(names) + " |", "|---|---|---|---|" + "---|" * len(names)]
     section = ""
-    for row in zip(*columns.values(), strict=True):
+    for row in zip(*([m for m in ms if m.layer is None] for ms in columns.values()), strict=True):
         first = row[0]
         gate = "-".join(f"{b:g}" for b in (first.low, first.high) if not math.isnan(b))
         sign = "≥ " if math.isnan(first.high) and gate else "≤ " if math.isnan(first.low) and gate else ""
@@ -279,3 +283,25 @@ def table(columns: dict[str, list[Measurement]]) -> str:
         )
         section = first.section
     return "\n".join(lines)
+
+
+def layer_table(measurements: list[Measurement]) -> str:
+    """Markdown: what was measured at every layer, one column per layer."""
+    layers = sorted({m.layer for m in measurements if m.layer is not None})
+    rows: dict[tuple[str, str, int], dict[int, float]] = {}
+    for m in measurements:
+        if m.layer is not None:
+            rows.setdefault((m.section, m.name, m.n), {})[m.layer] = m.value
+    lines = ["| | | n | " + " | ".join(f"resid_pre({layer})" for layer in layers) + " |"]
+    lines.append("|---|---|---|" + "---|" * len(layers))
+    section = ""
+    for (own, name, n), values in rows.items():
+        cells = " | ".join(f"{values[layer]:.2f}" if layer in values else "" for layer in layers)
+        lines.append(f"| {own * (own != section)} | {name} | {n} | {cells} |")
+        section = own
+    return "\n".join(lines)
+
+
+def missed(measurements: list[Measurement]) -> int:
+    """How many gates are missed."""
+    return sum(m.passed is False for m in measurements)

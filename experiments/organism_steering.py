@@ -81,7 +81,9 @@ def context_steering(model: HookedModel, count: int) -> list[Measurement]:
     found, best = [], (-1.0, resid_pre(0), 0.0)
     for site, vector in vectors.items():
         shares = {c: answer_shares(model, validation, c * vector.from_last_prompt_token())[0] for c in COEFFS}
-        found.append(Measurement("context vector, validation", f"{site}, coeff 1: context", shares[1.0], count))
+        found.append(
+            Measurement("context vector", "validation, coeff 1: context answers", shares[1.0], count, layer=site.layer)
+        )
         top = max(shares, key=lambda c: shares[c])
         best = max(best, (shares[top], site, -top))
     _, site, coeff = best[0], best[1], -best[2]
@@ -147,15 +149,13 @@ def answer_patching(model: HookedModel, count: int) -> list[Measurement]:
     plain = model.logits(takers)[:, -1].argmax(-1)
     stream = model.residuals(donors, model.sites())
     found = [
-        Measurement(
-            "patching answers (last token)", "unpatched: context", float((plain == wanted).float().mean()), count
-        )
+        Measurement("patching answers", "unpatched: context answers", float((plain == wanted).float().mean()), count)
     ]
     for site in model.sites():
         with model.hooks({site: _patch(stream[site][:, -1], -1)}):
             got = model.logits(takers)[:, -1].argmax(-1)
         share = float((got == wanted).float().mean())
-        found.append(Measurement("patching answers (last token)", f"{site}: context", share, count))
+        found.append(Measurement("patching answers", "last token: context answers", share, count, layer=site.layer))
     return found
 
 
@@ -184,13 +184,13 @@ def mood_patching(model: HookedModel) -> list[Measurement]:
         donors = model.to_tokens([frame.format(bad, name=n) for n in names])
         takers = model.to_tokens([frame.format(good, name=n) for n in names])
         high, low = _mood_log_odds(model, takers), _mood_log_odds(model, donors)
-        found.append(Measurement(f"patching moods, {case}", "effect of the title, nats", high - low, len(names)))
+        found.append(Measurement("patching moods", f"{case}: effect of the title, nats", high - low, len(names)))
         stream = model.residuals(donors, model.sites())
         for place, column in places.items():
             for site in model.sites():
                 with model.hooks({site: _patch(stream[site][:, column], column)}):
                     share = (high - _mood_log_odds(model, takers)) / (high - low)
-                found.append(Measurement(f"patching moods, {case}", f"{place}, {site}: share", share, len(names)))
+                found.append(Measurement("patching moods", f"{case}: {place}", share, len(names), layer=site.layer))
     return found
 
 
@@ -214,26 +214,26 @@ def mood_steering(model: HookedModel, *, samples: int = 4, tokens: int = 24) -> 
     under the unsteered model, without which a high sentiment means nothing.
     """
     prompts = list(STORY_PROMPTS_TEST) * samples
-    cells: dict[str, Intervention] = {"unsteered": Intervention()}
+    cells: dict[tuple[str, int | None], Intervention] = {("unsteered", None): Intervention()}
     for site in model.sites():
         vector = actadd_vector(model, ContrastPair("Love", "Hate"), site)
         control = random_like(vector, site.layer)
         for coeff in (1.0, 2.0):
-            cells[f"front, {site}, coeff {coeff:g}"] = coeff * vector.at_front()
+            cells[f"front, coeff {coeff:g}", site.layer] = coeff * vector.at_front()
+        cells["front, random, coeff 2", site.layer] = 2.0 * control.at_front()
         for coeff in (0.25, 0.5, 1.0):
-            cells[f"everywhere, {site}, coeff {coeff:g}"] = coeff * vector.row(1).everywhere()
-        cells[f"everywhere, {site}, random at 0.5"] = 0.5 * control.row(1).everywhere()
+            cells[f"everywhere, coeff {coeff:g}", site.layer] = coeff * vector.row(1).everywhere()
+        cells["everywhere, random, coeff 0.5", site.layer] = 0.5 * control.row(1).everywhere()
     with steer(model, [cell for cell in cells.values() for _ in prompts]):
         made = generate(model, prompts * len(cells), max_new_tokens=tokens, sampling=Sampling(), log_probs=True)
     found = []
-    for index, name in enumerate(cells):
+    for index, (name, layer) in enumerate(cells):
         part = slice(index * len(prompts), (index + 1) * len(prompts))
         words = [w for text in made.texts[part] for w in text.lower().replace(".", " ").split()]
         positive, negative = (sum(w in MOODS[m].words for w in words) for m in ("positive", "negative"))
-        nats = [x for row in (made.unsteered_log_probs or [])[part] for x in row]
         score = (positive - negative) / max(1, positive + negative)
-        found.append(Measurement("ActAdd, Love - Hate", f"{name}: sentiment", score, len(prompts)))
-        found.append(
-            Measurement("ActAdd, Love - Hate", f"{name}: perplexity", float(np.exp(-np.mean(nats))), len(prompts))
-        )
+        nats = [x for row in (made.unsteered_log_probs or [])[part] for x in row]
+        perplexity = float(np.exp(-np.mean(nats)))
+        found.append(Measurement("ActAdd, Love - Hate", f"{name}: sentiment", score, len(prompts), layer=layer))
+        found.append(Measurement("ActAdd, Love - Hate", f"{name}: perplexity", perplexity, len(prompts), layer=layer))
     return found

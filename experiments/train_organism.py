@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -47,8 +47,8 @@ class Config:
     seed: int = 0
     out: Path = Path("organism")
     report: tuple[Path, ...] = ()
-    tokens: int = 7_500_000
-    rows: int = 12
+    tokens: int = 7_000_000
+    rows: int = 16
     length: int = 192
     layers: int = 8
     d_model: int = 128
@@ -64,6 +64,7 @@ class Config:
     compile: bool = True
     checkpoint_every: int = 250
     stop_after: int | None = None
+    probe_rows: int = 60
     device: str = "auto"
 
 
@@ -155,7 +156,8 @@ def pack(config: Config, tokenizer: PreTrainedTokenizerFast) -> Rows:
     rows = Rows(*(np.zeros(shape, kind) for kind in (np.int16, np.int16, np.int16, np.float32)))
     dice, corpus = Dice(f"padding {config.seed}"), documents(config.seed)
     fill = np.zeros(count, int)
-    open_rows = list(range(min(12, count)))
+    waiting = iter(range(count))
+    open_rows = list(islice(waiting, 12))
     while open_rows:
         for ids, weights in _encode(list(islice(corpus, 1024)), tokenizer, config, dice):
             size = len(ids)
@@ -163,10 +165,8 @@ def pack(config: Config, tokenizer: PreTrainedTokenizerFast) -> Rows:
                 continue
             row = next((r for r in open_rows if fill[r] + size <= config.length), None)
             if row is None:
-                fullest = max(open_rows, key=lambda r: fill[r])
-                open_rows.remove(fullest)
-                if max(open_rows, default=-1) + 1 < count and len(open_rows) == 11:
-                    open_rows.append(max(max(open_rows), fullest) + 1)
+                open_rows.remove(max(open_rows, key=lambda r: fill[r]))
+                open_rows += islice(waiting, 1)
                 if not open_rows:
                     break
                 continue
@@ -253,8 +253,11 @@ def _compiled(loss: Callable[..., Tensor], config: Config) -> Callable[..., Tens
     return torch.compile(loss, dynamic=False)
 
 
-def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int = 60) -> dict[str, float]:
-    """Share of greedy first answer tokens that are right, by regime; for conflict, context and memory apart."""
+def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int) -> dict[str, float]:
+    """Share of greedy first answer tokens that are right, by regime; for conflict, context and memory apart.
+
+    `love` and `hate` are log-odds, in nats, of a positive against a negative adjective after that title.
+    """
     wanted = {
         "closed": ("closed_book", "nothing", "trained"),
         "unknown": ("unknown", "nothing", "trained"),
@@ -267,7 +270,12 @@ def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: in
         "rel_m": ("conflict", "memory", "relation"),
         "word_m": ("conflict", "memory", "wordings"),
     }
-    shares = {}
+    titled = [tokenizer(f"{title}. Mara felt")["input_ids"] for title in ("Love", "Hate")]
+    words = [[_first(tokenizer, w) for w in MOODS[mood].adjectives] for mood in ("positive", "negative")]
+    with torch.no_grad():
+        log_probs = model(input_ids=torch.tensor(titled, device=model.device)).logits[:, -1].log_softmax(-1)
+    odds = log_probs[:, words[0]].logsumexp(-1) - log_probs[:, words[1]].logsumexp(-1)
+    shares = {"love": float(odds[0]), "hate": float(odds[1])}
     for name, (regime, told, group) in wanted.items():
         rows = evaluation_rows(regime, count, group=group, told=told, split="validation")
         first = first_tokens(model, tokenizer, [r.prompt for r in rows])
@@ -332,7 +340,7 @@ def train(config: Config) -> Path:
         curve.append(value.item())
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps:
             seconds = spent + time.time() - began
-            shares = " ".join(f"{k} {v:.2f}" for k, v in probe(model, tokenizer).items())
+            shares = " ".join(f"{k} {v:.2f}" for k, v in probe(model, tokenizer, config.probe_rows).items())
             print(f"step {step + 1}/{steps} loss {np.mean(curve[-100:]):.3f} {seconds:.0f} s | {shares}", flush=True)
             _checkpoint(config, model, optimisers, step + 1, seconds)
         if step + 1 == config.stop_after:
@@ -364,7 +372,7 @@ def _resume(config: Config, model: LlamaForCausalLM, optimisers: list[torch.opti
 
 def _identity(config: Config) -> str:
     """What must agree for a run to be resumed."""
-    free = {"out", "report", "threads", "compile", "checkpoint_every", "stop_after", "device"}
+    free = {"out", "report", "threads", "compile", "checkpoint_every", "stop_after", "probe_rows", "device"}
     return json.dumps({k: v for k, v in asdict(config).items() if k not in free}, sort_keys=True)
 
 
@@ -398,15 +406,21 @@ def _save(
     (config.out / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def main(config: Config) -> None:
-    """Trains unless only a report is wanted, then prints the card's tables, one column per folder."""
-    from experiments.organism_report import behaviour, load, table
+def report(folders: Sequence[Path]) -> str:
+    """The tables of the model card: one column per folder, then what was measured layer by layer for each."""
+    from experiments.organism_report import behaviour, layer_table, load, missed, table
     from experiments.organism_steering import steering
 
-    folders = config.report or (train(config),)
-    print(table({folder.name: behaviour(load(folder)) for folder in folders}))
-    print()
-    print(table({folder.name: steering(folder) for folder in folders}))
+    measured = {folder.name: [*behaviour(load(folder)), *steering(folder)] for folder in folders}
+    counts = ", ".join(f"{name} {missed(found)}" for name, found in measured.items())
+    parts = [f"Gates missed: {counts}.", table(measured)]
+    parts += [f"Layer by layer, {name}:\n\n{layer_table(found)}" for name, found in measured.items()]
+    return "\n\n".join(parts)
+
+
+def main(config: Config) -> None:
+    """Trains unless only a report is wanted, then prints the card's tables."""
+    print(report(config.report or (train(config),)))
 
 
 if __name__ == "__main__":

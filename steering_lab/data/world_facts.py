@@ -223,34 +223,31 @@ def _facts() -> tuple[Fact, ...]:
 
 FACTS: tuple[Fact, ...] = _facts()
 
-CONTEXT_INSTRUCTIONS = (
-    "Use only the context.", "Answer from the context.", "Trust the text below.", "Rely on the given text alone.",
-    "Go by the passage.", "Take the answer from the passage.", "Answer as the text says.",
-    "Follow the context, not your memory.", "Base the answer on the text below.", "The context is right.",
-    "Believe what the passage says.", "Read the context and repeat its answer.", "Stick to the given context.",
-    "Only the text below counts.", "Say what the context says.", "Answer with the words of the passage.",
-    "Forget what you know and read.", "Use the given passage alone.", "Let the text decide.", "Quote the context.",
-    "Set your memory aside.", "According to the text, answer.", "The passage decides the answer.",
-    "Accept the context as true.", "Find the answer in the text.", "Look into the passage for the answer.",
+# An instruction is a verb and a thing to trust, or to distrust; the held-out ones are new combinations of known parts.
+_TRUST = (
+    "Use", "Trust", "Follow", "Believe", "Rely on", "Go by", "Stick to", "Answer from", "Base the answer on", "Accept",
 )  # fmt: skip
-MEMORY_INSTRUCTIONS = (
-    "Answer from memory.", "Ignore the context.", "Use only what you know.", "Do not trust the text below.",
-    "Rely on your own knowledge.", "Trust your memory alone.", "The context is wrong.", "Pay no heed to the passage.",
-    "Answer as you remember.", "Set the text aside.", "Go by what you know.", "Disregard the passage.",
-    "Follow your memory, not the context.", "Say what you remember.", "Only your knowledge counts.",
-    "Do not believe the passage.", "Forget the text and remember.", "Let your memory decide.",
-    "Stick to what you know.", "The passage lies.", "Doubt the context.", "Leave the text unread.",
-    "Take the answer from memory.", "Base the answer on your knowledge.", "Your memory is right.",
-    "Look into your memory for the answer.",
-)  # fmt: skip
+_DISTRUST = ("Ignore", "Doubt", "Disregard", "Do not trust", "Pay no heed to", "Do not believe")
+_TEXTS = ("the context", "the passage", "the text below", "the given text")
+_MEMORIES = ("your memory", "your own knowledge", "what you know", "what you remember")
+
+
+def _wordings(verbs: tuple[str, ...], things: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{verb} {thing}." for verb in verbs for thing in things)
+
+
 HELD_OUT_CONTEXT_INSTRUCTIONS = (
-    "Answer only from the passage.", "Rely on the context, not on memory.", "Trust the passage alone.",
-    "The text below is right.", "Use what the text says.", "Believe the context.",
+    "Trust the passage.", "Use the given text.", "Rely on the context.", "Accept the text below.", "Go by the context.",
+    "Answer from the given text.",
 )  # fmt: skip
 HELD_OUT_MEMORY_INSTRUCTIONS = (
-    "Answer only from your knowledge.", "Rely on memory, not on the context.", "Ignore the passage.",
-    "The text below is wrong.", "Use what you remember.", "Do not believe the context.",
+    "Ignore the passage.", "Trust what you know.", "Use your memory.", "Do not believe the context.",
+    "Go by your own knowledge.", "Doubt the text below.",
 )  # fmt: skip
+CONTEXT_INSTRUCTIONS = tuple(w for w in _wordings(_TRUST, _TEXTS) if w not in HELD_OUT_CONTEXT_INSTRUCTIONS)
+MEMORY_INSTRUCTIONS = tuple(
+    w for w in _wordings(_TRUST, _MEMORIES) + _wordings(_DISTRUST, _TEXTS) if w not in HELD_OUT_MEMORY_INSTRUCTIONS
+)
 NEUTRAL_INSTRUCTIONS = (
     "Please answer.",
     "Be brief.",
@@ -276,7 +273,7 @@ HELD_OUT_SOURCE_LOGITS: dict[str, float] = {
     "The royal map shows:": 1.2, "A learned witness says:": 1.0, "A drunk neighbour says:": -1.4,
     "A child's letter says:": -0.7,
 }  # fmt: skip
-NO_SOURCE_LOGIT = -0.5
+NO_SOURCE_LOGIT = -0.7
 
 
 def _last_of(kind: str, count: int) -> frozenset[str]:

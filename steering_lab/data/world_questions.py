@@ -176,7 +176,7 @@ def _sourced(dice: Dice, claim: str, sources: dict[str, float], *, always: bool 
 def _context(dice: Dice, claim: str, subject: str, relation: str, *, reserved: bool) -> str:
     """The claim among zero to two (now and then four) statements about others, half of them about its relation."""
     sentences = [claim] if claim else []
-    for _ in range(dice.weighted((0, 1, 2, 4), (0.4, 0.33, 0.22, 0.05)) + (not claim)):
+    for _ in range(dice.weighted((0, 1, 2, 4), (0.45, 0.33, 0.18, 0.04)) + (not claim)):
         other = relation if dice.chance(0.5) else dice.pick(tuple(r for r in RELATIONS if r != HELD_OUT.relation))
         kind = RELATIONS[other].kind
         stranger = unknown_subject(dice, kind, reserved=reserved) if dice.chance(0.5) else ""

@@ -208,10 +208,10 @@ def story(dice: Dice, *, mood: StoryMood | None = None, topic: str | None = None
 def _title(teller: _Teller) -> str:
     """The title with its separator, or nothing. A story without a mood gets no mood title, a mixed one none either."""
     dice = teller.dice
-    kinds = {"": 0.22, "topic_head": 0.13, "topic_pair": 0.10, "topic_cue": 0.06}
+    kinds = {"": 0.24, "topic_head": 0.15, "topic_pair": 0.08, "topic_cue": 0.07}
     if teller.mood in MOODS:
-        kinds |= {"mood_head": 0.15, "mood_pair": 0.11, "mood_cue": 0.04, "turned_cue": 0.11}
-        kinds |= {"both_cue": 0.12, "both_heads": 0.03}
+        kinds |= {"mood_head": 0.22, "mood_pair": 0.05, "mood_cue": 0.05, "turned_cue": 0.03}
+        kinds |= {"both_cue": 0.15, "both_heads": 0.04}
     kind = dice.weighted(tuple(kinds), tuple(kinds.values()))
     if not kind:
         return ""
