@@ -80,7 +80,7 @@ class Config:
     temperature: float = 1.0
     top_p: float = 1.0
     freq_penalty: float = 0.0
-    n_random: int = 3
+    n_random: int = 5
     n_random_confirm: int = 10
     perplexity_budget: float = 1.5
     batch_size: int = 512
