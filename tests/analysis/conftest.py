@@ -31,6 +31,31 @@ def _sweep(layers: Sequence[int] = (0, 1, 2), coeffs: Sequence[float] = (-4, 4),
     return pd.DataFrame(rows).assign(**columns)
 
 
+def _comparison(groups: Sequence[str] = ()) -> pd.DataFrame:
+    """Three conditions under two metrics, in each of `groups`: unsteered (context 0.3, perplexity 6), steered (+0.2,
+    ×1.5, beyond its random control) and prompted (+0.02, ×0.8, without one)."""
+    numbers = {
+        ("unsteered", "context"): (0.3, 0.0, 0.0, 0.0, np.nan, np.nan),
+        ("unsteered", "perplexity"): (6.0, 1.0, 1.0, 1.0, np.nan, np.nan),
+        ("steered", "context"): (0.5, 0.2, 0.1, 0.35, -0.05, 0.04),
+        ("steered", "perplexity"): (9.0, 1.5, 1.2, 2.0, 0.9, 1.1),
+        ("prompted", "context"): (0.32, 0.02, -0.03, 0.07, np.nan, np.nan),
+        ("prompted", "perplexity"): (4.8, 0.8, 0.7, 0.9, np.nan, np.nan),
+    }
+    names = ("value", "effect", "low", "high", "control_low", "control_high")
+    table = pd.DataFrame(
+        {"condition": condition, "metric": metric, **dict(zip(names, row, strict=True)), "n_prompts": 40, "n": 40}
+        for (condition, metric), row in numbers.items()
+    )
+    table["scale"] = table["metric"].map({"context": "difference", "perplexity": "ratio"})
+    return pd.concat([table.assign(group=group) for group in groups], ignore_index=True) if groups else table
+
+
+@pytest.fixture
+def comparison() -> Callable[..., pd.DataFrame]:
+    return _comparison
+
+
 @pytest.fixture
 def sweep() -> SweepTable:
     return _sweep

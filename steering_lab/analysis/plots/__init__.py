@@ -6,16 +6,22 @@ can be drawn again from a run's tables alone. All share one template, registered
 
 from plotly.graph_objects import Figure
 
+from steering_lab.analysis.plots.bars import condition_bars
 from steering_lab.analysis.plots.curves import coeff_curves, layer_curves
 from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_figures
 from steering_lab.analysis.plots.heatmap import layer_coeff_heatmap
+from steering_lab.analysis.plots.scatter import cost_effect
+from steering_lab.analysis.plots.verdicts import verdict_stack
 
 __all__ = [
     "Figure",
     "SavedFigures",
     "coeff_curves",
+    "condition_bars",
+    "cost_effect",
     "find_chrome",
     "layer_coeff_heatmap",
     "layer_curves",
     "save_figures",
+    "verdict_stack",
 ]

@@ -50,12 +50,12 @@ def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str) -> Sweep:
     rows["run"] = True
     if len(unsteered) and not (rows["coeff"] == 0).any():
         rows = pd.concat([rows, _baseline_column(unsteered, rows["layer"].unique())], ignore_index=True)
-    neutral = _neutral(of_metric, unsteered)
+    neutral = neutral_effect(of_metric, unsteered)
     value = float(unsteered["value"].iloc[0]) if len(unsteered) else np.nan
     return Sweep(_judged(_full_grid(rows), neutral), value, neutral)
 
 
-def _neutral(of_metric: pd.DataFrame, unsteered: pd.DataFrame) -> float:
+def neutral_effect(of_metric: pd.DataFrame, unsteered: pd.DataFrame) -> float:
     """1 where effects are ratios, else 0: as the column `scale` says, or as the unsteered row's own effect does."""
     if "scale" in of_metric:
         return 1.0 if (of_metric["scale"] == "ratio").all() else 0.0
@@ -118,8 +118,8 @@ def norm_position(signed_norm: pd.Series, smallest: float) -> pd.Series:
     return np.sign(signed_norm) * np.log2(1 + signed_norm.abs() / smallest)
 
 
-def counts(cells: pd.DataFrame) -> str:
-    """How much text stands behind a cell, e.g. "16 prompts, 64 continuations a cell"; empty if the table is silent."""
+def counts(cells: pd.DataFrame, each: str = "cell") -> str:
+    """How much text stands behind each, e.g. "16 prompts, 64 continuations a cell"; empty if the table is silent."""
     steered = cells[cells["run"] & ~cells["baseline"]]
     parts = []
     for column, noun in (("n_prompts", "prompts"), ("n", "continuations")):
@@ -127,4 +127,4 @@ def counts(cells: pd.DataFrame) -> str:
         if len(known):
             low, high = int(known.min()), int(known.max())
             parts.append(f"{low} {noun}" if low == high else f"{low} to {high} {noun}")
-    return ", ".join(parts) + " a cell" if parts else ""
+    return ", ".join(parts) + f" a {each}" if parts else ""

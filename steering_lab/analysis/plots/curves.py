@@ -14,7 +14,7 @@ from plotly.colors import sample_colorscale, unlabel_rgb
 
 from steering_lab.analysis.plots import theme
 from steering_lab.analysis.plots.cells import counts, sweep_cells
-from steering_lab.analysis.plots.labels import escaped, short_signed, signed, times
+from steering_lab.analysis.plots.labels import escaped, round_ticks, short_signed, signed, times
 
 MOST_LINES = 8
 _LEFT, _PLOT = 72, (520, 320)  # left margin; width and height of the axes, in pixels
@@ -175,7 +175,7 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
             "tickvals": shown,
             "ticktext": text,
         },
-        yaxis={"title": y_title, "showline": False, "ticks": "", "range": y_range, **_y_ticks(y_range, ratio)},
+        yaxis={"title": y_title, "showline": False, "ticks": "", "range": y_range, **round_ticks(y_range, ratio=ratio)},
     )
 
 
@@ -186,20 +186,6 @@ def _apart(places: list[float], least: float) -> list[float]:
         if all(abs(place - other) >= least for other in kept):
             kept.append(place)
     return sorted(kept)
-
-
-def _y_ticks(y_range: tuple[float, float], ratio: bool) -> dict[str, object]:
-    """Four to nine round differences; ratios at powers of two, or of ten over a wide range."""
-    if ratio:
-        base = 2.0 if y_range[1] - y_range[0] < 2.5 else 10.0
-        low, high = (y_range[0] / np.log10(base), y_range[1] / np.log10(base))
-        ticks = base ** np.arange(np.ceil(low), np.floor(high) + 1)
-        return {"type": "log", "tickvals": ticks.tolist(), "ticktext": [times(t).removesuffix(".0") for t in ticks]}
-    raw = (y_range[1] - y_range[0]) / 9
-    power = 10.0 ** np.floor(np.log10(raw))
-    step = power * next(nice for nice in (1, 2, 5, 10) if nice * power >= raw)
-    ticks = step * np.arange(np.ceil(y_range[0] / step), np.floor(y_range[1] / step) + 1)
-    return {"tickvals": ticks.tolist(), "ticktext": [short_signed(tick) for tick in ticks]}
 
 
 def _band(figure: go.Figure, points: pd.DataFrame, low: str, high: str, fill: str) -> None:

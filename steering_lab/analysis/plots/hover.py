@@ -21,7 +21,7 @@ def hover_text(
             blocks.append(f"{head}<br>not run")
             continue
         key = (None, 0.0) if cell.baseline and (cell.layer, 0.0) not in texts else (cell.layer, cell.coeff)
-        lines = ["<b>unsteered</b>" if cell.baseline else head, *_numbers(cell, label)]
+        lines = ["<b>unsteered</b>" if cell.baseline else head, *numbers(cell, label)]
         if not np.isnan(ratio := ratios.get((cell.layer, cell.coeff), np.nan)):
             lines.append(f"perplexity {times(ratio)} of unsteered" + (", degenerate" if cell.degenerate else ""))
         if key in texts:
@@ -31,15 +31,15 @@ def hover_text(
     return pd.Series(blocks, index=cells.index, dtype=object)
 
 
-def _numbers(cell: object, label: str) -> list[str]:
+def numbers(cell: object, label: str) -> list[str]:
     """Value, effect with its interval, control, counts: only those the table knows."""
     get = lambda name: float(getattr(cell, name))  # noqa: E731
     lines = [f"{label}: {_plain(get('value'))}" if not np.isnan(get("value")) else f"{label}: no value"]
-    if get("coeff") != 0 and not np.isnan(get("effect")):
+    if not get("baseline") and not np.isnan(get("effect")):
         lines.append(f"effect {_plain(get('effect'))} [{_plain(get('low'))}, {_plain(get('high'))}]")
     if not np.isnan(get("control_low")):
         lines.append(f"random vectors of equal norm [{_plain(get('control_low'))}, {_plain(get('control_high'))}]")
-    if get("coeff") != 0 and not np.isnan(get("relative_norm")):
+    if not get("baseline") and not np.isnan(get("relative_norm")):
         lines.append(f"relative norm {get('relative_norm'):.3g}")
     known = [f"{get(n):.0f} {noun}" for n, noun in (("n_prompts", "prompts"), ("n", "continuations")) if get(n) > 0]
     missing = [f"{get('n_missing'):.0f} without a value"] if get("n_missing") > 0 else []

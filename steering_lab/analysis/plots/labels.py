@@ -3,6 +3,9 @@
 import html
 import math
 import textwrap
+from collections.abc import Callable
+
+import numpy as np
 
 
 def signed(value: float | int, digits: int = 2) -> str:
@@ -32,6 +35,31 @@ def times(ratio: float | int) -> str:
         return f"×{ratio / 1000:.2g}k" if ratio < 9950 else f"×{ratio / 1000:.0f}k"
     mantissa, exponent = f"{ratio:.0e}".split("e")
     return f"×{mantissa}·10" + str(int(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def round_ticks(
+    ends: tuple[float, float], *, ratio: bool, most: int = 9, show: Callable[[float], str] = short_signed
+) -> dict[str, object]:
+    """An axis of at most `most` round numbers; ratios at powers of ten or two, or at round steps over a short range.
+
+    `ends` are the axis' range as plotly takes it: decimal logarithms for ratios. `show` writes a difference.
+    """
+    if not ratio:
+        ticks = _round_steps(*ends, most)
+        return {"tickvals": ticks, "ticktext": [show(tick) for tick in ticks]}
+    base = 2.0 if ends[1] - ends[0] < 2.5 else 10.0
+    low, high = (end / np.log10(base) for end in ends)
+    ticks = (base ** np.arange(np.ceil(low), np.floor(high) + 1)).tolist()
+    if len(ticks) < 3:
+        ticks = _round_steps(10 ** ends[0], 10 ** ends[1], min(most, 6))
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"×{t:.3g}" if t < 1000 else times(t) for t in ticks]}
+
+
+def _round_steps(low: float, high: float, most: int) -> list[float]:
+    raw = (high - low) / most
+    power = 10.0 ** np.floor(np.log10(raw))
+    step = power * next(nice for nice in (1, 2, 5, 10) if nice * power >= raw)
+    return (step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)).tolist()
 
 
 def escaped(text: str) -> str:

@@ -15,6 +15,7 @@ from plotly.colors import sample_colorscale, unlabel_rgb
 TEMPLATE = "steering_lab"
 INK, MUTED, RULE, GRID, PAPER = "#1b1f24", "#5b6470", "#9aa3ad", "#e6e8eb", "#ffffff"
 CONTROL = "#6b7280"  # whatever a figure compares against is grey
+OTHER, REFERENCE = "#93a5b8", "#c9ced4"  # bars beside the one in focus; the bar that all are compared with
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito, less their yellow
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering_lab.analysis.plots.labels import escaped, short_signed, signed, times, wrapped
+from steering_lab.analysis.plots.labels import escaped, round_ticks, short_signed, signed, times, wrapped
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,15 @@ def test_long_text_is_cut_and_says_so() -> None:
 
 def test_an_empty_continuation_is_named() -> None:
     assert wrapped(" \n ") == "(empty)"
+
+
+def test_ticks_are_round_steps_and_ratios_are_powers() -> None:
+    assert round_ticks((-0.25, 0.31), ratio=False, most=6)["ticktext"] == ["−0.2", "−0.1", "0", "+0.1", "+0.2", "+0.3"]
+    assert round_ticks((math.log10(0.9), math.log10(9)), ratio=True)["ticktext"] == ["×1", "×2", "×4", "×8"]
+    assert round_ticks((-0.1, 4.2), ratio=True)["ticktext"] == ["×1", "×10", "×100", "×1k", "×10k"]
+
+
+def test_ratios_over_a_short_range_have_round_steps_rather_than_one_power() -> None:
+    ticks = round_ticks((math.log10(0.98), math.log10(1.22)), ratio=True)
+    assert ticks["ticktext"] == ["×1", "×1.05", "×1.1", "×1.15", "×1.2"]
+    assert ticks["type"] == "log"
