@@ -1,0 +1,117 @@
+"""Where context and memory disagree about a question: the queries that steering toward the context is for.
+
+    JS(p, q) = 1/2 KL(p || m) + 1/2 KL(q || m),   m = (p + q)/2
+
+between the next-token distributions with the context (p) and without it (q), in [0, ln 2] nats. A gate is open where JS
+reaches the threshold and the context does not state what the model answers closed book. The second condition is needed:
+a context can move the distribution far and still agree (another wording, more certainty). Steering an open query toward
+its context is the wish; steering a shut one can only do harm (a pilot without the gate lost a third of the agreeing
+questions and most of those with an irrelevant context). An irrelevant context, which states no answer at all, is shut
+only by the threshold: choose it on such rows.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from steering_lab.data.answer_matching import is_blank_answer, mentions
+from steering_lab.interventions.intervention import Intervention
+from steering_lab.methods.target import kl_divergence
+from steering_lab.models.generation import generate
+from steering_lab.models.hooked_model import HookedModel
+
+LN2 = math.log(2)
+
+
+@dataclass(frozen=True, eq=False)
+class ConflictGate:
+    """What was measured of each query, and the verdict.
+
+    `divergence` is JS in nats; `answers` what the model says closed book; `agrees` whether the context states that.
+    """
+
+    divergence: Float[Tensor, " query"]
+    answers: tuple[str, ...]
+    agrees: tuple[bool, ...]
+    threshold: float
+
+    @property
+    def open(self) -> list[bool]:
+        """True for the queries that are in conflict."""
+        far = (self.divergence >= self.threshold).tolist()
+        return [apart and not agrees for apart, agrees in zip(far, self.agrees, strict=True)]
+
+    def choose(
+        self, intervention: Intervention | Sequence[Intervention], otherwise: Intervention | None = None
+    ) -> list[Intervention]:
+        """One intervention for each query, as `steer` takes them: `intervention` (or its own) where the gate is open.
+
+        Raises:
+            ValueError: another number of interventions than queries.
+        """
+        each = [intervention] * len(self.answers) if isinstance(intervention, Intervention) else list(intervention)
+        if len(each) != len(self.answers):
+            raise ValueError(f"{len(each)} interventions for {len(self.answers)} queries: pass one, or one for each")
+        other = Intervention() if otherwise is None else otherwise
+        return [own if is_open else other for own, is_open in zip(each, self.open, strict=True)]
+
+
+@torch.no_grad()
+def conflict_gate(
+    model: HookedModel,
+    with_context: Sequence[str],
+    closed_book: Sequence[str],
+    threshold: float,
+    *,
+    contexts: Sequence[str],
+    answer_tokens: int = 8,
+    stop: Sequence[str] = ("\n", "."),
+    batch_size: int = 32,
+) -> ConflictGate:
+    """The gate of every query, from the unedited model's own two answers; no label is looked at.
+
+    with_context, closed_book: the prompts. contexts: the bare passages, where the closed-book answer (greedy, up to
+    `stop` or `answer_tokens`) is looked for as whole words.
+
+    Raises:
+        ValueError: lists of different lengths, or a threshold outside [0, ln 2].
+    """
+    if not len(with_context) == len(closed_book) == len(contexts) or not contexts:
+        raise ValueError(
+            f"{len(with_context)} prompts with context, {len(closed_book)} closed book and {len(contexts)} contexts:"
+            " one of each for every query"
+        )
+    if not 0 <= threshold <= LN2:
+        raise ValueError(f"threshold is {threshold}: it must lie in [0, ln 2 = 0.693] nats")
+    with model.unedited():
+        apart = []
+        for first in range(0, len(contexts), batch_size):
+            part = slice(first, first + batch_size)
+            apart.append(
+                jensen_shannon(_next_log_probs(model, with_context[part]), _next_log_probs(model, closed_book[part]))
+            )
+        answers = generate(
+            model, list(closed_book), max_new_tokens=answer_tokens, stop=stop, batch_size=batch_size
+        ).texts
+    agrees = tuple(
+        not is_blank_answer(answer) and bool(mentions(context, [answer]))
+        for answer, context in zip(answers, contexts, strict=True)
+    )
+    return ConflictGate(torch.cat(apart).cpu(), tuple(answers), agrees, threshold)
+
+
+def jensen_shannon(
+    left: Float[Tensor, "*batch d_vocab"], right: Float[Tensor, "*batch d_vocab"]
+) -> Float[Tensor, "*batch"]:
+    """JS divergence in nats, in [0, ln 2], of two distributions given as log-probabilities; symmetric."""
+    left, right = left.double(), right.double()
+    middle = torch.logaddexp(left, right) - LN2
+    return ((kl_divergence(left, middle) + kl_divergence(right, middle)) / 2).clamp(0.0, LN2).float()
+
+
+def _next_log_probs(model: HookedModel, prompts: Sequence[str]) -> Float[Tensor, "batch d_vocab"]:
+    return torch.log_softmax(model.logits(model.to_tokens(list(prompts)))[:, -1].float(), dim=-1)

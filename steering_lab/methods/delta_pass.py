@@ -1,0 +1,111 @@
+"""Next-token distributions of a forced continuation while a delta is added from the last prompt token on.
+
+A delta at the last prompt token cannot reach the tokens before it, so their keys and values are computed once and every
+further pass reads the last prompt token and the continuation only. Gradients flow to the delta under an enabled
+gradient mode; nothing here enables it, and whatever steering block is open does not act.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import ForwardPass, HookedModel
+
+
+class Unsteered(NamedTuple):
+    """What the model says without a delta, and how long its residuals are at the last prompt token, per site."""
+
+    log_probs: Float[Tensor, "batch step d_vocab"]
+    resid_norms: Float[Tensor, "batch site"]
+
+
+class DeltaPass:
+    """The model on prompts and forced continuations, as a function of the deltas alone.
+
+    Continuation k of a row is what follows its prompt: step 0 of the result is the distribution after the last prompt
+    token, step t the one after t continuation tokens. Rows with shorter continuations hold meaningless last steps.
+    `reuse_prefix=False` reads the whole prompt in every pass, to the same effect.
+
+    Raises:
+        ValueError: a site outside the model, or a prompt and a continuation that do not fit its context.
+    """
+
+    def __init__(
+        self,
+        model: HookedModel,
+        prompts: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[int]],
+        sites: Sequence[HookSite],
+        *,
+        reuse_prefix: bool = True,
+    ) -> None:
+        for site in sites:
+            model.check_site(site)
+        self.model, self.sites = model, tuple(sites)
+        self.n_steps = max(len(c) for c in continuations)
+        tokens = model.pad(prompts)
+        width = tokens.ids.shape[1]
+        if width + self.n_steps - 1 > model.n_ctx:
+            raise ValueError(
+                f"the longest prompt is {width} tokens and the longest target {self.n_steps}, the context of"
+                f" {model.name} is {model.n_ctx}: shorten one of them"
+            )
+        # Only what precedes the last target token is read. Shorter rows go on with a token that their steps never see.
+        forced = [[*c[:-1], *[model.pad_token_id] * (self.n_steps - len(c))] for c in continuations]
+        tail = torch.tensor(forced, dtype=torch.long, device=model.device).reshape(len(prompts), self.n_steps - 1)
+        self._ids = torch.cat([tokens.ids, tail], dim=1)
+        self._mask = torch.cat([tokens.mask, torch.ones_like(tail, dtype=torch.bool)], dim=1)
+        after = tokens.positions[:, -1:] + torch.arange(1, self.n_steps, device=model.device)
+        self._positions = torch.cat([tokens.positions, after], dim=1)
+        self._lengths = tokens.prompt_lengths
+        self._last = width - 1  # the column of every row's last prompt token
+        # Without a real token before it (a prompt of one token) a row would have nothing but padding to attend to.
+        self._start = self._last if reuse_prefix and bool(tokens.mask[:, : self._last].any(dim=1).all()) else 0
+        self._prefix: Any = None
+        if self._start:
+            self._prefix = model.new_cache(len(prompts))
+            with torch.no_grad(), model.unedited():
+                self._forward(slice(0, self._start), self._prefix)
+
+    def __call__(self, deltas: Float[Tensor, "batch site d_model"]) -> Float[Tensor, "batch step d_vocab"]:
+        """Float32 log-probabilities with row b's delta k added at site k, from its last prompt token on."""
+        return self._run([(site.name, self._adding(deltas[:, k])) for k, site in enumerate(self.sites)])
+
+    @torch.no_grad()
+    def unsteered(self) -> Unsteered:
+        """Log-probabilities without a delta, and the lengths of the residuals at the last prompt token."""
+        seen: dict[HookSite, Tensor] = {}
+
+        def reader(site: HookSite) -> Any:
+            def read(resid: Tensor, hook: Any = None) -> None:
+                seen[site] = resid[:, self._last - self._start].float().norm(dim=-1)
+
+            return read
+
+        log_probs = self._run([(site.name, reader(site)) for site in self.sites])
+        return Unsteered(log_probs, torch.stack([seen[site] for site in self.sites], dim=1))
+
+    def _adding(self, delta: Float[Tensor, "batch d_model"]) -> Any:
+        first = self._last - self._start
+
+        def add(resid: Tensor, hook: Any = None) -> Tensor:
+            added = resid[:, first:] + delta[:, None].to(resid.dtype)
+            return torch.cat([resid[:, :first], added], dim=1) if first else added
+
+        return add
+
+    def _run(self, fwd_hooks: list[tuple[str, Any]]) -> Float[Tensor, "batch step d_vocab"]:
+        cache = None if self._prefix is None else deepcopy(self._prefix)
+        with self.model.unedited(), self.model.backend.hooks(fwd_hooks=fwd_hooks):
+            logits = self._forward(slice(self._start, None), cache)
+        return torch.log_softmax(logits[:, self._last - self._start :].float(), dim=-1)
+
+    def _forward(self, columns: slice, cache: Any) -> Float[Tensor, "batch new d_vocab"]:
+        rows = torch.arange(len(self._ids), device=self._ids.device)
+        told = ForwardPass(self._positions[:, columns], self._lengths, rows, len(rows))
+        return self.model.forward(self._ids[:, columns], self._mask[:, : columns.stop], told, cache)
