@@ -44,9 +44,8 @@ def report(what: str, found: list[float]) -> None:
 def main(model: str = "organism", rounds: int = 7, max_new_tokens: int = 24, grid_layers: int = 4) -> None:
     """Prints each ratio as median, minimum and maximum over the rounds."""
     lm, prompts, pair = load_model(model), list(STORY_PROMPTS_VALIDATION[:8]), ContrastPair("Love", "Hate")
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {lm!r}\n{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {lm!r}")
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     sites = lm.sites()
     front, last = actadd_vectors(lm, pair, sites), mean_difference_vectors(lm, [pair], sites)
     middle = sites[len(sites) // 2]

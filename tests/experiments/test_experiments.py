@@ -1,5 +1,6 @@
 """Every experiment file is sound, and the sweep runs end to end on a model it has never seen."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from steering_lab.cli import run as run_command
 from steering_lab.experiments import experiments_folder, load_experiment, read_config
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.models.hook_points import resid_post
 from steering_lab.runs import read_run
 from tests.tiny_models import save_tiny_model
 
@@ -97,3 +100,33 @@ def test_the_sweep_runs_end_to_end_and_leaves_a_whole_folder(
 def test_overlapping_prompts_are_refused_before_a_model_is_loaded() -> None:
     with pytest.raises(ValueError, match="overlap"):
         read_config(load_experiment(SWEEP).Config, SWEEP, ["prompts=['a', 'b']", "test_prompts=['b']"])
+
+
+def test_context_against_memory_runs_end_to_end_on_the_organism(tmp_path: Path) -> None:
+    small = ("layers=[4]", "coeffs=[0, 1]", "n_vector=40", "n_validation=24", "n_test=12", "n_random=3")
+    run_command(experiments_folder() / "contextfocus_conflict.toml", set=small, results=tmp_path / "results")
+    path = next((tmp_path / "results" / "contextfocus_conflict").iterdir())
+    parts = read_run(path)
+    ids = json.loads((path / "splits.json").read_text())
+    assert not set(ids["vector"]) & {i for name, rows in ids.items() if name != "vector" for i in rows}
+    assert SteeringVector.load(path / "contextfocus.safetensors").site == resid_post(4)
+    summary: pd.DataFrame = parts["summary"]
+    subjects = summary[(summary["regime"] == "test conflict, subjects") & (summary["metric"] == "context")]
+    shares = subjects.groupby("method")["value"].mean()
+    assert shares["contextfocus_from_last_prompt_token"] > shares["random_from_last_prompt_token"]
+    assert {"unsteered", "instructed", "opinion", "CAD alpha 1", "COIECD", "part context_only"} <= set(shares.index)
+
+
+def test_a_sweep_without_a_cell_within_budget_refuses_and_keeps_what_it_had_measured(tmp_path: Path) -> None:
+    small = ("layers=[0]", "coeffs=[0, 0.1]", "n_vector=8", "n_validation=8", "n_test=8", "perplexity_budget=0.5")
+    with pytest.raises(ValueError, match="no cell raises context answers above"):
+        run_command(experiments_folder() / "contextfocus_conflict.toml", set=small, results=tmp_path)
+    left = next((tmp_path / "contextfocus_conflict").iterdir())
+    assert left.name.endswith(".partial")
+    assert (left / "validation.parquet").is_file()
+
+
+def test_coefficients_without_the_unsteered_model_are_refused() -> None:
+    toml = experiments_folder() / "contextfocus_conflict.toml"
+    with pytest.raises(ValueError, match="must hold 0"):
+        read_config(load_experiment(toml).Config, toml, ["coeffs=[1, 2]"])
