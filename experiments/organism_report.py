@@ -69,8 +69,8 @@ def behaviour(organism: Organism, *, rows: int = 200) -> list[Measurement]:
 
 
 @torch.no_grad()
-def token_nats(organism: Organism, texts: Sequence[str]) -> list[float]:
-    """Minus the log-probability of each text and its end, summed over tokens, in nats."""
+def token_nats(organism: Organism, texts: Sequence[str], *, skip: int = 0) -> list[float]:
+    """Minus the log-probability of each text and its end, in nats, summed over all tokens but the first `skip`."""
     eos = organism.tokenizer.eos_token_id
     sums = []
     for start in range(0, len(texts), 64):
@@ -79,6 +79,7 @@ def token_nats(organism: Organism, texts: Sequence[str]) -> list[float]:
         batch = torch.tensor([row + [eos] * (width - len(row)) for row in ids])
         real = torch.tensor([[1.0] * len(row) + [0.0] * (width - len(row)) for row in ids])[:, 1:]
         logits = organism.model(input_ids=batch).logits[:, :-1]
+        real[:, :skip] = 0.0
         nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), batch[:, 1:], reduction="none")
         sums += (nats * real).sum(1).tolist()
     return sums
@@ -91,12 +92,13 @@ def fluency(organism: Organism, *, count: int) -> list[Measurement]:
     sizes = [len(organism.tokenizer(s.text)["input_ids"]) for s in stories]
     model = math.exp(sum(token_nats(organism, [s.text for s in stories])) / sum(sizes))
     floor = math.exp(sum(s.nats for s in stories) / sum(sizes))
-    spaced = math.exp(sum(token_nats(organism, ["   " + s.text.lstrip() for s in stories])) / sum(sizes))
+    # Three spaces are two space tokens, which are never a target, and the space that begins the first word.
+    spaced = math.exp(sum(token_nats(organism, ["   " + s.text.lstrip() for s in stories], skip=2)) / sum(sizes))
     return [
         Measurement("fluency", "held-out story perplexity", model, count),
         Measurement("fluency", "perplexity of the law", floor, count),
         Measurement("fluency", "model / law", model / floor, count, high=1.1),
-        Measurement("fluency", "perplexity with three spaces in front", spaced, count),
+        Measurement("fluency", "perplexity after three spaces", spaced, count),
     ]
 
 

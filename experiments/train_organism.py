@@ -420,6 +420,7 @@ def report(folders: Sequence[Path]) -> str:
 
 def main(config: Config) -> None:
     """Trains unless only a report is wanted, then prints the card's tables."""
+    torch.set_num_threads(config.threads)
     print(report(config.report or (train(config),)))
 
 
