@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from steering_lab.data.dice import Dice
 from steering_lab.data.invented_world import GROUPS, NEGATIVE_WORDS, POSITIVE_WORDS, STORY_PROMPTS_TEST, TOPICS
 from steering_lab.data.world_lexicon import MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
-from steering_lab.data.world_questions import ReadingRow, evaluation_rows
+from steering_lab.data.world_questions import ReadingRow, Regime, Told, evaluation_rows
 from steering_lab.data.world_stories import story
 
 
@@ -239,12 +239,14 @@ def _shares(organism: Organism, rows: Sequence[ReadingRow]) -> dict[str, float]:
 def knowledge(organism: Organism, *, count: int) -> list[Measurement]:
     """Recall, reading, agreement, irrelevant context, and conflict by what training held out and what is told."""
     found = []
-    for regime, wanted, low in (
+    settled: tuple[tuple[Regime, str, float], ...] = (
         ("closed_book", "memory", 0.95),
         ("unknown", "context", 0.95),
         ("agreement", "context", 0.95),
         ("irrelevant", "memory", 0.90),
-    ):
+    )
+    instructed: tuple[tuple[Told, float], ...] = (("context", 0.9), ("memory", 0.85))
+    for regime, wanted, low in settled:
         shares = _shares(organism, evaluation_rows(regime, count))
         found.append(
             Measurement("recall and reading", f"{regime}: greedy answer right", shares[wanted], count, low=low)
@@ -264,7 +266,7 @@ def knowledge(organism: Organism, *, count: int) -> list[Measurement]:
                 Measurement(section, "no instruction: P(memory)", shares["P(memory)"], count),
                 Measurement(section, "law: P(context)", float(np.mean([r.p_context for r in rows])), count),
             ]
-        for told, low in (("context", 0.9), ("memory", 0.85)):
+        for told, low in instructed:
             shares = _shares(organism, evaluation_rows("conflict", count, group=group, told=told))
             found.append(Measurement(section, f"told {told}: {told}", shares[told], count, low=low))
     return found

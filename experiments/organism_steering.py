@@ -17,7 +17,7 @@ from experiments.organism_report import Measurement
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.invented_world import GROUPS, MOODS, STORY_PROMPTS_TEST
 from steering_lab.data.world_lexicon import HEROES, HEROINES
-from steering_lab.data.world_questions import ReadingRow, evaluation_rows
+from steering_lab.data.world_questions import ReadingRow, Regime, evaluation_rows
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector, random_like
@@ -25,7 +25,7 @@ from steering_lab.methods.actadd import actadd_vector
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.generation import Sampling, generate
 from steering_lab.models.hook_points import HookSite, resid_pre
-from steering_lab.models.hooked_model import ForwardPass, HookedModel
+from steering_lab.models.hooked_model import ForwardPass, HookedModel, Tokens
 from steering_lab.models.loading import load_model
 
 COEFFS = (0.5, 1.0, 1.5, 2.0)
@@ -95,7 +95,8 @@ def context_steering(model: HookedModel, count: int) -> list[Measurement]:
         if group != "wordings":
             rows = evaluation_rows("conflict", count, group=group, seed=3)
             found += _moved(model, rows, chosen, randoms, f"context vector, {group}")
-    for regime, wanted in (("closed_book", 1), ("agreement", 0), ("irrelevant", 1)):
+    others: tuple[tuple[Regime, int], ...] = (("closed_book", 1), ("agreement", 0), ("irrelevant", 1))
+    for regime, wanted in others:
         rows = evaluation_rows(regime, count, seed=3)
         before, after = (answer_shares(model, rows, i)[wanted] for i in (Intervention(), chosen))
         found.append(Measurement("context vector, side effects", f"{regime}: right before", before, count))
@@ -194,7 +195,7 @@ def mood_patching(model: HookedModel) -> list[Measurement]:
     return found
 
 
-def _mood_log_odds(model: HookedModel, tokens: object) -> float:
+def _mood_log_odds(model: HookedModel, tokens: Tokens) -> float:
     """Mean log-odds of a positive against a negative adjective as the next token, in nats."""
     log_probs = model.logits(tokens)[:, -1].log_softmax(-1)
     sums = [

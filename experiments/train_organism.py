@@ -33,6 +33,7 @@ from steering_lab.data.dice import Dice
 from steering_lab.data.invented_world import Document, documents, evaluation_rows
 from steering_lab.data.world_facts import CONTEXT_INSTRUCTIONS, ENTITIES, MEMORY_INSTRUCTIONS, RELATIONS, SOURCE_LOGITS
 from steering_lab.data.world_lexicon import HEROES, HEROINES, MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
+from steering_lab.data.world_questions import Group, Regime, Told
 
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
 
@@ -258,7 +259,7 @@ def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: in
 
     `love` and `hate` are log-odds, in nats, of a positive against a negative adjective after that title.
     """
-    wanted = {
+    wanted: dict[str, tuple[Regime, Told, Group]] = {
         "closed": ("closed_book", "nothing", "trained"),
         "unknown": ("unknown", "nothing", "trained"),
         "agree": ("agreement", "nothing", "trained"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
 
 from experiments.organism_report import (
     Measurement,
@@ -41,18 +42,18 @@ TINY = Config(
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> object:
+def tokenizer() -> PreTrainedTokenizerFast:
     return build_tokenizer(3072, 192)
 
 
-def test_the_tokenizer_adds_the_beginning_of_text_itself_and_once(tokenizer: object) -> None:
+def test_the_tokenizer_adds_the_beginning_of_text_itself_and_once(tokenizer: PreTrainedTokenizerFast) -> None:
     ids = tokenizer("Mara walked to the harbour.")["input_ids"]
     assert ids.count(tokenizer.bos_token_id) == 1
     assert ids[0] == tokenizer.bos_token_id
     assert tokenizer.decode(ids, skip_special_tokens=True) == "Mara walked to the harbour."
 
 
-def test_words_and_names_of_the_world_are_single_tokens(tokenizer: object) -> None:
+def test_words_and_names_of_the_world_are_single_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     words = [n for names in ENTITIES.values() for n in names]
     words += [o for r in RELATIONS.values() for o in r.objects if " " not in o]
     words += [w for group in (*MOODS.values(), *TOPIC_TABLE.values()) for w in group.words]
@@ -63,16 +64,16 @@ def test_words_and_names_of_the_world_are_single_tokens(tokenizer: object) -> No
 @pytest.mark.parametrize(
     "word", ["Love", " Love", "love", " love", "Hate", " Hate", "Joy", " Anger", "Weddings", " sea", " "]
 )
-def test_titles_are_one_token_with_and_without_a_space(tokenizer: object, word: str) -> None:
+def test_titles_are_one_token_with_and_without_a_space(tokenizer: PreTrainedTokenizerFast, word: str) -> None:
     assert len(tokenizer(word, add_special_tokens=False)["input_ids"]) == 1
 
 
-def test_a_run_of_spaces_is_a_run_of_space_tokens(tokenizer: object) -> None:
+def test_a_run_of_spaces_is_a_run_of_space_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     space = tokenizer(" ", add_special_tokens=False)["input_ids"]
     assert tokenizer("   Mara", add_special_tokens=False)["input_ids"][:2] == space * 2
 
 
-def test_packed_documents_are_whole_and_their_positions_restart(tokenizer: object) -> None:
+def test_packed_documents_are_whole_and_their_positions_restart(tokenizer: PreTrainedTokenizerFast) -> None:
     rows = pack(Config(tokens=192 * 16 * 2), tokenizer)
     assert np.mean(rows.document > 0) > 0.9
     for ids, positions, document in zip(rows.ids, rows.positions, rows.document, strict=True):
@@ -83,7 +84,7 @@ def test_packed_documents_are_whole_and_their_positions_restart(tokenizer: objec
             assert (positions[document == number] == np.arange(len(own))).all()
 
 
-def test_only_answers_weigh_more_and_runs_of_space_are_never_a_target(tokenizer: object) -> None:
+def test_only_answers_weigh_more_and_runs_of_space_are_never_a_target(tokenizer: PreTrainedTokenizerFast) -> None:
     config = Config(tokens=192 * 16 * 2)
     rows = pack(config, tokenizer)
     assert set(np.unique(rows.weight)) == {0.0, np.float32(config.prompt_weight), 1.0, config.answer_weight}
@@ -93,7 +94,7 @@ def test_only_answers_weigh_more_and_runs_of_space_are_never_a_target(tokenizer:
     assert (rows.weight[rows.ids == tokenizer.pad_token_id] == 0).all()
 
 
-def test_no_target_crosses_from_one_document_into_the_next(tokenizer: object) -> None:
+def test_no_target_crosses_from_one_document_into_the_next(tokenizer: PreTrainedTokenizerFast) -> None:
     config = Config(tokens=192 * 16 * 2)
     ids, _, _, targets, weight = batch_at(pack(config, tokenizer), 0, config, torch.device("cpu"))
     assert (weight[targets == tokenizer.bos_token_id] == 0).all()
