@@ -356,8 +356,7 @@ def headline(summary: pd.DataFrame) -> pd.DataFrame:
         ((summary["metric"] == "context") & summary["regime"].str.contains("conflict"))
         | ((summary["metric"] == "right") & ~summary["regime"].str.contains("conflict"))
     ]
-    name = shown["method"] + shown["coeff"].map(lambda c: f" {c:+g}" if c == c and c else "")
-    wide = shown.assign(condition=name).pivot_table(
+    wide = shown.assign(condition=_names(shown)).pivot_table(
         index="condition", columns="regime", values="value", aggfunc="mean", sort=False
     )
     return wide.rename(columns=lambda regime: regime.removeprefix("test ")).reset_index()
@@ -370,26 +369,25 @@ def kind(config: Config, model: HookedModel) -> str:
 
 def figures(summary: pd.DataFrame, about: str) -> dict[str, Figure]:
     """Context answers of every condition by kind of held-out conflict, and the four classes of answers."""
-    conflict = summary[summary["regime"].str.contains("conflict")]
-    groups = conflict.assign(group=conflict["regime"].str.removeprefix("test conflict, "))
-    plain = groups[~groups["method"].map(is_control)]
-    first = plain[plain["group"] == plain["group"].iloc[0]]
-    name = first["method"] + first["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {c:+g}")
-    shares = first.assign(condition=name).pivot_table(index="condition", columns="metric", values="value", sort=False)
-    sizes = first.assign(condition=name).groupby("condition")["n"].max()
+    conflict = summary[summary["regime"].str.contains("conflict") & ~summary["method"].map(is_control)]
+    named = conflict.assign(group=conflict["regime"].str.removeprefix("test conflict, "), condition=_names(conflict))
+    first = named[named["group"] == named["group"].iloc[0]]
+    shares = first.pivot_table(index="condition", columns="metric", values="value", sort=False)
+    shares = shares.assign(n=first.groupby("condition")["n"].max()).reset_index()
+    chosen = max(c for c in named.loc[named["method"] == METHOD, "coeff"])
+    bars = {"metric": "context", "percent": True, "focus": [f"ContextFocus {chosen:+g}"]}
     return {
-        "context_answers": condition_bars(
-            plain,
-            metric="context",
-            percent=True,
-            focus=[METHOD],
-            title="Context answers under conflict",
-            subtitle=about,
-        ),
-        "verdicts": verdict_stack(
-            shares.assign(n=sizes).reset_index(), title=f"Whose answer, {plain['group'].iloc[0]}", subtitle=about
-        ),
+        "context_answers": condition_bars(named, title="Context answers under conflict", subtitle=about, **bars),
+        "verdicts": verdict_stack(shares, title=f"Whose answer, {named['group'].iloc[0]}", subtitle=about),
     }
+
+
+def _names(rows: pd.DataFrame) -> pd.Series:
+    """What a reader calls each condition: the vector with its coefficient, its parts, the rivals."""
+    coeffs = rows["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {c:+g}")
+    plain = rows["method"].str.removesuffix(f"_{PLACE}").str.replace("_", " ")
+    names = plain.where(rows["method"] != METHOD, "ContextFocus" + coeffs)
+    return names.str.replace("part ", "part: ").str.replace("contextfocus", "ContextFocus")
 
 
 def _by_method(arms: Sequence[Condition], cost: Mapping[str, float], plain: float) -> dict[str, float]:
