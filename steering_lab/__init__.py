@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds the two lists equal
     from steering_lab.analysis.plots import layer_coeff_heatmap as layer_coeff_heatmap
+    from steering_lab.data.conflict_qa import ConflictQA as ConflictQA
     from steering_lab.data.contrast_pairs import PAIRS as PAIRS
     from steering_lab.data.contrast_pairs import ContrastPair as ContrastPair
     from steering_lab.data.contrast_pairs import read_pairs as read_pairs
@@ -25,6 +26,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds 
     from steering_lab.interventions.steering_vector import preserving_norm as preserving_norm
     from steering_lab.interventions.steering_vector import random_like as random_like
     from steering_lab.methods.actadd import actadd_vector as actadd_vector
+    from steering_lab.methods.activation_optimisation import optimise_delta as optimise_delta
+    from steering_lab.methods.contextfocus import contextfocus_vectors as contextfocus_vectors
     from steering_lab.methods.mean_difference import mean_difference_vectors as mean_difference_vectors
     from steering_lab.models.generation import Sampling as Sampling
     from steering_lab.models.generation import generate as generate
@@ -39,12 +42,15 @@ _OFFERS = {
     "models.hooked_model": ("HookedModel",),
     "models.loading": ("load_model",),
     "models.generation": ("Sampling", "generate"),
+    "data.conflict_qa": ("ConflictQA",),
     "data.contrast_pairs": ("ContrastPair", "PAIRS", "read_pairs"),
     "interventions.steering_vector": ("SteeringVector", "random_like", "ablate", "clamp", "preserving_norm"),
     "interventions.intervention": ("Intervention",),
     "interventions.steering": ("steer",),
     "methods.actadd": ("actadd_vector",),
     "methods.mean_difference": ("mean_difference_vectors",),
+    "methods.contextfocus": ("contextfocus_vectors",),
+    "methods.activation_optimisation": ("optimise_delta",),
     "evaluation.condition": ("Condition", "layer_coeff_grid"),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.statistics": ("summarise",),
