@@ -23,6 +23,7 @@ from steering_lab.data.world_lexicon import (
 from steering_lab.data.world_questions import (
     GROUPS,
     ReadingRow,
+    Told,
     agreement_row,
     any_fact,
     closed_book_prompt,
@@ -64,6 +65,9 @@ _REGIMES = {
     "multi_hop": 0.02,
     "format": 0.05,
 }
+
+
+_TOLD: dict[str, Told] = {"conflict": "nothing", "conflict_context": "context", "conflict_memory": "memory"}
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,7 @@ def _reading(dice: Dice) -> Document:
     elif regime == "agreement":
         row = agreement_row(dice, fact, dice.weighted(("nothing", "context", "memory"), (0.6, 0.2, 0.2)))
     else:
-        told = {"conflict": "nothing", "conflict_context": "context", "conflict_memory": "memory"}[regime]
-        row = conflict_row(dice, fact, told)
+        row = conflict_row(dice, fact, _TOLD[regime])
     from_context = row.regime == "conflict" and dice.chance(min(max(row.p_context, 1e-9), 1 - 1e-9))
     return _answered("reading", row.prompt, row.context_answer if from_context else row.memory_answer)
 

@@ -186,7 +186,9 @@ class _Teller:
 def story(dice: Dice, *, mood: StoryMood | None = None, topic: str | None = None) -> Story:
     """A story drawn by the law; a mood or topic that is given is fixed, and then not part of `nats`."""
     dice.forget()
-    mood = mood or dice.weighted(("positive", "negative", "mixed", "none"), (0.44, 0.44, 0.07, 0.05))
+    moods: tuple[StoryMood, ...] = ("positive", "negative", "mixed", "none")
+    if mood is None:
+        mood = dice.weighted(moods, (0.44, 0.44, 0.07, 0.05))
     topic = topic or dice.pick(tuple(TOPIC_TABLE))
     teller = _Teller(dice, mood, topic)
     teller.heroine = dice.chance(0.5)
