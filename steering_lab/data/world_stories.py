@@ -186,9 +186,9 @@ class _Teller:
 def story(dice: Dice, *, mood: StoryMood | None = None, topic: str | None = None) -> Story:
     """A story drawn by the law; a mood or topic that is given is fixed, and then not part of `nats`."""
     dice.forget()
-    moods: tuple[StoryMood, ...] = ("positive", "negative", "mixed", "none")
     if mood is None:
-        mood = dice.weighted(moods, (0.44, 0.44, 0.07, 0.05))
+        drawn: StoryMood = dice.weighted(("positive", "negative", "mixed", "none"), (0.44, 0.44, 0.07, 0.05))
+        mood = drawn
     topic = topic or dice.pick(tuple(TOPIC_TABLE))
     teller = _Teller(dice, mood, topic)
     teller.heroine = dice.chance(0.5)
