@@ -8,6 +8,7 @@ Prompting with the instruction is the ceiling; CAD and COIECD also raise context
 Vectors come from one set of questions, layer and coefficient from a second by rule, every number reported from a third.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ PLACE: Literal["from_last_prompt_token"] = "from_last_prompt_token"
 METHOD = f"contextfocus_{PLACE}"
 KINDS = ("subjects", "relation", "templates", "sources")
 RECIPES: tuple[Recipe, ...] = ("context_only", "instruction_only", "same_context", "shuffled_context")
+ORDER = ("unsteered", "opinion", "instructed", "CAD", "COIECD", "ContextFocus", "part", "")  # top to bottom
 MEASURES = (*(AnswerMeasure(r) for r in ("context", "memory", "both", "neither", "exact")), RightAnswer())
 Rows = tuple[ConflictQA, ...]
 
@@ -113,9 +115,9 @@ def run(config: Config, results: str | Path) -> Path:
             if name.startswith("test")
         }
         summary = pd.concat([_summary(table, config).assign(regime=name) for name, table in tested.items()])
-        cost = {arm.name: held_out_perplexity(model, texts, arm.intervention) for arm in arms if arm.intervention.terms}
-        plain = held_out_perplexity(model, texts)
-        summary["held_out_perplexity_ratio"] = summary["method"].map(_by_method(arms, cost, plain))
+        cost = _fluency_cost(model, arms, texts)
+        arms_of = zip(summary["method"], summary["coeff"].fillna(0.0), strict=True)
+        summary["held_out_perplexity_ratio"] = [cost.get(arm, math.nan) for arm in arms_of]
         folder.write_table("table", pd.concat([t.assign(regime=n) for n, t in tested.items()]))
         folder.write_table("summary", summary)
         vectors[site].save(folder.path / "contextfocus.safetensors")
@@ -375,10 +377,15 @@ def figures(summary: pd.DataFrame, about: str) -> dict[str, Figure]:
     shares = first.pivot_table(index="condition", columns="metric", values="value", sort=False)
     shares = shares.assign(n=first.groupby("condition")["n"].max()).reset_index()
     chosen = max(c for c in named.loc[named["method"] == METHOD, "coeff"])
-    bars = {"metric": "context", "percent": True, "focus": [f"ContextFocus {chosen:+g}"]}
+    order = sorted(
+        named["condition"].unique(), key=lambda name: [name.startswith(start) for start in ORDER].index(True)
+    )
+    bars = {"metric": "context", "percent": True, "focus": [f"ContextFocus {chosen:+g}"], "conditions": order}
     return {
         "context_answers": condition_bars(named, title="Context answers under conflict", subtitle=about, **bars),
-        "verdicts": verdict_stack(shares, title=f"Whose answer, {named['group'].iloc[0]}", subtitle=about),
+        "verdicts": verdict_stack(
+            shares, title=f"Whose answer, {named['group'].iloc[0]}", subtitle=about, conditions=order
+        ),
     }
 
 
@@ -390,10 +397,17 @@ def _names(rows: pd.DataFrame) -> pd.Series:
     return names.str.replace("part ", "part: ").str.replace("contextfocus", "ContextFocus")
 
 
-def _by_method(arms: Sequence[Condition], cost: Mapping[str, float], plain: float) -> dict[str, float]:
-    return {
-        str(arm.factors["method"]): cost.get(arm.name, plain) / plain for arm in arms if arm.factors.get("draw") is None
-    }
+def _fluency_cost(
+    model: HookedModel, arms: Sequence[Condition], texts: Sequence[str]
+) -> dict[tuple[str, float], float]:
+    """(method, coeff) -> perplexity of held-out text under the arm's edit over the unsteered one; no random draws."""
+    plain = held_out_perplexity(model, texts)
+    found = {}
+    for arm in arms:
+        if arm.factors.get("draw") is None:
+            ratio = held_out_perplexity(model, texts, arm.intervention) / plain if arm.intervention.terms else 1.0
+            found[str(arm.factors["method"]), float(arm.factors.get("coeff") or 0.0)] = ratio
+    return found
 
 
 def _facts(model: HookedModel, vector: SteeringVector, norm: float) -> dict[str, Any]:
