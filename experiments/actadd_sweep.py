@@ -211,16 +211,14 @@ def headline(confirmed: pd.DataFrame) -> pd.DataFrame:
     rows = rows.sort_values("method", kind="stable", key=lambda names: names.map(_order))
     return pd.DataFrame(
         {
-            "condition": rows["method"].str.replace("_", ", "),
+            "condition": rows["method"].str.replace("actadd_", "ActAdd, "),
             "layer": rows["layer"],
             "coeff": rows["coeff"],
             "relative norm": rows["relative_norm"],
             "sentiment": rows["value"],
-            "shift": rows["effect"],
-            "shift, 95 % interval": _spans(rows["low"], rows["high"]),
-            "random vectors' shift": _spans(rows["control_low"], rows["control_high"]),
-            "perplexity": "×" + rows["effect_cost"].map("{:.2f}".format),
-            "perplexity, 95 % interval": _spans(rows["low_cost"], rows["high_cost"]),
+            "shift [95 %]": _estimates("{:+.2f}", rows["effect"], rows["low"], rows["high"]),
+            "random vectors": _estimates("{:+.2f}", None, rows["control_low"], rows["control_high"]),
+            "perplexity × [95 %]": _estimates("{:.2f}", rows["effect_cost"], rows["low_cost"], rows["high_cost"]),
             "n": rows["n"],
         }
     ).reset_index(drop=True)
@@ -305,7 +303,7 @@ def _finding(cell: Selected | str, confirmed: pd.DataFrame) -> str:
     effect, cost = confirm(cell, confirmed).itertuples()
     outside = not effect.control_low <= effect.held_out <= effect.control_high
     return (
-        f"{cell.method.replace('_', ', ')}, layer {cell.layer:g}, coefficient {cell.coeff:g}: sentiment"
+        f"{cell.method.replace('actadd_', 'ActAdd, ')}, layer {cell.layer:g}, coefficient {cell.coeff:g}: sentiment"
         f" {effect.held_out:+.2f} [{effect.held_out_low:+.2f}, {effect.held_out_high:+.2f}] on new prompts"
         f" ({effect.chosen:+.2f} where it was chosen), {'outside' if outside else 'inside'} the band of random vectors"
         f" [{effect.control_low:+.2f}, {effect.control_high:+.2f}]; perplexity ×{cost.held_out:.2f}."
@@ -335,5 +333,9 @@ def _order(method: str) -> int:
     return 0 if method == "unsteered" else 1 if method.startswith("actadd") else 2
 
 
-def _spans(low: pd.Series, high: pd.Series) -> list[str]:
-    return ["-" if pd.isna(a) else f"[{a:+.2f}, {b:+.2f}]" for a, b in zip(low, high, strict=True)]
+def _estimates(form: str, value: pd.Series | None, low: pd.Series, high: pd.Series) -> list[str]:
+    """Each value with its interval, or the interval alone; a dash where there is none."""
+    spans = ["-" if pd.isna(a) else f"[{form}, {form}]".format(a, b) for a, b in zip(low, high, strict=True)]
+    if value is None:
+        return spans
+    return [span if span == "-" else f"{form.format(v)} {span}" for v, span in zip(value, spans, strict=True)]
