@@ -48,6 +48,7 @@ from steering_lab.evaluation.measures import (
 from steering_lab.evaluation.metrics import repetition
 from steering_lab.evaluation.selection import Selected, confirm, select
 from steering_lab.evaluation.statistics import summarise
+from steering_lab.experiments import question_of
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.methods.mean_difference import mean_difference_vectors
@@ -269,7 +270,7 @@ def _publish(
     page = write_page(
         folder.path / "index.html",
         title=f"{pair} on {model.name}",
-        question=" ".join((__doc__ or "").split("\n\n")[0].split()),
+        question=question_of(__doc__),
         finding=" ".join(findings),
         headline=table,
         headline_note=(

@@ -24,7 +24,7 @@ from steering_lab.data.conflict_splits import split_by_question
 from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.dice import Dice
 from steering_lab.data.invented_world import story
-from steering_lab.data.templates import WORDINGS, PromptStyle, Wording
+from steering_lab.data.templates import WORDINGS, PromptStyle
 from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, with_answers
 from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
 from steering_lab.evaluation.controls import is_control
@@ -32,6 +32,7 @@ from steering_lab.evaluation.evaluate import Decoding, run_conditions
 from steering_lab.evaluation.fluency import held_out_perplexity
 from steering_lab.evaluation.measures import measure_table
 from steering_lab.evaluation.statistics import summarise
+from steering_lab.experiments import question_of
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
@@ -93,10 +94,9 @@ def run(config: Config, results: str | Path) -> Path:
     """Runs the comparison, or resumes it, and returns the finished run folder."""
     parts = _splits(config)
     model = load_model(config.model, device=config.device, dtype=config.dtype)
-    wording = WORDINGS[config.wording]
     sites = [resid_post(layer) for layer in config.layers or range(model.n_layers)]
     vectors = _vectors(model, config, parts["vector"], sites, "joint")
-    norms = _last_token_norms(model, config, wording, parts["validation conflict"], sites)
+    norms = _last_token_norms(model, config, parts["validation conflict"], sites)
     texts = _texts(config, parts)
     with RunFolder.open(results, "contextfocus_conflict", model.name, asdict(config)) as folder:
         folder.write_json("splits.json", {name: [row.id for row in rows] for name, rows in parts.items()})
@@ -115,7 +115,9 @@ def run(config: Config, results: str | Path) -> Path:
             if name.startswith("test")
         }
         summary = pd.concat([_summary(table, config).assign(regime=name) for name, table in tested.items()])
-        cost = _fluency_cost(model, arms, texts)
+        single = [arm for arm in arms if arm.factors.get("draw") is None]
+        ratios = _fluency_cost(model, single, texts)
+        cost = {(a.factors["method"], float(a.factors.get("coeff") or 0.0)): ratios[a.name] for a in single}
         arms_of = zip(summary["method"], summary["coeff"].fillna(0.0), strict=True)
         summary["held_out_perplexity_ratio"] = [cost.get(arm, math.nan) for arm in arms_of]
         folder.write_table("table", pd.concat([t.assign(regime=n) for n, t in tested.items()]))
@@ -128,7 +130,7 @@ def run(config: Config, results: str | Path) -> Path:
         write_page(
             folder.path / "index.html",
             title=f"Context against memory on {model.name}",
-            question=" ".join((__doc__ or "").split("\n\n")[0].split()),
+            question=question_of(__doc__),
             headline=table,
             headline_note=(
                 "Share of greedy answers that state the context's answer and not the memory's (conflicts), or the right"
@@ -208,7 +210,7 @@ def _vectors(
 
 
 def _last_token_norms(
-    model: HookedModel, config: Config, wording: Wording, rows: Rows, sites: Sequence[HookSite]
+    model: HookedModel, config: Config, rows: Rows, sites: Sequence[HookSite]
 ) -> dict[HookSite, float]:
     """Median residual norm where the vector starts: the last token of the prompts."""
     write = _write(model, config, "with_context")
@@ -310,10 +312,9 @@ def _cells(
     conflict = validation[(validation["part"] == "validation conflict") & (validation["metric"] == "context")]
     agreement = validation[(validation["part"] == "validation agreement") & (validation["metric"] == "right")]
     context, agree = (t.groupby("condition")["value"].mean() for t in (conflict, agreement))
-    plain = held_out_perplexity(model, texts)
+    ratios = _fluency_cost(model, grid, texts)
     rows = []
     for cell in grid:
-        ratio = held_out_perplexity(model, texts, cell.intervention) / plain if cell.intervention.terms else 1.0
         rows.append(
             {
                 "layer": cell.factors.get("layer"),
@@ -321,7 +322,7 @@ def _cells(
                 "relative_norm": cell.factors.get("relative_norm", 0.0),
                 "context": context[cell.name],
                 "agreement_lost": agree["unsteered"] - agree[cell.name] if len(agree) else 0.0,
-                "perplexity_ratio": ratio,
+                "perplexity_ratio": ratios[cell.name],
             }
         )
     return pd.DataFrame(rows)
@@ -397,17 +398,13 @@ def _names(rows: pd.DataFrame) -> pd.Series:
     return names.str.replace("part ", "part: ").str.replace("contextfocus", "ContextFocus")
 
 
-def _fluency_cost(
-    model: HookedModel, arms: Sequence[Condition], texts: Sequence[str]
-) -> dict[tuple[str, float], float]:
-    """(method, coeff) -> perplexity of held-out text under the arm's edit over the unsteered one; no random draws."""
+def _fluency_cost(model: HookedModel, conditions: Sequence[Condition], texts: Sequence[str]) -> dict[str, float]:
+    """Perplexity of held-out text under each condition's edit over that of the unsteered model, by condition name."""
     plain = held_out_perplexity(model, texts)
-    found = {}
-    for arm in arms:
-        if arm.factors.get("draw") is None:
-            ratio = held_out_perplexity(model, texts, arm.intervention) / plain if arm.intervention.terms else 1.0
-            found[str(arm.factors["method"]), float(arm.factors.get("coeff") or 0.0)] = ratio
-    return found
+    return {
+        c.name: held_out_perplexity(model, texts, c.intervention) / plain if c.intervention.terms else 1.0
+        for c in conditions
+    }
 
 
 def _facts(model: HookedModel, vector: SteeringVector, norm: float) -> dict[str, Any]:

@@ -78,6 +78,11 @@ def read_config(config: type, toml: str | Path, settings: Sequence[str] = ()) ->
         raise ValueError(f"setting {where} = {first['input']!r}: {first['msg']}") from error
 
 
+def question_of(module_docstring: str | None) -> str:
+    """An experiment's question: the first paragraph of its docstring, on one line."""
+    return " ".join((module_docstring or "").split("\n\n")[0].split())
+
+
 def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():

@@ -116,7 +116,7 @@ def layer_coeff_grid(
     grid = []
     for site, vector in vectors.items():
         arms: list[tuple[str, int | None, SteeringVector]] = [(method, None, vector)]
-        arms += [(CONTROL, draw, random_like(vector, _draw_seed(seed, site, draw))) for draw in range(n_random)]
+        arms += [(CONTROL, draw, random_like(vector, seed_of(seed, site, draw))) for draw in range(n_random)]
         for name, draw, rows in arms:
             placed = _placed(rows, place)
             for coeff in coeffs:
@@ -157,5 +157,6 @@ def _placed(vector: SteeringVector, place: PlaceName) -> Intervention:
     raise ValueError(f"unknown place {place!r}: choose front, everywhere, from_last_prompt_token or generated")
 
 
-def _draw_seed(seed: int, site: HookSite, draw: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {site} {draw}".encode()).digest()[:6], "big")
+def seed_of(*parts: object) -> int:
+    """A 48-bit seed that stands for the parts, the same in every process."""
+    return int.from_bytes(hashlib.sha256(" ".join(map(str, parts)).encode()).digest()[:6], "big")

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from steering_lab.evaluation.condition import Condition, Example, example_key
+from steering_lab.evaluation.condition import Condition, Example, example_key, seed_of
 from steering_lab.evaluation.measures import Measure, measure_table
 from steering_lab.interventions.intervention import Clamp
 from steering_lab.interventions.steering import steer
-from steering_lab.models.generation import Sampling, continuation_log_probs, generate
+from steering_lab.models.generation import Sampling, bar_disabled, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.provenance import software
 
@@ -93,7 +93,7 @@ def run_conditions(
     keys = {c.name: cell_key(model, c, examples, decoding) for c in conditions}
     cells: dict[str, Rows] = {name: kept[key] for name, key in keys.items() if kept and key in kept}
     waiting = [c for c in conditions if c.name not in cells]
-    with tqdm(total=len(conditions), initial=len(cells), desc="cells", disable=_hidden(progress)) as bar:
+    with tqdm(total=len(conditions), initial=len(cells), desc="cells", disable=bar_disabled(progress)) as bar:
         for together in _batches(waiting, max(1, batch_size // (len(examples) * decoding.n_samples))):
             for name, rows in _run_together(model, together, examples, decoding, batch_size):
                 cells[name] = rows
@@ -119,7 +119,7 @@ def cell_key(model: HookedModel, condition: Condition, examples: Sequence[Exampl
 
 def row_seed(seed: int, prompt: int, sample: int) -> int:
     """The seed of one continuation: the same under every condition."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {prompt} {sample}".encode()).digest()[:6], "big")
+    return seed_of(seed, prompt, sample)
 
 
 def _run_together(
@@ -188,8 +188,3 @@ def _batches(conditions: Sequence[Condition], size: int) -> Iterator[Sequence[Co
         same = list(alike)
         for start in range(0, len(same), size):
             yield same[start : start + size]
-
-
-def _hidden(progress: bool | None) -> bool | None:
-    """tqdm's `disable`: None means only where there is no terminal."""
-    return None if progress is None else not progress

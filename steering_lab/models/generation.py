@@ -193,7 +193,7 @@ def generate(
 
     out = Generations(texts, [], [], [] if log_probs else None, [] if log_probs else None)
     order = range(0, len(whole), batch_size)
-    for start in tqdm(order, desc="generate", disable=_hidden(progress), leave=False):
+    for start in tqdm(order, desc="generate", disable=bar_disabled(progress), leave=False):
         rows = range(start, min(start + batch_size, len(whole)))
         told = torch.arange(rows.start, rows.stop, device=model.device)
         ids = prompt_ids[rows.start : rows.stop]
@@ -332,6 +332,6 @@ def _cut(text: str, stop: Sequence[str]) -> str:
     return text[: min((found for s in stop if (found := text.find(s)) >= 0), default=len(text))]
 
 
-def _hidden(progress: bool | None) -> bool | None:
+def bar_disabled(progress: bool | None) -> bool | None:
     """tqdm's `disable`: None means only where there is no terminal."""
     return None if progress is None else not progress
