@@ -153,6 +153,21 @@ class HookedModel:
             digests.append(hashlib.sha256(str(tuple(weight.shape)).encode() + sample).hexdigest())
         return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
 
+    def facts(self) -> dict[str, Any]:
+        """What a run records of its model, as JSON: name, weights, basis, precision, place and size."""
+        return {
+            "name": self.name,
+            "revision": self.revision,
+            "fingerprint": self.fingerprint,
+            "basis": self.basis,
+            "dtype": str(self.dtype),
+            "device": str(self.device),
+            "backend": type(self.backend).__name__,
+            "n_layers": self.n_layers,
+            "d_model": self.d_model,
+            "n_parameters": self.n_parameters,
+        }
+
     def sites(self, stream: Literal["resid_pre", "resid_post"] = "resid_pre") -> list[HookSite]:
         """One site per layer, from the first block to the last."""
         return [HookSite(layer, stream) for layer in range(self.n_layers)]

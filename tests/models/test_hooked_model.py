@@ -1,6 +1,7 @@
 """What a hooked model promises: the raw stream, exactly one beginning-of-text token, batches equal to their singles."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -278,3 +279,8 @@ def test_rows_of_ready_ids_may_not_be_empty(gpt2: HookedModel) -> None:
     assert rows_of(gpt2, ["I"])[0][0] == 0
     with pytest.raises(ValueError, match="row 1 has no tokens"):
         gpt2.pad([[7], []])
+
+
+def test_the_facts_of_a_model_are_json() -> None:
+    facts = json.loads(json.dumps(hooked("gpt2").facts()))
+    assert (facts["n_layers"], facts["d_model"], facts["dtype"]) == (3, 32, "torch.float32")
