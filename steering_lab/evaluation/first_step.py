@@ -39,9 +39,9 @@ def first_steps(
     """One row per condition and question: condition, prompt (the question's id) and `FIRST_STEP_COLUMNS`, in nats.
 
     log_prob_context, log_prob_memory: of the answer beginning in any of its `first_tokens`. log_odds: their difference.
-    kl: KL(condition ‖ reference), `reference` being `first_step_log_probs` of the condition that all are compared with.
-    NaN where a row has no such answer, where both answers begin alike, where an answer's beginning is impossible, and
-    for kl where the model's vocabulary is not the reference's.
+    kl: KL(reference ‖ condition), `reference` being `first_step_log_probs` of the condition that all are compared with.
+    NaN where a row has no such answer, where both answers begin alike, where something is impossible under the
+    condition (infinite), and for kl where the model's vocabulary is not the reference's.
     """
     begins: dict[str, FirstTokens] = {}
     blocks = []
@@ -50,7 +50,9 @@ def first_steps(
         tokens = []
         for row in rows:
             written = condition.write(row)
-            tokens.append(begins.setdefault(written, first_tokens(model, written, row)))
+            if written not in begins:
+                begins[written] = first_tokens(model, written, row)
+            tokens.append(begins[written])
         context, memory = (
             [_any_of(given, side) for given, side in zip(log_probs, sides, strict=True)]
             for sides in zip(*tokens, strict=True)
@@ -61,9 +63,9 @@ def first_steps(
             "log_prob_context": context,
             "log_prob_memory": memory,
             "log_odds": np.subtract(context, memory),
-            "kl": kl(log_probs, reference).tolist() if same else np.nan,
+            "kl": kl(reference, log_probs).tolist() if same else np.nan,
         }
-        blocks.append(pd.DataFrame(columns).assign(condition=condition.name))
+        blocks.append(pd.DataFrame(columns).replace([np.inf, -np.inf], np.nan).assign(condition=condition.name))
     return pd.concat(blocks, ignore_index=True)[["condition", "prompt", *FIRST_STEP_COLUMNS]]
 
 
@@ -108,6 +110,5 @@ def _next_token(model: HookedModel, prompt: str, continuation: str) -> list[int]
 
 
 def _any_of(log_probs: Float[Tensor, " d_vocab"], tokens: Sequence[int]) -> float:
-    """The log-probability that one of the tokens is drawn; NaN for none, or for tokens that are impossible."""
-    total = float(log_probs[list(tokens)].logsumexp(0)) if tokens else np.nan
-    return total if np.isfinite(total) else np.nan
+    """The log-probability that one of the tokens is drawn; NaN for none."""
+    return float(log_probs[list(tokens)].logsumexp(0)) if tokens else np.nan

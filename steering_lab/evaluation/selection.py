@@ -98,7 +98,7 @@ def _upper_ends(summary: pd.DataFrame, cost: str) -> pd.Series:
 def _candidates(
     summary: pd.DataFrame, effect: str, budgets: Mapping[str, float], methods: Collection[str] | None, reference: str
 ) -> pd.DataFrame:
-    """The effect's row of each steered, sound cell, with a column for the upper end of every cost, and `over_budget`."""
+    """The effect's row of each steered, sound cell; columns for the upper end of every cost, and `over_budget`."""
     if effect not in set(summary["metric"]):
         raise ValueError(f"no metric {effect!r}; the summary has {', '.join(sorted(summary['metric'].unique()))}")
     if absent := set(methods or ()) - set(summary["method"]):

@@ -298,8 +298,7 @@ def _mark_ends(batch: _Batch, stop: Sequence[str], eos: frozenset[int], ends: li
     drawn = torch.stack(batch.drawn, dim=1) if stop else None
     for i, token in enumerate(latest):
         if not ends[i] and (
-            token in eos
-            or (drawn is not None and any(s in _text(model, prompt[i], drawn[i].tolist()) for s in stop))
+            token in eos or (drawn is not None and any(s in _text(model, prompt[i], drawn[i].tolist()) for s in stop))
         ):
             ends[i] = length
 

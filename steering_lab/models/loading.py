@@ -49,8 +49,8 @@ def load_model(
         return _boot(hf_model, tokenizer or found_tokenizer, name, revision)
     if device != "auto" or dtype != "auto" or revision is not None or adapter is not None:
         raise ValueError(
-            "device, dtype, revision and adapter choose how a name or folder is loaded: move the model in memory yourself"
-            " and merge its adapter"
+            "device, dtype, revision and adapter choose how a name or folder is loaded: move the model in memory"
+            " yourself, and merge its adapter"
         )
     tokenizer = tokenizer or getattr(given, "tokenizer", None)
     if tokenizer is None:

@@ -90,7 +90,9 @@ def test_a_cell_of_unknown_cost_is_not_affordable() -> None:
 
 
 def test_an_impossible_budget_names_the_nearest_miss() -> None:
-    message = r"perplexity within 1\.01: nearest is actadd_front, layer 2, coefficient 1, whose intervals reach up to 1\.1;"
+    message = (
+        r"perplexity within 1\.01: nearest is actadd_front, layer 2, coefficient 1, whose intervals reach up to 1\.1;"
+    )
     with pytest.raises(ValueError, match=message):
         select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.01}})
 
