@@ -225,9 +225,7 @@ def test_a_model_in_memory_needs_its_tokenizer() -> None:
         load_model(tiny_hf_model("gpt2"))
 
 
-@pytest.mark.parametrize(
-    "options", [{"dtype": "float16"}, {"device": "cpu"}, {"revision": "v1"}, {"adapter": "lora"}]
-)
+@pytest.mark.parametrize("options", [{"dtype": "float16"}, {"device": "cpu"}, {"revision": "v1"}, {"adapter": "lora"}])
 def test_options_of_a_name_are_refused_for_a_model_in_memory(options: dict) -> None:
     with pytest.raises(ValueError, match="move the model in memory yourself"):
         load_model(tiny_hf_model("gpt2"), tokenizer=tiny_tokenizer(), **options)
