@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from steering_lab.analysis.plots import Figure, condition_bars, cost_effect, layer_coeff_heatmap, verdict_stack
+from steering_lab.analysis.plots.labels import short_signed
 from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
 
@@ -32,7 +33,7 @@ REFERENCES = {
 
 def named(rows: pd.DataFrame) -> pd.Series:
     """What a reader calls each condition: the vector with its coefficient, its parts, the rivals."""
-    coeffs = rows["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {c:+g}")
+    coeffs = rows["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {short_signed(c)}")
     plain = rows["method"].str.removesuffix(f"_{PLACE}").str.replace("_", " ")
     names = plain.where(rows["method"] != METHOD, "ContextFocus" + coeffs)
     names = names.where(~rows["method"].map(is_control), "random" + coeffs)
@@ -128,7 +129,7 @@ def figures(parts: Parts) -> dict[str, Figure]:
             conflict, metric="context", percent=True, title="Context answers under conflict", **bars
         ),
         "verdicts": verdict_stack(
-            shares, title=f"Whose answer: {first['group'].iloc[0]}", subtitle=where, conditions=order
+            shares, title=f"Whose answer under conflict: {first['group'].iloc[0]}", subtitle=where, conditions=order
         ),
         "log_odds": condition_bars(
             conflict, metric="log_odds", show="effect", title="Context against memory at the first token of the answer",
@@ -158,11 +159,12 @@ def _odd_figure(parts: Parts, where: str) -> Figure:
 
 
 def _cost_figure(parts: Parts, first: pd.DataFrame, arms: pd.DataFrame, cost: str, label: str, where: str) -> Figure:
+    shown = [name for name in ordered(first["condition"]) if not name.startswith("part")]  # parts cost what wholes do
     spent = arms[(arms["metric"] == cost) & arms["regime"].isin(["agreement", FLUENCY])]
     table = pd.concat([first[first["metric"] == "context"], spent]).drop(columns="group")
     return cost_effect(
         table, effect="context", cost=cost, effect_shows="value", focus=[focus(parts)],
-        conditions=ordered(first["condition"]), budget=parts["chosen"]["budgets"][cost],
+        conditions=shown, budget=parts["chosen"]["budgets"][cost],
         percent=["context", *([cost] if cost == AGREEMENT_LOST else [])], effect_label="context answers",
         cost_label=label, title=f"What context answers cost: {label}", subtitle=where,
     )  # fmt: skip
@@ -193,4 +195,5 @@ def _first(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def focus(parts: Parts) -> str:
-    return f"ContextFocus {parts['chosen']['coeff']:+g}"
+    """The name of the condition that it is all about."""
+    return f"ContextFocus {short_signed(parts['chosen']['coeff'])}"

@@ -97,7 +97,7 @@ def run(config: Config, results: str | Path) -> Path:
     conflicts = {part: rows for part, rows in questions.test.items() if part.startswith("conflict")}
 
     with RunFolder.open(results, "contextfocus_conflict", model.name, asdict(config)) as folder:
-        decoding = Decoding(config.max_new_tokens, n_samples=1, sampling=GREEDY, seed=config.seed, stop=("\n",))
+        decoding = Decoding(config.max_new_tokens, 1, GREEDY, config.seed, stop=("\n",), log_probs=False)
         keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
         answering = Answering(decoding, keeping)
         folder.write_json("model.json", model.facts())
@@ -111,7 +111,7 @@ def run(config: Config, results: str | Path) -> Path:
         tried = [answering.table(grid, rows, part)[1] for part, rows in questions.validation.items()]
         validation = summaries(pd.concat([*tried, fluency(grid, questions.texts)]), config.seed)
         budgets = _budgets(config, validation)
-        folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets)))
+        folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets, "estimate")))
         chosen = _choose(validation, budgets)
         vector = vectors[resid_post(int(chosen.layer))]
         vector.save(folder.path / "contextfocus.safetensors")
@@ -208,12 +208,12 @@ def _budgets(config: Config, validation: pd.DataFrame) -> dict[str, float]:
 
 
 def _choose(validation: pd.DataFrame, budgets: dict[str, float]) -> Selected:
-    """The cell that surely raises context answers most among those within the budgets.
+    """The cell with the most context answers among those within the budgets, by the estimates, as the paper's rule is.
 
     Raises:
-        ValueError: none is within the budgets, or none of those surely raises them.
+        ValueError: none is within the budgets, or the best of those may as well raise nothing.
     """
-    chosen = select(validation, effect="context", budgets=budgets)
+    chosen = select(validation, effect="context", budgets=budgets, judged_by="estimate")
     if not chosen.effect["low"] > 0:
         raise ValueError(
             f"no cell within the budgets surely raises context answers: the best, {chosen}, moves them by"

@@ -6,12 +6,15 @@ evidence for it. `select` reads a summary of validation prompts, `confirm` one o
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.pairing import CELL
+
+JudgedBy = Literal["interval", "estimate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,7 @@ def select(
     direction: int = 1,
     methods: Collection[str] | None = None,
     reference: str = "unsteered",
+    judged_by: JudgedBy = "interval",
 ) -> Selected:
     """The steered cell with the largest effect among those that keep every metric of `budgets` within its budget.
 
@@ -50,7 +54,8 @@ def select(
     interval is at most the budget (on the cost's own scale: 1.2 for a perplexity ratio) and its text is not degenerate
     (a loop costs little perplexity). Cells are ranked by the *lower* end of their effect, not by the effect itself: the
     largest of many estimates tends to be one of the noisiest. `direction=-1` wants the effect as far down as possible
-    and ranks by the upper end. Ties go to the smaller costs, in the order of `budgets`, then the smaller coefficient,
+    and ranks by the upper end. With `judged_by="estimate"` the estimates stand in for all these ends: the rule of most
+    papers, blind to noise. Ties go to the smaller costs, in the order of `budgets`, then the smaller coefficient,
     then the earlier layer. The unsteered arm, random controls and prompting are never chosen; `methods` narrows the
     choice further.
 
@@ -60,8 +65,9 @@ def select(
     """
     if direction not in (1, -1):
         raise ValueError(f"direction is 1 (raise {effect}) or -1 (lower it), not {direction}")
-    candidates = _candidates(summary, effect, budgets, methods, reference)
-    candidates["bound"] = candidates["low"] if direction == 1 else -candidates["high"]
+    candidates = _candidates(summary, effect, budgets, methods, reference, judged_by)
+    ends = {"interval": ("low", "high"), "estimate": ("effect", "effect")}[judged_by]
+    candidates["bound"] = candidates[ends[0]] if direction == 1 else -candidates[ends[1]]
     affordable = candidates[~candidates["over_budget"]].dropna(subset="bound")
     if affordable.empty:
         raise ValueError(_nearest_miss(candidates, effect, budgets))
@@ -73,8 +79,10 @@ def select(
     return Selected(*cell, budgets, _row(summary, cell, effect), costs)
 
 
-def over_budget(summary: pd.DataFrame, budgets: Mapping[str, float]) -> pd.Series:
+def over_budget(summary: pd.DataFrame, budgets: Mapping[str, float], judged_by: JudgedBy = "interval") -> pd.Series:
     """For each row of the summary, whether its cell breaks a budget: a cost's upper end is above it, or unknown.
+
+    With `judged_by="estimate"`, whether the cost itself is.
 
     Raises:
         ValueError: no budget, or a cost that the summary has not.
@@ -83,28 +91,34 @@ def over_budget(summary: pd.DataFrame, budgets: Mapping[str, float]) -> pd.Serie
         raise ValueError("name at least one cost with its budget, such as budgets={'perplexity': 1.2}")
     broken = pd.Series(False, summary.index)
     for cost, budget in budgets.items():
-        broken |= ~(_upper_ends(summary, cost) <= budget)
+        broken |= ~(_costs(summary, cost, judged_by) <= budget)
     return broken
 
 
-def _upper_ends(summary: pd.DataFrame, cost: str) -> pd.Series:
-    """The upper end of each row's cell under the metric `cost`; NaN where the cell has none."""
+def _costs(summary: pd.DataFrame, cost: str, judged_by: JudgedBy) -> pd.Series:
+    """What each row's cell is taken to cost by the metric `cost`; NaN where it is unknown."""
     if cost not in set(summary["metric"]):
         raise ValueError(f"no metric {cost!r}; the summary has {', '.join(sorted(summary['metric'].unique()))}")
-    own = summary.loc[summary["metric"] == cost, [*CELL, "high"]].drop_duplicates(list(CELL))
-    return summary[list(CELL)].merge(own, on=list(CELL), how="left")["high"].set_axis(summary.index)
+    end = {"interval": "high", "estimate": "effect"}[judged_by]
+    own = summary.loc[summary["metric"] == cost, [*CELL, end]].drop_duplicates(list(CELL))
+    return summary[list(CELL)].merge(own, on=list(CELL), how="left")[end].set_axis(summary.index)
 
 
 def _candidates(
-    summary: pd.DataFrame, effect: str, budgets: Mapping[str, float], methods: Collection[str] | None, reference: str
+    summary: pd.DataFrame,
+    effect: str,
+    budgets: Mapping[str, float],
+    methods: Collection[str] | None,
+    reference: str,
+    judged_by: JudgedBy,
 ) -> pd.DataFrame:
-    """The effect's row of each steered, sound cell; columns for the upper end of every cost, and `over_budget`."""
+    """The effect's row of each steered, sound cell; a column for every cost as it is judged, and `over_budget`."""
     if effect not in set(summary["metric"]):
         raise ValueError(f"no metric {effect!r}; the summary has {', '.join(sorted(summary['metric'].unique()))}")
     if absent := set(methods or ()) - set(summary["method"]):
         raise ValueError(f"no method {', '.join(sorted(absent))}; the summary has {set(summary['method'])}")
-    ends = {cost: _upper_ends(summary, cost) for cost in budgets}
-    priced = summary.assign(**ends, over_budget=over_budget(summary, budgets))
+    costs = {cost: _costs(summary, cost, judged_by) for cost in budgets}
+    priced = summary.assign(**costs, over_budget=over_budget(summary, budgets, judged_by))
     edited = priced["layer"].notna() & (priced["coeff"].fillna(0) != 0)  # prompting has neither
     steered = edited & (priced["method"] != reference) & ~priced["method"].map(is_control)
     wanted = steered & (True if methods is None else priced["method"].isin(list(methods)))
@@ -123,7 +137,7 @@ def _nearest_miss(candidates: pd.DataFrame, effect: str, budgets: Mapping[str, f
     near = known.assign(broken=broken).sort_values(["broken", *budgets]).iloc[0]
     return (
         f"no cell keeps {' and '.join(f'{cost} within {budget:g}' for cost, budget in budgets.items())}: nearest is"
-        f" {near['method']}, layer {near['layer']:g}, coefficient {near['coeff']:g}, whose intervals reach up to"
+        f" {near['method']}, layer {near['layer']:g}, coefficient {near['coeff']:g}, which reaches"
         f" {' and '.join(f'{near[cost]:.3g}' for cost in budgets)}; raise the budget, add smaller coefficients, or"
         " more prompts"
     )

@@ -59,10 +59,21 @@ def test_every_budget_counts_and_the_nearest_miss_breaks_the_fewest() -> None:
     assert (chosen.coeff, chosen.costs["agreement_lost"]["high"]) == (1, 0.01)
     broken = grid[over_budget(grid, budgets) & (grid["metric"] == "sentiment")]
     assert list(zip(broken["layer"], broken["coeff"], strict=True))[1:] == [(2, 2), (3, 1), (2, 4)]
-    with pytest.raises(ValueError, match=r"agreement_lost within -1: nearest is .* coefficient 1, .* up to 1\.1 and"):
+    with pytest.raises(
+        ValueError, match=r"agreement_lost within -1: nearest is .* coefficient 1, which reaches 1\.1 and"
+    ):
         select(grid, effect="sentiment", budgets=budgets | {"agreement_lost": -1})
     with pytest.raises(ValueError, match="at least one cost"):
         select(grid, effect="sentiment", budgets={})
+
+
+def test_estimates_alone_choose_the_largest_effect_at_the_nominal_cost() -> None:
+    """NOISY and COSTLY have the same effect, and COSTLY's cost is above the budget only at its interval's upper end."""
+    chosen = select(GRID, **CHOICE, judged_by="estimate")
+    assert (chosen.layer, chosen.coeff) == (3, 1)
+    without = GRID[GRID["layer"] != 3]
+    assert select(without, **CHOICE, judged_by="estimate").coeff == 4
+    assert not over_budget(GRID, CHOICE["budgets"], "estimate").any()
 
 
 def test_lowering_is_ranked_by_the_upper_end() -> None:
@@ -90,9 +101,7 @@ def test_a_cell_of_unknown_cost_is_not_affordable() -> None:
 
 
 def test_an_impossible_budget_names_the_nearest_miss() -> None:
-    message = (
-        r"perplexity within 1\.01: nearest is actadd_front, layer 2, coefficient 1, whose intervals reach up to 1\.1;"
-    )
+    message = r"perplexity within 1\.01: nearest is actadd_front, layer 2, coefficient 1, which reaches 1\.1;"
     with pytest.raises(ValueError, match=message):
         select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.01}})
 
