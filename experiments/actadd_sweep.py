@@ -180,8 +180,8 @@ def _choose(summary: pd.DataFrame, config: Config) -> dict[str, Selected | str]:
         method = f"actadd_{place}"
         if method in set(summary["method"]):
             try:
-                budget = config.perplexity_budget
-                chosen[method] = select(summary, effect="sentiment", cost="perplexity", budget=budget, methods=[method])
+                budgets = {"perplexity": config.perplexity_budget}
+                chosen[method] = select(summary, effect="sentiment", budgets=budgets, methods=[method])
             except ValueError as refusal:
                 chosen[method] = str(refusal)
     return chosen

@@ -14,22 +14,25 @@ Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALU
 
 
 def demo(quick: bool = False, results: Path = Path("results")) -> None:
-    """Sweep "Love" - "Hate" over the layers and coefficients of the embedded model and draw what happens.
+    """Sweep "Love" - "Hate" over the embedded model, then set its context against its memory, and draw what happens.
 
-    Leaves a folder with heatmaps, tables, every continuation and a page, index.html, to open in a browser. Takes a few
+    Leaves two folders with figures, tables, continuations and a page, index.html, to open in a browser. Takes a few
     minutes on two cores; killed, it goes on where it stopped.
 
     Args:
-        quick: A coarser sweep of about a minute.
-        results: The folder in which the run's own folder is made.
+        quick: Coarser and smaller, about a minute and a half in all.
+        results: The folder in which the runs' own folders are made.
     """
     from steering_lab.experiments import experiments_folder
 
-    smaller = (
+    coarse = (
         "layers=[0, 2, 4, 6]", "front_coeffs=[-2, -1, 1, 2]", "everywhere_coeffs=[-0.5, -0.25, 0.25, 0.5]",
         "n_samples=2", "n_random_confirm=5",
     )  # fmt: skip
-    run(experiments_folder() / "actadd_sweep.toml", results=results, set=smaller if quick else ())
+    fewer = ("layers=[2, 3, 4, 5]", "coeffs=[0, 0.5, 1, 2]", "n_validation=60", "n_test=40", "n_random=5")
+    fewest = ("layers=[3, 4]", "coeffs=[0, 0.5, 1]", "n_vector=100", "n_validation=40", "n_test=24", "n_random=3")
+    run(experiments_folder() / "actadd_sweep.toml", results=results, set=coarse if quick else ())
+    run(experiments_folder() / "contextfocus_conflict.toml", results=results, set=fewest if quick else fewer)
 
 
 def run(experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path = Path("results")) -> None:
@@ -130,7 +133,7 @@ def main() -> None:
     commands: dict[str, Callable[..., Any]] = {"demo": demo, "run": run, "steer": steer}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="steering-lab", description=__doc__)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         print(f"steering-lab: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt:

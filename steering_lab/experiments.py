@@ -1,10 +1,11 @@
 """Experiment files: where they lie, how their TOML becomes a frozen Config, and how one is run.
 
-An experiment is `<name>.py` (with `Config` and `run(config, results)`) beside `<name>.toml`. Nothing heavy is imported
-until a config has been read and found right.
+An experiment is `<name>.py` (with `Config` and `run(config, results)`) beside `<name>.toml`; it may import modules of
+its folder as `from .sibling import ...`. Nothing heavy is imported until a config has been read and found right.
 """
 
 import difflib
+import hashlib
 import importlib.util
 import sys
 import tomllib
@@ -31,7 +32,7 @@ def experiments_folder() -> Path:
 
 
 def load_experiment(toml: str | Path) -> ModuleType:
-    """The module beside `toml`, imported from its file.
+    """The module beside `toml`, imported from its file, in a package made of its folder.
 
     Raises:
         FileNotFoundError: no such TOML file, or no .py beside it.
@@ -43,7 +44,7 @@ def load_experiment(toml: str | Path) -> ModuleType:
         raise FileNotFoundError(f"no experiment file {toml}; the experiments that come along are {', '.join(known)}")
     if not script.is_file():
         raise FileNotFoundError(f"{toml} has no {script.name} beside it to run")
-    name = f"steering_lab_experiment_{script.stem}"
+    name = f"{_package_of(script.resolve().parent)}.{script.stem}"
     spec = importlib.util.spec_from_file_location(name, script)
     assert spec is not None
     assert spec.loader is not None
@@ -51,6 +52,17 @@ def load_experiment(toml: str | Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _package_of(folder: Path) -> str:
+    """The name of a package whose modules are the files of `folder`: by a name of its own, since nobody's folder of
+    experiments may hide a library, and an installed one cannot be imported as `experiments`."""
+    name = f"steering_lab_experiments_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    if name not in sys.modules:
+        package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+    return name
 
 
 def read_config(config: type, toml: str | Path, settings: Sequence[str] = ()) -> Any:

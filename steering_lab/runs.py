@@ -123,7 +123,7 @@ def provenance() -> dict[str, Any]:
 
 
 def read_run(path: str | Path) -> dict[str, Any]:
-    """The parts of a finished run by name: config, provenance, and every table in it.
+    """The parts of a finished run by name: config, provenance, model, and every other JSON file and table in it.
 
     Raises:
         FileNotFoundError: there is no finished run at `path`.
@@ -131,7 +131,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if path.name.endswith(PARTIAL) or not (path / "config.json").is_file():
         raise FileNotFoundError(f"no finished run at {path}: it has no config.json, or it ends in {PARTIAL}")
-    parts = {name: _read_json(path / f"{name}.json") for name in ("config", "provenance")}
+    parts = {file.stem: _read_json(file) for file in sorted(path.glob("*.json"))}
     tables = {table.stem: pd.read_parquet(table) for table in sorted(path.glob("*.parquet"))}
     lines = {file.stem: pd.read_json(file, lines=True) for file in sorted(path.glob("*.jsonl"))}
     return {**parts, **tables, **lines}

@@ -42,6 +42,7 @@ def write_page(
     finding: str = "",
     headline: pd.DataFrame | None = None,
     headline_note: str = "",
+    tables: Mapping[str, pd.DataFrame] | None = None,
     figures: Mapping[str, go.Figure] | None = None,
     captions: Mapping[str, str] | None = None,
     generations: pd.DataFrame | None = None,
@@ -53,10 +54,11 @@ def write_page(
 ) -> Path:
     """Write the page and return its path.
 
-    `headline` is printed as given (numbers to three significant digits, NaN as a dash); `captions` go under the
-    figures of the same name. `generations` needs `prompt` and `text`; the browser filters on those of `filters` that
-    it has, opens at `start` (say `{"method": "actadd_front", "layer": 3, "coeff": 4}`), and puts the unsteered
-    continuation of the same prompt and sample beside each. `links` are relative paths of the data beside the page.
+    `headline` is printed as given (numbers to three significant digits, NaN as a dash), and so are `tables`, folded
+    away under their titles below the figures; `captions` go under the figures of the same name. `generations` needs
+    `prompt` and `text`; the browser filters on those of `filters` that it has, opens at `start` (say
+    `{"method": "actadd_front", "layer": 3, "coeff": 4}`), and puts the unsteered continuation of the same prompt and
+    sample beside each. `links` are relative paths of the data beside the page.
 
     Raises:
         ValueError: a caption without a figure, generations without prompt or text, a filter to start at that the
@@ -73,6 +75,7 @@ def write_page(
         finding=finding,
         headline=None if headline is None else _headline(headline),
         headline_note=headline_note,
+        tables=[(name, _headline(table)) for name, table in (tables or {}).items()],
         figures=[_figure(name, figure, captions.get(name, "")) for name, figure in figures.items()],
         generations=None if generations is None else _generations(generations, filters, start or {}),
         about=[(name, _flat(table)) for name, table in (("Config", config), ("Provenance", provenance)) if table],

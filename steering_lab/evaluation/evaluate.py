@@ -7,6 +7,7 @@ every condition: comparisons are paired, and the zero edit reproduces the unstee
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -29,13 +30,17 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Decoding:
-    """How every arm of a comparison is decoded alike: `n_samples` continuations per prompt."""
+    """How every arm of a comparison is decoded alike: `n_samples` continuations per prompt.
+
+    Without `log_probs` they are NaN, and the pass that scores a continuation under the unsteered model is saved.
+    """
 
     max_new_tokens: int = 24
     n_samples: int = 4
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     stop: tuple[str, ...] = ()
+    log_probs: bool = True
 
 
 DECODING = Decoding()
@@ -144,18 +149,18 @@ def _run_together(
             seed=[row_seed(decoding.seed, p, s) for _ in conditions for p, s in places],
             stop=decoding.stop,
             batch_size=batch_size,
-            log_probs=True,
+            log_probs=decoding.log_probs,
             rule=rule,
             without_context=second,
         )
-    assert out.log_probs is not None
-    assert out.unsteered_log_probs is not None
+    unknown = [[math.nan]] * len(written)
+    own, plain_of_all = out.log_probs or unknown, out.unsteered_log_probs or unknown
     for i, condition in enumerate(conditions):
         span = slice(i * len(places), (i + 1) * len(places))
-        plain, bare = out.unsteered_log_probs[span], [example_key(examples[p]) for p, _ in places]
-        if isinstance(examples[0], str) and written[span] != bare:
+        plain, bare = plain_of_all[span], [example_key(examples[p]) for p, _ in places]
+        if decoding.log_probs and isinstance(examples[0], str) and written[span] != bare:
             plain = continuation_log_probs(model, [model.token_ids(prompt) for prompt in bare], out.tokens[span])
-        columns = zip(bare, places, out.texts[span], out.tokens[span], out.log_probs[span], plain, strict=True)
+        columns = zip(bare, places, out.texts[span], out.tokens[span], own[span], plain, strict=True)
         yield (
             condition.name,
             [

@@ -1,37 +1,60 @@
-"""What an intervention does to text that has nothing to do with it: the perplexity of held-out text under the edit."""
+"""What a condition does to text that has nothing to do with it: the perplexity of held-out text under its edit."""
 
 import math
 from collections.abc import Sequence
 
+import pandas as pd
 import torch
 
-from steering_lab.interventions.intervention import Intervention
+from steering_lab.evaluation.condition import Condition
+from steering_lab.evaluation.evaluate import FACTORS
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import continuation_log_probs
 from steering_lab.models.hooked_model import HookedModel
 
+HELD_OUT_PERPLEXITY = "held_out_perplexity"
 
-@torch.no_grad()
-def held_out_perplexity(
-    model: HookedModel,
-    texts: Sequence[str],
-    intervention: Intervention | None = None,
-    *,
-    prompt_tokens: int = 4,
-) -> float:
-    """exp(-mean log-probability per token) of `texts` under `intervention`, at least 1.
 
-    The first `prompt_tokens` tokens of each text are its prompt and are not scored, the rest is read as if it had been
-    generated: an edit placed from the last prompt token on is in force for every token that is scored.
+def held_out_table(
+    model: HookedModel, conditions: Sequence[Condition], texts: Sequence[str], *, prompt_tokens: int = 4
+) -> pd.DataFrame:
+    """The tidy table of `HELD_OUT_PERPLEXITY`: one row per condition and text, weighing by its number of tokens.
+
+    exp(-mean log-probability per token), at least 1. The first `prompt_tokens` tokens of each text are its prompt and
+    are not scored, the rest is read as if it had been generated: an edit placed from the last prompt token on is in
+    force for every token that is scored. A condition counts by its edit alone, since the texts are no questions:
+    prompting leaves them as they are. NaN for a condition with a logits rule, which needs a second prompt that a bare
+    text has not, and for a text that is all prompt.
 
     Raises:
         ValueError: no text is longer than its prompt, or one is longer than the model's context.
     """
-    rows = [ids for ids in map(model.token_ids, texts) if len(ids) > prompt_tokens]
-    if not rows:
+    rows = [model.token_ids(text) for text in texts]
+    if not any(len(ids) > prompt_tokens for ids in rows):
         raise ValueError(f"none of the {len(texts)} texts is longer than {prompt_tokens} tokens")
-    with steer(model, intervention or Intervention()):
-        scored = continuation_log_probs(
+    blocks = []
+    for condition in conditions:
+        scored = [[] for _ in rows] if condition.rule else _scored(model, condition, rows, prompt_tokens)
+        columns = {
+            "prompt": [f"text {i}" for i in range(len(texts))],
+            "sample": 0,
+            "metric": HELD_OUT_PERPLEXITY,
+            "value": [math.exp(-sum(row) / len(row)) if row else math.nan for row in scored],
+            "weight": [float(len(row)) for row in scored],
+        }
+        factors = {name: condition.factors.get(name) for name in FACTORS}
+        blocks.append(pd.DataFrame({"condition": condition.name, **factors, **columns}).astype(_NUMBERS))
+    return pd.concat(blocks, ignore_index=True)
+
+
+_NUMBERS = {name: "float64" for name in FACTORS if name != "method"}
+
+
+@torch.no_grad()
+def _scored(
+    model: HookedModel, condition: Condition, rows: Sequence[list[int]], prompt_tokens: int
+) -> list[list[float]]:
+    with steer(model, condition.intervention):
+        return continuation_log_probs(
             model, [ids[:prompt_tokens] for ids in rows], [ids[prompt_tokens:] for ids in rows]
         )
-    return math.exp(-sum(map(sum, scored)) / sum(map(len, scored)))

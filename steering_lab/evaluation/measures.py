@@ -56,6 +56,17 @@ class TextMeasure:
         return pd.Series([self.of(text) for text in generations["text"]], index=generations.index, dtype=float)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The column `name` of the table as it is: a number measured while the model ran."""
+
+    name: str
+    weight: None = None
+
+    def __call__(self, generations: pd.DataFrame) -> pd.Series:
+        return generations[self.name].astype(float)
+
+
 def sentiment(lexicon: Lexicon, name: str = "sentiment") -> TextMeasure:
     """`sentiment_score` by `lexicon`: in [−1, 1], NaN for a text without valenced words."""
     return TextMeasure(name, partial(sentiment_score, positive=lexicon.positive, negative=lexicon.negative))

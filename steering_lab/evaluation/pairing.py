@@ -15,7 +15,7 @@ from jaxtyping import Float
 CELL = ("method", "layer", "coeff")
 OBSERVATION = ("prompt", "sample")
 # Metrics whose mean is geometric and whose effect is a ratio to the unsteered arm.
-RATIO_METRICS = ("perplexity", "perplexity_steered")
+RATIO_METRICS = ("perplexity", "perplexity_steered", "held_out_perplexity")
 
 
 @dataclass(frozen=True, eq=False)

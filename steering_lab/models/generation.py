@@ -148,13 +148,15 @@ def generate(
     use_cache: bool = True,
     rule: LogitsRule | None = None,
     without_context: Sequence[str] | None = None,
+    ignore_eos: bool = False,
     progress: bool | None = False,
 ) -> Generations:
     """Continuations of `prompts` (text, or `Tokens` that are ready) under whatever edits are in force.
 
     `Tokens` that hold the beginning of a continuation are continued where they end. Every row draws from a stream of
     its own: row i from `seed[i]`, or from (`seed`, i) when one number is given. Decoding ends at an end-of-text token,
-    before any of the `stop` strings, or after `max_new_tokens`. `progress=None` shows a bar on a terminal only.
+    before any of the `stop` strings, or after `max_new_tokens`; with `ignore_eos` an end-of-text token is a token like
+    any other, so that every row has as many (for timing). `progress=None` shows a bar on a terminal only.
 
     A contrastive `rule` (`CAD`, `COIECD`) decodes two streams in step, each with its own KV cache: the prompts, under
     the edits in force, and `without_context`, one prompt per row, which the unedited model reads.
@@ -204,7 +206,7 @@ def generate(
         if second is not None:
             bare = model.pad([second.ids[i][second.mask[i]].tolist() for i in rows], begun)
             batch.without_context = _Stream(model, bare, told, len(whole), use_cache)
-        ends = _decode(batch, sampling, stop)
+        ends = _decode(batch, sampling, stop, frozenset() if ignore_eos else model.eos_token_ids)
         drawn = torch.stack(batch.drawn, dim=1).tolist()
         for before, row, end in zip(ids, drawn, ends, strict=True):
             out.tokens.append(row[:end])
@@ -238,7 +240,7 @@ def continuation_log_probs(
     return found
 
 
-def _decode(batch: _Batch, sampling: Sampling, stop: Sequence[str]) -> list[int]:
+def _decode(batch: _Batch, sampling: Sampling, stop: Sequence[str], eos: frozenset[int]) -> list[int]:
     """Fills `batch.drawn` step by step; returns how many drawn tokens belong to each row."""
     model, tokens = batch.stream.model, batch.stream.tokens
     counts = _token_counts(tokens, model.d_vocab) if sampling.freq_penalty else None
@@ -250,7 +252,7 @@ def _decode(batch: _Batch, sampling: Sampling, stop: Sequence[str]) -> list[int]
         batch.log_probs.append(torch.log_softmax(logits, dim=-1).gather(-1, chosen[:, None]).squeeze(-1))
         if counts is not None:
             counts.scatter_add_(1, chosen[:, None], torch.ones_like(counts[:, :1]))
-        _mark_ends(batch, stop, ends)
+        _mark_ends(batch, stop, eos, ends)
         if all(ends):
             break
         batch.append(chosen)
@@ -290,14 +292,13 @@ def _invert(weights: Float[Tensor, "batch d_vocab"], uniforms: Float[Tensor, " b
     return index.clamp(max=weights.shape[1] - 1)
 
 
-def _mark_ends(batch: _Batch, stop: Sequence[str], ends: list[int]) -> None:
+def _mark_ends(batch: _Batch, stop: Sequence[str], eos: frozenset[int], ends: list[int]) -> None:
     model, prompt = batch.stream.model, batch.stream.tokens.ids[:, -1:].tolist()
     latest, length = batch.drawn[-1].tolist(), len(batch.drawn)
     drawn = torch.stack(batch.drawn, dim=1) if stop else None
     for i, token in enumerate(latest):
         if not ends[i] and (
-            token in model.eos_token_ids
-            or (drawn is not None and any(s in _text(model, prompt[i], drawn[i].tolist()) for s in stop))
+            token in eos or (drawn is not None and any(s in _text(model, prompt[i], drawn[i].tolist()) for s in stop))
         ):
             ends[i] = length
 

@@ -14,6 +14,8 @@ import torch
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.stream_check import check_stream, measured_basis, probe_ids, reference_stream
 
+ADAPTER_CONFIG = "adapter_config.json"
+
 
 def load_model(
     name_or_path_or_model: Any,
@@ -22,6 +24,7 @@ def load_model(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
+    adapter: str | Path | None = None,
 ) -> HookedModel:
     """The model, its residual stream exposed and checked.
 
@@ -29,19 +32,25 @@ def load_model(
     written by `save_pretrained`, a Hugging Face model in memory (with its `tokenizer`), or a TransformerBridge or
     HookedTransformer that already exists, whose basis is measured. `device="auto"` is the GPU where there is one.
     `dtype="auto"` is the checkpoint's own on a GPU and float32 on a CPU; a model in memory keeps what it has.
+    `adapter` is a folder written by PEFT (say, a LoRA), merged into the weights before anything is hooked.
 
     Raises:
         ValueError: a dtype or device that is not there, a model in memory without a tokenizer, options that do not
-            apply, or hook points that lie (`check_stream`).
-        OSError: neither a folder nor a model that the hub gave.
+            apply, an adapter that cannot be merged, or hook points that lie (`check_stream`).
+        OSError: neither a folder nor a model that the hub gave; no adapter in its folder.
+        ImportError: an adapter, and PEFT is not installed.
     """
     given = name_or_path_or_model
     if isinstance(given, str | Path):
         hf_model, found_tokenizer = _from_pretrained(str(given), device, dtype, revision)
-        return _boot(hf_model, tokenizer or found_tokenizer, _display_name(str(given)), revision)
-    if device != "auto" or dtype != "auto" or revision is not None:
+        name = _display_name(str(given))
+        if adapter is not None:
+            hf_model, name = _merged(hf_model, Path(adapter)), f"{name}+{Path(adapter).name}"
+        return _boot(hf_model, tokenizer or found_tokenizer, name, revision)
+    if device != "auto" or dtype != "auto" or revision is not None or adapter is not None:
         raise ValueError(
-            "device, dtype and revision choose how a name or folder is loaded: move the model in memory yourself"
+            "device, dtype, revision and adapter choose how a name or folder is loaded: move the model in memory"
+            " yourself, and merge its adapter"
         )
     tokenizer = tokenizer or getattr(given, "tokenizer", None)
     if tokenizer is None:
@@ -78,6 +87,26 @@ def _from_pretrained(name: str, device: Any, dtype: Any, revision: str | None) -
             f" ({reason}). Check the spelling and the network, or pass a local folder, a model in memory, or 'organism'"
         ) from error
     return hf_model.to(where), tokenizer
+
+
+def is_adapter(folder: str | Path) -> bool:
+    """Whether `folder` holds a PEFT adapter, which needs the model it was trained on, and not a whole model."""
+    return (Path(folder) / ADAPTER_CONFIG).is_file()
+
+
+def _merged(hf_model: Any, adapter: Path) -> Any:
+    """The model with the adapter's change added to its weights; the adapter's own modules are gone."""
+    if not is_adapter(adapter):
+        raise OSError(f"{adapter} holds no {ADAPTER_CONFIG}: an adapter is a folder that PEFT's save_pretrained wrote")
+    try:
+        from peft import PeftModel
+    except ModuleNotFoundError as error:
+        raise ImportError(f"the adapter {adapter} needs one more package: pip install peft") from error
+    adapted = PeftModel.from_pretrained(hf_model, str(adapter))
+    if not hasattr(adapted.base_model, "merge_and_unload"):
+        kind = type(adapted.base_model).__name__
+        raise ValueError(f"the adapter {adapter} adds to the prompt, not to the weights ({kind}): it cannot be merged")
+    return adapted.merge_and_unload()
 
 
 def _boot(hf_model: Any, tokenizer: Any, name: str, revision: str | None) -> HookedModel:

@@ -108,6 +108,12 @@ def test_the_headline_prints_numbers_short_and_nothing_as_a_dash(tmp_path: Path)
     assert "<td>–</td>" in html
 
 
+def test_tables_are_folded_away_under_their_titles_and_printed_alike(tmp_path: Path) -> None:
+    html = page(tmp_path, tables={"Costs <b>": pd.DataFrame({"condition": ["<i>"], "kl": [0.25]})}).read_text("utf-8")
+    assert "<summary>Costs &lt;b&gt;</summary>" in html
+    assert '<td>&lt;i&gt;</td><td class="number">0.25</td>' in html
+
+
 @pytest.mark.parametrize(
     ("parts", "names"),
     [

@@ -1,5 +1,7 @@
 """Laws of the batched grid: a cell's rows depend on the cell alone, and a kept cell is never computed again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,6 +127,17 @@ def test_text_is_scored_under_the_unsteered_model_given_the_plain_prompt(
     out = generate(model, "Love " + PROMPTS[0], max_new_tokens=5, sampling=DECODING.sampling, seed=seeds)
     plain = continuation_log_probs(model, [model.token_ids(PROMPTS[0])], out.tokens)
     assert prompted["log_prob_unsteered"] == pytest.approx(sum(plain[0]), abs=1e-4)
+
+
+def test_without_log_probs_the_texts_are_the_same_and_the_log_probs_missing(
+    model: HookedModel, grid: list[Condition]
+) -> None:
+    scored = run_conditions(model, grid[:3], PROMPTS, DECODING, progress=False)
+    bare = run_conditions(model, grid[:3], PROMPTS, replace(DECODING, log_probs=False), progress=False)
+    log_probs = ["log_prob_unsteered", "log_prob_steered"]
+    pd.testing.assert_frame_equal(bare.drop(columns=log_probs), scored.drop(columns=log_probs))
+    assert bare[log_probs].isna().all(axis=None)
+    assert scored[log_probs].notna().all(axis=None)
 
 
 def test_a_cell_key_sees_everything_that_determines_the_cell(model: HookedModel, grid: list[Condition]) -> None:

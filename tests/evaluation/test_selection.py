@@ -8,7 +8,7 @@ import pytest
 
 from steering_lab.data.lexicons import Lexicon
 from steering_lab.evaluation.measures import FACTORS, Degenerate, Perplexity, measure_table, sentiment
-from steering_lab.evaluation.selection import confirm, select
+from steering_lab.evaluation.selection import confirm, over_budget, select
 from steering_lab.evaluation.statistics import summarise
 from tests.evaluation.tables import by_layer, stacked
 
@@ -34,20 +34,46 @@ STRONG = cell(2, 2, (0.5, 0.4, 0.6), (1.15, 1.05, 1.19))
 NOISY = cell(3, 1, (0.9, 0.1, 1.7), (1.1, 1.0, 1.15))
 COSTLY = cell(2, 4, (0.9, 0.8, 1.0), (1.15, 1.0, 1.4))
 GRID = pd.concat([UNSTEERED, MILD, STRONG, NOISY, COSTLY], ignore_index=True)
-CHOICE = {"effect": "sentiment", "cost": "perplexity", "budget": 1.2}
+CHOICE = {"effect": "sentiment", "budgets": {"perplexity": 1.2}}
 
 
 def test_the_surest_effect_within_the_budget_is_chosen() -> None:
     chosen = select(GRID, **CHOICE)
     assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd_front", 2, 2)
-    assert (chosen.effect["effect"], chosen.cost["high"]) == (0.5, 1.19)
+    assert (chosen.effect["effect"], chosen.costs["perplexity"]["high"]) == (0.5, 1.19)
     assert chosen.excludes_no_effect
     assert str(chosen) == "actadd_front, layer 2, coefficient 2"
 
 
 def test_the_upper_end_of_the_cost_decides_not_its_estimate() -> None:
-    assert select(GRID, **{**CHOICE, "budget": 1.4}).coeff == 4
-    assert select(GRID, **{**CHOICE, "budget": 1.1}).coeff == 1
+    assert select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.4}}).coeff == 4
+    assert select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.1}}).coeff == 1
+
+
+def test_every_budget_counts_and_the_nearest_miss_breaks_the_fewest() -> None:
+    lost = [(MILD, 0.01), (STRONG, 0.05), (NOISY, 0.09), (COSTLY, 0.0)]
+    agreement = [c.iloc[[0]].assign(metric="agreement_lost", effect=up / 2, low=0.0, high=up) for c, up in lost]
+    grid = pd.concat([GRID, *agreement], ignore_index=True)
+    budgets = {"perplexity": 1.2, "agreement_lost": 0.03}
+    chosen = select(grid, effect="sentiment", budgets=budgets)
+    assert (chosen.coeff, chosen.costs["agreement_lost"]["high"]) == (1, 0.01)
+    broken = grid[over_budget(grid, budgets) & (grid["metric"] == "sentiment")]
+    assert list(zip(broken["layer"], broken["coeff"], strict=True))[1:] == [(2, 2), (3, 1), (2, 4)]
+    with pytest.raises(
+        ValueError, match=r"agreement_lost within -1: nearest is .* coefficient 1, which reaches 1\.1 and"
+    ):
+        select(grid, effect="sentiment", budgets=budgets | {"agreement_lost": -1})
+    with pytest.raises(ValueError, match="at least one cost"):
+        select(grid, effect="sentiment", budgets={})
+
+
+def test_estimates_alone_choose_the_largest_effect_at_the_nominal_cost() -> None:
+    """NOISY and COSTLY have the same effect, and COSTLY's cost is above the budget only at its interval's upper end."""
+    chosen = select(GRID, **CHOICE, judged_by="estimate")
+    assert (chosen.layer, chosen.coeff) == (3, 1)
+    without = GRID[GRID["layer"] != 3]
+    assert select(without, **CHOICE, judged_by="estimate").coeff == 4
+    assert not over_budget(GRID, CHOICE["budgets"], "estimate").any()
 
 
 def test_lowering_is_ranked_by_the_upper_end() -> None:
@@ -75,9 +101,9 @@ def test_a_cell_of_unknown_cost_is_not_affordable() -> None:
 
 
 def test_an_impossible_budget_names_the_nearest_miss() -> None:
-    message = r"within 1\.01: nearest is actadd_front, layer 2, coefficient 1 with 1\.05 \(interval up to 1\.1\)"
+    message = r"perplexity within 1\.01: nearest is actadd_front, layer 2, coefficient 1, which reaches 1\.1;"
     with pytest.raises(ValueError, match=message):
-        select(GRID, **{**CHOICE, "budget": 1.01})
+        select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.01}})
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -98,7 +124,7 @@ def test_methods_narrow_the_choice() -> None:
 
 def test_unknown_metrics_and_directions_are_refused() -> None:
     with pytest.raises(ValueError, match="no metric 'kl'; the summary has perplexity, sentiment"):
-        select(GRID, effect="sentiment", cost="kl", budget=1.2)
+        select(GRID, effect="sentiment", budgets={"kl": 1.2})
     with pytest.raises(ValueError, match="direction is 1"):
         select(GRID, **CHOICE, direction=2)
 
@@ -153,4 +179,4 @@ def test_generations_become_a_chosen_cell_with_its_control() -> None:
     assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd_front", 0, 1)  # coefficient 2 costs a ratio of e
     assert chosen.effect[["value", "effect", "low", "high"]].tolist() == [1, 1, 1, 1]
     assert chosen.effect[["control_low", "control_high", "n_draws"]].tolist() == [0, 0, 3]
-    assert (chosen.effect["n_prompts"], chosen.effect["n"], chosen.cost["effect"]) == (4, 8, 1)
+    assert (chosen.effect["n_prompts"], chosen.effect["n"], chosen.costs["perplexity"]["effect"]) == (4, 8, 1)

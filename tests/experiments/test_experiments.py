@@ -1,6 +1,9 @@
 """Every experiment file is sound, and the sweep runs end to end on a model it has never seen."""
 
+import dataclasses
 import json
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +14,8 @@ from steering_lab.cli import run as run_command
 from steering_lab.experiments import experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import resid_post
-from steering_lab.runs import read_run
+from steering_lab.models.loading import organism_folder
+from steering_lab.runs import RunFolder, read_run
 from tests.tiny_models import save_tiny_model
 
 SWEEP = experiments_folder() / "actadd_sweep.toml"
@@ -101,38 +105,152 @@ def test_overlapping_prompts_are_refused_before_a_model_is_loaded() -> None:
         read_config(load_experiment(SWEEP).Config, SWEEP, ["prompts=['a', 'b']", "test_prompts=['b']"])
 
 
-def test_context_against_memory_runs_end_to_end_on_the_organism(tmp_path: Path) -> None:
-    small = ("layers=[4]", "coeffs=[0, 1]", "n_vector=40", "n_validation=24", "n_test=12", "n_random=3")
-    run_command(experiments_folder() / "contextfocus_conflict.toml", set=small, results=tmp_path / "results")
+def test_an_experiment_imports_the_modules_of_its_folder_and_no_others(tmp_path: Path) -> None:
+    for folder, answer in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "toy.toml").write_text("")
+        (tmp_path / folder / "toy.py").write_text("from .sibling import ANSWER")
+        (tmp_path / folder / "sibling.py").write_text(f"ANSWER = {answer}")
+    assert [load_experiment(tmp_path / folder / "toy.toml").ANSWER for folder in ("one", "two", "one")] == [1, 2, 1]
+
+
+def test_experiments_load_from_where_a_wheel_puts_them(tmp_path: Path) -> None:
+    """Inside the package, where no folder above them is one that Python imports from."""
+    shutil.copytree(experiments_folder(), tmp_path / "steering_lab" / "experiments")
+    toml = tmp_path / "steering_lab" / "experiments" / "contextfocus_conflict.toml"
+    module = load_experiment(toml)
+    assert Path(module.page.__file__).parent == toml.parent
+    assert read_config(module.Config, toml).model == "organism"
+
+
+CONFLICT = experiments_folder() / "contextfocus_conflict.toml"
+RIVALS = {"unsteered", "instructed", "opinion", "CAD alpha 1", "COIECD", "part context_only_from_last_prompt_token"}
+
+
+def test_context_against_memory_runs_end_to_end_on_the_organism(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("layers=[4]", "coeffs=[0, 1]", "n_vector=40", "n_validation=24", "n_test=12", "n_random=3",
+             "agreement_budget=1", "perplexity_budget=10", f"finetuned={organism_folder()}")  # fmt: skip
+    run_command(CONFLICT, set=small, results=tmp_path / "results")
     path = next((tmp_path / "results" / "contextfocus_conflict").iterdir())
     parts = read_run(path)
-    ids = json.loads((path / "splits.json").read_text())
-    assert not set(ids["vector"]) & {i for name, rows in ids.items() if name != "vector" for i in rows}
+    asked = parts["splits"]
+    assert not set(asked["vector"]) & {
+        i for use in ("validation", "test") for rows in asked[use].values() for i in rows
+    }
     assert SteeringVector.load(path / "contextfocus.safetensors").site == resid_post(4)
     summary: pd.DataFrame = parts["summary"]
-    subjects = summary[(summary["regime"] == "test conflict, subjects") & (summary["metric"] == "context")]
-    shares = subjects.groupby("method")["value"].mean()
+    subjects = summary[summary["regime"] == "conflict, subjects"]
+    shares = subjects[subjects["metric"] == "context"].groupby("method")["value"].mean()
     assert shares["contextfocus_from_last_prompt_token"] > shares["random_from_last_prompt_token"]
-    assert {
-        "unsteered",
-        "instructed",
-        "opinion",
-        "CAD alpha 1",
-        "COIECD",
-        "part context_only_from_last_prompt_token",
-    } <= set(shares.index)
+    assert set(shares.index) >= RIVALS
+    # A checkpoint equal to the model does as the model does.
+    twin = subjects[subjects["method"] == "fine-tuned"].set_index("metric")["effect"]
+    assert twin[["context", "memory", "log_odds", "kl"]].tolist() == [0, 0, 0, 0]
+    assert set(parts["paired"]["questions"]) == {"all", "known"}
+    known = parts["paired"].query("regime == 'conflict, subjects' and questions == 'known'")
+    assert set(known["n"]) == {len(parts["known"]["conflict, subjects"])}
+    odd = parts["odd"].query("metric == 'log_odds_odd' and regime == 'conflict, subjects'")
+    assert {"random vector 1", "random vector 2", "random vector 3"} < set(odd["method"])
+    costs = parts["costs"].set_index("condition")
+    assert (costs.loc["CAD alpha 1", "forwards_per_token"], costs.loc["ContextFocus +1", "forwards_per_token"]) == (
+        2,
+        1,
+    )
+    assert costs.loc[["CAD alpha 1", "COIECD"], "perplexity_ratio"].isna().all()
+    assert costs.loc["instructed", "perplexity_ratio"] == 1
+    assert costs.loc["unsteered", ["tokens_per_second_ratio", "perplexity_ratio", "kl"]].tolist() == [1, 1, 0]
+    assert set(parts["scores"]["scorer"]) == {"strict", "official"}
+    printed, page = capsys.readouterr().out, (path / "index.html").read_text()
+    assert "ContextFocus +1 at layer 4: context answers" in printed
+    assert "third parties report" in page
+    assert set(parts["generations_test"]["verdict"]) >= {"context", "memory"}
+
+    # The page is drawn again from the folder alone.
+    shutil.rmtree(path / "figures")
+    (path / "index.html").unlink()
+    module = load_experiment(CONFLICT)
+    assert module.report(path).read_text() == page
+    assert {figure.stem for figure in (path / "figures").glob("*.html")} == {
+        "layer_coeff", "context_answers", "verdicts", "log_odds", "odd_part", "cost_agreement", "cost_perplexity",
+    }  # fmt: skip
 
 
 def test_a_sweep_without_a_cell_within_budget_refuses_and_keeps_what_it_had_measured(tmp_path: Path) -> None:
     small = ("layers=[0]", "coeffs=[0, 0.1]", "n_vector=8", "n_validation=8", "n_test=8", "perplexity_budget=0.5")
-    with pytest.raises(ValueError, match="no cell raises context answers above"):
-        run_command(experiments_folder() / "contextfocus_conflict.toml", set=small, results=tmp_path)
+    with pytest.raises(ValueError, match=r"no cell keeps .* held_out_perplexity within 0\.5"):
+        run_command(CONFLICT, set=small, results=tmp_path)
     left = next((tmp_path / "contextfocus_conflict").iterdir())
     assert left.name.endswith(".partial")
     assert (left / "validation.parquet").is_file()
+    assert (left / "known.json").is_file()
 
 
-def test_coefficients_without_the_unsteered_model_are_refused() -> None:
-    toml = experiments_folder() / "contextfocus_conflict.toml"
-    with pytest.raises(ValueError, match="must hold 0"):
-        read_config(load_experiment(toml).Config, toml, ["coeffs=[1, 2]"])
+# -- bad input, refused before a model runs ----------------------------------------------------------------------------
+@pytest.mark.parametrize("coeffs", ["[1, 2]", "[0]", "[0, 1, 1]"])
+def test_coefficients_without_the_unsteered_model_or_others_are_refused(coeffs: str) -> None:
+    with pytest.raises(ValueError, match="must hold 0, the unsteered model, and others, each once"):
+        read_config(load_experiment(CONFLICT).Config, CONFLICT, [f"coeffs={coeffs}"])
+
+
+def conflict_lines(count: int = 40) -> list[dict[str, object]]:
+    """Rows of a file in the package's own format."""
+    return [
+        {"question": f"Who rules land {i}?", "context": f"The ruler of land {i} is Ada {i}.",
+         "original_context": f"The ruler of land {i} is Bo {i}.",
+         "context_answers": [f"Ada {i}"], "memory_answers": [f"Bo {i}"]}
+        for i in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        ({"context_answers": []}, (), r"rows\.jsonl.*3.*needs a context answer"),
+        ({"memory_answers": []}, (), r"rows\.jsonl.*3.*needs a memory answer"),
+        ({"memory_answers": ["$"]}, (), r"rows\.jsonl.*3.*'\$'.*normalises to nothing"),
+        ({"context": "So it is said. " * 60 + "The ruler of land 2 is Ada 2."}, (), "has room for 96: shorten"),
+        ({}, ("chat=true",), "has no chat template"),
+        ({}, ("layers=[9]",), r"layer 9 is outside 0\.\.2"),
+        ({}, ("finetuned=/no/such/checkpoint",), "cannot load '/no/such/checkpoint'"),
+    ],
+)
+def test_bad_input_is_refused_before_any_forward_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict, settings: tuple[str, ...], message: str
+) -> None:
+    lines = conflict_lines()
+    lines[2] |= change
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    model = save_tiny_model("llama", tmp_path / "tiny")
+    asked = (f"model={model}", f"data={data}", "wording=context_dpo", "n_vector=8", "n_validation=8", "n_test=8")
+    monkeypatch.setattr(RunFolder, "open", lambda *_: pytest.fail("the run began"))
+    with pytest.raises((ValueError, OSError), match=message):
+        run_command(CONFLICT, set=(*asked, *settings), results=tmp_path)
+
+
+def test_questions_that_serve_two_uses_are_refused() -> None:
+    load_experiment(CONFLICT)
+    questions = sys.modules[load_experiment(CONFLICT).Questions.__module__]
+    counts = questions.Counts(8, 8, 8)
+    asked = questions.world_questions(counts)
+    with pytest.raises(ValueError, match='is in the splits "vector" and "test"'):
+        dataclasses.replace(asked, test={"conflict": asked.vector})
+    with pytest.raises(ValueError, match='no questions are left for "validation"'):
+        dataclasses.replace(asked, validation={"conflict": ()})
+
+
+def test_blank_aliases_of_a_published_file_are_set_aside_where_that_is_asked(tmp_path: Path) -> None:
+    keys = ("question", "orig_context", "orig_answer", "cf_context", "cf_answer")
+    rows = [
+        dict(zip(keys, (f"Who rules {i}?", f"Bo {i} rules.", f"Bo {i}", f"Ada {i} rules.", f"Ada {i}"), strict=True))
+        | {"orig_alias": ["$"], "cf_alias": []}
+        for i in range(20)
+    ]
+    (tmp_path / "confiqa.json").write_text(json.dumps(rows))
+    questions = sys.modules[load_experiment(CONFLICT).Questions.__module__]
+    asked = (tmp_path / "confiqa.json", "confiqa", questions.Counts(8, 8, 8), 0)
+    assert questions.file_questions(*asked, "set_aside").vector[0].blank_memory_aliases == ("$",)
+    with pytest.raises(ValueError, match="set_aside"):
+        questions.file_questions(*asked, "refuse")

@@ -341,6 +341,11 @@ def test_decoding_ends_at_the_end_of_text_token_which_is_scored() -> None:
     assert "</s>" not in out.texts[0]
 
 
+def test_an_ignored_end_of_text_token_is_a_token_like_any_other() -> None:
+    out = generate(scripted([50, 60, 1, 70, 80]), "<s>", max_new_tokens=5, ignore_eos=True)
+    assert out.tokens == [[50, 60, 1, 70, 80]]
+
+
 def test_a_row_that_ended_does_not_end_its_neighbours() -> None:
     model = scripted([50, 60, 1, 70, 80, 90])
     out = generate(model, model.pad([[0], [0, 7, 7]]), max_new_tokens=3)

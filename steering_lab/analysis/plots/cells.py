@@ -13,6 +13,8 @@ CoeffAxis = Literal["coeff", "relative_norm"]
 REQUIRED = ("method", "layer", "coeff", "metric", "value", "effect", "low", "high")
 OPTIONAL = ("relative_norm", "degenerate", "control_low", "control_high", "n_prompts", "n", "n_missing")
 
+FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table is silent
+
 
 class Sweep(NamedTuple):
     """`cells`: one row per layer and coefficient, full grid, NaN where the sweep has no row (`run` is False there).
@@ -42,7 +44,7 @@ def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str) -> Sweep:
     rows = of_metric[(of_metric["method"] == method) & of_metric["layer"].notna()]
     if rows.empty:
         raise ValueError(f"no rows for method {method!r}: the table has {sorted(of_metric['method'].unique())}")
-    rows = rows.reindex(columns=[*REQUIRED, *OPTIONAL]).astype({"layer": int, "coeff": float})
+    rows = rows.reindex(columns=[*REQUIRED, *OPTIONAL, "over_budget"]).astype({"layer": int, "coeff": float})
     if (twice := rows.duplicated(["layer", "coeff"])).any():
         first = rows[twice].iloc[0]
         raise ValueError(f"two rows for layer {first['layer']}, coeff {first['coeff']:g} of {method!r}")
@@ -73,7 +75,7 @@ def _full_grid(rows: pd.DataFrame) -> pd.DataFrame:
     layers, coeffs = sorted(rows["layer"].unique()), sorted(rows["coeff"].unique())
     grid = pd.MultiIndex.from_product([layers, coeffs], names=["layer", "coeff"])
     cells = rows.set_index(["layer", "coeff"]).reindex(grid).reset_index()
-    flags = {name: cells[name].astype("boolean").fillna(False).astype(bool) for name in ("run", "degenerate")}
+    flags = {name: cells[name].astype("boolean").fillna(False).astype(bool) for name in FLAGS}
     numbers = [c for c in ("value", "effect", "low", "high", *OPTIONAL) if c != "degenerate"]
     return cells.assign(**flags, **{name: pd.to_numeric(cells[name]).astype(float) for name in numbers})
 

@@ -2,7 +2,7 @@
 
 Colour is the value; everything else has a mark of its own, so that the figure survives greyscale: bold where the
 interval excludes the unsteered value, a ring where a random vector does as much, a notch where text degenerates, a
-stroke where there is no value, a frame around the chosen cell.
+veil where a cost exceeds its budget, a stroke where there is no value, a frame around the chosen cell.
 """
 
 import textwrap
@@ -78,6 +78,7 @@ def layer_coeff_heatmap(
     axis = _ratio_axis(cells, limit) if value == "ratio" else _difference_axis(cells, sweep, value, center, limit)
     frame = _frame(cells)
     figure = go.Figure(_rectangles(cells, axis, hover_text(cells, summary, method, label, examples)))
+    _draw_veil(figure, cells)
     _draw_gaps(figure, cells, frame)
     _draw_labels(figure, cells, axis, frame)
     _draw_marks(figure, cells, axis, frame)
@@ -174,6 +175,14 @@ def _outline(cells: pd.DataFrame) -> tuple[list[float | None], list[float | None
     return x, y
 
 
+def _draw_veil(figure: go.Figure, cells: pd.DataFrame) -> None:
+    """Paler where the table's column `over_budget` says that the cell could not have been chosen."""
+    if cells["over_budget"].any():
+        x, y = _outline(cells[cells["over_budget"]])
+        veil = {"mode": "none", "fill": "toself", "fillcolor": theme.faint(theme.PAPER, 0.62)}
+        figure.add_scatter(x=x, y=y, name="over budget", **veil, **_QUIET)
+
+
 def _draw_gaps(figure: go.Figure, cells: pd.DataFrame, frame: Frame) -> None:
     """White gaps as a line trace: `xgap` is painted into the heatmap's bitmap and blurs when scaled."""
     x, y = _outline(cells)
@@ -186,6 +195,13 @@ def _readable(cells: pd.DataFrame, frame: Frame) -> bool:
     return float((cells["right"] - cells["left"]).min()) * frame.px_x >= 36 and frame.px_y >= 16
 
 
+def _ink(cells: pd.DataFrame, axis: ColourAxis) -> list[str]:
+    """The colour that can be read on each of `cells`."""
+    shares = (axis.z[cells.index].to_numpy(dtype=float) - axis.low) / (axis.high - axis.low)
+    veiled = cells["over_budget"]
+    return [theme.MUTED if pale else ink for pale, ink in zip(veiled, theme.ink_on(shares, axis.scale), strict=True)]
+
+
 def _draw_labels(figure: go.Figure, cells: pd.DataFrame, axis: ColourAxis, frame: Frame) -> None:
     """A number in every cell, bold where sure; in cells too small for numbers, a dot where sure."""
     if _readable(cells, frame):
@@ -195,8 +211,7 @@ def _draw_labels(figure: go.Figure, cells: pd.DataFrame, axis: ColourAxis, frame
         ]
     else:
         text = ["<b>•</b>" if sure else "" for sure in cells["excludes"]]
-    shares = (axis.z.to_numpy(dtype=float) - axis.low) / (axis.high - axis.low)
-    font = {"size": 11.5, "color": theme.ink_on(shares, axis.scale)}
+    font = {"size": 11.5, "color": _ink(cells, axis)}
     figure.add_scatter(
         x=((cells["left"] + cells["right"]) / 2).tolist(),
         y=cells["y"].tolist(),
@@ -213,8 +228,7 @@ def _draw_marks(figure: go.Figure, cells: pd.DataFrame, axis: ColourAxis, frame:
     inset = min(7.0, frame.px_y * 0.27)
     dx, dy = inset / frame.px_x, inset / frame.px_y
     usual, broken, empty = cells[cells["inside_control"]], cells[cells["degenerate"]], cells[axis.z.isna()]
-    shares = (axis.z[usual.index].to_numpy(dtype=float) - axis.low) / (axis.high - axis.low)
-    inks = [theme.MUTED if ink == theme.INK else ink for ink in theme.ink_on(shares, axis.scale)]
+    inks = [theme.MUTED if ink == theme.INK else ink for ink in _ink(usual, axis)]
     ring = {"symbol": "circle-open", "size": min(6.0, inset), "color": inks, "line": {"width": 1.2}}
     notch = {"symbol": "triangle-ne", "size": min(9.0, 1.3 * inset), "color": theme.INK}
     notch["line"] = {"width": 1, "color": theme.PAPER}
@@ -254,6 +268,9 @@ def _marks(
         ),
         "○": "within the range of random vectors of equal norm" if cells["inside_control"].any() else "",
         "◥": "text degenerates" if cells["degenerate"].any() else "",
+        f"<span style='color:{theme.faint(theme.CONTROL, 0.25)}'>■</span>": (
+            "paler: a cost exceeds its budget" if cells["over_budget"].any() else ""
+        ),
         "╱": f"no value ({empty} of {len(cells)} cells)" if empty else "",
         "<b>☐</b>": f"chosen: layer {chosen[0]}, coefficient {short_signed(chosen[1])}" if chosen else "",
     }

@@ -75,6 +75,17 @@ def test_notches_are_exactly_on_degenerate_cells(sweep: SweepTable) -> None:
     assert "text degenerates" in key(draw(table))
 
 
+def test_a_veil_is_exactly_on_the_cells_outside_the_budgets(sweep: SweepTable) -> None:
+    table = sweep()
+    assert "over budget" not in names(draw(table))
+    table["over_budget"] = (table["layer"] == 1) & (table["coeff"] == 4)
+    figure = draw(table)
+    veil = trace(figure, "over budget")
+    assert (min(veil.x[:-1]), max(veil.x[:-1]), min(veil.y[:-1]), max(veil.y[:-1])) == (1.5, 2.5, 0.5, 1.5)
+    assert [trace.name for trace in figure.data].index("over budget") > 0
+    assert "a cost exceeds its budget" in key(figure)
+
+
 def test_cells_without_a_value_are_struck_through_unlabelled_and_counted(sweep: SweepTable) -> None:
     table = sweep()
     one = (table["metric"] == "sentiment") & (table["layer"] == 1) & (table["coeff"] == 4)

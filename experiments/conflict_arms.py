@@ -1,0 +1,126 @@
+"""The conditions of the conflict experiment: the vector and its rivals, its parts, its reverse, random vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from steering_lab.data.conflict_qa import ConflictQA
+from steering_lab.data.templates import PromptStyle, Wording
+from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.cad import CAD
+from steering_lab.methods.coiecd import COIECD
+from steering_lab.methods.contextfocus import Recipe, contextfocus_vectors
+from steering_lab.methods.mean_difference import read_stream
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel
+
+PLACE: Literal["from_last_prompt_token"] = "from_last_prompt_token"
+METHOD = f"contextfocus_{PLACE}"
+RECIPES: tuple[Recipe, ...] = ("context_only", "instruction_only", "same_context", "shuffled_context")
+PROMPTING: tuple[PromptStyle, ...] = ("instructed", "opinion", "instructed_opinion")
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """How questions are put to a model, and what follows from that: the vectors, their norms, the conditions."""
+
+    model: HookedModel
+    wording: Wording
+    chat: bool = False
+    seed: int = 0
+
+    def written(self, style: PromptStyle, instruction: str | None = None) -> Asked:
+        """Writes a row in `style`."""
+        return Asked(self.wording, style, instruction, self.model.chat_text if self.chat else None)
+
+    def check_room(self, rows: Sequence[ConflictQA], max_new_tokens: int) -> None:
+        """Nothing when every row fits the model in every style, with its answer.
+
+        Raises:
+            ValueError: a row that is too long, or a chat that the model has no template for.
+        """
+        longest = max(self.wording.instructions, key=len)
+        for row in rows:
+            styles = [self.written("closed_book")]
+            if row.context:
+                styles += [self.written("instructed", longest), *map(self.written, PROMPTING)]
+            needed = max(len(self.model.token_ids(style(row))) for style in styles) + max_new_tokens
+            if needed > self.model.n_ctx:
+                raise ValueError(
+                    f"{row.question!r} takes {needed} tokens with its context and {max_new_tokens} for the answer,"
+                    f" {self.model.name} has room for {self.model.n_ctx}: shorten the context or leave the row out"
+                )
+
+    def vectors(
+        self, rows: Sequence[ConflictQA], sites: Sequence[HookSite], recipe: Recipe = "joint"
+    ) -> dict[HookSite, SteeringVector]:
+        """The ContextFocus vector of `rows` at every site."""
+        return contextfocus_vectors(
+            self.model, rows, sites, wording=self.wording, recipe=recipe, chat=self.chat, seed=self.seed
+        )
+
+    def norms(self, rows: Sequence[ConflictQA], sites: Sequence[HookSite]) -> dict[HookSite, float]:
+        """Median residual norm where the vector starts: the last token of the prompts."""
+        write = self.written("with_context")
+        streams = read_stream(self.model, [write(row) for row in rows], sites)
+        return {site: float(stream.norm(dim=-1).median()) for site, stream in streams.items()}
+
+    def unsteered(self, method: str = "unsteered") -> Condition:
+        """The model on the bare prompt; a checkpoint of its own goes by a name of its own."""
+        factors = {"method": method, "coeff": 0.0 if method == "unsteered" else None}
+        return Condition(method, write=self.written("with_context"), factors=factors)
+
+    def grid(
+        self,
+        vectors: Mapping[HookSite, SteeringVector],
+        coeffs: Sequence[float],
+        norms: Mapping[HookSite, float],
+        *,
+        method: str = "contextfocus",
+        n_random: int = 0,
+    ) -> list[Condition]:
+        """The vectors at every coefficient but 0, and their random controls."""
+        write = self.written("with_context")
+        options = {"place": PLACE, "n_random": n_random, "seed": self.seed, "write": write}
+        return layer_coeff_grid(vectors, coeffs, norms, method=method, **options)
+
+    def arms(
+        self,
+        rows: Sequence[ConflictQA],
+        vector: SteeringVector,
+        coeff: float,
+        norms: Mapping[HookSite, float],
+        *,
+        cad_alpha: float,
+        n_random: int,
+    ) -> list[Condition]:
+        """Every column of the comparison: rivals, the chosen vector both ways, its parts at equal norm, random ones."""
+        site, name = vector.site, "contextfocus and instructed"
+        steered = coeff * vector.from_last_prompt_token()
+        arms = [self.unsteered()]
+        arms += [Condition(s, write=self.written(s), factors={"method": s}) for s in PROMPTING]
+        arms += [
+            Condition(rival, write=self.written("with_context"), rule=rule,
+                      without_context=self.written("closed_book"), factors={"method": rival})
+            for rival, rule in ((f"CAD alpha {cad_alpha:g}", CAD(cad_alpha)), ("COIECD", COIECD()))
+        ]  # fmt: skip
+        arms += self.grid({site: vector}, [coeff, -coeff], norms, n_random=n_random)
+        arms.append(Condition(name, steered, self.written("instructed"), factors={"method": name}))
+        for recipe in RECIPES:
+            part = self.vectors(rows, [site], recipe)[site].unit() * vector.norm
+            arms += self.grid({site: part}, [coeff], norms, method=f"part {recipe}")
+        return arms
+
+
+def as_asked(arms: Sequence[Condition], rows: Sequence[ConflictQA]) -> list[Condition]:
+    """The arms as they apply to rows: without a context there is nothing to follow and nothing to contrast."""
+    if rows[0].context:
+        return list(arms)
+    kept = [arm for arm in arms if arm.rule is None and _asked(arm).style == "with_context"]
+    return [replace(arm, write=replace(_asked(arm), style="closed_book")) for arm in kept]
+
+
+def _asked(arm: Condition) -> Asked:
+    assert isinstance(arm.write, Asked)
+    return arm.write

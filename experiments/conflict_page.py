@@ -1,0 +1,199 @@
+"""What a reader sees of the conflict experiment: figures, tables and sentences, all drawn from the tables of a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from steering_lab.analysis.plots import Figure, condition_bars, cost_effect, layer_coeff_heatmap, verdict_stack
+from steering_lab.analysis.plots.labels import short_signed
+from steering_lab.evaluation.controls import is_control
+from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
+
+from .conflict_arms import METHOD, PLACE
+from .conflict_tables import AGREEMENT_LOST, FLUENCY
+
+ORDER = ("unsteered", "fine-tuned", "opinion", "instructed", "CAD", "COIECD", "ContextFocus", "part", "random")
+Parts = Mapping[str, Any]  # of a run folder, as `read_run` gives them
+
+# Second-hand: the paper's own tables were not at hand.
+REFERENCES = {
+    "layer_coeff": "on Llama-3.1-8B-Instruct third parties report layer 13 of 32 and m = 2 as the paper's choice",
+    "context_answers": (
+        "for Llama-3.1-8B-Instruct on ConFiQA-QA third parties report about 35 % context answers unsteered and about"
+        " 71 % with ContextFocus at layer 13, m = 2"
+    ),
+    "verdicts": (
+        "for Llama-3.1-8B-Instruct with ContextFocus on ConFiQA-MC third parties report p_s 48.6 %, p_o 10.3 % and M_R"
+        " 17.4 % by the official scorer"
+    ),
+    "cost_perplexity": "the paper is said to claim unsteered speed, one pass a token; no tokens per second were found",
+}
+
+
+def named(rows: pd.DataFrame) -> pd.Series:
+    """What a reader calls each condition: the vector with its coefficient, its parts, the rivals."""
+    coeffs = rows["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {short_signed(c)}")
+    plain = rows["method"].str.removesuffix(f"_{PLACE}").str.replace("_", " ")
+    names = plain.where(rows["method"] != METHOD, "ContextFocus" + coeffs)
+    names = names.where(~rows["method"].map(is_control), "random" + coeffs)
+    return names.str.replace("part ", "part: ").str.replace("contextfocus", "ContextFocus")
+
+
+def ordered(names: pd.Series) -> list[str]:
+    """The names, each once, from what is compared with downward."""
+    rank = {name: [name.startswith(start) for start in ORDER].index(True) for name in names.unique()}
+    return sorted(rank, key=lambda name: rank[name])
+
+
+def about(parts: Parts) -> str:
+    """What the figures were measured on, and where the vector was added."""
+    model, chosen = parts["model"], parts["chosen"]
+    kind = "synthetic model " if parts["config"]["model"] == "organism" else ""
+    return f"{kind}{model['name']}, layer {chosen['layer']} of {model['n_layers']}, coefficient {chosen['coeff']:g}"
+
+
+def headline(parts: Parts) -> pd.DataFrame:
+    """Context answers on held-out conflicts, right answers elsewhere: a row per condition, random draws averaged."""
+    summary = parts["summary"]
+    conflict = summary["regime"].str.startswith("conflict")
+    shown = summary[((summary["metric"] == "context") & conflict) | ((summary["metric"] == "right") & ~conflict)]
+    wide = shown.assign(condition=named(shown)).pivot_table(
+        index="condition", columns="regime", values="value", aggfunc="mean", sort=False
+    )
+    first = _first(summary)
+    odds = first[first["metric"] == "log_odds"]
+    odds = odds.assign(condition=named(odds)).groupby("condition", sort=False)["effect"].mean()
+    wide = wide.loc[ordered(wide.index.to_series())].assign(**{"log-odds shift": odds})
+    return wide.reset_index().rename(columns=lambda name: name.replace("_", " "))
+
+
+def finding(parts: Parts) -> str:
+    """What the chosen vector did on questions that chose nothing, in sentences."""
+    first = _first(parts["summary"])
+    cell = first[(first["method"] == METHOD) & (first["coeff"] == parts["chosen"]["coeff"])].set_index("metric")
+    context, odd = cell.loc["context"], parts["odd"]
+    odd = odd[(odd["regime"] == first["regime"].iloc[0]) & (odd["metric"] == "log_odds_odd")]
+    own, drawn = odd[odd["method"] == METHOD].iloc[0], odd[odd["method"].str.startswith("random")]["value"]
+    counts = parts["paired"]
+    counts = counts[(counts["regime"] == first["regime"].iloc[0]) & (named(counts) == focus(parts))]
+    changed = "; ".join(
+        f"of {row.n} {'questions' if row.questions == 'all' else 'known before steering'} {row.helped} helped,"
+        f" {row.hurt} hurt (McNemar p = {row.p:.2g})"
+        for row in counts.itertuples()
+    )
+    before = context["value"] - context["effect"]
+    return (
+        f"{focus(parts)} at layer {parts['chosen']['layer']}: context answers {before:.0%} → {context['value']:.0%}"
+        f" ({100 * context['effect']:+.0f} points [{100 * context['low']:+.0f}, {100 * context['high']:+.0f}]; one more"
+        f" random vector of equal norm: [{100 * context['control_low']:+.0f}, {100 * context['control_high']:+.0f}]);"
+        f" {changed}. The part of the log-odds that turns with the sign: {own['value']:+.2f} nats, random vectors"
+        f" {drawn.min():+.2f} to {drawn.max():+.2f}."
+    )
+
+
+def tables(parts: Parts) -> dict[str, pd.DataFrame]:
+    """What the page folds away: both scorers, paired counts, costs."""
+    scores, paired = parts["scores"], parts["paired"]
+    scores, paired = (t[t["draw"].isna()].assign(condition=named) for t in (scores, paired))
+    shares = ["n", "p_context", "p_context_or_both", "p_memory", "memorisation_ratio", "exact_match", "both", "neither"]
+    counts = ["n", "n_missing", "helped", "hurt", "kept", "without", "effect", "p"]
+    return {
+        "By both scorers, in percent (p_context is P_c, p_context_or_both p_s, p_memory P_o)": scores[
+            ["regime", "condition", "scorer", *shares]
+        ],
+        "Questions helped and hurt against unsteered (context answers; McNemar's exact test)": paired[
+            ["regime", "questions", "condition", *counts]
+        ],
+        "What each condition costs (speed and memory on this machine; KL in nats at the first token)": parts["costs"],
+    }
+
+
+def figures(parts: Parts) -> dict[str, Figure]:
+    """The search, the comparison by kind of conflict, whose answers, the continuous effect, its odd part, the costs."""
+    summary, where, chosen = parts["summary"], about(parts), parts["chosen"]
+    arms = summary[~summary["method"].map(is_control)].assign(condition=named)
+    conflict = arms[arms["regime"].str.startswith("conflict")]
+    conflict = conflict.assign(group=conflict["regime"].str.removeprefix("conflict, "))
+    order, first = ordered(conflict["condition"]), _first(conflict)
+    shares = first.pivot_table(index="condition", columns="metric", values="value", sort=False)
+    shares = shares.assign(n=first.groupby("condition")["n"].max()).reset_index()
+    bars = {"subtitle": where, "focus": [focus(parts)], "conditions": order}
+    drawn = {
+        "layer_coeff": layer_coeff_heatmap(
+            parts["validation"], metric="context", method=METHOD, chosen=(chosen["layer"], chosen["coeff"]),
+            title="Context answers on the questions that chose the cell", metric_label="share of context answers",
+            subtitle=where.split(",")[0],
+        ),
+        "context_answers": condition_bars(
+            conflict, metric="context", percent=True, title="Context answers under conflict", **bars
+        ),
+        "verdicts": verdict_stack(
+            shares, title=f"Whose answer under conflict: {first['group'].iloc[0]}", subtitle=where, conditions=order
+        ),
+        "log_odds": condition_bars(
+            conflict, metric="log_odds", show="effect", title="Context against memory at the first token of the answer",
+            metric_label="log-odds in nats", **(bars | {"conditions": [name for name in order if name != "unsteered"]}),
+        ),
+        "odd_part": _odd_figure(parts, where),
+    }  # fmt: skip
+    for name, cost, label in (
+        ("cost_agreement", AGREEMENT_LOST, "agreeing questions answered wrong"),
+        ("cost_perplexity", HELD_OUT_PERPLEXITY, "perplexity of held-out text"),
+    ):
+        if cost in parts["chosen"]["budgets"]:
+            drawn[name] = _cost_figure(parts, first, arms, cost, label, where)
+    return drawn
+
+
+def _odd_figure(parts: Parts, where: str) -> Figure:
+    odd = parts["odd"]
+    odd = odd.assign(condition=named(odd), group=odd["regime"].str.removeprefix("conflict, "))
+    steered = odd[odd["method"] != "unsteered"]
+    order = sorted(steered["condition"].unique(), key=lambda n: (not n.startswith("ContextFocus"), len(n), n))
+    return condition_bars(
+        odd, metric="log_odds_odd", show="effect", conditions=order, focus=[focus(parts)],
+        title="What turns with the sign: half of f(+m) − f(−m) in log-odds", metric_label="odd part, nats",
+        subtitle=where,
+    )  # fmt: skip
+
+
+def _cost_figure(parts: Parts, first: pd.DataFrame, arms: pd.DataFrame, cost: str, label: str, where: str) -> Figure:
+    shown = [name for name in ordered(first["condition"]) if not name.startswith("part")]  # parts cost what wholes do
+    spent = arms[(arms["metric"] == cost) & arms["regime"].isin(["agreement", FLUENCY])]
+    table = pd.concat([first[first["metric"] == "context"], spent]).drop(columns="group")
+    return cost_effect(
+        table, effect="context", cost=cost, effect_shows="value", focus=[focus(parts)],
+        conditions=shown, budget=parts["chosen"]["budgets"][cost],
+        percent=["context", *([cost] if cost == AGREEMENT_LOST else [])], effect_label="context answers",
+        cost_label=label, title=f"What context answers cost: {label}", subtitle=where,
+    )  # fmt: skip
+
+
+def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
+    """Under every figure: on what it was measured, how much of it, and the published number where one is known."""
+    summary, where = parts["summary"], about(parts)
+    n = {regime: int(rows["n"].max()) for regime, rows in summary.groupby("regime", sort=False)}
+    asked = ", ".join(f"{count} {regime}" for regime, count in n.items() if regime.startswith("conflict"))
+    measured = {
+        "layer_coeff": f"Validation, {int(parts['validation']['n'].max())} rows at most; within"
+        f" {' and '.join(f'{k} ≤ {v:g}' for k, v in parts['chosen']['budgets'].items())}",
+        "cost_agreement": f"{asked.split(',')[0]}; {n.get('agreement', 0)} agreement",
+        "cost_perplexity": f"{asked.split(',')[0]}; {n[FLUENCY]} texts. A logits rule has no perplexity of its own",
+    }
+    return {
+        name: f"{where}. n: {measured.get(name, asked)}."
+        + (f" Reference, not ours: {REFERENCES[name]}." if name in REFERENCES else "")
+        for name in drawn
+    }
+
+
+def _first(summary: pd.DataFrame) -> pd.DataFrame:
+    """The first kind of conflict."""
+    conflict = summary[summary["regime"].str.startswith("conflict")]
+    return conflict[conflict["regime"] == conflict["regime"].iloc[0]]
+
+
+def focus(parts: Parts) -> str:
+    """The name of the condition that it is all about."""
+    return f"ContextFocus {short_signed(parts['chosen']['coeff'])}"

@@ -1,0 +1,114 @@
+"""The first decoding step: how likely each of the two answers begins, and how far a condition moved the distribution.
+
+Generated answers fall into classes; here the same question is answered on a continuous scale, before style and length
+come in. The distribution is the one that is decoded: under the condition's edit, and after its rule where it has one.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from steering_lab.data.conflict_qa import ConflictQA
+from steering_lab.evaluation.condition import Condition
+from steering_lab.evaluation.divergence import kl
+from steering_lab.interventions.steering import steer
+from steering_lab.models.generation import SCORED_LOGITS
+from steering_lab.models.hooked_model import HookedModel
+
+FIRST_STEP_COLUMNS = ("log_prob_context", "log_prob_memory", "log_odds", "kl")
+
+
+class FirstTokens(NamedTuple):
+    """The tokens with which the context's answer may begin, and those of the memory's."""
+
+    context: list[int]
+    memory: list[int]
+
+
+def first_steps(
+    model: HookedModel,
+    conditions: Sequence[Condition],
+    rows: Sequence[ConflictQA],
+    reference: Float[Tensor, "row d_vocab"],
+) -> pd.DataFrame:
+    """One row per condition and question: condition, prompt (the question's id) and `FIRST_STEP_COLUMNS`, in nats.
+
+    log_prob_context, log_prob_memory: of the answer beginning in any of its `first_tokens`. log_odds: their difference.
+    kl: KL(reference ‖ condition), `reference` being `first_step_log_probs` of the condition that all are compared with.
+    NaN where a row has no such answer, where both answers begin alike, where something is impossible under the
+    condition (infinite), and for kl where the model's vocabulary is not the reference's.
+    """
+    begins: dict[str, FirstTokens] = {}
+    blocks = []
+    for condition in conditions:
+        log_probs = first_step_log_probs(model, condition, rows)
+        tokens = []
+        for row in rows:
+            written = condition.write(row)
+            if written not in begins:
+                begins[written] = first_tokens(model, written, row)
+            tokens.append(begins[written])
+        context, memory = (
+            [_any_of(given, side) for given, side in zip(log_probs, sides, strict=True)]
+            for sides in zip(*tokens, strict=True)
+        )
+        same = log_probs.shape == reference.shape
+        columns = {
+            "prompt": [row.id for row in rows],
+            "log_prob_context": context,
+            "log_prob_memory": memory,
+            "log_odds": np.subtract(context, memory),
+            "kl": kl(reference, log_probs).tolist() if same else np.nan,
+        }
+        blocks.append(pd.DataFrame(columns).replace([np.inf, -np.inf], np.nan).assign(condition=condition.name))
+    return pd.concat(blocks, ignore_index=True)[["condition", "prompt", *FIRST_STEP_COLUMNS]]
+
+
+@torch.no_grad()
+def first_step_log_probs(
+    model: HookedModel, condition: Condition, rows: Sequence[ConflictQA]
+) -> Float[Tensor, "row d_vocab"]:
+    """Log-probabilities of the first token of the answer to each row under the condition; float32, on the CPU."""
+    written = [model.token_ids(condition.write(row)) for row in rows]
+    bare = None
+    if condition.without_context is not None:
+        bare = [model.token_ids(condition.without_context(row)) for row in rows]
+    size = max(1, SCORED_LOGITS // (max(map(len, written)) * model.d_vocab))
+    found = []
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        with steer(model, condition.intervention):
+            logits = model.logits(model.pad(written[part]))[:, -1].float()
+        if condition.rule is not None and bare is not None:
+            logits = condition.rule(logits, model.logits(model.pad(bare[part]))[:, -1].float())
+        found.append(torch.log_softmax(logits, dim=-1).cpu())
+    return torch.cat(found)
+
+
+def first_tokens(model: HookedModel, prompt: str, row: ConflictQA) -> FirstTokens:
+    """The tokens that follow `prompt` where it goes on with a wording of each answer, with a space before it or not.
+
+    A token that begins both answers tells nothing and is in neither list.
+    """
+    context, memory = (
+        {token for answer in answers for lead in (" ", "") for token in _next_token(model, prompt, lead + answer)}
+        for answers in (row.context_answers, row.memory_answers)
+    )
+    return FirstTokens(sorted(context - memory), sorted(memory - context))
+
+
+def _next_token(model: HookedModel, prompt: str, continuation: str) -> list[int]:
+    """The one token after those of the prompt; none where the tokenizer would merge prompt and continuation."""
+    before = model.token_ids(prompt)
+    whole = model.token_ids(prompt + continuation)
+    return whole[len(before) : len(before) + 1] if whole[: len(before)] == before else []
+
+
+def _any_of(log_probs: Float[Tensor, " d_vocab"], tokens: Sequence[int]) -> float:
+    """The log-probability that one of the tokens is drawn; NaN for none."""
+    return float(log_probs[list(tokens)].logsumexp(0)) if tokens else np.nan
