@@ -22,7 +22,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steering_lab.analysis.difference import difference
-from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel, Tokens
 
@@ -49,11 +48,11 @@ def logit_lens(
     Raises:
         ValueError: `top_k` outside 1..d_vocab, an empty prompt, or a site outside the model.
     """
-    _check_top_k(model, top_k)
+    check_top_k(model, top_k)
 
     def measure(lens: Tensor, final: Tensor) -> Iterator[dict[str, Any]]:
         values, ids = lens.topk(top_k, dim=-1)
-        names, probabilities = _strings(model, ids), values.exp().tolist()
+        names, probabilities = strings(model, ids), values.exp().tolist()
         yield {
             "top": [row[0] for row in names],
             "top_probability": [row[0] for row in probabilities],
@@ -87,7 +86,7 @@ def token_lens(
         raise ValueError(f"tokens are {list(tokens)}: name at least one, and each once")
 
     def measure(lens: Tensor, final: Tensor) -> Iterator[dict[str, Any]]:
-        top = [row[0] for row in _strings(model, lens.argmax(dim=-1, keepdim=True))]
+        top = [row[0] for row in strings(model, lens.argmax(dim=-1, keepdim=True))]
         for target, name in zip(ids, model.token_strings(ids), strict=True):
             chosen = lens[:, target]
             yield {
@@ -110,39 +109,6 @@ def lens_difference(steered: pd.DataFrame, clean: pd.DataFrame) -> pd.DataFrame:
     of = ("top_probability", "entropy", "kl_to_final", "probability", "log_probability", "rank")
     table = difference(steered, clean, by=by, of=[c for c in of if c in steered])
     return table.join(clean.set_index(by)["top"].rename("clean_top"), on=by)
-
-
-def vector_lens(model: HookedModel, vector: SteeringVector, *, top_k: int = 10) -> pd.DataFrame:
-    """The tokens that each row of a steering vector raises and lowers most, read without any stream around it.
-
-    row, side ("raised" or "lowered"), rank (1 is the strongest), token, logit. The logit is
-
-        unembed(ln_final(v / rms(v))) - unembed(ln_final(0))
-
-    the reading of the direction alone less that of nothing. In a stream the final norm divides by the length of the
-    whole stream, not of `v`; what remains of it is linear: the mean is removed where the norm does so, and each
-    dimension is weighted by the norm's gain. This reading keeps exactly that (a soft cap aside, which bends it but keeps
-    the order), so -v swaps the sides, the length of `v` counts for nothing, and biases say nothing. Bare W_U v would
-    leave out the gain that every logit passes. It is the direct path only: what later blocks make of `v` is not in it,
-    and the model's actual answer is `logit_lens` inside a `with steer(...)` block. Rows of zeros, such as ActAdd's
-    beginning-of-text row, have no direction and no entry.
-
-    Raises:
-        ValueError: a vector of another width than the model, no row but zeros, or `top_k` outside 1..d_vocab.
-    """
-    _check_top_k(model, top_k)
-    if vector.rows.shape[1] != model.d_model:
-        raise ValueError(f"{vector!r} is {vector.rows.shape[1]} wide, the stream of {model.name} is {model.d_model}")
-    spoken = vector.norms.nonzero().flatten().tolist()
-    if not spoken:
-        raise ValueError(f"{vector!r} is zero and has no direction to read")
-    rows = []
-    for row in spoken:
-        for side, sign in (("raised", 1.0), ("lowered", -1.0)):
-            values, ids = (sign * _direct_logits(model, vector.rows[row])).topk(top_k)
-            for rank, (token, logit) in enumerate(zip(_strings(model, ids), values.tolist(), strict=True), 1):
-                rows.append({"row": row, "side": side, "rank": rank, "token": token, "logit": sign * logit})
-    return pd.DataFrame(rows)
 
 
 def tuned_lens_translators(lens: Any) -> dict[HookSite, Callable[[Tensor], Tensor]]:
@@ -174,7 +140,7 @@ def token_id(model: HookedModel, token: str | int) -> int:
     return int(ids[0])
 
 
-def _check_top_k(model: HookedModel, top_k: int) -> None:
+def check_top_k(model: HookedModel, top_k: int) -> None:
     if not 1 <= top_k <= model.d_vocab:
         raise ValueError(f"top_k is {top_k}: it lies in 1..{model.d_vocab}, the vocabulary of {model.name}")
 
@@ -234,15 +200,7 @@ def _kl(final: Float[Tensor, "token d_vocab"], lens: Float[Tensor, "token d_voca
     return torch.where(p > 0, p * (final - lens), 0.0).sum(dim=-1).clamp(min=0)
 
 
-@torch.no_grad()
-def _direct_logits(model: HookedModel, row: Float[Tensor, " d_model"]) -> Float[Tensor, " d_vocab"]:
-    """What the row adds to every logit on the direct path, up to a positive factor: see `vector_lens`."""
-    direction = row.float() * model.d_model**0.5 / row.float().norm()
-    with_row, without = model.unembed(torch.stack([direction, torch.zeros_like(direction)]).to(model.device)).float()
-    return with_row - without
-
-
-def _strings(model: HookedModel, ids: Int[Tensor, "*batch"]) -> list[Any]:
+def strings(model: HookedModel, ids: Int[Tensor, "*batch"]) -> list[Any]:
     """The tokens' texts, nested as `ids` are; each distinct one is decoded once."""
     distinct, places = ids.unique(return_inverse=True)
     return np.array(model.token_strings(distinct.tolist()), dtype=object)[places.cpu().numpy()].tolist()

@@ -1,0 +1,305 @@
+"""The lens as a picture: layers upward from the embedding, tokens to the right, the likeliest next token in each cell.
+
+A table of `lens_difference` is drawn as one: colours diverge from "no change", and a cell is written on only where
+steering changed its top token or made it a target. Cells too small for words keep colour, outline and hover.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from steering_lab.analysis.plots import theme
+from steering_lab.analysis.plots.labels import signed
+from steering_lab.analysis.plots.lens_sites import lens_hover, site_labels, site_order
+from steering_lab.analysis.plots.tokens import label_width, token_label
+
+Value = Literal["top_probability", "probability", "log_probability", "entropy", "kl_to_final"]
+Targets = Sequence[str] | Mapping[str, str]
+_LEFT, _RIGHT, _LETTER = 66, 104, 6.5  # margins and the width of a letter, in pixels
+_OUTLINES = (theme.CYCLE[1], theme.CYCLE[2], theme.CYCLE[3], theme.CYCLE[5])
+_QUIET = {"hoverinfo": "skip", "cliponaxis": False}
+
+
+class Quantity(NamedTuple):
+    """What a colour stands for: its words, its scale, where that begins and ends in units of the limit, in percent."""
+
+    says: str
+    scale: theme.Scale
+    low: float = 0.0
+    high: float = 1.0
+    percent: bool = False
+
+
+QUANTITIES = {
+    "top_probability": Quantity("probability of the top token", theme.SHARE, percent=True),
+    "probability": Quantity("probability of {target}", theme.SHARE, percent=True),
+    "log_probability": Quantity("log-probability of {target} (nats)", theme.SHARE, low=-1.0, high=0.0),
+    "entropy": Quantity("entropy of the lens (nats)", theme.COST),
+    "kl_to_final": Quantity("KL(model’s output ‖ lens) (nats)", theme.COST),
+}
+
+
+class Grid(NamedTuple):
+    """Cells with `x`, `y` and `z`, and how many pixels a column and a row have."""
+
+    cells: pd.DataFrame
+    column: float
+    row: float
+    is_difference: bool
+
+
+class Colours(NamedTuple):
+    """The scale, its ends, and the ticks of its bar."""
+
+    scale: theme.Scale
+    low: float
+    high: float
+    ticks: dict[float, str]
+
+
+def lens_heatmap(
+    table: pd.DataFrame,
+    *,
+    value: Value = "top_probability",
+    targets: Targets = (),
+    limit: float | int | None = None,
+    title: str = "",
+    subtitle: str = "",
+) -> go.Figure:
+    """A cell per site and token of one prompt, coloured by `value`, with the lens's top token written in it.
+
+    `table` is one of `logit_lens`, of `token_lens` with one target, or a `lens_difference` of such. A cell whose top
+    token is among `targets` is bold and outlined, in one colour per target; a mapping also says in the key what each
+    is. The colours end at `limit`, by default at 100 % for probabilities, else at the largest value. Fewer tokens are
+    drawn larger: pass `table[table["position"] >= 30]`. `title` and `subtitle` are the author's words.
+
+    Raises:
+        ValueError: a column is missing, the table is empty or holds several prompts or targets, or more than four
+            `targets`.
+    """
+    outlined = dict(targets) if isinstance(targets, Mapping) else dict.fromkeys(targets, "")
+    if len(outlined) > len(_OUTLINES):
+        raise ValueError(f"{len(outlined)} targets are too many to tell apart: outline at most {len(_OUTLINES)}")
+    grid = _grid(table, value)
+    colours = _colours(grid, value, limit)
+    figure = go.Figure()
+    _draw_cells(figure, grid, value)
+    _draw_words(figure, grid, colours, outlined)
+    _draw_outlines(figure, grid, outlined)
+    _draw_generated(figure, grid)
+    return _dress(figure, grid, colours, _says(grid, value), outlined, title, subtitle)
+
+
+def _grid(table: pd.DataFrame, value: str) -> Grid:
+    """One cell per row, checked, with its place: column by position, row by site."""
+    if value not in QUANTITIES:
+        raise ValueError(f"cannot draw {value!r}: choose one of {', '.join(QUANTITIES)}")
+    if missing := [c for c in ("layer", "stream", "position", "token", "top", value) if c not in table]:
+        made_by = "token_lens" if missing[0].endswith("probability") else "logit_lens"
+        raise ValueError(f"the table has no column {missing[0]!r}: make it with {made_by}")
+    if table.empty:
+        raise ValueError("the table is empty: there is nothing to draw")
+    for column in ("prompt", "target"):
+        if column in table and table[column].nunique() > 1:
+            first = table[column].iloc[0]
+            raise ValueError(
+                f"the table holds {table[column].nunique()} {column}s: draw one, e.g."
+                f" table[table[{column!r}] == {first!r}]"
+            )
+    sites, positions = site_order(table), sorted(table["position"].unique())
+    cells = table.assign(
+        x=table["position"].map({p: x for x, p in enumerate(positions)}),
+        y=[sites.index(site) for site in zip(table["layer"], table["stream"], strict=True)],
+        z=table[value].astype(float),
+    )
+    if cells.duplicated(["x", "y"]).any():
+        raise ValueError("two rows for one site and position: draw one table at a time")
+    height = 27.0 if len(sites) <= 18 else max(11.0, 500 / len(sites))
+    return Grid(cells, float(np.clip(1080 / len(positions), 8, 92)), height, "clean_top" in table)
+
+
+def _says(grid: Grid, value: str) -> str:
+    target = token_label(str(grid.cells["target"].iloc[0]), 16) if "target" in grid.cells else ""
+    says = QUANTITIES[value].says.format(target=target)
+    if not grid.is_difference:
+        return says
+    return f"change in {says}" + (" (percentage points)" if QUANTITIES[value].percent else "")
+
+
+def _colours(grid: Grid, value: str, limit: float | int | None) -> Colours:
+    """From nothing to the limit, or for a difference equally far to both sides of 0; what lies beyond is said."""
+    quantity = QUANTITIES[value]
+    if grid.is_difference:
+        quantity = quantity._replace(scale=theme.DIVERGING, low=-1.0, high=1.0)
+    far = float(np.nan_to_num(grid.cells["z"].abs().max()))
+    whole = quantity.percent and not grid.is_difference
+    reach = float(limit or (1.0 if whole else far) or 1.0)
+    ticks = [reach * step for step in np.linspace(quantity.low, quantity.high, 5)]
+    factor = 100 if quantity.percent else 1
+    digits = max(0, 1 - int(np.floor(np.log10(factor * reach))))
+    text = [signed(factor * v, digits) if v < 0 or grid.is_difference else f"{factor * v:.{digits}f}" for v in ticks]
+    text = [f"{t} %" if whole else t for t in text]
+    if far > reach * 1.0001:
+        text[0] = f"≤ {text[0]}" if quantity.low < 0 else text[0]
+        text[-1] = f"≥ {text[-1]}" if quantity.high > 0 else text[-1]
+    return Colours(quantity.scale, ticks[0], ticks[-1], dict(zip(ticks, text, strict=True)))
+
+
+def _draw_cells(figure: go.Figure, grid: Grid, value: str) -> None:
+    """The colours as one heatmap, and white gaps over them as lines: `xgap` blurs when scaled."""
+    cells, width, height = grid.cells, int(grid.cells["x"].max()) + 1, int(grid.cells["y"].max()) + 1
+    z, hover = np.full((height, width), np.nan), np.full((height, width), "no value", dtype=object)
+    z[cells["y"], cells["x"]] = cells["z"]
+    hover[cells["y"], cells["x"]] = lens_hover(cells, value)
+    figure.add_heatmap(
+        z=z,
+        x0=0,
+        dx=1,
+        y0=0,
+        dy=1,
+        customdata=hover,
+        hovertemplate="%{customdata}<extra></extra>",
+        coloraxis="coloraxis",
+        name="cells",
+    )
+    line = {"color": theme.PAPER, "width": 2 if min(grid.column, grid.row) > 18 else 0.6}
+    x = [v for k in range(width + 1) for v in (k - 0.5, k - 0.5, None)]
+    y = [v for _ in range(width + 1) for v in (-0.5, height - 0.5, None)]
+    x += [v for _ in range(height + 1) for v in (-0.5, width - 0.5, None)]
+    y += [v for k in range(height + 1) for v in (k - 0.5, k - 0.5, None)]
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, name="gaps", **_QUIET)
+
+
+def _letters(grid: Grid) -> int:
+    """How many letters fit into a cell; 0 where that is too few to read."""
+    fit = int((grid.column - 6) / _LETTER)
+    return fit if fit >= 3 and grid.row >= 15 else 0
+
+
+def _draw_words(figure: go.Figure, grid: Grid, colours: Colours, outlined: Mapping[str, str]) -> None:
+    fit, cells = _letters(grid), grid.cells
+    if not fit:
+        return
+    written = cells[cells["z"].notna()]
+    if grid.is_difference:
+        written = written[(written["top"] != written["clean_top"]) | written["top"].isin(list(outlined))]
+    text = [token_label(top, fit) for top in written["top"]]
+    shares = (written["z"].to_numpy(dtype=float) - colours.low) / (colours.high - colours.low)
+    figure.add_scatter(
+        x=written["x"],
+        y=written["y"],
+        mode="text",
+        text=[f"<b>{t}</b>" if top in outlined else t for t, top in zip(text, written["top"], strict=True)],
+        textfont={"size": 11, "color": theme.ink_on(shares, colours.scale)},
+        name="words",
+        **_QUIET,
+    )
+
+
+def _draw_outlines(figure: go.Figure, grid: Grid, outlined: Mapping[str, str]) -> None:
+    """A frame just inside each cell whose top token is a target: one colour per target."""
+    width = 2.2 if min(grid.column, grid.row) > 18 else 1.4
+    dx, dy = 0.5 - width / 2 / grid.column, 0.5 - width / 2 / grid.row
+    for colour, target in zip(_OUTLINES, outlined, strict=False):
+        x: list[float | None] = []
+        y: list[float | None] = []
+        for cell in grid.cells[(grid.cells["top"] == target) & grid.cells["z"].notna()].itertuples():
+            x += [cell.x - dx, cell.x + dx, cell.x + dx, cell.x - dx, cell.x - dx, None]
+            y += [cell.y - dy, cell.y - dy, cell.y + dy, cell.y + dy, cell.y - dy, None]
+        if x:
+            line = {"color": colour, "width": width}
+            figure.add_scatter(x=x, y=y, mode="lines", line=line, name=f"target {target}", **_QUIET)
+
+
+def _draw_generated(figure: go.Figure, grid: Grid) -> None:
+    """A line where the prompt ends and what was generated begins."""
+    cells = grid.cells
+    if "generated" not in cells or cells["generated"].nunique() < 2:
+        return
+    x, top = float(cells.loc[cells["generated"], "x"].min()) - 0.5, float(cells["y"].max()) + 0.5
+    line = {"color": theme.INK, "width": 1.6}
+    figure.add_scatter(x=[x, x], y=[-0.5, top], mode="lines", line=line, name="prompt ends", **_QUIET)
+    note = {"showarrow": False, "font": {"size": 11, "color": theme.MUTED}, "yanchor": "bottom", "y": top}
+    figure.add_annotation(x=x, text="generated", xanchor="left", xshift=3, **note)
+
+
+def _key(grid: Grid, outlined: Mapping[str, str]) -> dict[str, str]:
+    marks = {}
+    for colour, (target, role) in zip(_OUTLINES, outlined.items(), strict=False):
+        name = f"<b>{token_label(target, 24)}</b>" + (f", {role}" if role else "")
+        marks[f"<span style='color:{colour}'><b>☐</b></span>"] = f"top token is {name}"
+    if grid.is_difference and _letters(grid):
+        marks["word"] = "top token where steering changed it"
+    if empty := int(grid.cells["z"].isna().sum()):
+        marks["white"] = f"no value ({empty} cells)"
+    return marks
+
+
+def _dress(
+    figure: go.Figure,
+    grid: Grid,
+    colours: Colours,
+    label: str,
+    outlined: Mapping[str, str],
+    title: str,
+    subtitle: str,
+) -> go.Figure:
+    """Axes, colour bar, title, key, size."""
+    columns = grid.cells.drop_duplicates("x").sort_values("x")
+    rows = grid.cells.drop_duplicates("y").sort_values("y")
+    plot_width, plot_height = round(len(columns) * grid.column), round(len(rows) * grid.row)
+    width = max(_LEFT + plot_width + _RIGHT, 420)
+    flat = max(label_width(t) for t in columns["token"]) * _LETTER + 6 <= grid.column
+    fit = int((grid.column - 4) / _LETTER)
+    flat = flat or fit >= 6
+    words = [token_label(t, fit if flat else 14) for t in columns["token"]]
+    longest = max(min(14, label_width(t)) for t in columns["token"])
+    every = 1 if grid.column >= 12 else int(np.ceil(12 / grid.column))
+    under = 24 if flat else round(12 + 0.87 * _LETTER * longest)
+    step = next(s for s in (1, 2, 4, 5, 10, 20, 50) if s * grid.row >= 15)
+    shown = rows[(rows["y"] % step == step - 1) | (rows["y"] == 0)] if step > 1 else rows
+    block = theme.title_block(title, subtitle, width)
+    key = theme.key(_key(grid, outlined), width)
+    top, bottom = block.height + 28, under + 34 + key.height + 10
+    theme.place_key(figure, key.text, left=_LEFT, below=under + 34)
+    bar = {
+        "title": {"text": label, "side": "right", "font": {"size": 12}},
+        "tickvals": list(colours.ticks),
+        "ticktext": list(colours.ticks.values()),
+        "outlinewidth": 0,
+        "thickness": 11,
+        "len": 1,
+        "y": 0.5,
+        "ypad": 0,
+        "xpad": 14,
+        "tickfont": {"size": 11},
+        "ticks": "outside",
+        "ticklen": 3,
+        "tickcolor": theme.RULE,
+    }
+    return figure.update_layout(
+        template=theme.TEMPLATE,
+        width=width,
+        height=top + plot_height + bottom,
+        margin={"l": _LEFT, "r": width - _LEFT - plot_width, "t": top, "b": bottom},
+        title=block.title,
+        coloraxis={"cmin": colours.low, "cmax": colours.high, "colorscale": colours.scale, "colorbar": bar},
+        xaxis={
+            **theme.BARE,
+            "title": {"text": "token read", "standoff": 8},
+            "range": (-0.5, len(columns) - 0.5),
+            "tickvals": columns["x"].tolist()[::every],
+            "ticktext": words[::every],
+            "tickangle": 0 if flat else -60,
+        },
+        yaxis={
+            **theme.BARE,
+            "title": "residual stream after layer",
+            "range": (-0.5, len(rows) - 0.5),
+            "tickvals": shown["y"].tolist(),
+            "ticktext": site_labels(shown),
+        },
+    )
