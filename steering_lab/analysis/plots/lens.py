@@ -1,9 +1,10 @@
 """The lens as a picture: layers upward from the embedding, tokens to the right, the likeliest next token in each cell.
 
 A table of `lens_difference` is drawn as one: colours diverge from "no change", and a cell is written on only where
-steering changed its top token or made it a target. Cells too small for words keep colour, outline and hover.
+steering changed its top token. Cells too small for words keep colour, outline and hover.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -12,14 +13,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.labels import signed
-from steering_lab.analysis.plots.lens_sites import lens_hover, site_labels, site_order
+from steering_lab.analysis.plots.labels import round_ticks, signed
+from steering_lab.analysis.plots.lens_sites import AXIS, TARGET_COLOURS, lens_hover, site_labels, site_order, site_ticks
 from steering_lab.analysis.plots.tokens import label_width, token_label
 
 Value = Literal["top_probability", "probability", "log_probability", "entropy", "kl_to_final"]
 Targets = Sequence[str] | Mapping[str, str]
-_LEFT, _RIGHT, _LETTER = 66, 104, 6.5  # margins and the width of a letter, in pixels
-_OUTLINES = (theme.CYCLE[1], theme.CYCLE[2], theme.CYCLE[3], theme.CYCLE[5])
+_LEFT, _RIGHT, _LETTER = 74, 112, 6.5  # margins and the width of a letter, in pixels
+_OUTLINES = TARGET_COLOURS[:4]
 _QUIET = {"hoverinfo": "skip", "cliponaxis": False}
 
 
@@ -43,7 +44,7 @@ QUANTITIES = {
 
 
 class Grid(NamedTuple):
-    """Cells with `x`, `y` and `z`, and how many pixels a column and a row have."""
+    """Cells with `x`, `y`, `z` and whether they are `spoken` for; how many pixels a column and a row have."""
 
     cells: pd.DataFrame
     column: float
@@ -114,10 +115,11 @@ def _grid(table: pd.DataFrame, value: str) -> Grid:
         x=table["position"].map({p: x for x, p in enumerate(positions)}),
         y=[sites.index(site) for site in zip(table["layer"], table["stream"], strict=True)],
         z=table[value].astype(float),
+        spoken=table[value].notna() & (table["top"] != table["clean_top"] if "clean_top" in table else True),
     )
     if cells.duplicated(["x", "y"]).any():
         raise ValueError("two rows for one site and position: draw one table at a time")
-    height = 27.0 if len(sites) <= 18 else max(11.0, 500 / len(sites))
+    height = max(120 / len(sites), float(np.clip(735 / len(sites), 11, 27)))
     return Grid(cells, float(np.clip(1080 / len(positions), 8, 92)), height, "clean_top" in table)
 
 
@@ -135,17 +137,28 @@ def _colours(grid: Grid, value: str, limit: float | int | None) -> Colours:
     if grid.is_difference:
         quantity = quantity._replace(scale=theme.DIVERGING, low=-1.0, high=1.0)
     far = float(np.nan_to_num(grid.cells["z"].abs().max()))
-    whole = quantity.percent and not grid.is_difference
-    reach = float(limit or (1.0 if whole else far) or 1.0)
-    ticks = [reach * step for step in np.linspace(quantity.low, quantity.high, 5)]
-    factor = 100 if quantity.percent else 1
+    share = quantity.percent and not grid.is_difference
+    reach = float(limit or (1.0 if share else far) or 1.0)
+    ends, factor = (reach * quantity.low, reach * quantity.high), 100 if quantity.percent else 1
     digits = max(0, 1 - int(np.floor(np.log10(factor * reach))))
-    text = [signed(factor * v, digits) if v < 0 or grid.is_difference else f"{factor * v:.{digits}f}" for v in ticks]
-    text = [f"{t} %" if whole else t for t in text]
-    if far > reach * 1.0001:
-        text[0] = f"≤ {text[0]}" if quantity.low < 0 else text[0]
-        text[-1] = f"≥ {text[-1]}" if quantity.high > 0 else text[-1]
-    return Colours(quantity.scale, ticks[0], ticks[-1], dict(zip(ticks, text, strict=True)))
+    middle = [reach * step for step in (-0.5, 0, 0.5)] if grid.is_difference else _between(ends)
+    ticks = {
+        v: signed(factor * v, digits) if v < 0 or grid.is_difference else f"{factor * v:.{digits}f}"
+        for v in sorted({*ends, *middle})
+    }
+    if grid.is_difference:
+        ticks[0.0] = "<b>0</b>"
+    for end, beyond, sign in zip(ends, (grid.cells["z"] < ends[0], grid.cells["z"] > ends[1]), "≤≥", strict=True):
+        if beyond.any():
+            ticks[end] = f"{sign} {ticks[end]}"
+    return Colours(quantity.scale, *ends, {v: f"{text} %" if share else text for v, text in ticks.items()})
+
+
+def _between(ends: tuple[float, float]) -> list[float]:
+    """Round numbers that stand clear of both ends."""
+    places = np.array(round_ticks(ends, ratio=False, most=5)["tickvals"])
+    clear = 0.09 * (ends[1] - ends[0])
+    return places[(places - ends[0] > clear) & (ends[1] - places > clear)].tolist()
 
 
 def _draw_cells(figure: go.Figure, grid: Grid, value: str) -> None:
@@ -183,9 +196,7 @@ def _draw_words(figure: go.Figure, grid: Grid, colours: Colours, outlined: Mappi
     fit, cells = _letters(grid), grid.cells
     if not fit:
         return
-    written = cells[cells["z"].notna()]
-    if grid.is_difference:
-        written = written[(written["top"] != written["clean_top"]) | written["top"].isin(list(outlined))]
+    written = cells[cells["spoken"]]
     text = [token_label(top, fit) for top in written["top"]]
     shares = (written["z"].to_numpy(dtype=float) - colours.low) / (colours.high - colours.low)
     figure.add_scatter(
@@ -200,18 +211,19 @@ def _draw_words(figure: go.Figure, grid: Grid, colours: Colours, outlined: Mappi
 
 
 def _draw_outlines(figure: go.Figure, grid: Grid, outlined: Mapping[str, str]) -> None:
-    """A frame just inside each cell whose top token is a target: one colour per target."""
+    """A frame just inside each spoken cell whose top token is a target, on a halo: one colour per target."""
     width = 2.2 if min(grid.column, grid.row) > 18 else 1.4
     dx, dy = 0.5 - width / 2 / grid.column, 0.5 - width / 2 / grid.row
     for colour, target in zip(_OUTLINES, outlined, strict=False):
         x: list[float | None] = []
         y: list[float | None] = []
-        for cell in grid.cells[(grid.cells["top"] == target) & grid.cells["z"].notna()].itertuples():
+        for cell in grid.cells[(grid.cells["top"] == target) & grid.cells["spoken"]].itertuples():
             x += [cell.x - dx, cell.x + dx, cell.x + dx, cell.x - dx, cell.x - dx, None]
             y += [cell.y - dy, cell.y - dy, cell.y + dy, cell.y + dy, cell.y - dy, None]
-        if x:
-            line = {"color": colour, "width": width}
-            figure.add_scatter(x=x, y=y, mode="lines", line=line, name=f"target {target}", **_QUIET)
+        if not x:
+            continue
+        for ink, thick, name in ((theme.PAPER, 2 * width, "halo"), (colour, width, f"target {target}")):
+            figure.add_scatter(x=x, y=y, mode="lines", line={"color": ink, "width": thick}, name=name, **_QUIET)
 
 
 def _draw_generated(figure: go.Figure, grid: Grid) -> None:
@@ -230,11 +242,13 @@ def _key(grid: Grid, outlined: Mapping[str, str]) -> dict[str, str]:
     marks = {}
     for colour, (target, role) in zip(_OUTLINES, outlined.items(), strict=False):
         name = f"<b>{token_label(target, 24)}</b>" + (f", {role}" if role else "")
-        marks[f"<span style='color:{colour}'><b>☐</b></span>"] = f"top token is {name}"
+        marks[f"<span style='color:{colour}'><b>☐</b></span>"] = (
+            f"{'new top' if grid.is_difference else 'top'} token is {name}"
+        )
     if grid.is_difference and _letters(grid):
-        marks["word"] = "top token where steering changed it"
+        marks["word"] = "the new top token, where steering changed it"
     if empty := int(grid.cells["z"].isna().sum()):
-        marks["white"] = f"no value ({empty} cells)"
+        marks["white"] = f"no value ({empty} of {len(grid.cells)} cells)"
     return marks
 
 
@@ -251,22 +265,17 @@ def _dress(
     columns = grid.cells.drop_duplicates("x").sort_values("x")
     rows = grid.cells.drop_duplicates("y").sort_values("y")
     plot_width, plot_height = round(len(columns) * grid.column), round(len(rows) * grid.row)
-    width = max(_LEFT + plot_width + _RIGHT, 420)
-    flat = max(label_width(t) for t in columns["token"]) * _LETTER + 6 <= grid.column
-    fit = int((grid.column - 4) / _LETTER)
-    flat = flat or fit >= 6
-    words = [token_label(t, fit if flat else 14) for t in columns["token"]]
-    longest = max(min(14, label_width(t)) for t in columns["token"])
-    every = 1 if grid.column >= 12 else int(np.ceil(12 / grid.column))
-    under = 24 if flat else round(12 + 0.87 * _LETTER * longest)
-    step = next(s for s in (1, 2, 4, 5, 10, 20, 50) if s * grid.row >= 15)
-    shown = rows[(rows["y"] % step == step - 1) | (rows["y"] == 0)] if step > 1 else rows
+    says, up = (textwrap.wrap(words, max(12, plot_height // 7), break_long_words=False) for words in (label, AXIS))
+    left, right = _LEFT + 16 * (len(up) - 1), _RIGHT + 16 * (len(says) - 1)
+    width = max(left + plot_width + right, 420)
+    tokens, under = _token_axis(columns, grid)
+    shown = rows.iloc[site_ticks(len(rows), grid.row, 15)]
     block = theme.title_block(title, subtitle, width)
     key = theme.key(_key(grid, outlined), width)
-    top, bottom = block.height + 28, under + 34 + key.height + 10
-    theme.place_key(figure, key.text, left=_LEFT, below=under + 34)
+    theme.place_key(figure, key.text, left=left, below=under + 34)
+    top, bottom = block.height + 28, under + 44 + key.height
     bar = {
-        "title": {"text": label, "side": "right", "font": {"size": 12}},
+        "title": {"text": "<br>".join(says), "side": "right", "font": {"size": 12}},
         "tickvals": list(colours.ticks),
         "ticktext": list(colours.ticks.values()),
         "outlinewidth": 0,
@@ -284,22 +293,31 @@ def _dress(
         template=theme.TEMPLATE,
         width=width,
         height=top + plot_height + bottom,
-        margin={"l": _LEFT, "r": width - _LEFT - plot_width, "t": top, "b": bottom},
+        margin={"l": left, "r": width - left - plot_width, "t": top, "b": bottom},
         title=block.title,
         coloraxis={"cmin": colours.low, "cmax": colours.high, "colorscale": colours.scale, "colorbar": bar},
-        xaxis={
-            **theme.BARE,
-            "title": {"text": "token read", "standoff": 8},
-            "range": (-0.5, len(columns) - 0.5),
-            "tickvals": columns["x"].tolist()[::every],
-            "ticktext": words[::every],
-            "tickangle": 0 if flat else -60,
-        },
+        xaxis={**theme.BARE, "title": {"text": "token read", "standoff": 8}, **tokens},
         yaxis={
             **theme.BARE,
-            "title": "residual stream after layer",
+            "title": "<br>".join(up),
+            "ticklabelstandoff": 4,
             "range": (-0.5, len(rows) - 0.5),
             "tickvals": shown["y"].tolist(),
             "ticktext": site_labels(shown),
         },
     )
+
+
+def _token_axis(columns: pd.DataFrame, grid: Grid) -> tuple[dict[str, object], int]:
+    """The tokens read, level where they fit or can be cut to six letters, else slanted; the height that they need."""
+    widths, fit = [label_width(token) for token in columns["token"]], int((grid.column - 4) / _LETTER)
+    level = fit >= min(6, max(widths))
+    most = fit if level else 14
+    every = max(1, int(np.ceil(12 / grid.column)))
+    axis = {
+        "range": (-0.5, len(columns) - 0.5),
+        "tickvals": columns["x"].tolist()[::every],
+        "ticktext": [token_label(token, most) for token in columns["token"]][::every],
+        "tickangle": 0 if level else -60,
+    }
+    return axis, 24 if level else round(12 + 0.87 * _LETTER * min(most, max(widths)))

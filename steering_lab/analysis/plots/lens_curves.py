@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots import theme
 from steering_lab.analysis.plots.curves import spread
 from steering_lab.analysis.plots.labels import escaped
-from steering_lab.analysis.plots.lens_sites import lens_hover, site_labels, site_order
+from steering_lab.analysis.plots.lens_sites import AXIS, TARGET_COLOURS, lens_hover, site_labels, site_order, site_ticks
 from steering_lab.analysis.plots.tokens import token_label
 
 Measure = Literal["probability", "log_probability", "rank"]
@@ -58,7 +58,7 @@ def lens_curves(
     lines: list[Line] = []
     for one, is_clean in tables:
         rows = _at(one, position, value)
-        for colour, (target, role) in zip(theme.CYCLE, _roles(rows, roles).items(), strict=False):
+        for colour, (target, role) in zip(TARGET_COLOURS, _roles(rows, roles).items(), strict=False):
             points = rows[rows["target"] == target]
             points = points.assign(x=[sites.index(s) for s in zip(points["layer"], points["stream"], strict=True)])
             kind = "" if clean is None else ", clean" if is_clean else ", steered"
@@ -115,8 +115,7 @@ def _draw(lines: list[Line], value: str, sites: list[tuple[int, str]], title: st
     block = theme.title_block(title, subtitle, width)
     top, bottom = block.height + 18, 64
     labels = site_labels(pd.DataFrame(sites, columns=["layer", "stream"]))
-    step = next(s for s in (1, 2, 4, 5, 10, 20, 50) if s * _PLOT[0] >= 26 * (len(sites) - 1))
-    ticks = sorted({0, *range(len(sites) - 1, 0, -step)} - ({(len(sites) - 1) % step} if step > 1 else set()))
+    ticks = site_ticks(len(sites), _PLOT[0] / max(1, len(sites) - 1), 30)
     return figure.update_layout(
         template=theme.TEMPLATE,
         width=width,
@@ -124,7 +123,7 @@ def _draw(lines: list[Line], value: str, sites: list[tuple[int, str]], title: st
         margin={"l": _LEFT, "r": right, "t": top, "b": bottom},
         title=block.title,
         xaxis={
-            "title": "residual stream after layer",
+            "title": AXIS,
             "showgrid": False,
             "range": (-0.03 * len(sites), len(sites) - 1 + 0.03 * len(sites)),
             "tickvals": ticks,

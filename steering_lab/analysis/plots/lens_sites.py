@@ -7,6 +7,9 @@ from steering_lab.analysis.plots import theme
 from steering_lab.analysis.plots.labels import signed
 from steering_lab.analysis.plots.tokens import token_label
 
+TARGET_COLOURS = tuple(theme.CYCLE[k] for k in (1, 2, 3, 5, 0, 4))  # blue late: the lens's cells are blue
+AXIS = "residual stream after layer"
+
 
 def site_order(table: pd.DataFrame) -> list[tuple[int, str]]:
     """The (layer, stream) pairs of the table along the stream."""
@@ -26,6 +29,12 @@ def site_label(layer: int, stream: str) -> str:
 def site_labels(rows: pd.DataFrame) -> list[str]:
     """`site_label` of each row."""
     return [site_label(layer, stream) for layer, stream in zip(rows["layer"], rows["stream"], strict=True)]
+
+
+def site_ticks(sites: int, pixels: float, least: float) -> list[int]:
+    """Which of `sites` marks, `pixels` apart, are labelled where labels need `least`: the first and, in steps, the last."""
+    step = next(s for s in (1, 2, 4, 5, 10, 20, 50, 100) if s * pixels >= least)
+    return [0, *(k for k in range(sites - 1, 0, -step)[::-1] if k >= step)]
 
 
 def as_percent(share: float) -> str:
