@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from steering_lab.data.contrast_pairs import ContrastPair
-    from steering_lab.evaluation.condition import Condition
+    from steering_lab.evaluation.condition import Condition, PlaceName
     from steering_lab.models.hook_points import HookSite
     from steering_lab.models.hooked_model import HookedModel
 
@@ -113,7 +113,12 @@ def steer(
 
 
 def _steered(
-    lm: "HookedModel", prompts: tuple[str, ...], pair: "ContrastPair", site: "HookSite", coeff: float, place: Place
+    lm: "HookedModel",
+    prompts: tuple[str, ...],
+    pair: "ContrastPair",
+    site: "HookSite",
+    coeff: float,
+    place: "PlaceName",
 ) -> "Condition":
     """coeff x the pair's difference at `site`: token by token at the front, or its last row at every token."""
     from steering_lab.evaluation.condition import layer_coeff_grid, median_resid_norms
@@ -208,23 +213,26 @@ def lens(
 
 
 def _print_lens(tables: "dict[str, pd.DataFrame]", followed: "dict[str, pd.DataFrame]") -> None:
-    """The last position by layer, from the last down: a column of likeliest tokens and KL for each run."""
-    import pandas as pd
-
-    lines = {}
+    """The last position by layer, from the end down: the likeliest tokens, and below them the tokens followed."""
+    likeliest, chosen = {}, {}
     for name, table in tables.items():
         last = table[table["position"] == table["position"].max()]
-        for row in last.itertuples():
-            top = "  ".join(f"{t!r} {p:.0%}" for t, p in zip(row.top_k, row.top_k_probability, strict=True))
-            lines[_site(row), name] = top
-            lines[_site(row), f"KL {name}"] = f"{row.kl_to_final:.2f}"
+        likeliest["layer"] = [_site(row) for row in last.itertuples()]
+        likeliest[name] = [
+            "  ".join(f"{t!r} {p:.0%}" for t, p in zip(row.top_k, row.top_k_probability, strict=True))
+            for row in last.itertuples()
+        ]
+        likeliest[f"KL {name}"] = [f"{kl:.2f}" for kl in last["kl_to_final"]]
     for name, table in followed.items():
         last = table[table["position"] == table["position"].max()]
-        for row in last.itertuples():
-            lines[_site(row), f"{row.target!r} {name}"] = f"{row.probability:.2%} (rank {row.rank})"
-    printed = pd.Series(lines).unstack(sort=False).iloc[::-1]
-    with pd.option_context("display.width", None, "display.max_columns", None, "display.max_colwidth", 60):
-        print(printed.to_string(justify="left"))
+        for target, rows in last.groupby("target", sort=False):
+            chosen["layer"] = likeliest["layer"]
+            chosen[f"{target!r} {name}"] = [f"{r.probability:.2%} (rank {r.rank})" for r in rows.itertuples()]
+    for columns in filter(None, (likeliest, chosen)):
+        widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
+        print()
+        for line in (columns.keys(), *reversed(list(zip(*columns.values(), strict=True)))):
+            print("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _site(row: Any) -> str:

@@ -61,7 +61,7 @@ def lens_grid(table: pd.DataFrame, value: str) -> Grid:
         raise ValueError("the table is empty: there is nothing to draw")
     for column in ("prompt", "target"):
         if column in table and table[column].nunique() > 1:
-            first = table[column].iloc[0]
+            first = table[column].tolist()[0]
             raise ValueError(
                 f"the table holds {table[column].nunique()} {column}s: draw one, e.g."
                 f" table[table[{column!r}] == {first!r}]"

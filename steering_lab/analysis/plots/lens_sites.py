@@ -31,7 +31,7 @@ def site_labels(rows: pd.DataFrame) -> list[str]:
     return [site_label(layer, stream) for layer, stream in zip(rows["layer"], rows["stream"], strict=True)]
 
 
-def site_ticks(sites: int, pixels: float, least: float) -> list[int]:
+def site_ticks(sites: int, pixels: float, least: int) -> list[int]:
     """Which of `sites` marks, `pixels` apart, get a label that needs `least`: the first and steps to the last."""
     step = next(s for s in (1, 2, 4, 5, 10, 20, 50, 100) if s * pixels >= least)
     return [0, *(k for k in range(sites - 1, 0, -step)[::-1] if k >= step)]
