@@ -8,7 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds the two lists equal
+    from steering_lab.analysis.logit_lens import logit_lens as logit_lens
     from steering_lab.analysis.plots import layer_coeff_heatmap as layer_coeff_heatmap
+    from steering_lab.analysis.vector_lens import vector_lens as vector_lens
     from steering_lab.data.conflict_qa import ConflictQA as ConflictQA
     from steering_lab.data.contrast_pairs import PAIRS as PAIRS
     from steering_lab.data.contrast_pairs import ContrastPair as ContrastPair
@@ -55,6 +57,8 @@ _OFFERS = {
     "evaluation.evaluate": ("evaluate",),
     "evaluation.statistics": ("summarise",),
     "evaluation.selection": ("select",),
+    "analysis.logit_lens": ("logit_lens",),
+    "analysis.vector_lens": ("vector_lens",),
     "analysis.plots": ("layer_coeff_heatmap",),
 }
 _HOME = {name: module for module, names in _OFFERS.items() for name in names}

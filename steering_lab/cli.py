@@ -1,4 +1,4 @@
-"""steering-lab: the demo, experiments from files, and a prompt steered at the terminal.
+"""steering-lab: the demo, experiments from files, and a prompt steered or looked into at the terminal.
 
 Heavy imports happen inside the commands, so that `--help` answers at once.
 """
@@ -6,10 +6,19 @@ Heavy imports happen inside the commands, so that `--help` answers at once.
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from steering_lab.data.contrast_pairs import ContrastPair
+    from steering_lab.evaluation.condition import Condition, PlaceName
+    from steering_lab.models.hook_points import HookSite
+    from steering_lab.models.hooked_model import HookedModel
+
+Place = Literal["front", "everywhere"]
 Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE", aliases=["-s"])]
 
 
@@ -62,7 +71,7 @@ def steer(
     model: str = "organism",
     layer: int = 2,
     coeff: float = 1.0,
-    place: Literal["front", "everywhere"] = "front",
+    place: Place = "front",
     n_samples: int = 1,
     max_new_tokens: int = 40,
     temperature: float = 1.0,
@@ -93,21 +102,35 @@ def steer(
         freq_penalty: Subtracted from a token's logit for every time it already stands in the text.
     """
     from steering_lab.data.contrast_pairs import ContrastPair
-    from steering_lab.evaluation.condition import UNSTEERED, layer_coeff_grid, median_resid_norms
+    from steering_lab.evaluation.condition import UNSTEERED
     from steering_lab.evaluation.evaluate import Decoding, run_conditions
-    from steering_lab.methods.actadd import actadd_vector
-    from steering_lab.methods.mean_difference import mean_difference_vectors
     from steering_lab.models.generation import Sampling
     from steering_lab.models.hook_points import resid_pre
     from steering_lab.models.loading import load_model
 
     lm, site, pair = load_model(model, device=device, dtype=dtype), resid_pre(layer), ContrastPair(positive, negative)
-    vector = actadd_vector(lm, pair, site) if place == "front" else mean_difference_vectors(lm, [pair], [site])[site]
-    norms = median_resid_norms(lm, prompt, [site])
-    steered = layer_coeff_grid({site: vector}, [coeff], norms, method="actadd", place=place)
+    steered = _steered(lm, prompt, pair, site, coeff, place)
     decoding = Decoding(max_new_tokens, n_samples, Sampling(temperature, None, top_p, freq_penalty), seed)
-    table = run_conditions(lm, [UNSTEERED, *steered], list(prompt), decoding, progress=False)
+    table = run_conditions(lm, [UNSTEERED, steered], list(prompt), decoding, progress=False)
     _print_beside(table, f"{pair}, {place}, layer {layer}, coefficient {coeff:g}")
+
+
+def _steered(
+    lm: "HookedModel",
+    prompts: tuple[str, ...],
+    pair: "ContrastPair",
+    site: "HookSite",
+    coeff: float,
+    place: "PlaceName",
+) -> "Condition":
+    """coeff x the pair's difference at `site`: token by token at the front, or its last row at every token."""
+    from steering_lab.evaluation.condition import layer_coeff_grid, median_resid_norms
+    from steering_lab.methods.actadd import actadd_vector
+    from steering_lab.methods.mean_difference import mean_difference_vectors
+
+    vector = actadd_vector(lm, pair, site) if place == "front" else mean_difference_vectors(lm, [pair], [site])[site]
+    norms = median_resid_norms(lm, prompts, [site])
+    return layer_coeff_grid({site: vector}, [coeff], norms, method="actadd", place=place)[0]
 
 
 def _print_beside(table: "object", what: str) -> None:
@@ -128,9 +151,118 @@ def _print_beside(table: "object", what: str) -> None:
             print(f"  {label} (perplexity {perplexity:.1f})\n{text}")
 
 
+def lens(
+    prompt: str,
+    positive: str = "",
+    negative: str = "",
+    model: str = "organism",
+    layer: int = 2,
+    coeff: float = 1.0,
+    place: Place | Literal["from_last_prompt_token"] = "front",
+    token: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT")] = (),
+    top_k: int = 3,
+    out: Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> None:
+    """Print what the model would say after a prompt if it stopped at each layer: the logit lens of the last token.
+
+    Given a pair, the same steered stands beside it: coeff x (positive - negative), read at the input of a layer and
+    added there. KL is the divergence of the layer's reading from the model's own output, in nats.
+
+    Example: steering-lab lens --prompt "I hate you because" --positive Love --negative Hate --coeff 4 --out lens.html
+
+    Args:
+        prompt: The text read.
+        positive: The prompt to steer toward; spaces at its ends count.
+        negative: The prompt to steer away from; may be empty.
+        model: "organism", a Hugging Face hub name, or a local folder.
+        layer: The block at whose input the difference is read and added, from 0.
+        coeff: How much of the difference is added; negative steers the other way.
+        place: At the prompt's first tokens, at every token, or at the last token of the prompt.
+        token: Tokens to follow by probability and rank, e.g. " Paris"; a space in front counts.
+        top_k: How many of the likeliest tokens are printed.
+        out: Also write the lens of every token, clean, steered and as difference, to this HTML page.
+    """
+    from steering_lab.analysis.logit_lens import logit_lens, token_lens
+    from steering_lab.data.contrast_pairs import ContrastPair
+    from steering_lab.interventions.intervention import Intervention
+    from steering_lab.interventions.steering import steer as steering
+    from steering_lab.models.hook_points import resid_pre
+    from steering_lab.models.loading import load_model
+
+    paired = bool(positive or negative)
+    if not paired and (layer, coeff, place) != (2, 1.0, "front"):
+        raise ValueError("layer, coeff and place say how to steer: give a pair, --positive and --negative, too")
+    if out is not None and out.suffix != ".html":
+        raise ValueError(f"--out is {str(out)!r}: the page is HTML, so name it something.html")
+    lm, runs = load_model(model, device=device, dtype=dtype), {"clean": Intervention()}
+    what = f"{lm.name}, unsteered"
+    if paired:
+        pair = ContrastPair(positive, negative)
+        runs["steered"] = _steered(lm, (prompt,), pair, resid_pre(layer), coeff, place).intervention
+        what = f"{lm.name}, {pair}, {place}, layer {layer}, coefficient {coeff:g}"
+    tables, followed = {}, {}
+    for name, intervention in runs.items():
+        with steering(lm, intervention):
+            tables[name] = logit_lens(lm, prompt, top_k=top_k)
+            if token:
+                followed[name] = token_lens(lm, prompt, token)
+    print(what)
+    _print_lens(tables, followed)
+    if out is not None:
+        _write_lens(out, prompt, what, tables, followed)
+        print(f"\nopen {out.resolve().as_uri()}")
+
+
+def _print_lens(tables: "dict[str, pd.DataFrame]", followed: "dict[str, pd.DataFrame]") -> None:
+    """The last position by layer, from the end down: the likeliest tokens, and below them the tokens followed."""
+    likeliest, chosen = {}, {}
+    for name, table in tables.items():
+        last = table[table["position"] == table["position"].max()]
+        likeliest["layer"] = [_site(row) for row in last.itertuples()]
+        likeliest[name] = [
+            "  ".join(f"{t!r} {p:.0%}" for t, p in zip(row.top_k, row.top_k_probability, strict=True))
+            for row in last.itertuples()
+        ]
+        likeliest[f"KL {name}"] = [f"{kl:.2f}" for kl in last["kl_to_final"]]
+    for name, table in followed.items():
+        last = table[table["position"] == table["position"].max()]
+        for target, rows in last.groupby("target", sort=False):
+            chosen["layer"] = likeliest["layer"]
+            chosen[f"{target!r} {name}"] = [f"{r.probability:.2%} (rank {r.rank})" for r in rows.itertuples()]
+    for columns in filter(None, (likeliest, chosen)):
+        widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
+        print()
+        for line in (columns.keys(), *reversed(list(zip(*columns.values(), strict=True)))):
+            print("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _site(row: Any) -> str:
+    return "embed" if row.stream == "resid_pre" else str(row.layer)
+
+
+def _write_lens(
+    out: Path, prompt: str, what: str, tables: "dict[str, pd.DataFrame]", followed: "dict[str, pd.DataFrame]"
+) -> None:
+    from steering_lab.analysis.logit_lens import lens_difference
+    from steering_lab.analysis.plots import lens_curves, lens_heatmap
+    from steering_lab.analysis.report import write_page
+
+    targets = list(next(iter(followed.values()))["target"].unique()) if followed else []
+    figures = {name: lens_heatmap(t, targets=targets[:4], title=name.capitalize()) for name, t in tables.items()}
+    if "steered" in tables:
+        change = lens_difference(tables["steered"], tables["clean"])
+        figures["entropy"] = lens_heatmap(change, value="entropy", targets=targets[:4], title="Steered minus clean")
+    for value in ("probability", "rank") if followed else ():
+        steered, clean = list(followed.values())[-1], followed["clean"] if "steered" in followed else None
+        figures[value] = lens_curves(steered, clean=clean, value=value, title="At the last token")
+    write_page(out, title="Logit lens", question=prompt, finding=what, figures=figures)
+
+
 def main() -> None:
     """The command line; a mistake of the user's is one line on stderr and exit status 2."""
-    commands: dict[str, Callable[..., Any]] = {"demo": demo, "run": run, "steer": steer}
+    commands: dict[str, Callable[..., Any]] = {"demo": demo, "run": run, "steer": steer, "lens": lens}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="steering-lab", description=__doc__)
     except (ValueError, OSError, RuntimeError, ImportError) as error:

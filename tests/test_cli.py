@@ -18,7 +18,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["steer"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["steer"], ["lens"]])
 def test_help_teaches_each_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
@@ -61,6 +61,62 @@ def test_a_mistake_is_one_line_in_the_users_terms(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("steering-lab: ")
     assert message in error
+
+
+LENS_MISTAKES = [
+    (["--coeff", "4"], "give a pair"),
+    (["--positive", "Love", "--layer", "99"], "layer 99 is outside 0..2 of tiny"),
+    (["--positive", "Love", "--coeff", "0"], "coefficients"),
+    (["--token", "zzz"], "'zzz' is 3 tokens of tiny"),
+    (["--top-k", "0"], "top_k is 0"),
+    (["--out", "lens.pdf"], "the page is HTML"),
+    (["--prompt", ""], "prompt 0 is empty"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), LENS_MISTAKES)
+def test_a_mistake_about_the_lens_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+) -> None:
+    folder = str(save_tiny_model("gpt2", tmp_path / "tiny"))
+    prompt = [] if "--prompt" in arguments else ["--prompt", "I hate you because"]
+    assert call(monkeypatch, "lens", "--model", folder, *prompt, *arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("steering-lab: ")
+    assert message in error
+
+
+def test_lens_prints_every_layer_clean_beside_steered_and_writes_the_page(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder, page = str(save_tiny_model("gpt2", tmp_path / "tiny")), tmp_path / "lens.html"
+    pair = ["--positive", "Love", "--negative", "Hate", "--layer", "1", "--coeff", "8", "--place", "everywhere"]
+    options = ["--model", folder, *pair, "--token", "a", " ", "--out", str(page)]
+    assert call(monkeypatch, "lens", "--prompt", "I hate you because", *options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Love − Hate, everywhere, layer 1, coefficient 8" in lines[0]
+    likeliest, followed = (i for i, line in enumerate(lines) if line.startswith("layer"))
+    assert lines[likeliest].split() == ["layer", "clean", "KL", "clean", "steered", "KL", "steered"]
+    assert [line.split()[0] for line in lines[likeliest + 1 : likeliest + 5]] == ["2", "1", "0", "embed"]
+    assert "'a' clean" in lines[followed]
+    assert "' ' steered" in lines[followed]
+    assert lines[followed + 1].count("rank") == 4
+    text = page.read_text()
+    assert all(f'id="{name}"' in text for name in ("clean", "steered", "entropy", "probability", "rank"))
+
+
+def test_lens_without_a_pair_is_the_model_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = str(save_tiny_model("gpt2", tmp_path / "tiny"))
+    assert call(monkeypatch, "lens", "--prompt", "I hate you", "--model", folder) == 0
+    out = capsys.readouterr().out
+    assert "tiny, unsteered" in out
+    assert "steered   KL" not in out
 
 
 def test_an_unreachable_model_is_named_with_the_ways_out(

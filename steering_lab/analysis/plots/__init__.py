@@ -10,7 +10,10 @@ from steering_lab.analysis.plots.bars import condition_bars
 from steering_lab.analysis.plots.curves import coeff_curves, layer_curves
 from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_figures
 from steering_lab.analysis.plots.heatmap import layer_coeff_heatmap
+from steering_lab.analysis.plots.lens import lens_heatmap
+from steering_lab.analysis.plots.lens_curves import lens_curves
 from steering_lab.analysis.plots.scatter import cost_effect
+from steering_lab.analysis.plots.vector_bars import vector_lens_bars
 from steering_lab.analysis.plots.verdicts import verdict_stack
 
 __all__ = [
@@ -22,6 +25,9 @@ __all__ = [
     "find_chrome",
     "layer_coeff_heatmap",
     "layer_curves",
+    "lens_curves",
+    "lens_heatmap",
     "save_figures",
+    "vector_lens_bars",
     "verdict_stack",
 ]

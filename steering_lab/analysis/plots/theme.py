@@ -42,6 +42,14 @@ COST: Scale = [
     (0.8, "#6f4c9b"),
     (1.0, "#40206b"),
 ]
+# One hue for shares from nothing to all: the darker, the likelier.
+SHARE: Scale = [
+    (0.0, "#eef3f8"),
+    (0.25, "#c3d8ea"),
+    (0.5, "#83b3d8"),
+    (0.75, "#3480bb"),
+    (1.0, "#0b4079"),
+]
 # An order of lines (layers, early to late): dark violet to amber, steadily lighter, none too pale for white paper.
 ORDERED: Scale = [(0.0, "#2d1e6b"), (0.3, "#8b2a82"), (0.6, "#cf4a5c"), (0.85, "#e58331"), (1.0, "#dba11c")]
 SANS = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
