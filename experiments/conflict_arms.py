@@ -11,9 +11,9 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
 from steering_lab.methods.contextfocus import Recipe, contextfocus_vectors
-from steering_lab.methods.mean_difference import read_stream
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.reading import read_stream
 
 PLACE: Literal["from_last_prompt_token"] = "from_last_prompt_token"
 METHOD = f"contextfocus_{PLACE}"

@@ -32,7 +32,8 @@ love = actadd_vector(model, ContrastPair("Love", "Hate"), resid_pre(1))
 love
 
 # %% [markdown]
-# The same prompts and the same random numbers, unsteered first, then with the difference added at the prompt's first tokens.
+# The same prompts and the same random numbers, unsteered first, then with the difference added at the prompt's first
+# tokens.
 
 # %%
 prompts = ["Mara walked to the road and", "Tomas went out early and", "After supper Simon thought about the"]

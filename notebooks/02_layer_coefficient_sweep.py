@@ -35,9 +35,7 @@ prompts = STORY_PROMPTS_VALIDATION[:10]
 sites = model.sites()[::2]
 vectors = mean_difference_vectors(model, [ContrastPair("Love", "Hate")], sites)
 norms = median_resid_norms(model, prompts, sites)
-grid = layer_coeff_grid(
-    vectors, [-0.5, -0.25, 0.25, 0.5], norms, method="actadd", place="everywhere", n_random=3
-)
+grid = layer_coeff_grid(vectors, [-0.5, -0.25, 0.25, 0.5], norms, method="actadd", place="everywhere", n_random=3)
 len(grid), grid[0].name
 
 # %% [markdown]

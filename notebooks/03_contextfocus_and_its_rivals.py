@@ -12,8 +12,8 @@
 # # 3. Context against memory: ContextFocus and its rivals
 #
 # A passage contradicts what the model memorised. Which one answers? This is a small version of
-# `steering-lab run experiments/contextfocus_conflict.toml`, whose layer and coefficient are chosen by rule on validation
-# questions; here they are given.
+# `steering-lab run experiments/contextfocus_conflict.toml`, whose layer and coefficient are chosen by rule on
+# validation questions; here they are given.
 
 # %%
 from steering_lab import Condition, contextfocus_vectors, layer_coeff_grid, load_model, resid_post, summarise
@@ -69,7 +69,9 @@ decoding = Decoding(max_new_tokens=6, n_samples=1, sampling=GREEDY, stop=("\n",)
 answers = with_answers(run_conditions(model, conditions, for_report, decoding), {row.id: row for row in for_report})
 measures = [AnswerMeasure(reading) for reading in ("context", "both", "neither", "memory")]
 summary = summarise(measure_table(answers, measures))
-summary.loc[summary["metric"] == "context", ["method", "coeff", "value", "effect", "low", "high", "control_low", "control_high"]].round(2)
+summary.loc[
+    summary["metric"] == "context", ["method", "coeff", "value", "effect", "low", "high", "control_low", "control_high"]
+].round(2)
 
 # %% [markdown]
 # The whisker is the interval of the paired difference to the unsteered model.
@@ -86,8 +88,8 @@ shares = shown.pivot_table(index="condition", columns="metric", values="value", 
 verdict_stack(shares.assign(n=len(for_report)).reset_index(), title="Whose answer", subtitle=about)
 
 # %% [markdown]
-# The gradient form optimises a delta for one query at inference, the weights frozen: here, to answer the plain prompt as
-# the instructed one would be answered. No label is used.
+# The gradient form optimises a delta for one query at inference, the weights frozen: here, to answer the plain prompt
+# as the instructed one would be answered. No label is used.
 
 # %%
 from steering_lab import optimise_delta

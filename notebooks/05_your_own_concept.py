@@ -15,7 +15,15 @@
 # others. The concept here is the sea; replace the pairs, the words that count as success, and the model.
 
 # %%
-from steering_lab import ContrastPair, evaluate, layer_coeff_grid, load_model, mean_difference_vectors, select, summarise
+from steering_lab import (
+    ContrastPair,
+    evaluate,
+    layer_coeff_grid,
+    load_model,
+    mean_difference_vectors,
+    select,
+    summarise,
+)
 from steering_lab.analysis.plots import layer_coeff_heatmap
 from steering_lab.data.invented_world import STORY_PROMPTS_TEST, STORY_PROMPTS_VALIDATION, TOPICS
 from steering_lab.evaluation.condition import UNSTEERED, median_resid_norms, prompting
@@ -66,7 +74,7 @@ layer_coeff_heatmap(
 )
 
 # %% [markdown]
-# Report on the test prompts, once: the chosen cell, its reversal, ten random vectors, and simply writing "Sea" in front.
+# Report on the test prompts, once: the chosen cell, its reversal, ten random vectors, and writing "Sea" in front.
 
 # %%
 site = next(s for s in vectors if s.layer == int(chosen.layer))

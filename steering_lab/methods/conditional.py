@@ -20,9 +20,9 @@ from torch import Tensor
 
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.mean_difference import Read
 from steering_lab.methods.probe import check_direction, read_for
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.reading import Read
 
 
 @runtime_checkable

@@ -17,9 +17,10 @@ from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.templates import Message, PromptStyle, Wording, draw_instructions
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.mean_difference import Read, mean_difference_vectors
+from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.reading import Read
 
 Recipe = Literal["joint", "context_only", "instruction_only", "same_context", "shuffled_context"]
 

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.interventions.steering_vector import Source, SteeringVector
-from steering_lab.methods.mean_difference import Read, read_stream
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.reading import Read, read_stream
 
 
 @dataclass(frozen=True, eq=False)

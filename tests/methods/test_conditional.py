@@ -7,10 +7,10 @@ from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import Source, SteeringVector
 from steering_lab.methods.conditional import Case, ConditionalSteering, Mentions, PointsAlong, TextIs
-from steering_lab.methods.mean_difference import read_stream
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.reading import read_stream
 from tests.tiny_models import PROMPTS, hooked, placed
 
 SITE = resid_pre(1)

@@ -5,9 +5,10 @@ import torch
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.interventions.steering import steer
-from steering_lab.methods.mean_difference import mean_difference_vectors, read_stream
+from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.reading import read_stream
 from tests.tiny_models import MODELS, PROMPTS, gap, hooked, plain, random_vector
 
 PAIRS = [

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from steering_lab.interventions.steering import steer
-from steering_lab.methods.mean_difference import read_stream
 from steering_lab.methods.probe import Probe, fit_probe
 from steering_lab.models.hook_points import resid_post
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.reading import read_stream
 from tests.tiny_models import hooked, placed
 
 SITE = resid_post(1)

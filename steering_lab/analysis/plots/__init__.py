@@ -6,12 +6,18 @@ can be drawn again from a run's tables alone. All share one template, registered
 
 from plotly.graph_objects import Figure
 
+from steering_lab.analysis.plots.audit import audit_html, audit_strip
 from steering_lab.analysis.plots.bars import condition_bars
+from steering_lab.analysis.plots.costs import cost_bars
 from steering_lab.analysis.plots.curves import coeff_curves, layer_curves
 from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_figures
+from steering_lab.analysis.plots.halves import split_half_curves
 from steering_lab.analysis.plots.heatmap import layer_coeff_heatmap
 from steering_lab.analysis.plots.lens import lens_heatmap
 from steering_lab.analysis.plots.lens_curves import lens_curves
+from steering_lab.analysis.plots.matrix import cosine_matrix
+from steering_lab.analysis.plots.plane import pca_scatter
+from steering_lab.analysis.plots.prompts import prompt_coeff_strip
 from steering_lab.analysis.plots.scatter import cost_effect
 from steering_lab.analysis.plots.vector_bars import vector_lens_bars
 from steering_lab.analysis.plots.verdicts import verdict_stack
@@ -19,15 +25,22 @@ from steering_lab.analysis.plots.verdicts import verdict_stack
 __all__ = [
     "Figure",
     "SavedFigures",
+    "audit_html",
+    "audit_strip",
     "coeff_curves",
     "condition_bars",
+    "cosine_matrix",
+    "cost_bars",
     "cost_effect",
     "find_chrome",
     "layer_coeff_heatmap",
     "layer_curves",
     "lens_curves",
     "lens_heatmap",
+    "pca_scatter",
+    "prompt_coeff_strip",
     "save_figures",
+    "split_half_curves",
     "vector_lens_bars",
     "verdict_stack",
 ]

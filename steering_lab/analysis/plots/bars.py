@@ -72,14 +72,14 @@ def condition_bars(
         raise ValueError(f"{len(compared.groups)} groups are too many side by side: draw at most {MOST_GROUPS}")
     ratio = compared.neutral == 1
     label, shown = axis_title(metric, metric_label, show, ratio=ratio, percent=percent, reference=reference)
-    rows = _dressed(placed(compared, show), focus, label, show, ratio=ratio, percent=percent)
+    rows = dressed(placed(compared, show), focus, label, show, ratio=ratio, percent=percent)
     figure, log = go.Figure(), ratio and show == "effect"
     panels = [
         Panel(rows[rows["group"] == group], "x" if i == 0 else f"x{i + 1}", log)
         for i, group in enumerate(compared.groups)
     ]
     for panel in panels:
-        _draw_panel(figure, panel)
+        draw_panel(figure, panel)
     rest = [
         subtitle,
         counts(rows, "condition"),
@@ -89,7 +89,7 @@ def condition_bars(
     return _laid_out(figure, panels, compared, shown, block, show, percent=percent, reference=reference)
 
 
-def _dressed(
+def dressed(
     rows: pd.DataFrame, focus: str | Sequence[str], label: str, show: Show, *, ratio: bool, percent: bool
 ) -> pd.DataFrame:
     """The rows with place from above (`y`), `colour`, printed `text` and `hover`."""
@@ -114,7 +114,7 @@ def _dressed(
     )
 
 
-def _draw_panel(figure: go.Figure, panel: Panel) -> None:
+def draw_panel(figure: go.Figure, panel: Panel) -> None:
     """From back to front: the control's band, the bars, the line, the whiskers, the numbers."""
     rows, on = panel.rows, {"xaxis": panel.axis, "yaxis": "y"}
     quiet = {"hoverinfo": "skip", **on}
@@ -162,7 +162,7 @@ def _draw_panel(figure: go.Figure, panel: Panel) -> None:
     )
 
 
-def _range(panels: list[Panel], width: int) -> tuple[float, float]:
+def axis_range(panels: list[Panel], width: int) -> tuple[float, float]:
     """From end to end of all that is drawn, with room for the numbers outside; logarithms on a log axis."""
     rows = pd.concat([panel.rows for panel in panels])
     places = rows[["start", "line", "at", "from", "to", "band_from", "band_to"]].to_numpy(dtype=float)
@@ -198,7 +198,7 @@ def _laid_out(
     block = theme.title_block(*words, width)
     key = theme.key(_marks(panels, reference), width)
     theme.place_key(figure, key.text, left=left, below=56)
-    ends = _range(panels, each)
+    ends = axis_range(panels, each)
     ticks = round_ticks(
         ends,
         ratio=panels[0].log,

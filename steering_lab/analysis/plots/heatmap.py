@@ -5,7 +5,6 @@ interval excludes the unsteered value, a ring where a random vector does as much
 veil where a cost exceeds its budget, a stroke where there is no value, a frame around the chosen cell.
 """
 
-import textwrap
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,12 +13,12 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots import theme
 from steering_lab.analysis.plots.cells import CoeffAxis, Sweep, counts, norm_position, place, sweep_cells
+from steering_lab.analysis.plots.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, outline, readable
 from steering_lab.analysis.plots.hover import hover_text
 from steering_lab.analysis.plots.labels import escaped, short_signed, signed, times
 
 Value = Literal["value", "difference", "ratio"]
-_QUIET = {"hoverinfo": "skip"}
-_LEFT, _RIGHT = 64, 112  # margins in pixels; the colour bar stands in the right one
+_LEFT = 64  # left margin in pixels
 
 
 class ColourAxis(NamedTuple):
@@ -32,16 +31,6 @@ class ColourAxis(NamedTuple):
     high: float
     ticks: list[float]
     tick_text: list[str]
-
-
-class Frame(NamedTuple):
-    """The figure's size in pixels, and how many of them a unit of each axis has."""
-
-    width: int
-    plot_height: int
-    x_range: tuple[float, float]
-    px_x: float
-    px_y: float
 
 
 def layer_coeff_heatmap(
@@ -64,7 +53,8 @@ def layer_coeff_heatmap(
 
     A cell shows its mean ("value", centred on the unsteered mean), its effect ("difference", centred on 0) or its
     effect as a "ratio" to unsteered on a log scale from ×1. The colours end at `limit` (largest deviation from the
-    centre, or largest ratio); by default differences end at the largest one and ratios at ×32 or below, and what lies
+    centre, or largest ratio); by default differences end at the largest one, though never
+    below what random vectors do in the median cell, and ratios at ×32 or below, and what lies
     beyond keeps its number and the end's colour. `examples` is a generations table (method, layer, coeff, prompt,
     text): the first continuation of each cell appears on hover. `metric_label`, `title`, `subtitle` and `interval`
     are the author's words (plotly's HTML), not model text.
@@ -79,14 +69,17 @@ def layer_coeff_heatmap(
     frame = _frame(cells)
     figure = go.Figure(_rectangles(cells, axis, hover_text(cells, summary, method, label, examples)))
     _draw_veil(figure, cells)
-    _draw_gaps(figure, cells, frame)
+    draw_gaps(figure, cells, frame)
     _draw_labels(figure, cells, axis, frame)
     _draw_marks(figure, cells, axis, frame)
     if chosen is not None:
         _draw_chosen(figure, cells, chosen)
+    bar, right = colour_bar(figure, label, axis.ticks, axis.tick_text, frame.plot_height)
+    frame = frame._replace(width=frame.width + right)
     block = theme.title_block(title, _subtitle(cells, subtitle, interval), frame.width)
     key = theme.key(_marks(cells, axis, frame, chosen), frame.width)
-    return _dress(figure, cells, axis, frame, coeff_axis, label, block, key)
+    figure.update_coloraxes(cmin=axis.low, cmax=axis.high, colorscale=axis.scale, colorbar=bar)
+    return _dress(figure, cells, frame, coeff_axis, right, block, key)
 
 
 def _difference_axis(
@@ -102,7 +95,8 @@ def _difference_axis(
     if np.isnan(middle):
         raise ValueError("the table has no unsteered value for this metric: pass center=<number>")
     far = float(np.nan_to_num((z - middle).abs().max()))  # 0 where no cell has a value
-    reach = limit or far or 1.0
+    chance = float(np.nan_to_num(cells[["control_low", "control_high"]].abs().max(axis=1).median()))
+    reach = limit or max(far, chance) or 1.0  # where all is chance, all is pale
     power = int(np.floor(np.log10(reach)))
     digits = 1 - power if power < -1 else max(0, 2 - max(power, 0))
     ticks = [middle + reach * step for step in (-1, -0.5, 0, 0.5, 1)]
@@ -135,7 +129,7 @@ def _frame(cells: pd.DataFrame) -> Frame:
     narrowest = float((cells["right"] - cells["left"]).min())
     plot_width = float(np.clip(66 * (right - left) / max(narrowest, 0.4), 400, 840))
     row = 29.0 if 4 <= rows <= 16 else max(12.0, (120 if rows < 4 else 480) / rows)
-    return Frame(round(plot_width) + _LEFT + _RIGHT, round(row * rows), (left, right), plot_width / (right - left), row)
+    return Frame(round(plot_width) + _LEFT, round(row * rows), (left, right), plot_width / (right - left), row)
 
 
 def _rectangles(cells: pd.DataFrame, axis: ColourAxis, hover: pd.Series) -> list[go.Heatmap]:
@@ -165,34 +159,12 @@ def _rectangles(cells: pd.DataFrame, axis: ColourAxis, hover: pd.Series) -> list
     return traces
 
 
-def _outline(cells: pd.DataFrame) -> tuple[list[float | None], list[float | None]]:
-    """The cells' borders as one broken line."""
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for cell in cells.itertuples():
-        x += [cell.left, cell.right, cell.right, cell.left, cell.left, None]
-        y += [cell.y - 0.5, cell.y - 0.5, cell.y + 0.5, cell.y + 0.5, cell.y - 0.5, None]
-    return x, y
-
-
 def _draw_veil(figure: go.Figure, cells: pd.DataFrame) -> None:
     """Paler where the table's column `over_budget` says that the cell could not have been chosen."""
     if cells["over_budget"].any():
-        x, y = _outline(cells[cells["over_budget"]])
+        x, y = outline(cells[cells["over_budget"]])
         veil = {"mode": "none", "fill": "toself", "fillcolor": theme.faint(theme.PAPER, 0.62)}
-        figure.add_scatter(x=x, y=y, name="over budget", **veil, **_QUIET)
-
-
-def _draw_gaps(figure: go.Figure, cells: pd.DataFrame, frame: Frame) -> None:
-    """White gaps as a line trace: `xgap` is painted into the heatmap's bitmap and blurs when scaled."""
-    x, y = _outline(cells)
-    line = {"color": theme.PAPER, "width": 2 if min(frame.px_x, frame.px_y) > 18 else 1}
-    figure.add_scatter(x=x, y=y, mode="lines", line=line, name="gaps", **_QUIET)
-
-
-def _readable(cells: pd.DataFrame, frame: Frame) -> bool:
-    """Whether a number fits into the narrowest cell."""
-    return float((cells["right"] - cells["left"]).min()) * frame.px_x >= 36 and frame.px_y >= 16
+        figure.add_scatter(x=x, y=y, name="over budget", **veil, **QUIET)
 
 
 def _ink(cells: pd.DataFrame, axis: ColourAxis) -> list[str]:
@@ -204,13 +176,13 @@ def _ink(cells: pd.DataFrame, axis: ColourAxis) -> list[str]:
 
 def _draw_labels(figure: go.Figure, cells: pd.DataFrame, axis: ColourAxis, frame: Frame) -> None:
     """A number in every cell, bold where sure; in cells too small for numbers, a dot where sure."""
-    if _readable(cells, frame):
+    if readable(cells, frame):
         text = [
             "" if np.isnan(z) else f"<b>{label}</b>" if sure else label
             for label, sure, z in zip(axis.text, cells["excludes"], axis.z, strict=True)
         ]
     else:
-        text = ["<b>•</b>" if sure else "" for sure in cells["excludes"]]
+        text = ["<b>•</b>" if sure else "" for sure in cells["excludes"] & axis.z.notna()]
     font = {"size": 11.5, "color": _ink(cells, axis)}
     figure.add_scatter(
         x=((cells["left"] + cells["right"]) / 2).tolist(),
@@ -219,30 +191,28 @@ def _draw_labels(figure: go.Figure, cells: pd.DataFrame, axis: ColourAxis, frame
         text=text,
         textfont=font,
         name="labels",
-        **_QUIET,
+        **QUIET,
     )
 
 
 def _draw_marks(figure: go.Figure, cells: pd.DataFrame, axis: ColourAxis, frame: Frame) -> None:
     """A ring at the lower left, a notch at the upper right, a stroke through what has no value."""
     inset = min(7.0, frame.px_y * 0.27)
-    dx, dy = inset / frame.px_x, inset / frame.px_y
+    narrowest = float((cells["right"] - cells["left"]).min())
+    dx, dy = min(7.0 / frame.px_x, 0.27 * narrowest), inset / frame.px_y
     usual, broken, empty = cells[cells["inside_control"]], cells[cells["degenerate"]], cells[axis.z.isna()]
     inks = [theme.MUTED if ink == theme.INK else ink for ink in _ink(usual, axis)]
     ring = {"symbol": "circle-open", "size": min(6.0, inset), "color": inks, "line": {"width": 1.2}}
     notch = {"symbol": "triangle-ne", "size": min(9.0, 1.3 * inset), "color": theme.INK}
     notch["line"] = {"width": 1, "color": theme.PAPER}
-    stroke = {"color": theme.RULE, "width": 1.2}
     if len(usual):
         x, y = (usual["left"] + dx).tolist(), (usual["y"] - 0.5 + dy).tolist()
-        figure.add_scatter(x=x, y=y, mode="markers", marker=ring, name="inside control", **_QUIET)
+        figure.add_scatter(x=x, y=y, mode="markers", marker=ring, name="inside control", **QUIET)
     if len(broken):
         x, y = (broken["right"] - dx).tolist(), (broken["y"] + 0.5 - dy).tolist()
-        figure.add_scatter(x=x, y=y, mode="markers", marker=notch, name="degenerate", **_QUIET)
+        figure.add_scatter(x=x, y=y, mode="markers", marker=notch, name="degenerate", **QUIET)
     if len(empty):
-        x = [v for c in empty.itertuples() for v in (c.left + 0.1, c.right - 0.1, None)]
-        y = [v for c in empty.itertuples() for v in (c.y - 0.35, c.y + 0.35, None)]
-        figure.add_scatter(x=x, y=y, mode="lines", line=stroke, name="no value", **_QUIET)
+        draw_strokes(figure, empty)
 
 
 def _draw_chosen(figure: go.Figure, cells: pd.DataFrame, chosen: tuple[int, float | int]) -> None:
@@ -250,17 +220,17 @@ def _draw_chosen(figure: go.Figure, cells: pd.DataFrame, chosen: tuple[int, floa
     cell = cells[(cells["layer"] == layer) & (cells["coeff"] == coeff) & cells["run"]]
     if cell.empty:
         raise ValueError(f"chosen cell layer {layer}, coeff {coeff:g} is not in the table")
-    x, y = _outline(cell)
+    x, y = outline(cell)
     for colour, width in ((theme.PAPER, 5.5), (theme.INK, 2.8)):
         line = {"color": colour, "width": width}
-        figure.add_scatter(x=x[:-1], y=y[:-1], mode="lines", line=line, cliponaxis=False, name="chosen", **_QUIET)
+        figure.add_scatter(x=x[:-1], y=y[:-1], mode="lines", line=line, cliponaxis=False, name="chosen", **QUIET)
 
 
 def _marks(
     cells: pd.DataFrame, axis: ColourAxis, frame: Frame, chosen: tuple[int, float | int] | None
 ) -> dict[str, str]:
     """Glyph -> meaning, for the marks that some cell bears."""
-    sure = "<b>+0.0</b>" if _readable(cells, frame) else "<b>•</b>"
+    sure = "<b>+0.0</b>" if readable(cells, frame) else "<b>•</b>"
     empty = int(axis.z.isna().sum())
     marks = {
         sure if axis.scale is theme.DIVERGING or sure == "<b>•</b>" else "<b>×2.0</b>": (
@@ -307,36 +277,18 @@ def _coeff_ticks(cells: pd.DataFrame, coeff_axis: CoeffAxis, frame: Frame) -> tu
 def _dress(
     figure: go.Figure,
     cells: pd.DataFrame,
-    axis: ColourAxis,
     frame: Frame,
     coeff_axis: CoeffAxis,
-    label: str,
+    right: int,
     block: theme.TitleBlock,
     key: theme.Key,
 ) -> go.Figure:
-    """Axes, colour bar, unsteered column, title, key, size."""
+    """Axes, unsteered column, title, key, size."""
     top, bottom = block.height + 34, 62 + key.height
     places, coeffs = _coeff_ticks(cells, coeff_axis, frame)
     layers = cells.drop_duplicates("y").sort_values("y")
     step = next(s for s in (1, 2, 4, 5, 10, 20, 50) if s * frame.px_y >= 15)
     shown = layers[layers["y"] % step == 0]
-    lines = textwrap.wrap(label, max(12, frame.plot_height // 7))
-    right = _RIGHT + 16 * (len(lines) - 1)
-    bar = {
-        "title": {"text": "<br>".join(lines), "side": "right", "font": {"size": 12}},
-        "tickvals": axis.ticks,
-        "ticktext": axis.tick_text,
-        "outlinewidth": 0,
-        "thickness": 11,
-        "len": 1,
-        "y": 0.5,
-        "ypad": 0,
-        "xpad": 14,
-        "tickfont": {"size": 11},
-        "ticks": "outside",
-        "ticklen": 3,
-        "tickcolor": theme.RULE,
-    }
     x_title = "steering coefficient" if coeff_axis == "coeff" else "norm of the added vector / median residual norm"
     baseline = cells[cells["baseline"]]
     if len(baseline):
@@ -350,12 +302,11 @@ def _dress(
     theme.place_key(figure, key.text, left=_LEFT, below=56)
     return figure.update_layout(
         template=theme.TEMPLATE,
-        width=frame.width + right - _RIGHT,
+        width=frame.width,
         height=top + frame.plot_height + bottom,
         margin={"l": _LEFT, "r": right, "t": top, "b": bottom},
         title=block.title,
         meta={"browse": ["layer", "coeff"], "method": cells["method"].dropna().iloc[0]},
-        coloraxis={"cmin": axis.low, "cmax": axis.high, "colorscale": axis.scale, "colorbar": bar},
         xaxis={**theme.BARE, "title": x_title, "range": frame.x_range, "tickvals": places, "ticktext": coeffs},
         yaxis={
             **theme.BARE,

@@ -53,6 +53,14 @@ def test_differences_are_centred_on_zero_and_any_centre_can_be_given(sweep: Swee
     assert (axis.cmin + axis.cmax) / 2 == pytest.approx(0.5)
 
 
+def test_where_all_is_within_chance_no_colour_is_strong(sweep: SweepTable) -> None:
+    table = sweep()
+    steered = table["layer"].notna()
+    table.loc[steered, ["value", "effect"]] = table.loc[steered, ["value", "effect"]] / 100
+    axis = draw(table, value="difference").layout.coloraxis
+    assert axis.cmax == pytest.approx(0.12)  # the control's, not the largest difference, 0.002
+
+
 def test_labels_are_bold_exactly_where_the_interval_excludes_the_unsteered_value(sweep: SweepTable) -> None:
     text = list(trace(draw(sweep()), "labels").text)
     plain = ["+0.10", "+0.10", "+0.10", "0.00", "+0.10", "+0.20"]

@@ -1,0 +1,51 @@
+"""What the residual stream holds where a prompt ends: one row per prompt, at every site from one batched pass.
+
+Padding is never read, and the pass stops at the deepest site asked for. Edits in force are seen, as everywhere.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel, Tokens
+
+Read = Literal["last", "mean"] | int
+
+
+@torch.no_grad()
+def read_stream(
+    model: HookedModel, prompts: Sequence[str], sites: Sequence[HookSite], *, read: Read = "last", batch_size: int = 32
+) -> dict[HookSite, Float[Tensor, "prompt d_model"]]:
+    """What the stream at each site holds at the prompts' last token, or on average over their tokens; float32, CPU.
+
+    `read="mean"` averages without the beginning-of-text token; -2 reads the last token but one, and so on.
+
+    Raises:
+        ValueError: an unknown `read`, a prompt too short for it, or a site outside the model.
+    """
+    if not (read in ("last", "mean") or (isinstance(read, int) and read < 0)):
+        raise ValueError(f"read is {read!r}: choose 'last', 'mean', or a number from the prompt's end such as -2")
+    found: dict[HookSite, list[Tensor]] = {site: [] for site in sites}
+    rows = [model.token_ids(prompt) for prompt in prompts]
+    if isinstance(read, int) and (short := min(map(len, rows))) < -read:
+        raise ValueError(f"read is {read}, but the shortest prompt is {short} tokens long")
+    for start in tqdm(range(0, len(rows), batch_size), desc="read prompts", leave=False, disable=None, delay=2):
+        tokens = model.pad(rows[start : start + batch_size])
+        for site, stream in model.residuals(tokens, list(sites)).items():
+            found[site].append(_pooled(stream, tokens, read, model.bos_token_id is not None).cpu())
+    return {site: torch.cat(parts) for site, parts in found.items()}
+
+
+def _pooled(
+    stream: Float[Tensor, "batch pos d_model"], tokens: Tokens, read: Read, bos: bool
+) -> Float[Tensor, "batch d_model"]:
+    if read != "mean":  # left padding: the last column is every row's last token
+        return stream[:, -1 if read == "last" else read].float()
+    counted = tokens.mask & (tokens.positions >= (tokens.prompt_lengths[:, None] > 1) * int(bos))
+    total = torch.where(counted[..., None], stream.float(), 0.0).sum(dim=1)
+    return total / counted.sum(dim=1, keepdim=True)
