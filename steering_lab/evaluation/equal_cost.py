@@ -7,7 +7,7 @@ of the cost too, and the difference of two methods is paired.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -90,6 +90,30 @@ def control_curve(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     drawn = curves[curves["draw"].notna()].groupby("cost")["value"].agg(["mean", "std", "count"])
     low, high = prediction_interval(drawn["mean"], drawn["std"], drawn["count"], level)
     return pd.DataFrame({"control_low": low, "control_high": high, "n_draws": drawn["count"]}).reset_index()
+
+
+def cost_curves(
+    tidy: pd.DataFrame, *, cost: str, effect: str, least: float, n_points: int = 60, **options: Any
+) -> pd.DataFrame:
+    """`at_equal_cost` along every method's whole curve, for drawing: from `least` to its dearest cell.
+
+    Besides `n_points` costs, evenly spaced in their logarithm, there is a row at each cell's own cost (`measured`).
+    Random draws have no rows of their own but columns beside every other's: those of `control_curve`.
+
+    Raises:
+        ValueError: see `at_equal_cost`; no cell costs as much as `least`.
+    """
+    cells = tidy[(tidy["metric"] == cost) & tidy["draw"].isna()]
+    own = cells.groupby(["method", "coeff"])["value"].mean() * (1 - 1e-9)  # not beyond the curve by rounding
+    own = own[own >= least]
+    if own.empty:
+        raise ValueError(f"no cell costs {least:g} or more, the dearest {cells['value'].max():.3g}: lower `least`")
+    costs = sorted({*np.geomspace(least, own.max(), n_points), *own})
+    every = at_equal_cost(tidy, cost=cost, effect=effect, at=costs, **options)
+    curves = every[every["draw"].isna()].merge(control_curve(every), on="cost", how="left")
+    of = {method: set(its) for method, its in own.groupby(level="method")}
+    pairs = zip(curves["method"], curves["cost"], strict=True)
+    return curves.assign(measured=[at in of.get(method, ()) for method, at in pairs])
 
 
 def _curves(

@@ -11,6 +11,7 @@ from steering_lab.analysis.plots.curves import coeff_curves, layer_curves
 from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_figures
 from steering_lab.analysis.plots.heatmap import layer_coeff_heatmap
 from steering_lab.analysis.plots.scatter import cost_effect
+from steering_lab.analysis.plots.tradeoffs import tradeoff_curves
 from steering_lab.analysis.plots.verdicts import verdict_stack
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "layer_coeff_heatmap",
     "layer_curves",
     "save_figures",
+    "tradeoff_curves",
     "verdict_stack",
 ]
