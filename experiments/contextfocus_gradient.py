@@ -386,7 +386,9 @@ def _validate(bench: Bench, parts: Mapping[str, Rows]) -> Choice:
 
 
 def _descents(bench: Bench, settings: Sequence[Setting], rows: Rows, varied: str) -> pd.DataFrame:
-    doses = [gradient_dose(bench, rows, setting) for setting in tqdm(settings, desc=f"descents, {varied}")]
+    doses = [
+        gradient_dose(bench, rows, setting) for setting in tqdm(settings, desc=f"descents, {varied}", disable=None)
+    ]
     swept = _swept(bench, doses, rows, varied)
     numbers = {"iterations": [s.iterations for s in settings], "n_layers": [len(s.sites) for s in settings]}
     return swept.assign(varied=varied, **numbers)
@@ -490,7 +492,9 @@ def _doses(bench: Bench, rows: Rows, choice: Choice, *, every: bool) -> list[Dos
         if every or budget == choice.doses[method]
     ]
     found = [dose for dose in vectors if every or _is_chosen(dose.condition, choice)]
-    return found + [gradient_dose(bench, rows, setting) for setting in tqdm(settings, desc="descents, test")]
+    return found + [
+        gradient_dose(bench, rows, setting) for setting in tqdm(settings, desc="descents, test", disable=None)
+    ]
 
 
 def _is_chosen(condition: Condition, choice: Choice) -> bool:
@@ -607,14 +611,14 @@ _CAPTIONS = {
         "Each method from its weakest to its strongest dose; marks are measured doses, the rest is interpolated."
         " The two single marks are what two of the objectives imitate, at their own KL. Reference, not ours, as"
         " reported: a difference in means on Qwen2.5-1.5B takes exclusive context answers from .467 to .569 at .076"
-        " nats and to .584 at .170, random vectors of its norm leave .453 (Gupta and Gupta 2026). No number is published"
+        " nats, to .584 at .170, random vectors of its norm leave .453 (Gupta and Gupta 2026). No number is published"
         " for the gradient form."
     ),
     "iterations_answers": "Validation questions, one budget; the number of iterations was chosen here.",
     "iterations_loss": "Validation questions, one budget: mean loss over its value before the first step.",
     "side_effects": (
         "Each method at the dose whose KL on validation conflicts came nearest to the stated one, without the gate and"
-        " with it (blue). The right answer is the context's where it states one, else the memory's. Methods that descend"
+        " with it (blue). Right is the context's answer where it states one, else the memory's. Methods that descend"
         " per query have nothing to descend on without a context. Reference, not ours, as reported by third parties:"
         " ContextFocus takes context answers of Llama-3.1-8B-Instruct on ConFiQA from about 35 % to about 71 %."
     ),

@@ -93,7 +93,7 @@ def control_curve(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 
 
 def cost_curves(
-    tidy: pd.DataFrame, *, cost: str, effect: str, least: float, n_points: int = 60, **options: Any
+    tidy: pd.DataFrame, *, cost: str, effect: str, least: float | int, n_points: int = 60, **options: Any
 ) -> pd.DataFrame:
     """`at_equal_cost` along every method's whole curve, for drawing: from `least` to its dearest cell.
 

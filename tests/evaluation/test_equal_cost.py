@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steering_lab.evaluation.equal_cost import at_equal_cost, control_curve
+from steering_lab.evaluation.equal_cost import at_equal_cost, control_curve, cost_curves
 from tests.evaluation.tables import NONE, arm, noise, stacked
 
 AXES = {"cost": "kl", "effect": "context"}
@@ -76,6 +76,23 @@ def test_draws_are_curves_of_their_own_and_their_band_is_the_prediction_interval
     assert band["control_low"] == pytest.approx(0.3 - half, abs=1e-6)
     assert band["control_high"] == pytest.approx(0.3 + half, abs=1e-6)
     assert np.isnan(control_curve(out[out["draw"] < 2]).iloc[0]["control_low"])
+
+
+def test_a_whole_curve_goes_through_its_own_cells_and_no_further() -> None:
+    doses = [cell("v", flat(k), flat(k / 5), k) for k in (0.001, 1, 3)]
+    drawn = [cell("random", flat(2), flat(0.1 * k), draw=k) for k in range(3)]
+    out = cost_curves(stacked(UNSTEERED, *doses, *drawn, cell("w", flat(4), flat(1))), least=0.01, n_points=9, **AXES)
+    v = out[(out["method"] == "v") & out["value"].notna()]
+    assert v[v["measured"]]["cost"].tolist() == pytest.approx([1, 3])
+    assert v[v["measured"]]["value"].tolist() == pytest.approx([0.2, 0.6])
+    assert v["cost"].min() == 0.01
+    assert v["cost"].max() == pytest.approx(3)
+    assert set(out["method"]) == {"v", "w"}
+    known = out["control_low"].notna()
+    assert known.any()
+    assert out.loc[known, "cost"].max() <= 2  # the draws end at two nats
+    with pytest.raises(ValueError, match="no cell costs 9 or more, the dearest 4"):
+        cost_curves(stacked(UNSTEERED, *doses, cell("w", flat(4), flat(1))), least=9, **AXES)
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
