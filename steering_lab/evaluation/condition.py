@@ -63,6 +63,7 @@ class Asked:
 class Condition:
     """What is done to an example: how it is written, how the stream is edited, which rule combines two streams.
 
+    `intervention` is one for all examples, or one for each by its `example_key` (deltas found per query, gates).
     `without_context` writes the second stream's prompt for a contrastive `rule`. `factors` describe the condition in
     tables: method, layer, coeff, relative_norm, draw.
 
@@ -71,7 +72,7 @@ class Condition:
     """
 
     name: str
-    intervention: Intervention = field(default_factory=Intervention)
+    intervention: Intervention | Mapping[str, Intervention] = field(default_factory=Intervention)
     write: Callable[[Example], str] = field(default_factory=Prefixed)
     rule: LogitsRule | None = None
     without_context: Callable[[Example], str] | None = None
@@ -80,6 +81,17 @@ class Condition:
     def __post_init__(self) -> None:
         if (self.rule is None) != (self.without_context is None):
             raise ValueError(f"condition {self.name!r}: a rule and without_context go together, give both or neither")
+
+    def intervention_for(self, example: Example) -> Intervention:
+        """What is done to `example`. Raises ValueError where each example has its own and this one has none."""
+        if isinstance(self.intervention, Intervention):
+            return self.intervention
+        key = example_key(example)
+        if key not in self.intervention:
+            raise ValueError(
+                f"condition {self.name!r} has {len(self.intervention)} interventions by example, none for {key!r}"
+            )
+        return self.intervention[key]
 
 
 UNSTEERED = Condition("unsteered", factors={"method": "unsteered", "coeff": 0.0})

@@ -55,19 +55,17 @@ def _effects_of_draws(paired: pd.DataFrame, metric: object, ratio_metrics: Colle
 def control_bands(effects: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """metric, method (the control's), layer, coeff -> control_low, control_high, n_draws, from `draw_effects`.
 
-    The band is where the *measured* effect of one more random direction would fall with probability `level`:
-    mean ± t · s · √(1 + 1/k) over the k draws' effects (a prediction interval; normal draws assumed, on the log scale
-    for ratios). An effect outside it is more than a random direction of that length gives in this cell, the noise of
-    these prompts and samples included. It speaks for one cell; some cells of a grid leave it by chance: see
+    The band is where the *measured* effect of one more random direction would fall with probability `level`
+    (`prediction_interval` over the draws' effects, on the log scale for ratios). An effect outside it is more than a
+    random direction of that length gives in this cell, the noise of these prompts and samples included. It speaks for
+    one cell; some cells of a grid leave it by chance: see
     `grid_maxima`. Below three draws there is no band (NaN).
     """
     ratio = effects["log_effect"].notna()
     scaled = effects.assign(scaled=np.where(ratio, effects["log_effect"], effects["effect"]), ratio=ratio)
     cells = scaled.groupby(["metric", *CELL], dropna=False)
     band = cells["scaled"].agg(["mean", "std", "count"])
-    k = band["count"].where(band["count"] >= MIN_DRAWS)
-    half = t.ppf((1 + level) / 2, k - 1) * band["std"] * np.sqrt(1 + 1 / k)
-    low, high = band["mean"] - half, band["mean"] + half
+    low, high = prediction_interval(band["mean"], band["std"], band["count"], level)
     is_ratio = cells["ratio"].any()
     return pd.DataFrame(
         {
@@ -77,6 +75,16 @@ def control_bands(effects: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         },
         index=band.index,
     ).reset_index()
+
+
+def prediction_interval(mean: pd.Series, std: pd.Series, count: pd.Series, level: float) -> tuple[pd.Series, pd.Series]:
+    """mean ± t · s · √(1 + 1/k): where one more of k draws would fall with probability `level`; normal draws assumed.
+
+    NaN below three draws.
+    """
+    k = count.where(count >= MIN_DRAWS)
+    half = t.ppf((1 + level) / 2, k - 1) * std * np.sqrt(1 + 1 / k)
+    return mean - half, mean + half
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from steering_lab.evaluation.condition import Condition, Example, example_key, seed_of
 from steering_lab.evaluation.measures import Measure, measure_table
-from steering_lab.interventions.intervention import Clamp
+from steering_lab.interventions.intervention import Clamp, Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import Sampling, bar_disabled, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
@@ -110,16 +110,21 @@ def run_conditions(
 
 def cell_key(model: HookedModel, condition: Condition, examples: Sequence[Example], decoding: Decoding) -> str:
     """A hash of everything that determines a cell's rows: weights, numerics, edit, prompts, decoding."""
-    edits = [
-        [type(t.edit).__name__, t.edit.to if isinstance(t.edit, Clamp) else None, str(t.edit.site), asdict(t.place),
-         t.coeff, hashlib.sha256(t.edit.rows.float().contiguous().numpy().tobytes()).hexdigest()]
-        for t in condition.intervention.terms
-    ]  # fmt: skip
+    shared = isinstance(condition.intervention, Intervention)
+    edits = [_described(condition.intervention_for(example)) for example in (examples[:1] if shared else examples)]
     numerics = [model.fingerprint, model.basis, str(model.dtype), model.device.type, software()]
     written = [[example_key(e), condition.write(e)] for e in examples]
     second = [condition.without_context(e) for e in examples] if condition.without_context else None
     whole = [numerics, dict(condition.factors), edits, written, repr(condition.rule), second, asdict(decoding)]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _described(intervention: Intervention) -> list[list[Any]]:
+    return [
+        [type(t.edit).__name__, t.edit.to if isinstance(t.edit, Clamp) else None, str(t.edit.site), asdict(t.place),
+         t.coeff, hashlib.sha256(t.edit.rows.float().contiguous().numpy().tobytes()).hexdigest()]
+        for t in intervention.terms
+    ]  # fmt: skip
 
 
 def row_seed(seed: int, prompt: int, sample: int) -> int:
@@ -140,7 +145,7 @@ def _run_together(
     rule, second = conditions[0].rule, None
     if rule is not None:
         second = [c.without_context(examples[p]) for c in conditions for p, _ in places]  # type: ignore[misc]
-    with steer(model, [condition.intervention for condition in conditions for _ in places]):
+    with steer(model, [condition.intervention_for(examples[p]) for condition in conditions for p, _ in places]):
         out = generate(
             model,
             written,

@@ -91,12 +91,17 @@ def bootstrap_interval(
     ends = np.full((2, effects.shape[1]), np.nan)
     n_prompts = sums.cells["n_prompts"].to_numpy()
     for n in np.unique(n_prompts[n_prompts > 1]):
-        tail = norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - level) / 2, n - 1))
+        tail = expanded_tail(int(n), level)
         cells = n_prompts == n
         # A resample without any of the cell's prompts says nothing about it.
         quantile = np.nanquantile if np.isnan(effects[:, cells]).any() else np.quantile
         ends[:, cells] = quantile(effects[:, cells], [tail, 1 - tail], axis=0)
     return ends[0], ends[1]
+
+
+def expanded_tail(n: int, level: float) -> float:
+    """The lower percentile, as a share, that gives a bootstrap interval of `level` over `n` prompts; see above."""
+    return float(norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - level) / 2, n - 1)))
 
 
 def swap_test(

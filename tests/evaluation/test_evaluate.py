@@ -20,6 +20,7 @@ from steering_lab.evaluation.condition import (
 from steering_lab.evaluation.evaluate import Decoding, cell_key, evaluate, row_seed, run_conditions
 from steering_lab.evaluation.measures import Perplexity, TextMeasure
 from steering_lab.evaluation.metrics import length
+from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.methods.cad import CAD
@@ -224,6 +225,28 @@ def test_questions_rules_and_edits_are_conditions_like_any_other(model: HookedMo
                 model, [condition.write(r) for r in ROWS], max_new_tokens=4, rule=condition.rule, without_context=second
             )
         assert table[table["condition"] == condition.name]["text"].tolist() == alone.texts
+
+
+def test_each_example_may_have_an_intervention_of_its_own(model: HookedModel) -> None:
+    site = model.sites()[1]
+    placed = mean_difference_vectors(model, [PAIR], [site])[site].from_last_prompt_token()
+    doses = {ROWS[0].id: 4.0, ROWS[1].id: -4.0}
+    own = Condition("own", {key: dose * placed for key, dose in doses.items()}, asked("with_context"))
+    shared = [Condition(f"{dose:g}", dose * placed, asked("with_context")) for dose in doses.values()]
+    decoding = Decoding(max_new_tokens=4, n_samples=1, sampling=GREEDY)
+    table = run_conditions(model, [own, *shared], ROWS, decoding, batch_size=3, progress=False)
+    for row, dose in zip(ROWS, doses.values(), strict=True):
+        of_row = table[table["prompt"] == row.id].set_index("condition")
+        assert of_row.loc["own", "text"] == of_row.loc[f"{dose:g}", "text"]
+        assert of_row.loc["own", "log_prob_steered"] == pytest.approx(of_row.loc[f"{dose:g}", "log_prob_steered"])
+    swapped = Condition("own", dict(zip(doses, reversed(own.intervention.values()), strict=True)), own.write)
+    assert cell_key(model, own, ROWS, decoding) != cell_key(model, swapped, ROWS, decoding)
+
+
+def test_an_example_without_its_intervention_is_refused_before_anything_runs(model: HookedModel) -> None:
+    one = Condition("own", {ROWS[0].id: Intervention()}, asked("with_context"))
+    with pytest.raises(ValueError, match=f"'own' has 1 interventions by example, none for '{ROWS[1].id}'"):
+        run_conditions(model, [one], ROWS, DECODING)
 
 
 def test_a_question_written_as_a_prompt_is_refused_and_the_reverse(model: HookedModel) -> None:

@@ -19,6 +19,7 @@ from steering_lab.analysis.plots.matrix import cosine_matrix
 from steering_lab.analysis.plots.plane import pca_scatter
 from steering_lab.analysis.plots.prompts import prompt_coeff_strip
 from steering_lab.analysis.plots.scatter import cost_effect
+from steering_lab.analysis.plots.tradeoffs import tradeoff_curves
 from steering_lab.analysis.plots.vector_bars import vector_lens_bars
 from steering_lab.analysis.plots.verdicts import verdict_stack
 
@@ -41,6 +42,7 @@ __all__ = [
     "prompt_coeff_strip",
     "save_figures",
     "split_half_curves",
+    "tradeoff_curves",
     "vector_lens_bars",
     "verdict_stack",
 ]

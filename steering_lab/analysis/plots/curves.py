@@ -188,7 +188,7 @@ def _apart(places: list[float], least: float) -> list[float]:
     return sorted(kept)
 
 
-def band(figure: go.Figure, points: pd.DataFrame, low: str, high: str, fill: str) -> None:
+def draw_band(figure: go.Figure, points: pd.DataFrame, low: str, high: str, fill: str) -> None:
     """A filled band, broken where an end is unknown."""
     known = points[low].notna() & points[high].notna()
     x: list[float | None] = []
@@ -205,13 +205,13 @@ def _draw_control(figure: go.Figure, lines: list[Line]) -> str:
     widest = points.groupby("x", as_index=False).agg({"control_low": "min", "control_high": "max"})
     if widest["control_low"].isna().all():
         return ""
-    band(figure, widest, "control_low", "control_high", theme.faint(theme.CONTROL, 0.22))
+    draw_band(figure, widest, "control_low", "control_high", theme.faint(theme.CONTROL, 0.22))
     return "random vectors of equal norm" + (", the widest range of those shown" if len(lines) > 1 else "")
 
 
 def _draw_line(figure: go.Figure, line: Line, symbol: str, x: str, show: Callable[..., str]) -> None:
     points = line.points
-    band(figure, points, "low", "high", theme.faint(line.colour, 0.15))
+    draw_band(figure, points, "low", "high", theme.faint(line.colour, 0.15))
     hollow = points["degenerate"].eq(True)
     marker = {
         "size": 7 if len(points) <= 24 else 5,

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.curves import band, lone_intervals
+from steering_lab.analysis.plots.curves import draw_band, lone_intervals
 from steering_lab.analysis.plots.labels import signed
 
 _LEFT, _RIGHT, _PLOT = 72, 30, (520, 320)  # margins; width and height of the axes, in pixels
@@ -35,7 +35,7 @@ def split_half_curves(table: pd.DataFrame, *, title: str = "", subtitle: str = "
     ]
     points = table.assign(x=table.index, effect=table["cosine"])
     figure = go.Figure()
-    band(figure, points, "flipped_low", "flipped_high", theme.faint(theme.CONTROL, 0.22))
+    draw_band(figure, points, "flipped_low", "flipped_high", theme.faint(theme.CONTROL, 0.22))
     for side in (-1, 1):
         dots = {"color": theme.CONTROL, "width": 1.4, "dash": "dot"}
         figure.add_scatter(
@@ -47,7 +47,7 @@ def split_half_curves(table: pd.DataFrame, *, title: str = "", subtitle: str = "
 
 def _draw_lines(figure: go.Figure, points: pd.DataFrame, names: list[str]) -> None:
     colour = theme.CYCLE[0]
-    band(figure, points, "low", "high", theme.faint(colour, 0.16))
+    draw_band(figure, points, "low", "high", theme.faint(colour, 0.16))
     dashes = {"color": theme.CYCLE[2], "width": 2, "dash": "dash"}
     mark = {"size": 6, "symbol": "diamond"}
     figure.add_scatter(

@@ -1,0 +1,739 @@
+"""At equal KL, does a delta found by gradient make the model follow its context more than the mean difference does?
+
+Expected, written before the run: per query, imitating the instructed prompt or context-aware decoding reaches its
+target's share of context answers within four iterations and half a residual norm, and below one nat gives more context
+answers than the mean-difference vector of ContextFocus (Anand et al. 2026, arXiv:2601.04131), which serves every query
+for nothing; a shared vector learnt from labels lies between. Random vectors of equal KL give almost none. Raising the
+likelihood of the context's own tokens, the objective that is first thought of, does not move the answer. Without the
+conflict gate the contrast with the closed book breaks answers over irrelevant contexts, with it most of them survive.
+
+Vectors are made from one set of questions; layer, iterations, doses and the gate's threshold are chosen on a second;
+every number reported is from a third, where each condition runs once.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from steering_lab.analysis.plots import Figure, condition_bars, save_figures, tradeoff_curves
+from steering_lab.analysis.report import write_page
+from steering_lab.data.conflict_qa import ConflictQA, irrelevant_twins
+from steering_lab.data.conflict_readers import read_confiqa, read_conflict_qa, read_nqswap
+from steering_lab.data.conflict_splits import split_by_question
+from steering_lab.data.conflict_world import WorldSplit, world_rows
+from steering_lab.data.templates import WORDINGS, PromptStyle
+from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, with_answers
+from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
+from steering_lab.evaluation.equal_cost import at_equal_cost, control_curve, cost_curves
+from steering_lab.evaluation.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.measures import measure_table
+from steering_lab.evaluation.next_token import next_token_kl
+from steering_lab.evaluation.statistics import summarise
+from steering_lab.experiments import question_of
+from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.steering import steer
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.activation_optimisation import optimise_delta
+from steering_lab.methods.cad import CAD
+from steering_lab.methods.conflict_gate import LN2, ConflictGate, conflict_gate
+from steering_lab.methods.contextfocus import contextfocus_vectors
+from steering_lab.methods.descent import Descent
+from steering_lab.methods.mean_difference import read_stream
+from steering_lab.methods.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
+from steering_lab.methods.optimum import OptimisedDelta, Optimum
+from steering_lab.models.generation import GREEDY, generate
+from steering_lab.models.hook_points import HookSite, resid_post
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.loading import load_model
+from steering_lab.runs import RunFolder, read_run
+
+PLACE: Literal["from_last_prompt_token"] = "from_last_prompt_token"
+VECTOR, RANDOM, UNSTEERED = "mean difference", "random", "unsteered"
+GROUNDED, IMITATE, CONTRAST, LIKELIHOOD = (
+    "grounded, shared", "imitate instructed", "contrast closed book", "context likelihood",
+)  # fmt: skip
+GRADIENT = (GROUNDED, IMITATE, CONTRAST, LIKELIHOOD)
+STEERED = (VECTOR, *GRADIENT)
+TARGETS = ("instructed prompt", "CAD")  # what two of the objectives imitate
+GATED = ", gated"
+REGIMES = ("conflict", "agreement", "irrelevant", "closed_book")
+KINDS = ("subjects", "relation", "templates", "sources")
+MEASURES = (*(AnswerMeasure(reading) for reading in ("context", "memory", "both", "neither")), RightAnswer())
+LEAST_KL = 0.01  # nats, where curves begin
+ENOUGH = 0.02  # context answers that fewer iterations may cost
+DELTAS = "deltas"  # the folder of optima, kept until the run is whole
+Rows = tuple[ConflictQA, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; empty `layers` means all. `coeffs` are doses of vectors, `budgets` those of deltas in residual norms.
+
+    `budget` is the one under which iterations and layers are swept; `kls` are the costs in nats at which methods are
+    compared, `kl` the one at which side effects and expenses are looked at.
+
+    Raises:
+        ValueError: a dose, budget, number of iterations or KL that is not above 0, a `budget` that is not among
+            `budgets`, an unknown wording, or a count below what the statistics need.
+    """
+
+    model: str = "organism"
+    data: str = "organism"
+    data_format: Literal["jsonl", "confiqa", "nqswap"] = "jsonl"
+    wording: str = "organism"
+    chat: bool = False
+    layers: tuple[int, ...] = ()
+    coeffs: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+    budgets: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
+    budget: float = 0.4
+    iterations: tuple[int, ...] = (1, 2, 4, 8, 16)
+    kls: tuple[float, ...] = (0.1, 0.3, 1.0, 2.0)
+    kl: float = 1.0
+    n_vector: int = 200
+    n_labelled: int = 64
+    n_validation: int = 64
+    n_test: int = 120
+    max_new_tokens: int = 6
+    n_random: int = 10
+    cad_alpha: float = 1.0
+    batch_size: int = 256
+    device: str = "auto"
+    dtype: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("coeffs", "budgets", "iterations", "kls"):
+            values = getattr(self, name)
+            if not values or min(values) <= 0 or len(set(values)) < len(values):
+                raise ValueError(f"{name} {list(values)} must hold different values, all above 0")
+        if self.budget not in self.budgets:
+            raise ValueError(f"budget {self.budget:g} must be one of budgets {list(self.budgets)}")
+        if self.kl <= 0:
+            raise ValueError(f"kl is {self.kl:g} nats: it must be above 0")
+        if self.wording not in WORDINGS:
+            raise ValueError(f"wording {self.wording!r} is unknown: choose one of {', '.join(WORDINGS)}")
+        if min(self.n_vector, self.n_labelled, self.n_validation, self.n_test) < 8 or self.n_random < 3:
+            raise ValueError("n_vector, n_labelled, n_validation and n_test must be 8 or more, n_random 3 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The model, how it is asked, the mean-difference vectors of its layers, and the run that its answers belong to."""
+
+    model: HookedModel
+    config: Config
+    folder: RunFolder
+    vector_rows: Rows
+    vectors: Mapping[HookSite, SteeringVector]
+
+    def ask(self, style: PromptStyle) -> Asked:
+        """Writes a question for this model."""
+        return Asked(WORDINGS[self.config.wording], style, chat=self.model.chat_text if self.config.chat else None)
+
+    def texts(self, style: PromptStyle, rows: Rows) -> list[str]:
+        """The prompts of `rows`."""
+        return [self.ask(style)(row) for row in rows]
+
+    def unsteered(self, rows: Rows) -> Condition:
+        """The plain model on `rows`: with their context, where they have one."""
+        style: PromptStyle = "with_context" if rows[0].context else "closed_book"
+        return Condition(UNSTEERED, write=self.ask(style), factors={"method": UNSTEERED, "coeff": 0.0})
+
+
+class Dose(NamedTuple):
+    """A condition, and the optima behind it (none for vectors that no descent made)."""
+
+    condition: Condition
+    optima: tuple[Optimum, ...] = ()
+
+
+class Setting(NamedTuple):
+    """Where and how hard a method descends."""
+
+    method: str
+    sites: tuple[HookSite, ...]
+    budget: float
+    iterations: int
+
+
+class Choice(NamedTuple):
+    """What validation decided: the site, iterations and dose by method, the gate's threshold."""
+
+    site: HookSite
+    iterations: dict[str, int]
+    doses: dict[str, float]
+    threshold: float
+
+
+def run(config: Config, results: str | Path) -> Path:
+    """Runs the comparison, or resumes it, and returns the finished run folder."""
+    parts = splits(config)
+    model = load_model(config.model, device=config.device, dtype=config.dtype)
+    with RunFolder.open(results, "contextfocus_gradient", model.name, asdict(config)) as folder:
+        folder.write_json("splits.json", {name: [row.id for row in rows] for name, rows in parts.items()})
+        folder.write_json("model.json", model.facts())
+        options = {"wording": WORDINGS[config.wording], "chat": config.chat, "seed": config.seed}
+        sites = [resid_post(layer) for layer in config.layers or range(model.n_layers)]
+        started = time.perf_counter()
+        vectors = contextfocus_vectors(model, parts["vector"], sites, **options)
+        seconds = time.perf_counter() - started
+        bench = Bench(model, config, folder, parts["vector"], vectors)
+        _test(bench, parts, _validate(bench, parts), seconds)
+        shutil.rmtree(folder.path / DELTAS, ignore_errors=True)
+        path = folder.finish()
+    report(path)
+    return path
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+
+def splits(config: Config) -> dict[str, Rows]:
+    """Rows by use: "vector", "validation <regime>", "test <regime>"; no question is in two of the three."""
+    if config.data == "organism":
+        found = {"vector": _world("conflict", config.n_vector, "validation", 1)}
+        used = {row.group for row in found["vector"]}
+        for split, count, seed in (("validation", config.n_validation, 2), ("test", config.n_test, 3)):
+            for regime in REGIMES:
+                found[f"{split} {regime}"] = _world(regime, count, split, seed, used)  # type: ignore[arg-type]
+        return {name: rows for name, rows in found.items() if name != "validation closed_book"}
+    read = {"jsonl": read_conflict_qa, "confiqa": read_confiqa, "nqswap": read_nqswap}[config.data_format]
+    rows = [row for row in read(config.data) if row.decides]
+    thirds, _ = split_by_question(rows, {"vector": 0.4, "validation": 0.2, "test": 0.4}, config.seed)
+    found = {"vector": thirds["vector"][: config.n_vector]}
+    for split, count in (("validation", config.n_validation), ("test", config.n_test)):
+        conflict = found[f"{split} conflict"] = thirds[split][:count]
+        agreement = _unique([row.agreeing() for row in conflict if row.original_context])
+        found |= {f"{split} agreement": agreement} if agreement else {}
+        found[f"{split} irrelevant"] = _unique(irrelevant_twins(conflict, config.seed))
+    found["test closed_book"] = _unique([row.closed_book() for row in found["test conflict"]])
+    return found
+
+
+def _world(regime: str, count: int, split: WorldSplit, seed: int, but: frozenset[str] | set[str] = frozenset()) -> Rows:
+    """Rows of the invented world; conflicts are of every held-out kind in equal parts, but for those of vectors."""
+    kinds = KINDS if regime == "conflict" and seed > 1 else ("trained",)
+    drawn = [
+        row
+        for kind in kinds
+        for row in world_rows(regime, -(-count // len(kinds)), kind=kind, split=split, seed=seed)  # type: ignore[arg-type]
+        if row.group not in but
+    ]
+    return _unique(drawn)
+
+
+def _unique(rows: Sequence[ConflictQA]) -> Rows:
+    return tuple({row.id: row for row in rows}.values())
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
+def vector_doses(bench: Bench, rows: Rows, sites: Sequence[HookSite], n_random: int = 0) -> list[Dose]:
+    """The mean-difference vector of every site at every coefficient, and random vectors of its norm beside it."""
+    write = bench.unsteered(rows).write
+    streams = read_stream(bench.model, [write(row) for row in rows], sites)
+    norms = {site: float(stream.norm(dim=-1).median()) for site, stream in streams.items()}
+    grid = layer_coeff_grid(
+        {site: bench.vectors[site] for site in sites}, bench.config.coeffs, norms,
+        method=VECTOR, place=PLACE, n_random=n_random, seed=bench.config.seed, write=write,
+    )  # fmt: skip
+    plain = {f"{name}_{PLACE}": name for name in (VECTOR, RANDOM)}
+    return [Dose(replace(c, factors={**c.factors, "method": plain[c.factors["method"]]})) for c in grid]
+
+
+def wish(bench: Bench, method: str, rows: Rows) -> tuple[list[str], Objective]:
+    """The prompts that a method descends on, and what it wants of them."""
+    plain = bench.texts("with_context", rows)
+    if method == IMITATE:
+        return plain, ImitateInstructed(tuple(bench.texts("instructed", rows)))
+    if method == CONTRAST:
+        return plain, ContrastClosedBook(tuple(bench.texts("closed_book", rows)), bench.config.cad_alpha)
+    if method == GROUNDED:
+        lead = "" if bench.config.chat else " "
+        pairs = [(row.context_answers[0], row.memory_answers[0]) for row in rows]
+        apart = [None if a.startswith(b) or b.startswith(a) else lead + b for a, b in pairs]
+        return plain, GroundedAnswer(tuple(lead + a for a, _ in pairs), tuple(apart))
+    starts, passages = [], []
+    for text, row in zip(plain, rows, strict=True):
+        at = text.index(row.context)
+        starts.append(text[:at].rstrip() or row.context.split()[0])
+        passages.append(text[len(starts[-1]) : at + len(row.context)])
+    return starts, GroundedAnswer(tuple(passages))
+
+
+def gradient_dose(bench: Bench, rows: Rows, setting: Setting) -> Dose:
+    """The condition that a descent ends in on `rows`: a delta for each, or the shared one of the vector's questions.
+
+    Without a context there is nothing to imitate or to contrast, so a method that descends per query leaves it alone.
+    """
+    shared = setting.method == GROUNDED
+    learnt_on = bench.vector_rows[: bench.config.n_labelled] if shared else rows if rows[0].context else ()
+    found = OptimisedDelta((), shared)
+    if learnt_on:
+        prompts, objective = wish(bench, setting.method, learnt_on)
+        descent = Descent(n_iterations=setting.iterations, max_norm=setting.budget)
+        found = optimise_delta(
+            bench.model, prompts, setting.sites, objective, descent=descent, shared=shared,
+            cache=bench.folder.path / DELTAS,
+        )  # fmt: skip
+    per_row = found.per_row() if learnt_on else [Intervention()] * len(rows)
+    edits = per_row[0] if shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
+    factors = {
+        "method": setting.method,
+        "layer": setting.sites[len(setting.sites) // 2].layer,
+        "coeff": setting.budget,
+        "relative_norm": float(np.mean([o.relative_norms for o in found.problems])) if learnt_on else 0.0,
+    }
+    where = " and ".join(map(str, setting.sites))
+    name = f"{setting.method}, {where}, budget {setting.budget:g}, {setting.iterations} iterations"
+    return Dose(Condition(name, edits, bench.unsteered(rows).write, factors=factors), found.problems)
+
+
+def gated(condition: Condition, gate: ConflictGate, rows: Rows) -> Condition:
+    """The same where the gate is open, nothing where it is shut."""
+    chosen = gate.choose([condition.intervention_for(row) for row in rows])
+    factors = {**condition.factors, "method": condition.factors["method"] + GATED}
+    edits = {row.id: edit for row, edit in zip(rows, chosen, strict=True)}
+    return replace(condition, name=condition.name + GATED, intervention=edits, factors=factors)
+
+
+def targets(bench: Bench) -> list[Condition]:
+    """What two of the objectives imitate: the instructed prompt, and context-aware decoding."""
+    plain, bare = bench.ask("with_context"), bench.ask("closed_book")
+    rule = CAD(bench.config.cad_alpha)
+    return [
+        Condition(TARGETS[0], write=bench.ask("instructed"), factors={"method": TARGETS[0]}),
+        Condition(TARGETS[1], write=plain, rule=rule, without_context=bare, factors={"method": TARGETS[1]}),
+    ]
+
+
+def find_gate(bench: Bench, rows: Rows, threshold: float) -> ConflictGate:
+    """The conflict gate on `rows`; where there is no context, both prompts are one and it is shut."""
+    prompts, bare = [bench.unsteered(rows).write(row) for row in rows], bench.texts("closed_book", rows)
+    contexts = [row.context for row in rows]
+    tokens = bench.config.max_new_tokens
+    return conflict_gate(bench.model, prompts, bare, threshold, contexts=contexts, answer_tokens=tokens)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def measured(bench: Bench, conditions: Sequence[Condition], rows: Rows, name: str) -> pd.DataFrame:
+    """The tidy table of answers and KL. Rows of one question are samples of one prompt: it is resampled whole."""
+    config, folder = bench.config, bench.folder
+    decoding = Decoding(config.max_new_tokens, n_samples=1, sampling=GREEDY, seed=config.seed, stop=("\n",))
+    keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
+    judged = with_answers(run_conditions(bench.model, conditions, rows, decoding, **keeping), {r.id: r for r in rows})
+    table = pd.concat(
+        [
+            measure_table(judged, MEASURES),
+            next_token_kl(bench.model, conditions, rows, bench.unsteered(rows), batch_size=config.batch_size),
+        ]
+    )
+    groups = pd.Series({row.id: row.group for row in rows})
+    turns = groups.groupby(groups).cumcount()
+    return table.assign(sample=table["prompt"].map(turns), prompt=table["prompt"].map(groups), part=name)
+
+
+def _means(table: pd.DataFrame, dose: Dose) -> dict[str, Any]:
+    """What a dose did on average, and what its descents spent."""
+    own = table[table["condition"] == dose.condition.name].groupby("metric")["value"].mean()
+    factors = {name: dose.condition.factors[name] for name in ("method", "layer", "coeff", "relative_norm")}
+    return {**factors, **{metric: own[metric] for metric in ("context", "memory", "kl")}, **_mean_spent(dose.optima)}
+
+
+def _mean_spent(optima: Sequence[Optimum]) -> dict[str, float]:
+    """Loss before and after, forward-equivalents and seconds of a descent, on average over its problems."""
+    each = [(o.losses[0], o.losses[-1], o.forward_equivalents, o.seconds) for o in optima]
+    means = np.mean(each, axis=0) if each else np.full(4, np.nan)
+    return dict(zip(("loss_start", "loss", "forward_equivalents", "seconds"), means.tolist(), strict=True))
+
+
+# --- choosing, on validation ------------------------------------------------------------------------------------------
+
+
+def _validate(bench: Bench, parts: Mapping[str, Rows]) -> Choice:
+    """Layer, iterations, doses and threshold, each by its rule; leaves the tables they were chosen from."""
+    config, rows = bench.config, parts["validation conflict"]
+    cells = _swept(bench, vector_doses(bench, rows, list(bench.vectors)), rows, "vector")
+    bench.folder.write_table("validation", cells)
+    site = choose_site(cells, max(config.kls))
+    by_iterations = [Setting(m, (site,), config.budget, n) for m in GRADIENT for n in sorted(config.iterations)]
+    trace = _descents(bench, by_iterations, rows, "iterations")
+    iterations = {m: choose_iterations(trace[trace["method"] == m]) for m in GRADIENT}
+    around = tuple(resid_post(n) for n in range(site.layer - 1, site.layer + 2) if 0 <= n < bench.model.n_layers)
+    by_layers = [Setting(m, s, config.budget, iterations[m]) for m in GRADIENT for s in ((site,), around)]
+    by_budget = [Setting(m, (site,), b, iterations[m]) for m in GRADIENT for b in sorted(config.budgets)]
+    budgets = _descents(bench, by_budget, rows, "budget")
+    bench.folder.write_table("sweep", pd.concat([trace, budgets, _descents(bench, by_layers, rows, "layers")]))
+    at_site = pd.concat([cells[cells["layer"] == site.layer], budgets])
+    doses = {m: choose_dose(at_site[at_site["method"] == m], config.kl) for m in STEERED}
+    mixed = {regime: parts[f"validation {regime}"] for regime in _regimes(parts, "validation")}
+    gates = pd.concat([_gate_table(find_gate(bench, its, 0.0), its, regime) for regime, its in mixed.items()])
+    threshold = choose_threshold(gates)
+    choice = Choice(site, iterations, doses, threshold)
+    bench.folder.write_json("chosen.json", {**choice._asdict(), "site": str(site), "layer": site.layer})
+    return choice
+
+
+def _descents(bench: Bench, settings: Sequence[Setting], rows: Rows, varied: str) -> pd.DataFrame:
+    doses = [
+        gradient_dose(bench, rows, setting) for setting in tqdm(settings, desc=f"descents, {varied}", disable=None)
+    ]
+    swept = _swept(bench, doses, rows, varied)
+    numbers = {"iterations": [s.iterations for s in settings], "n_layers": [len(s.sites) for s in settings]}
+    return swept.assign(varied=varied, **numbers)
+
+
+def _swept(bench: Bench, doses: Sequence[Dose], rows: Rows, name: str) -> pd.DataFrame:
+    """One row per dose on validation questions."""
+    conditions = list({dose.condition.name: dose.condition for dose in doses}.values())
+    table = measured(bench, conditions, rows, f"validation, {name}")
+    return pd.DataFrame([_means(table, dose) for dose in doses])
+
+
+def choose_site(cells: pd.DataFrame, most_kl: float) -> HookSite:
+    """Where the vector gives the most context answers for at most `most_kl` nats; the smaller KL wins ties.
+
+    Raises:
+        ValueError: no cell costs so little.
+    """
+    affordable = cells[cells["kl"] <= most_kl]
+    if affordable.empty:
+        raise ValueError(
+            f"no coefficient keeps the vector within {most_kl:g} nats, the gentlest cell costs {cells['kl'].min():.3g}:"
+            " add smaller coeffs"
+        )
+    best = affordable.sort_values(["context", "kl"], ascending=[False, True]).iloc[0]
+    return resid_post(int(best["layer"]))
+
+
+def choose_iterations(trace: pd.DataFrame) -> int:
+    """The fewest iterations whose context answers come within two points of the most."""
+    enough = trace[trace["context"] >= trace["context"].max() - ENOUGH]
+    return int(enough["iterations"].min())
+
+
+def choose_dose(cells: pd.DataFrame, kl: float) -> float:
+    """The coefficient or budget whose KL is nearest to `kl`, by their ratio."""
+    return float(cells.loc[(np.log(cells["kl"].clip(lower=1e-9)) - np.log(kl)).abs().idxmin(), "coeff"])
+
+
+def choose_threshold(gates: pd.DataFrame) -> float:
+    """The divergence that parts conflicts from other rows best: share of them open less share of the others open."""
+    conflict = gates["regime"] == "conflict"
+
+    def parted(threshold: float) -> float:
+        is_open = (gates["divergence"] >= threshold) & ~gates["agrees"]
+        return float(is_open[conflict].mean() - is_open[~conflict].mean())
+
+    return max((*sorted(d for d in gates["divergence"] if d > 0), LN2), key=parted)
+
+
+def _regimes(parts: Mapping[str, Rows], split: str) -> list[str]:
+    return [regime for regime in REGIMES if f"{split} {regime}" in parts]
+
+
+def _gate_table(gate: ConflictGate, rows: Rows, regime: str) -> pd.DataFrame:
+    """One row per question: what the gate measured, and whether it is open."""
+    known = {"divergence": gate.divergence.tolist(), "agrees": gate.agrees, "open": gate.open}
+    return pd.DataFrame({"row": [row.id for row in rows], "regime": regime, **known})
+
+
+# --- the test ---------------------------------------------------------------------------------------------------------
+
+
+def _test(bench: Bench, parts: Mapping[str, Rows], choice: Choice, vector_seconds: float) -> None:
+    """Every condition once on questions that chose nothing; leaves the tables that `report` reads."""
+    config, folder = bench.config, bench.folder
+    tables, gates, chosen = [], [], []
+    for regime in _regimes(parts, "test"):
+        rows, every = parts[f"test {regime}"], regime == "conflict"
+        doses = _doses(bench, rows, choice, every=every)
+        once = [dose for dose in doses if _is_chosen(dose.condition, choice)]
+        chosen = chosen or once  # of the conflicts
+        gate = find_gate(bench, rows, choice.threshold)
+        gates.append(_gate_table(gate, rows, regime))
+        edited = [dose.condition for dose in doses] + [gated(dose.condition, gate, rows) for dose in once]
+        tables.append(measured(bench, [bench.unsteered(rows), *targets(bench) * every, *edited], rows, regime))
+    table = pd.concat(tables, ignore_index=True)
+    answers = table[(table["part"] == "conflict") & table["method"].isin([UNSTEERED, RANDOM, *STEERED])]
+    axes = {"cost": "kl", "effect": "context", "seed": config.seed}
+    for name, made in {
+        "table": table,
+        "gates": pd.concat(gates),
+        "summary": pd.concat([_summary(part, config) for _, part in table.groupby("part", sort=False)]),
+        "equal": at_equal_cost(answers, at=config.kls, against=VECTOR, **axes),
+        "curves": cost_curves(answers, least=LEAST_KL, **axes),
+        "costs": _costs(bench, parts["test conflict"], chosen, choice, vector_seconds),
+    }.items():
+        folder.write_table(name, made)
+    bench.vectors[choice.site].save(folder.path / "mean_difference.safetensors")
+    shared = next(dose for dose in chosen if dose.condition.factors["method"] == GROUNDED)
+    shared.optima[0].vectors[0].save(folder.path / "grounded.safetensors")
+
+
+def _doses(bench: Bench, rows: Rows, choice: Choice, *, every: bool) -> list[Dose]:
+    """The vector and the gradient forms: at every dose, with random vectors beside, or at the chosen dose alone."""
+    vectors = vector_doses(bench, rows, [choice.site], bench.config.n_random * every)
+    settings = [
+        Setting(method, (choice.site,), budget, choice.iterations[method])
+        for method in GRADIENT
+        for budget in sorted(bench.config.budgets)
+        if every or budget == choice.doses[method]
+    ]
+    found = [dose for dose in vectors if every or _is_chosen(dose.condition, choice)]
+    return found + [
+        gradient_dose(bench, rows, setting) for setting in tqdm(settings, desc="descents, test", disable=None)
+    ]
+
+
+def _is_chosen(condition: Condition, choice: Choice) -> bool:
+    factors = condition.factors
+    return factors.get("draw") is None and choice.doses.get(factors["method"]) == factors["coeff"]
+
+
+def _summary(part: pd.DataFrame, config: Config) -> pd.DataFrame:
+    known = part.groupby("metric")["value"].transform("count") > 0
+    controls = {VECTOR: RANDOM} if RANDOM in set(part["method"]) else {}
+    name = part["part"].iloc[0]
+    return summarise(part[known].drop(columns="part"), controls=controls, seed=config.seed).assign(part=name)
+
+
+def _costs(bench: Bench, rows: Rows, chosen: Sequence[Dose], choice: Choice, vector_seconds: float) -> pd.DataFrame:
+    """One row per method at its chosen dose: what it costs once and per query beyond a plain answer, and its speed.
+
+    A forward-equivalent is one plain pass over a prompt with context. `cosine` is that of the deltas with the
+    mean-difference vector, on average.
+    """
+    plain, bare, instructed = (_length(bench, s, rows) for s in ("with_context", "closed_book", "instructed"))
+    labelled, answer = bench.vector_rows[: bench.config.n_labelled], bench.config.max_new_tokens
+    read = _length(bench, "instructed", bench.vector_rows) + _length(bench, "closed_book", bench.vector_rows)
+    started = time.perf_counter()
+    find_gate(bench, rows, choice.threshold)
+    gate_seconds = (time.perf_counter() - started) / len(rows)
+    spent: dict[str, dict[str, float]] = {
+        UNSTEERED: {},
+        TARGETS[0]: {"forward_equivalents": instructed / plain - 1},
+        TARGETS[1]: {"forward_equivalents": (bare + answer) / plain},
+        "conflict gate": {"forward_equivalents": 1 + (2 * bare + answer) / plain, "seconds": gate_seconds},
+        VECTOR: {"once_forward_equivalents": read * len(bench.vector_rows) / plain, "once_seconds": vector_seconds},
+    }
+    for dose in chosen:
+        if dose.optima:
+            method, mean = dose.condition.factors["method"], _mean_spent(dose.optima)
+            cosines = [_cosine(optimum.vectors[0], bench.vectors[choice.site]) for optimum in dose.optima]
+            when, of = ("once_", len(labelled)) if method == GROUNDED else ("", 1)
+            spent[method] = {
+                f"{when}forward_equivalents": mean["forward_equivalents"] * of,
+                f"{when}seconds": mean["seconds"],
+                "cosine": float(np.mean(cosines)),
+            }
+    decoded = [bench.unsteered(rows), *targets(bench), *(dose.condition for dose in chosen)]
+    speeds = {condition.factors["method"]: _speed(bench, condition, rows) for condition in decoded}
+    nothing = {f"{when}{what}": 0.0 for when in ("once_", "") for what in ("forward_equivalents", "seconds")}
+    lines = [{"method": m, **nothing, **own, "tokens_per_second": speeds.get(m, np.nan)} for m, own in spent.items()]
+    return pd.DataFrame(lines)
+
+
+def _length(bench: Bench, style: PromptStyle, rows: Rows) -> float:
+    return float(np.mean([len(bench.model.token_ids(text)) for text in bench.texts(style, rows)]))
+
+
+def _cosine(left: SteeringVector, right: SteeringVector) -> float:
+    return float((left.unit().rows * right.unit().rows).sum())
+
+
+def _speed(bench: Bench, condition: Condition, rows: Rows) -> float:
+    """Tokens a second under the condition, prefill included: the median of three batches of up to 64 questions."""
+    some = rows[:64]
+    second = None if condition.without_context is None else [condition.without_context(row) for row in some]
+    prompts, speeds = [condition.write(row) for row in some], []
+    asked: dict[str, Any] = {"max_new_tokens": bench.config.max_new_tokens, "batch_size": bench.config.batch_size}
+    for _ in range(3):
+        started = time.perf_counter()
+        with steer(bench.model, [condition.intervention_for(row) for row in some]):
+            out = generate(bench.model, prompts, rule=condition.rule, without_context=second, **asked)
+        speeds.append(sum(map(len, out.tokens)) / (time.perf_counter() - started))
+    return float(np.median(speeds))
+
+
+# --- the report, from the tables alone --------------------------------------------------------------------------------
+
+
+def report(folder: str | Path) -> Path:
+    """Draws the figures of a finished run again from its tables, writes its page, and returns the page's path."""
+    folder = Path(folder)
+    run = read_run(folder)
+    model, chosen = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("model.json", "chosen.json"))
+    config = run["config"]
+    organism = config["model"] == "organism"
+    kind = f"synthetic model {model['name']}" if organism else model["name"]
+    drawn = figures(run, chosen, f"{kind}, layer {chosen['layer']} of {model['n_layers']}")
+    note = save_figures(drawn, folder / "figures").note
+    table = headline(run["equal"])
+    page = write_page(
+        folder / "index.html",
+        title=f"Context steering by gradient on {model['name']}",
+        question=question_of(__doc__),
+        finding=finding(run["equal"], config["kl"]),
+        headline=table,
+        headline_note=(
+            "Share of greedy answers that state the context's answer and not the memory's on held-out conflicts, read"
+            " off each method's own curve where its mean KL(unsteered ‖ steered) at the answer's first token is the one"
+            f" named. A dash: the method's strongest dose stays below. Intervals: {_BOOTSTRAP}, both axes anew in each"
+            f" resample. Random vectors: where one more would fall, judged by {config['n_random']} draws."
+        ),
+        figures=drawn,
+        captions={name: f"{_SYNTHETIC if organism else kind}. {_CAPTIONS[name]}" for name in drawn},
+        config=config,
+        provenance={"model": model, "chosen": chosen, **run["provenance"]},
+        links={name: name for name in sorted(p.name for p in folder.glob("*.parquet"))},
+    )
+    print(table.to_string(index=False, na_rep="-"))
+    print("\n".join(["", finding(run["equal"], config["kl"]), *([note] if note else []), f"page: {page.name}"]))
+    return page
+
+
+_BOOTSTRAP = "95 % bootstrap interval over questions"
+_SYNTHETIC = "Synthetic model organism: shapes, not sizes"
+_CAPTIONS = {
+    "context_against_kl": (
+        "Each method from its weakest to its strongest dose; marks are measured doses, the rest is interpolated."
+        " The two single marks are what two of the objectives imitate, at their own KL. Reference, not ours, as"
+        " reported: a difference in means on Qwen2.5-1.5B takes exclusive context answers from .467 to .569 at .076"
+        " nats, to .584 at .170, random vectors of its norm leave .453 (Gupta and Gupta 2026). No number is published"
+        " for the gradient form."
+    ),
+    "iterations_answers": "Validation questions, one budget; the number of iterations was chosen here.",
+    "iterations_loss": "Validation questions, one budget: mean loss over its value before the first step.",
+    "side_effects": (
+        "Each method at the dose whose KL on validation conflicts came nearest to the stated one, without the gate and"
+        " with it (blue). Right is the context's answer where it states one, else the memory's. Methods that descend"
+        " per query have nothing to descend on without a context. Reference, not ours, as reported by third parties:"
+        " ContextFocus takes context answers of Llama-3.1-8B-Instruct on ConFiQA from about 35 % to about 71 %."
+    ),
+    "cost": (
+        "Beyond a plain answer: forward-equivalents per query, one being a plain pass over a prompt with context; what"
+        " a vector costs once is shared by the test's questions. Dose as for side effects."
+    ),
+}
+
+
+def headline(equal: pd.DataFrame) -> pd.DataFrame:
+    """One row per method, one column per KL: context answers with their interval; then the difference to the vector."""
+    rows = {method: {"method": method} for method in STEERED}
+    for kl, at in equal[equal["draw"].isna()].groupby("cost"):
+        for r in at.itertuples():
+            rows[r.method][f"at {_nats(kl)}"] = _estimate("{:.2f}", r.value, r.low, r.high)
+            if r.method != VECTOR:
+                apart = _estimate("{:+.2f}", r.difference, r.difference_low, r.difference_high)
+                rows[r.method][f"less {VECTOR} at {kl:g}"] = apart
+    band = control_curve(equal)
+    rows[RANDOM] = {"method": "random vectors"} | {
+        f"at {_nats(b.cost)}": _estimate("{:.2f}", None, b.control_low, b.control_high) for b in band.itertuples()
+    }
+    table = pd.DataFrame(rows.values())
+    return table[sorted(table, key=lambda name: (name != "method", name.startswith("less")))].fillna("–")
+
+
+def _estimate(form: str, value: float | None, low: float, high: float) -> str:
+    """A value with its interval, the interval alone, or a dash."""
+    span = "" if np.isnan(low) else f"[{form}, {form}]".format(low, high)
+    shown = "" if value is None or np.isnan(value) else form.format(value)
+    return " ".join(part for part in (shown, span) if part) or "–"
+
+
+def finding(equal: pd.DataFrame, kl: float) -> str:
+    """What the methods give at the KL nearest to `kl`, in a sentence."""
+    costs = equal["cost"].unique()
+    nearest = costs[np.abs(np.log(costs / kl)).argmin()]
+    at = equal[equal["draw"].isna() & (equal["cost"] == nearest)].set_index("method")
+    base = at.loc[VECTOR]
+    parts = [
+        f"{method} {_estimate('{:+.2f}', row.difference, row.difference_low, row.difference_high)}"
+        if not np.isnan(row.difference)
+        else f"{method} does not move the model that far"
+        for method, row in at.drop(index=VECTOR).iterrows()
+    ]
+    start = (
+        f"At {_nats(nearest)} of KL the {VECTOR} vector gives {_estimate('{:.2f}', base.value, base.low, base.high)}"
+    )
+    return f"{start} context answers; against it: {'; '.join(parts)}."
+
+
+def figures(run: Mapping[str, Any], chosen: Mapping[str, Any], about: str) -> dict[str, Figure]:
+    """Answers against KL, answers and loss against iterations, side effects with and without the gate, cost."""
+    summary, sweep, config = run["summary"], run["sweep"], run["config"]
+    conflict = summary[summary["part"] == "conflict"]
+    plain = conflict[(conflict["method"] == UNSTEERED) & (conflict["metric"] == "context")]["value"].iloc[0]
+    n = f"{int(conflict['n'].max())} held-out conflicts"
+    answers = {"y_label": "context answers", "percent": True}
+    trace = sweep[sweep["varied"] == "iterations"]
+    searched = {"subtitle": f"{about}, validation questions, budget {config['budget']:g} residual norms"}
+    iterations = {"x": "iterations", "x_label": "iterations at most", **searched}
+    return {
+        "context_against_kl": tradeoff_curves(
+            pd.concat([run["curves"], _target_points(conflict)]), x="cost", y="value", curves=[*STEERED, *TARGETS],
+            levels={UNSTEERED: plain}, x_label="KL(unsteered ‖ steered) at the answer's first token, nats",
+            title="Context answers against distance from the unsteered model", subtitle=f"{about}, {n}",
+            interval=f"Bands: {_BOOTSTRAP}", **answers,
+        ),
+        "iterations_answers": tradeoff_curves(
+            trace, y="context", title="Context answers against iterations", **iterations, **answers
+        ),
+        "iterations_loss": tradeoff_curves(
+            trace.assign(left=trace["loss"] / trace["loss_start"]), y="left", title="Loss against iterations",
+            y_label="loss left of the start's", percent=True, **iterations,
+        ),
+        "side_effects": condition_bars(
+            _at_chosen(summary, chosen), metric="right", percent=True, metric_label="right answers", subtitle=about,
+            title=f"Right answers of every kind, doses nearest to {_nats(config['kl'])}",
+            conditions=[UNSTEERED, *(name for method in STEERED for name in (method, method + GATED))],
+            focus=[method + GATED for method in STEERED], interval=_BOOTSTRAP,
+        ),
+        "cost": tradeoff_curves(
+            _cost_points(conflict, run["costs"], chosen), x="forward_equivalents", y="effect", percent=True,
+            title=f"What context answers cost, doses nearest to {_nats(config['kl'])}", subtitle=f"{about}, {n}",
+            x_label="forward-equivalents per query beyond a plain answer", interval=f"Bars: {_BOOTSTRAP}",
+            y_label="context answers beyond unsteered",
+        ),
+    }  # fmt: skip
+
+
+def _nats(kl: float) -> str:
+    return f"{kl:g} nat" + "s" * (kl != 1)
+
+
+def _target_points(conflict: pd.DataFrame) -> pd.DataFrame:
+    rows = conflict[conflict["method"].isin(TARGETS)].pivot_table(index="method", columns="metric", values="value")
+    return (
+        rows.reset_index()
+        .rename(columns={"kl": "cost", "context": "value"})[["method", "cost", "value"]]
+        .assign(measured=True)
+    )
+
+
+def _at_chosen(summary: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of each method's chosen dose, gated or not, and of the unsteered model; `group` is the regime."""
+    doses = summary["method"].str.removesuffix(GATED).map({UNSTEERED: 0.0, **chosen["doses"]})
+    names = summary["part"].str.replace("_", " ")
+    return summary[summary["coeff"] == doses].assign(condition=lambda rows: rows["method"], group=names)
+
+
+def _cost_points(conflict: pd.DataFrame, costs: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
+    """What each method at its chosen dose adds to context answers, and its cost: the once-paid shared by all rows."""
+    at = pd.concat([_at_chosen(conflict, chosen), conflict[conflict["method"].isin(TARGETS)]])
+    context = at[(at["metric"] == "context") & at["method"].isin([*STEERED, *TARGETS])]
+    joined = context[["method", "effect", "low", "high", "n"]].merge(costs, on="method")
+    shared = joined["once_forward_equivalents"] / joined["n"]
+    return joined.assign(forward_equivalents=joined["forward_equivalents"] + shared)

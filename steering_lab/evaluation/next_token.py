@@ -1,0 +1,68 @@
+"""What a condition does to the first token of the answer: how far its distribution is from that of another condition.
+
+One definition for everything that can be a condition (an edit, a prompt style, a decoding rule), so that methods of
+different kinds can be compared at equal distance from the unsteered model.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from steering_lab.evaluation.condition import Condition, Example, example_key
+from steering_lab.evaluation.divergence import kl
+from steering_lab.evaluation.measures import FACTORS
+from steering_lab.interventions.steering import steer
+from steering_lab.models.generation import bar_disabled
+from steering_lab.models.hooked_model import HookedModel
+
+KL = "kl"
+
+
+def next_token_kl(
+    model: HookedModel,
+    conditions: Sequence[Condition],
+    examples: Sequence[Example],
+    reference: Condition,
+    *,
+    batch_size: int = 64,
+    progress: bool | None = None,
+) -> pd.DataFrame:
+    """Tidy rows of the metric "kl", one per condition and example: KL(reference ‖ condition) of the next token in nats.
+
+    Both are read after the prompt as each of the two writes it, so the example is the same and the prompt need not be.
+    """
+    base = next_token_log_probs(model, reference, examples, batch_size=batch_size)
+    keys = [example_key(example) for example in examples]
+    blocks = []
+    for condition in tqdm(conditions, desc="divergence", disable=bar_disabled(progress)):
+        apart = kl(base, next_token_log_probs(model, condition, examples, batch_size=batch_size))
+        factors = {name: condition.factors.get(name) for name in FACTORS}
+        known = {"condition": condition.name, "prompt": keys, "sample": 0}
+        blocks.append(pd.DataFrame({**factors, **known, "metric": KL, "value": apart.tolist(), "weight": 1.0}))
+    numbers = dict.fromkeys(("layer", "coeff", "relative_norm", "draw"), float)
+    return pd.concat([block.astype(numbers) for block in blocks], ignore_index=True)
+
+
+@torch.no_grad()
+def next_token_log_probs(
+    model: HookedModel, condition: Condition, examples: Sequence[Example], *, batch_size: int = 64
+) -> Float[Tensor, "example d_vocab"]:
+    """Float32 log-probabilities of the token that follows each prompt under the condition, its rule included."""
+    found = []
+    for first in range(0, len(examples), batch_size):
+        part = examples[first : first + batch_size]
+        with steer(model, [condition.intervention_for(example) for example in part]):
+            logits = _last(model, [condition.write(example) for example in part])
+        if condition.rule is not None and condition.without_context is not None:
+            with model.unedited():
+                logits = condition.rule(logits, _last(model, [condition.without_context(e) for e in part]))
+        found.append(torch.log_softmax(logits.float(), dim=-1).cpu())
+    return torch.cat(found)
+
+
+def _last(model: HookedModel, prompts: Sequence[str]) -> Float[Tensor, "batch d_vocab"]:
+    return model.logits(model.to_tokens(prompts))[:, -1].float()

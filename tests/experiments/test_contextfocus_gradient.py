@@ -1,0 +1,164 @@
+"""The gradient form against the mean difference: end to end on the organism, its rules of choice, its refusals."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steering_lab.cli import run as run_command
+from steering_lab.experiments import experiments_folder, load_experiment, read_config
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.runs import read_run
+
+TOML = experiments_folder() / "contextfocus_gradient.toml"
+SMALL = (
+    "layers=[3, 4]", "coeffs=[0.5, 1.5]", "budgets=[0.1, 0.4]", "iterations=[1, 3]", "n_vector=24", "n_labelled=12",
+    "n_validation=12", "n_test=12", "n_random=3",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def experiment() -> ModuleType:
+    return load_experiment(TOML)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("results")
+    run_command(TOML, set=SMALL, results=results)
+    return next((results / "contextfocus_gradient").iterdir())
+
+
+@pytest.fixture(scope="module")
+def parts(folder: Path) -> dict[str, Any]:
+    return read_run(folder)
+
+
+def test_no_question_is_in_two_of_vector_validation_and_test(experiment: ModuleType) -> None:
+    config = read_config(experiment.Config, TOML)
+    used: dict[str, set[str]] = {}
+    for name, rows in experiment.splits(config).items():
+        assert rows
+        used.setdefault(name.split()[0], set()).update(row.group for row in rows)
+    assert len(used) == 3
+    assert sum(map(len, used.values())) == len(set.union(*used.values()))
+
+
+def test_the_run_leaves_a_whole_folder_with_its_tables_its_vectors_and_its_page(
+    folder: Path, parts: dict[str, Any]
+) -> None:
+    assert {"validation", "sweep", "gates", "table", "summary", "equal", "curves", "costs"} <= set(parts)
+    assert not (folder / "deltas").exists()
+    chosen = json.loads((folder / "chosen.json").read_text())
+    for name in ("mean_difference", "grounded"):
+        assert SteeringVector.load(folder / f"{name}.safetensors").site.layer == chosen["layer"]
+    assert json.loads((folder / "model.json").read_text())["name"] == "organism"
+    assert {p.stem for p in (folder / "figures").glob("*.html")} >= {
+        "context_against_kl", "iterations_answers", "iterations_loss", "side_effects", "cost",
+    }  # fmt: skip
+    assert "Synthetic model organism" in (folder / "index.html").read_text()
+
+
+def test_every_method_is_a_curve_on_the_test_and_is_gated_on_every_regime(
+    parts: dict[str, Any], experiment: ModuleType
+) -> None:
+    table: pd.DataFrame = parts["table"]
+    conflict = table[table["part"] == "conflict"]
+    doses = conflict[conflict["draw"].isna()].groupby("method")["coeff"].nunique()
+    assert (doses[list(experiment.STEERED)] == 2).all()
+    assert conflict[conflict["method"] == "random"]["draw"].nunique() == 3
+    gated = {method + experiment.GATED for method in experiment.STEERED}
+    for _, part in table.groupby("part"):
+        assert gated <= set(part["method"])
+        assert not part.duplicated(["condition", "metric", "prompt", "sample"]).any()
+
+
+def test_a_shut_gate_leaves_the_unsteered_answer(parts: dict[str, Any]) -> None:
+    table, gates = parts["table"], parts["gates"]
+    closed = table[(table["part"] == "closed_book") & (table["metric"] == "kl")]
+    assert not gates[gates["regime"] == "closed_book"]["open"].any()
+    assert closed[closed["method"].str.endswith(", gated")]["value"].max() == pytest.approx(0, abs=1e-6)
+    assert closed[closed["method"] == "mean difference"]["value"].min() > 0
+    agreement = table[(table["part"] == "agreement") & (table["metric"] == "kl")]
+    assert agreement[agreement["method"] == "mean difference, gated"]["value"].max() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_gradient_forms_follow_the_context_more_than_the_unsteered_model(parts: dict[str, Any]) -> None:
+    summary = parts["summary"]
+    context = summary[(summary["part"] == "conflict") & (summary["metric"] == "context")].set_index("method")
+    strong = context[context["coeff"] == 0.4]
+    for method in ("imitate instructed", "contrast closed book"):
+        assert strong.loc[method, "value"] > context.loc["unsteered", "value"]
+
+
+def test_losses_fall_with_iterations_and_costs_grow(parts: dict[str, Any]) -> None:
+    sweep = parts["sweep"]
+    trace = sweep[sweep["varied"] == "iterations"].pivot(index="method", columns="iterations")
+    assert (trace["loss"][3] <= trace["loss"][1]).all()
+    assert (trace["forward_equivalents"][3] > trace["forward_equivalents"][1]).all()
+    assert set(sweep.loc[sweep["varied"] == "layers", "n_layers"]) == {1, 3}
+
+
+def test_the_table_at_equal_kl_is_paired_with_the_vector(parts: dict[str, Any]) -> None:
+    equal = parts["equal"]
+    vector = equal[(equal["method"] == "mean difference") & equal["value"].notna()]
+    assert len(vector)
+    assert (vector["difference"] == 0).all()
+    assert {"grounded, shared", "imitate instructed", "contrast closed book", "context likelihood"} <= set(
+        equal["method"]
+    )
+
+
+def test_the_report_is_drawn_again_from_the_tables_alone(folder: Path, experiment: ModuleType) -> None:
+    (folder / "index.html").unlink()
+    assert experiment.report(folder) == folder / "index.html"
+    assert (folder / "index.html").is_file()
+
+
+def test_the_site_is_that_of_most_context_answers_within_the_kl(experiment: ModuleType) -> None:
+    cells = pd.DataFrame({"layer": [1, 2, 3, 4], "kl": [0.5, 0.2, 5.0, 0.4], "context": [0.6, 0.6, 0.9, 0.5]})
+    assert experiment.choose_site(cells, 1.0).layer == 2
+    with pytest.raises(ValueError, match=r"no coefficient keeps the vector within 0\.1 nats.*costs 0\.2"):
+        experiment.choose_site(cells, 0.1)
+
+
+def test_iterations_are_the_fewest_that_come_within_two_points(experiment: ModuleType) -> None:
+    trace = pd.DataFrame({"iterations": [1, 2, 4, 8], "context": [0.5, 0.785, 0.79, 0.8]})
+    assert experiment.choose_iterations(trace) == 2
+
+
+def test_the_dose_is_nearest_in_ratio(experiment: ModuleType) -> None:
+    cells = pd.DataFrame({"coeff": [1.0, 2.0, 3.0], "kl": [0.0, 0.4, 2.2]})
+    assert experiment.choose_dose(cells, 1.0) == 3.0  # 2.2 times too much is nearer than 2.5 times too little
+
+
+def test_the_threshold_parts_conflicts_from_the_rest(experiment: ModuleType) -> None:
+    gates = pd.DataFrame(
+        {
+            "regime": ["conflict"] * 3 + ["irrelevant"] * 2 + ["agreement"],
+            "divergence": [0.3, 0.2, 0.01, 0.05, 0.0, 0.6],
+            "agrees": [False] * 5 + [True],
+        }
+    )
+    assert experiment.choose_threshold(gates) == 0.2
+    assert experiment.choose_threshold(gates.assign(divergence=0.0)) == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("budgets=[0.1, -0.4]", r"budgets \[0.1, -0.4\] must hold different values, all above 0"),
+        ("iterations=[]", "iterations"),
+        ("budget=0.3", "budget 0.3 must be one of budgets"),
+        ("kl=0", "kl is 0 nats"),
+        ("wording=nonsense", "wording 'nonsense' is unknown: choose one of"),
+        ("n_test=4", "must be 8 or more"),
+    ],
+)
+def test_a_bad_config_is_refused_before_a_model_is_loaded(setting: str, message: str, experiment: ModuleType) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_config(experiment.Config, TOML, [setting])
