@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pandas as pd
 
 from steering_lab.models.provenance import git_commit, software
@@ -75,10 +76,12 @@ class RunFolder:
         return path
 
     def write_table(self, name: str, table: pd.DataFrame) -> Path:
-        """`table` as `<name>.parquet`, or as JSON lines where `name` ends so."""
+        """`table` as `<name>.parquet`, or as JSON lines where `name` ends so; these keep every digit, NaN as null."""
         path = self.path / (name if name.endswith(".jsonl") else f"{name}.parquet")
         if path.suffix == ".jsonl":
-            table.to_json(path, orient="records", lines=True, force_ascii=False)
+            known = table.replace([np.inf, -np.inf], np.nan).astype(object)
+            rows = known.where(known.notna(), None).to_dict("records")
+            path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         else:
             table.to_parquet(path, index=False)
         return path
@@ -123,18 +126,38 @@ def provenance() -> dict[str, Any]:
 
 
 def read_run(path: str | Path) -> dict[str, Any]:
-    """The parts of a finished run by name: config, provenance, and every table in it.
+    """The parts of a finished run by name: config, provenance, model, and every other JSON file and table in it.
 
     Raises:
         FileNotFoundError: there is no finished run at `path`.
     """
-    path = Path(path)
-    if path.name.endswith(PARTIAL) or not (path / "config.json").is_file():
-        raise FileNotFoundError(f"no finished run at {path}: it has no config.json, or it ends in {PARTIAL}")
-    parts = {name: _read_json(path / f"{name}.json") for name in ("config", "provenance")}
+    path = finished(path)
+    parts = {file.stem: _read_json(file) for file in sorted(path.glob("*.json"))}
     tables = {table.stem: pd.read_parquet(table) for table in sorted(path.glob("*.parquet"))}
-    lines = {file.stem: pd.read_json(file, lines=True) for file in sorted(path.glob("*.jsonl"))}
+    lines = {file.stem: _read_lines(file) for file in sorted(path.glob("*.jsonl"))}
     return {**parts, **tables, **lines}
+
+
+def finished(path: str | Path) -> Path:
+    """`path`, where a finished run lies.
+
+    Raises:
+        FileNotFoundError: nothing is there, it is no run, or one that was never finished.
+    """
+    path = Path(path)
+    if path.name.endswith(PARTIAL):
+        raise FileNotFoundError(f"no finished run at {path}: the command that began it goes on where it stopped")
+    if not path.is_dir():
+        raise FileNotFoundError(f"no finished run at {path}: there is no such folder")
+    if lacking := [name for name in ("config.json", "provenance.json") if not (path / name).is_file()]:
+        raise FileNotFoundError(f"no finished run at {path}: it has no {lacking[0]}")
+    return path
+
+
+def data_files(path: str | Path) -> list[str]:
+    """The names of a run's files of data, in the order of a directory listing; its figures and page are none."""
+    kinds = (".json", ".jsonl", ".parquet", ".safetensors")
+    return sorted(file.name for file in Path(path).iterdir() if file.suffix in kinds)
 
 
 def _fresh(home: Path, model: str) -> Path:
@@ -159,6 +182,11 @@ def _read_cells(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _read_lines(path: Path) -> pd.DataFrame:
+    """The table that JSON lines hold, nothing guessed: text that looks like a number or a date stays text."""
+    return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line])
 
 
 def _now() -> str:

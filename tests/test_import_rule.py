@@ -141,7 +141,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.skipif(not (ROOT / "steering_lab/cli.py").exists(), reason="the command line is not built yet")
-@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["run", "--help"], ["steer", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["demo", "--help"], ["run", "--help"], ["report", "--help"], ["steer", "--help"]]
+)
 def test_asking_for_help_loads_no_torch(arguments: list[str]) -> None:
     code = f"""
 import sys
