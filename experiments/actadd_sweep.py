@@ -117,7 +117,7 @@ def run(config: Config, results: str | Path) -> Path:
     model = load_model(config.model, device=config.device, dtype=config.dtype)
     choosing, reporting = _prompts(config)
     conditions = [UNSTEERED, prompting(f"{config.positive} "), *_grid(model, config, choosing)]
-    with RunFolder.open(results, "actadd_sweep", model.name, asdict(config)) as folder:
+    with RunFolder.open(results, "actadd_sweep", model.name, asdict(config), question_of(__doc__)) as folder:
         keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
         generations = run_conditions(model, conditions, choosing, _decoding(config), **keeping)
         table = measure_table(generations, _measures(config))
@@ -219,7 +219,7 @@ def headline(confirmed: pd.DataFrame) -> pd.DataFrame:
     """One row per arm on the prompts that chose nothing: effect and cost with intervals, and the control's band."""
     arms = confirmed[~confirmed["method"].map(is_control)].sort_values("coeff", ascending=False, kind="stable")
     arms = arms.sort_values("method", kind="stable", key=lambda names: names.map(_order))
-    return _conditions(arms, ["perplexity"])
+    return _conditions(arms, ["perplexity"]).drop(columns=["p, corrected", "missing"])
 
 
 def _conditions(summary: pd.DataFrame, costs: Sequence[str]) -> pd.DataFrame:

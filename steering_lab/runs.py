@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
+from steering_lab.models import display
 from steering_lab.models.provenance import git_commit, software
 
 PARTIAL = ".partial"
@@ -35,8 +37,12 @@ class RunFolder:
     _lock: IO[str] | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, results: str | Path, experiment: str, model: str, config: Mapping[str, Any]) -> "RunFolder":
+    def open(
+        cls, results: str | Path, experiment: str, model: str, config: Mapping[str, Any], question: str = ""
+    ) -> "RunFolder":
         """A new run, or the unfinished one of the same experiment and config, with the cells that it had finished.
+
+        `question` is what the run asks, in a sentence, kept with its provenance.
 
         Raises:
             RuntimeError: another process is working on that run now.
@@ -53,7 +59,8 @@ class RunFolder:
         run.path.mkdir(parents=True)
         run._take()
         run.write_json("config.json", config)
-        run.write_json("provenance.json", {"experiment": experiment, "started": _now(), **provenance()})
+        asked = {"experiment": experiment, **({"question": question} if question else {})}
+        run.write_json("provenance.json", {**asked, "started": _now(), **provenance()})
         return run
 
     @property
@@ -107,6 +114,9 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _repr_html_(self) -> str:
+        return _card(self.path)
+
     def _take(self) -> None:
         self._lock = (self.path / ".lock").open("w")
         if sys.platform == "win32":
@@ -125,7 +135,18 @@ def provenance() -> dict[str, Any]:
     return {**software(), "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
 
 
-def read_run(path: str | Path) -> dict[str, Any]:
+class Run(dict[str, Any]):
+    """The parts of a finished run by name, and the folder they were read from."""
+
+    def __init__(self, path: Path, parts: Mapping[str, Any]) -> None:
+        super().__init__(parts)
+        self.path = path
+
+    def _repr_html_(self) -> str:
+        return _card(self.path)
+
+
+def read_run(path: str | Path) -> Run:
     """The parts of a finished run by name: config, provenance, model, and every other JSON file and table in it.
 
     Raises:
@@ -135,7 +156,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
     parts = {file.stem: _read_json(file) for file in sorted(path.glob("*.json"))}
     tables = {table.stem: pd.read_parquet(table) for table in sorted(path.glob("*.parquet"))}
     lines = {file.stem: _read_lines(file) for file in sorted(path.glob("*.jsonl"))}
-    return {**parts, **tables, **lines}
+    return Run(path, {**parts, **tables, **lines})
 
 
 def finished(path: str | Path) -> Path:
@@ -158,6 +179,27 @@ def data_files(path: str | Path) -> list[str]:
     """The names of a run's files of data, in the order of a directory listing; its figures and page are none."""
     kinds = (".json", ".jsonl", ".parquet", ".safetensors")
     return sorted(file.name for file in Path(path).iterdir() if file.suffix in kinds)
+
+
+def _card(path: Path) -> str:
+    """What a notebook shows of a run; links are relative to where the notebook's process works."""
+    made = _read_json(path / "provenance.json") or {}
+    model = (_read_json(path / "model.json") or {}).get("name") or (_read_json(path / "config.json") or {}).get("model")
+    shown = {"question": made.get("question"), "model": model, "started": made.get("started")}
+    shown |= {"finished": made.get("finished", "no"), "commit": made.get("commit"), "folder": path.name}
+    files = {"page": [path / "index.html"], "figures": sorted((path / "figures").glob("*.png")), "data": _data(path)}
+    for kind, found in files.items():
+        there = {file.stem if kind == "figures" else file.name: _href(file) for file in found if file.is_file()}
+        shown[kind] = display.links(there) if there else None
+    return display.card(f"Run of {made.get('experiment', path.parent.name)}", display.facts(shown))
+
+
+def _data(path: Path) -> list[Path]:
+    return [path / name for name in data_files(path)] if path.is_dir() else []
+
+
+def _href(file: Path) -> str:
+    return quote(Path(os.path.relpath(file)).as_posix())
 
 
 def _fresh(home: Path, model: str) -> Path:

@@ -64,4 +64,4 @@ def _estimates(rows: pd.DataFrame, low: str = "low", high: str = "high") -> list
 def _number(value: float, scale: str) -> str:
     if scale != "ratio":
         return signed(value)
-    return f"{value:.2f}" if value < 99.5 else f"{value:.3g}"
+    return f"{value:.2f}" if value < 99.5 else f"{value:.0f}" if value < 999_999 else f"{value:.1e}"
