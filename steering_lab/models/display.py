@@ -23,7 +23,7 @@ def facts(values: Mapping[str, object]) -> Markup:
     """A table of two columns: names and values; a mapping inside is shown as "key value" pairs, None is left out."""
     row = Markup(f"<tr><th style='{_CELL};font-weight:normal;opacity:.7;white-space:nowrap'>{{}}</th>{{}}</tr>")
     kept = {name: value for name, value in values.items() if value is not None}
-    return _table(Markup("").join(row.format(name, _cell(value)) for name, value in kept.items()))
+    return _table(Markup("").join(row.format(name, _text(value)) for name, value in kept.items()))
 
 
 def rows(columns: Sequence[str], values: Iterable[Sequence[object]]) -> Markup:
@@ -57,18 +57,24 @@ def number(value: float | int) -> str:
 
 
 def _table(inside: Markup) -> Markup:
-    return Markup("<table style='border-collapse:collapse;margin:4px 0'>{}</table>").format(inside)
+    return Markup("<table style='border-collapse:collapse;margin:4px 0;line-height:1.4'>{}</table>").format(inside)
 
 
 def _cell(value: object) -> Markup:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Markup("<td style='{}'>{}</td>").format(_NUMBER, number(value))
+    return _text(value)
+
+
+def _text(value: object) -> Markup:
     return Markup("<td dir='auto' style='{}'>{}</td>").format(_TEXT, _shown(value))
 
 
 def _shown(value: object) -> Markup:
     if isinstance(value, Markup):
         return value
+    if isinstance(value, float):
+        return Markup(number(value))
     if isinstance(value, Mapping):
         value = ", ".join(f"{key} {inner}" for key, inner in value.items())
     text = str(value)
