@@ -16,8 +16,9 @@ from typing import Any
 
 import pandas as pd
 
+from steering_lab.analysis.condition_table import condition_table
 from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap, save_figures
-from steering_lab.analysis.report import write_page
+from steering_lab.analysis.report import FILTERS, write_page
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.invented_world import (
     NEGATIVE_WORDS,
@@ -48,7 +49,7 @@ from steering_lab.evaluation.measures import (
 from steering_lab.evaluation.metrics import repetition
 from steering_lab.evaluation.selection import Selected, confirm, select
 from steering_lab.evaluation.statistics import summarise
-from steering_lab.experiments import question_of
+from steering_lab.experiments import as_config, question_of
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.methods.mean_difference import mean_difference_vectors
@@ -56,7 +57,16 @@ from steering_lab.models.generation import Sampling
 from steering_lab.models.hook_points import HookSite, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
-from steering_lab.runs import RunFolder, provenance
+from steering_lab.runs import RunFolder, data_files, read_run
+
+# What a folder that was thinned out, or made before the file was kept, cannot say on its page.
+MISSING = {
+    "model.json": "model.json is not in this folder: the page cannot say the model's size, weights and precision.",
+    "generations.jsonl": (
+        "generations.jsonl is not in this folder: the continuations of the sweep itself are neither here nor on hover."
+    ),
+    "generations_test.jsonl": "generations_test.jsonl is not in this folder: held-out continuations are not shown.",
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ def run(config: Config, results: str | Path) -> Path:
     model = load_model(config.model, device=config.device, dtype=config.dtype)
     choosing, reporting = _prompts(config)
     conditions = [UNSTEERED, prompting(f"{config.positive} "), *_grid(model, config, choosing)]
-    with RunFolder.open(results, "actadd_sweep", model.name, asdict(config)) as folder:
+    with RunFolder.open(results, "actadd_sweep", model.name, asdict(config), question_of(__doc__)) as folder:
         keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
         generations = run_conditions(model, conditions, choosing, _decoding(config), **keeping)
         table = measure_table(generations, _measures(config))
@@ -123,8 +133,10 @@ def run(config: Config, results: str | Path) -> Path:
         folder.write_table("confirmed", confirmed)
         folder.write_table("generations.jsonl", generations)
         folder.write_table("generations_test.jsonl", held_out)
-        _publish(folder, model, config, summary, confirmed, generations, chosen)
-        return folder.finish()
+        folder.write_json("model.json", model.facts())
+        path = folder.finish()
+    report(path)
+    return path
 
 
 def _prompts(config: Config) -> tuple[Sequence[str], Sequence[str]]:
@@ -205,28 +217,18 @@ def _confirming(
 
 def headline(confirmed: pd.DataFrame) -> pd.DataFrame:
     """One row per arm on the prompts that chose nothing: effect and cost with intervals, and the control's band."""
-    cell = ["method", "layer", "coeff"]
-    effects = confirmed[(confirmed["metric"] == "sentiment") & ~confirmed["method"].map(is_control)]
-    costs = confirmed.loc[confirmed["metric"] == "perplexity", [*cell, "effect", "low", "high"]]
-    rows = effects.merge(costs, on=cell, suffixes=("", "_cost")).sort_values("coeff", ascending=False)
-    rows = rows.sort_values("method", kind="stable", key=lambda names: names.map(_order))
-    return pd.DataFrame(
-        {
-            "condition": rows["method"].str.replace("actadd_", "ActAdd, "),
-            "layer": rows["layer"],
-            "coeff": rows["coeff"],
-            "relative norm": rows["relative_norm"],
-            "sentiment": rows["value"],
-            "shift [95 %]": _estimates("{:+.2f}", rows["effect"], rows["low"], rows["high"]),
-            "random vectors": _estimates("{:+.2f}", None, rows["control_low"], rows["control_high"]),
-            "perplexity × [95 %]": _estimates("{:.2f}", rows["effect_cost"], rows["low_cost"], rows["high_cost"]),
-            "n": rows["n"],
-        }
-    ).reset_index(drop=True)
+    arms = confirmed[~confirmed["method"].map(is_control)].sort_values("coeff", ascending=False, kind="stable")
+    arms = arms.sort_values("method", kind="stable", key=lambda names: names.map(_order))
+    return _conditions(arms, ["perplexity"]).drop(columns=["p, corrected", "missing"])
+
+
+def _conditions(summary: pd.DataFrame, costs: Sequence[str]) -> pd.DataFrame:
+    table = condition_table(summary, metric="sentiment", costs=costs)
+    return table.assign(condition=table["condition"].str.replace("actadd ", "ActAdd, "))
 
 
 def figures(
-    summary: pd.DataFrame, generations: pd.DataFrame, chosen: Mapping[str, Selected | str], pair: str, model: str
+    summary: pd.DataFrame, generations: pd.DataFrame | None, chosen: Mapping[str, Selected | str], pair: str, model: str
 ) -> dict[str, Figure]:
     """A heatmap of sentiment and one of perplexity for each form, and the curves of the chosen layers."""
     drawn: dict[str, Figure] = {}
@@ -250,51 +252,60 @@ def figures(
     return drawn
 
 
-def _publish(
-    folder: RunFolder,
-    model: HookedModel,
-    config: Config,
-    summary: pd.DataFrame,
-    confirmed: pd.DataFrame,
-    generations: pd.DataFrame,
-    chosen: Mapping[str, Selected | str],
-) -> None:
-    """Figures, the page and the table on the terminal, all from tables."""
-    pair = str(ContrastPair(config.positive, config.negative))
-    kind = f"synthetic model {model.name}" if config.model == "organism" else model.name
-    about = f"{kind}, {model.n_layers} layers, {model.n_parameters / 1e6:.2g}M parameters"
-    drawn = figures(summary, generations, chosen, pair, about)
-    saved = save_figures(drawn, folder.path / "figures")
+def report(folder: str | Path) -> Path:
+    """Draws a finished run's figures and page from its files alone, prints what it found, and returns the page."""
+    folder = Path(folder)
+    parts = read_run(folder)
+    config: Config = as_config(Config, parts["config"])
+    summary, confirmed, facts = parts["summary"], parts["confirmed"], parts.get("model", {})
+    pair, name = str(ContrastPair(config.positive, config.negative)), facts.get("name", config.model)
+    about, chosen = _about(config, facts), _choose(summary, config)
+    generations = _generations(parts)
+    drawn = figures(summary, parts.get("generations"), chosen, pair, about)
+    saved = save_figures(drawn, folder / "figures")
     table = headline(confirmed)
     findings = [_finding(cell, confirmed) for cell in chosen.values()]
+    conditions = _conditions(summary, ["perplexity", "repetition", "degenerate", "valence_balance"])
     page = write_page(
-        folder.path / "index.html",
-        title=f"{pair} on {model.name}",
+        folder / "index.html",
+        title=f"{pair} on {name}",
         question=question_of(__doc__),
         finding=" ".join(findings),
         headline=table,
         headline_note=(
-            f"{config.n_prompts} prompts x {config.n_samples} samples that were not used for choosing. Intervals: 95 %"
-            " bootstrap over prompts. Random vectors: where one more of the same norm would fall, judged by"
-            f" {config.n_random_confirm} draws. Perplexity: under the unsteered model, against unsteered text."
+            f"{confirmed['n_prompts'].max()} prompts x {config.n_samples} samples that were not used for choosing."
+            " Intervals: 95 % bootstrap over prompts. Random vectors: where one more of the same norm would fall,"
+            f" judged by {config.n_random_confirm} draws. Perplexity: under the unsteered model, over unsteered text's."
         ),
+        tables={f"All {len(conditions)} conditions with intervals and costs": conditions},
         figures=drawn,
-        captions={name: _caption(name, about, config) for name in drawn},
+        captions={figure: _caption(figure, about, summary, config) for figure in drawn},
         generations=generations,
-        start=next(
-            (
-                {"method": c.method, "layer": c.layer, "coeff": c.coeff}
-                for c in chosen.values()
-                if not isinstance(c, str)
-            ),
-            {},
-        ),
-        config=dict(folder.config),
-        provenance=_provenance(model),
-        links={name: name for name in sorted(p.name for p in folder.path.glob("*.parquet"))},
+        filters=("prompts", *FILTERS),
+        start=next((_place_in_grid(cell) for cell in chosen.values() if isinstance(cell, Selected)), {}),
+        missing=[sentence for file, sentence in MISSING.items() if Path(file).stem not in parts],
+        config=parts["config"],
+        model=facts,
+        provenance=parts["provenance"],
+        links={file: file for file in data_files(folder)},
     )
-    print(table.to_string(index=False, float_format=lambda x: f"{x:+.2f}", na_rep="-"))
-    print("\n".join(["", *findings, *([saved.note] if saved.note else []), f"page: {page.name}"]))
+    print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}", na_rep="–"))
+    print("\n".join(["", *findings, *([saved.note] if saved.note else [])]))
+    return page
+
+
+def _generations(parts: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Every continuation that the run kept, those of the prompts that chose nothing last."""
+    kept = {"choosing": "generations", "held out": "generations_test"}
+    found = [parts[name].assign(prompts=prompts) for prompts, name in kept.items() if name in parts]
+    return pd.concat(found, ignore_index=True) if found else None
+
+
+def _about(config: Config, facts: Mapping[str, Any]) -> str:
+    """What the figures were measured on."""
+    name = facts.get("name", config.model)
+    kind = f"synthetic model {name}" if config.model == "organism" else str(name)
+    return f"{kind}, {facts['n_layers']} layers, {facts['n_parameters'] / 1e6:.2g}M parameters" if facts else kind
 
 
 def _finding(cell: Selected | str, confirmed: pd.DataFrame) -> str:
@@ -315,28 +326,16 @@ def _place_in_grid(cell: Selected) -> dict[str, Any]:
     return {"method": cell.method, "layer": cell.layer, "coeff": cell.coeff}
 
 
-def _caption(name: str, about: str, config: Config) -> str:
-    what = "Choosing prompts" if "curves" not in name else "Choosing prompts; grey: norm-matched random vectors"
+def _caption(figure: str, about: str, summary: pd.DataFrame, config: Config) -> str:
+    what = "Choosing prompts" if "curves" not in figure else "Choosing prompts; grey: norm-matched random vectors"
     reference = (
         " Reference, not ours: on GPT-2-XL, Turner et al. (2023) work at layer 6 with coefficient 5 for this pair."
         if (config.positive, config.negative) == ("Love", "Hate")
         else ""
     )
-    return f"{about}. {what}: {config.n_prompts} x {config.n_samples} continuations a cell.{reference}"
-
-
-def _provenance(model: HookedModel) -> dict[str, Any]:
-    facts = {"model": model.name, "weights": model.fingerprint, "basis": model.basis, "dtype": str(model.dtype)}
-    return {**facts, **provenance()}
+    n_prompts = summary["n_prompts"].max()
+    return f"{about}. {what}: {n_prompts} x {config.n_samples} continuations a cell.{reference}"
 
 
 def _order(method: str) -> int:
     return 0 if method == "unsteered" else 1 if method.startswith("actadd") else 2
-
-
-def _estimates(form: str, value: pd.Series | None, low: pd.Series, high: pd.Series) -> list[str]:
-    """Each value with its interval, or the interval alone; a dash where there is none."""
-    spans = ["-" if pd.isna(a) else f"[{form}, {form}]".format(a, b) for a, b in zip(low, high, strict=True)]
-    if value is None:
-        return spans
-    return [span if span == "-" else f"{form.format(v)} {span}" for v, span in zip(value, spans, strict=True)]

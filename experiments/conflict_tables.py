@@ -15,10 +15,11 @@ from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, 
 from steering_lab.evaluation.condition import Condition
 from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.evaluate import Decoding, run_conditions
-from steering_lab.evaluation.first_step import FIRST_STEP_COLUMNS, first_step_log_probs, first_steps
+from steering_lab.evaluation.first_step import FIRST_STEP_COLUMNS, first_steps
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY, held_out_table
 from steering_lab.evaluation.measures import Measured, TextMeasure, measure_table
 from steering_lab.evaluation.metrics import length, repetition
+from steering_lab.evaluation.next_token import next_token_log_probs
 from steering_lab.evaluation.odd_part import odd_part
 from steering_lab.evaluation.paired_answers import known_questions, paired_counts
 from steering_lab.evaluation.speed import decoding_costs
@@ -60,7 +61,7 @@ class Answering:
         generations, measures = self.generations(arms, rows, part), ANSWERS
         if part.startswith("conflict"):
             model, own = arms[0]
-            reference = first_step_log_probs(model, own[0], rows)
+            reference = next_token_log_probs(model, own[0], rows)
             steps = pd.concat([first_steps(m, conditions, rows, reference) for m, conditions in arms])
             generations = generations.merge(steps, on=["condition", "prompt"], how="left")
             measures += FIRST_STEP

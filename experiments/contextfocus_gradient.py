@@ -336,7 +336,7 @@ def measured(bench: Bench, conditions: Sequence[Condition], rows: Rows, name: st
     table = pd.concat(
         [
             measure_table(judged, MEASURES),
-            next_token_kl(bench.model, conditions, rows, bench.unsteered(rows), batch_size=config.batch_size),
+            next_token_kl(bench.model, conditions, rows, bench.unsteered(rows)),
         ]
     )
     groups = pd.Series({row.id: row.group for row in rows})

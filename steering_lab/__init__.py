@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds 
     from steering_lab.evaluation.evaluate import evaluate as evaluate
     from steering_lab.evaluation.selection import select as select
     from steering_lab.evaluation.statistics import summarise as summarise
+    from steering_lab.explorer import explore as explore
     from steering_lab.interventions.intervention import Intervention as Intervention
     from steering_lab.interventions.steering import steer as steer
     from steering_lab.interventions.steering_vector import SteeringVector as SteeringVector
@@ -60,6 +61,7 @@ _OFFERS = {
     "analysis.logit_lens": ("logit_lens",),
     "analysis.vector_lens": ("vector_lens",),
     "analysis.plots": ("layer_coeff_heatmap",),
+    "explorer": ("explore",),
 }
 _HOME = {name: module for module, names in _OFFERS.items() for name in names}
 

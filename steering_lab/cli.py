@@ -1,4 +1,4 @@
-"""steering-lab: the demo, experiments from files, and a prompt steered or looked into at the terminal.
+"""steering-lab: the demo, experiments from files, their pages, and a prompt steered or looked into at the terminal.
 
 Heavy imports happen inside the commands, so that `--help` answers at once.
 """
@@ -62,6 +62,23 @@ def run(experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path
     print(f"\n{folder}")
     if (folder / "index.html").is_file():
         print(f"open {(folder / 'index.html').resolve().as_uri()}")
+
+
+def report(runs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
+    """Draw a run's figures and page again from the tables in its folder; no model is loaded.
+
+    Example: steering-lab report results/actadd_sweep/*
+
+    Args:
+        runs: One or more folders of finished runs.
+    """
+    from steering_lab.experiments import experiment_of
+
+    if not runs:
+        raise ValueError("name the folder of a run, e.g. steering-lab report results/actadd_sweep/*")
+    for module, run in [(experiment_of(run), run) for run in runs]:
+        page = module.report(run)
+        print(f"\n{page.resolve().as_uri()}")
 
 
 def steer(
@@ -200,7 +217,7 @@ def lens(
     what = f"{lm.name}, unsteered"
     if paired:
         pair = ContrastPair(positive, negative)
-        runs["steered"] = _steered(lm, (prompt,), pair, resid_pre(layer), coeff, place).intervention
+        runs["steered"] = _steered(lm, (prompt,), pair, resid_pre(layer), coeff, place).intervention_for(prompt)
         what = f"{lm.name}, {pair}, {place}, layer {layer}, coefficient {coeff:g}"
     tables, followed = {}, {}
     for name, intervention in runs.items():
@@ -262,7 +279,9 @@ def _write_lens(
 
 def main() -> None:
     """The command line; a mistake of the user's is one line on stderr and exit status 2."""
-    commands: dict[str, Callable[..., Any]] = {"demo": demo, "run": run, "steer": steer, "lens": lens}
+    commands: dict[str, Callable[..., Any]] = {
+        "demo": demo, "run": run, "report": report, "steer": steer, "lens": lens,
+    }  # fmt: skip
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="steering-lab", description=__doc__)
     except (ValueError, OSError, RuntimeError, ImportError) as error:

@@ -1,15 +1,17 @@
 """Experiment files: where they lie, how their TOML becomes a frozen Config, and how one is run.
 
-An experiment is `<name>.py` (with `Config` and `run(config, results)`) beside `<name>.toml`; it may import modules of
-its folder as `from .sibling import ...`. Nothing heavy is imported until a config has been read and found right.
+An experiment is `<name>.py` beside `<name>.toml`, with `Config`, `run(config, results)`, and `report(folder)`, which
+draws a finished run's figures and page from its files alone; it may import modules of its folder as `from .sibling
+import ...`. Nothing heavy is imported until a config has been read and found right.
 """
 
 import difflib
 import hashlib
 import importlib.util
+import json
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -65,6 +67,27 @@ def _package_of(folder: Path) -> str:
     return name
 
 
+def experiment_of(run: str | Path) -> ModuleType:
+    """The module of the experiment that made a finished run, by the name in its provenance; it has `report(run)`.
+
+    Only experiments that come along are looked for: a folder from elsewhere cannot name code to be executed.
+
+    Raises:
+        FileNotFoundError: there is no finished run.
+        ValueError: its experiment does not come along, or draws no page.
+    """
+    from steering_lab.runs import finished
+
+    name = json.loads((finished(run) / "provenance.json").read_text(encoding="utf-8")).get("experiment")
+    known = {toml.stem: toml for toml in sorted(experiments_folder().glob("*.toml"))}
+    if name not in known:
+        raise ValueError(f"{run} is a run of {name!r}, which is none of the experiments here: {', '.join(known)}")
+    module = load_experiment(known[name])
+    if not hasattr(module, "report"):
+        raise ValueError(f"{name} has no report(folder): its page is made by running it")
+    return module
+
+
 def read_config(config: type, toml: str | Path, settings: Sequence[str] = ()) -> Any:
     """The `config` dataclass filled from `toml`, then from `settings` such as "layers=[1, 2]" (TOML values).
 
@@ -75,7 +98,15 @@ def read_config(config: type, toml: str | Path, settings: Sequence[str] = ()) ->
         values = tomllib.loads(Path(toml).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{toml} is not TOML: {error}") from error
-    values |= dict(_setting(text) for text in settings)
+    return as_config(config, values | dict(_setting(text) for text in settings))
+
+
+def as_config(config: type, values: Mapping[str, Any]) -> Any:
+    """The `config` dataclass of `values`, as a TOML file or a run's config.json has them.
+
+    Raises:
+        ValueError: an unknown key, or a value of the wrong type; names the key and what is allowed.
+    """
     known = [field.name for field in fields(config)]
     for key in values:
         if key not in known:

@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 
+from steering_lab.models import display
 from steering_lab.models.provenance import git_commit, software
 
 PARTIAL = ".partial"
@@ -34,8 +37,12 @@ class RunFolder:
     _lock: IO[str] | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, results: str | Path, experiment: str, model: str, config: Mapping[str, Any]) -> "RunFolder":
+    def open(
+        cls, results: str | Path, experiment: str, model: str, config: Mapping[str, Any], question: str = ""
+    ) -> "RunFolder":
         """A new run, or the unfinished one of the same experiment and config, with the cells that it had finished.
+
+        `question` is what the run asks, in a sentence, kept with its provenance.
 
         Raises:
             RuntimeError: another process is working on that run now.
@@ -52,7 +59,8 @@ class RunFolder:
         run.path.mkdir(parents=True)
         run._take()
         run.write_json("config.json", config)
-        run.write_json("provenance.json", {"experiment": experiment, "started": _now(), **provenance()})
+        asked = {"experiment": experiment, **({"question": question} if question else {})}
+        run.write_json("provenance.json", {**asked, "started": _now(), **provenance()})
         return run
 
     @property
@@ -75,10 +83,12 @@ class RunFolder:
         return path
 
     def write_table(self, name: str, table: pd.DataFrame) -> Path:
-        """`table` as `<name>.parquet`, or as JSON lines where `name` ends so."""
+        """`table` as `<name>.parquet`, or as JSON lines where `name` ends so; these keep every digit, NaN as null."""
         path = self.path / (name if name.endswith(".jsonl") else f"{name}.parquet")
         if path.suffix == ".jsonl":
-            table.to_json(path, orient="records", lines=True, force_ascii=False)
+            known = table.replace([np.inf, -np.inf], np.nan).astype(object)
+            rows = known.where(known.notna(), None).to_dict("records")
+            path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         else:
             table.to_parquet(path, index=False)
         return path
@@ -104,6 +114,9 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _repr_html_(self) -> str:
+        return _card(self.path)
+
     def _take(self) -> None:
         self._lock = (self.path / ".lock").open("w")
         if sys.platform == "win32":
@@ -122,19 +135,71 @@ def provenance() -> dict[str, Any]:
     return {**software(), "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
 
 
-def read_run(path: str | Path) -> dict[str, Any]:
+class Run(dict[str, Any]):
+    """The parts of a finished run by name, and the folder they were read from."""
+
+    def __init__(self, path: Path, parts: Mapping[str, Any]) -> None:
+        super().__init__(parts)
+        self.path = path
+
+    def _repr_html_(self) -> str:
+        return _card(self.path)
+
+
+def read_run(path: str | Path) -> Run:
     """The parts of a finished run by name: config, provenance, model, and every other JSON file and table in it.
 
     Raises:
         FileNotFoundError: there is no finished run at `path`.
     """
-    path = Path(path)
-    if path.name.endswith(PARTIAL) or not (path / "config.json").is_file():
-        raise FileNotFoundError(f"no finished run at {path}: it has no config.json, or it ends in {PARTIAL}")
+    path = finished(path)
     parts = {file.stem: _read_json(file) for file in sorted(path.glob("*.json"))}
     tables = {table.stem: pd.read_parquet(table) for table in sorted(path.glob("*.parquet"))}
-    lines = {file.stem: pd.read_json(file, lines=True) for file in sorted(path.glob("*.jsonl"))}
-    return {**parts, **tables, **lines}
+    lines = {file.stem: _read_lines(file) for file in sorted(path.glob("*.jsonl"))}
+    return Run(path, {**parts, **tables, **lines})
+
+
+def finished(path: str | Path) -> Path:
+    """`path`, where a finished run lies.
+
+    Raises:
+        FileNotFoundError: nothing is there, it is no run, or one that was never finished.
+    """
+    path = Path(path)
+    if path.name.endswith(PARTIAL):
+        raise FileNotFoundError(f"no finished run at {path}: the command that began it goes on where it stopped")
+    if not path.is_dir():
+        raise FileNotFoundError(f"no finished run at {path}: there is no such folder")
+    if lacking := [name for name in ("config.json", "provenance.json") if not (path / name).is_file()]:
+        raise FileNotFoundError(f"no finished run at {path}: it has no {lacking[0]}")
+    return path
+
+
+def data_files(path: str | Path) -> list[str]:
+    """The names of a run's files of data, in the order of a directory listing; its figures and page are none."""
+    kinds = (".json", ".jsonl", ".parquet", ".safetensors")
+    return sorted(file.name for file in Path(path).iterdir() if file.suffix in kinds)
+
+
+def _card(path: Path) -> str:
+    """What a notebook shows of a run; links are relative to where the notebook's process works."""
+    made = _read_json(path / "provenance.json") or {}
+    model = (_read_json(path / "model.json") or {}).get("name") or (_read_json(path / "config.json") or {}).get("model")
+    shown = {"question": made.get("question"), "model": model, "started": made.get("started")}
+    shown |= {"finished": made.get("finished", "no"), "commit": made.get("commit"), "folder": path.name}
+    files = {"page": [path / "index.html"], "figures": sorted((path / "figures").glob("*.png")), "data": _data(path)}
+    for kind, found in files.items():
+        there = {file.stem if kind == "figures" else file.name: _href(file) for file in found if file.is_file()}
+        shown[kind] = display.links(there) if there else None
+    return display.card(f"Run of {made.get('experiment', path.parent.name)}", display.facts(shown))
+
+
+def _data(path: Path) -> list[Path]:
+    return [path / name for name in data_files(path)] if path.is_dir() else []
+
+
+def _href(file: Path) -> str:
+    return quote(Path(os.path.relpath(file)).as_posix())
 
 
 def _fresh(home: Path, model: str) -> Path:
@@ -159,6 +224,11 @@ def _read_cells(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _read_lines(path: Path) -> pd.DataFrame:
+    """The table that JSON lines hold, nothing guessed: text that looks like a number or a date stays text."""
+    return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line])
 
 
 def _now() -> str:

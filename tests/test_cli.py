@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from steering_lab.cli import main
+from steering_lab.runs import RunFolder
 from tests.tiny_models import save_tiny_model
 
 
@@ -18,7 +19,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["steer"], ["lens"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["report"], ["steer"], ["lens"]])
 def test_help_teaches_each_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
@@ -117,6 +118,38 @@ def test_lens_without_a_pair_is_the_model_alone(
     out = capsys.readouterr().out
     assert "tiny, unsteered" in out
     assert "steered   KL" not in out
+
+
+def run_of(results: Path, experiment: str) -> Path:
+    with RunFolder.open(results, experiment, "tiny", {}) as run:
+        return run.finish()
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("nowhere", "there is no such folder"),
+        (".", "it has no config.json"),
+        ("begun.partial", "the command that began it goes on where it stopped"),
+        ("strange", "is a run of '../../strange', which is none of the experiments here: actadd_sweep"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, message: str
+) -> None:
+    run_of(tmp_path / "a/b/c", "../../strange").rename(tmp_path / "strange")
+    assert call(monkeypatch, "report", str(tmp_path / folder)) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert error[0].startswith("steering-lab: ")
+    assert message in error[0]
+
+
+def test_report_without_a_folder_says_what_it_wants(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "report") == 2
+    assert "name the folder of a run" in capsys.readouterr().err
 
 
 def test_an_unreachable_model_is_named_with_the_ways_out(

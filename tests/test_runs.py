@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from steering_lab.runs import CELLS, PARTIAL, RunFolder, read_run
+from steering_lab.runs import CELLS, PARTIAL, RunFolder, data_files, read_run
 
 CONFIG = {"model": "tiny", "layers": (1, 2), "coeff": 2.0}
 ROWS = [{"prompt": "a", "text": "<b>é</b>\nb", "n_tokens": 3}]
@@ -116,6 +116,44 @@ def test_an_unfinished_run_is_not_read(opened: Opener) -> None:
     with pytest.raises(FileNotFoundError, match="no finished run"):
         read_run(run.path)
     run.close()
+
+
+@pytest.mark.parametrize("name", ["texts.jsonl", "texts"])
+def test_a_table_is_read_as_it_was_written(opened: Opener, name: str) -> None:
+    table = pd.DataFrame(
+        {
+            "text": ["12", "2024-01-01", "</script>\u2028\n"],
+            "layer": [float("nan"), 0, 1],
+            "coeff": [1 / 3, 1e-17, -0.1],
+            "sample": [0, 1, 2],
+        }
+    )
+    run = opened()
+    run.write_table(name, table)
+    pd.testing.assert_frame_equal(read_run(run.finish())["texts"], table, check_dtype=False, check_exact=True)
+
+
+def test_what_is_not_a_number_is_null_in_json_lines(opened: Opener) -> None:
+    run = opened()
+    path = run.write_table("t.jsonl", pd.DataFrame({"x": [float("inf"), float("nan"), 1.0]}))
+    assert path.read_text().splitlines() == ['{"x": null}', '{"x": null}', '{"x": 1.0}']
+
+
+def test_every_json_file_of_a_run_is_read_and_named_among_its_data(opened: Opener) -> None:
+    run = opened()
+    run.write_json("model.json", {"name": "tiny"})
+    run.write_table("table", pd.DataFrame(ROWS))
+    (run.path / "index.html").write_text("made from the rest")
+    path = run.finish()
+    assert read_run(path)["model"] == {"name": "tiny"}
+    assert data_files(path) == ["config.json", "model.json", "provenance.json", "table.parquet"]
+
+
+def test_a_folder_that_is_no_run_says_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no such folder"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"it has no config\.json"):
+        read_run(tmp_path)
 
 
 def test_provenance_names_no_place_of_this_machine(opened: Opener, tmp_path: Path) -> None:

@@ -21,14 +21,14 @@ FILTERS = ("method", "layer", "coeff", "prompt")
 
 
 class Column(NamedTuple):
-    """A column of the headline table; numbers stand to the right."""
+    """A column of a table; numbers stand to the right."""
 
     name: str
     number: bool
 
 
-class Headline(NamedTuple):
-    """The headline table as strings."""
+class Printed(NamedTuple):
+    """A table as strings."""
 
     columns: list[Column]
     rows: list[list[str]]
@@ -48,17 +48,19 @@ def write_page(
     generations: pd.DataFrame | None = None,
     filters: Sequence[str] = FILTERS,
     start: Mapping[str, object] | None = None,
+    missing: Sequence[str] = (),
     config: Mapping[str, object] | None = None,
+    model: Mapping[str, object] | None = None,
     provenance: Mapping[str, object] | None = None,
     links: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the page and return its path.
 
-    `headline` is printed as given (numbers to three significant digits, NaN as a dash), and so are `tables`, folded
-    away under their titles below the figures; `captions` go under the figures of the same name. `generations` needs
-    `prompt` and `text`; the browser filters on those of `filters` that it has, opens at `start` (say
-    `{"method": "actadd_front", "layer": 3, "coeff": 4}`), and puts the unsteered continuation of the same prompt and
-    sample beside each. `links` are relative paths of the data beside the page.
+    `headline` and, folded away and sortable under their titles, all `tables` are printed as given (numbers to three
+    significant digits, NaN as a dash); `captions` go under the figures of the same name. `generations` needs `prompt`
+    and `text`; the browser filters on those of `filters` that it has, opens at `start` (say `{"method": "actadd_front",
+    "layer": 3, "coeff": 4}`), and puts the unsteered continuation of the same prompt and sample beside each. `missing`
+    says in sentences what the page would have shown and cannot. `links` are relative paths of the data beside the page.
 
     Raises:
         ValueError: a caption without a figure, generations without prompt or text, a filter to start at that the
@@ -73,12 +75,17 @@ def write_page(
         title=title,
         question=question,
         finding=finding,
-        headline=None if headline is None else _headline(headline),
+        headline=None if headline is None else _printed(headline),
         headline_note=headline_note,
-        tables=[(name, _headline(table)) for name, table in (tables or {}).items()],
+        tables=[(name, _printed(table)) for name, table in (tables or {}).items()],
         figures=[_figure(name, figure, captions.get(name, "")) for name, figure in figures.items()],
         generations=None if generations is None else _generations(generations, filters, start or {}),
-        about=[(name, _flat(table)) for name, table in (("Config", config), ("Provenance", provenance)) if table],
+        about=[
+            (name, _flat(table))
+            for name, table in (("Config", config), ("Model", model), ("Provenance", provenance))
+            if table
+        ],
+        missing=list(missing),
         links=list(links.items()),
         plotly=Markup(get_plotlyjs()) if figures else "",  # our own code, not data: it goes in as it is
         css=Markup(_asset("page.css")),
@@ -116,14 +123,14 @@ def _figure(name: str, figure: go.Figure, caption: str) -> dict[str, object]:
     return {"id": name, "caption": caption, "json": script_json(json.loads(figure.to_json())), **size}
 
 
-def _headline(table: pd.DataFrame) -> Headline:
+def _printed(table: pd.DataFrame) -> Printed:
     rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
     columns = []
     for k, name in enumerate(table.columns):
         values = [row[k] for row in rows if row[k] not in ("–", "")]
         numeric = bool(values) and all(v[0] in "+−×-0123456789[" for v in values)
         columns.append(Column(str(name).replace("_", " "), numeric))
-    return Headline(columns, rows)
+    return Printed(columns, rows)
 
 
 def _cell(value: object) -> str:

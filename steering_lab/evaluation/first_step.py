@@ -9,15 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.evaluation.condition import Condition
 from steering_lab.evaluation.divergence import kl
-from steering_lab.interventions.steering import steer
-from steering_lab.models.generation import SCORED_LOGITS
+from steering_lab.evaluation.next_token import next_token_log_probs
 from steering_lab.models.hooked_model import HookedModel
 
 FIRST_STEP_COLUMNS = ("log_prob_context", "log_prob_memory", "log_odds", "kl")
@@ -39,14 +37,14 @@ def first_steps(
     """One row per condition and question: condition, prompt (the question's id) and `FIRST_STEP_COLUMNS`, in nats.
 
     log_prob_context, log_prob_memory: of the answer beginning in any of its `first_tokens`. log_odds: their difference.
-    kl: KL(reference ‖ condition), `reference` being `first_step_log_probs` of the condition that all are compared with.
+    kl: KL(reference ‖ condition), `reference` being `next_token_log_probs` of the condition that all are compared with.
     NaN where a row has no such answer, where both answers begin alike, where something is impossible under the
     condition (infinite), and for kl where the model's vocabulary is not the reference's.
     """
     begins: dict[str, FirstTokens] = {}
     blocks = []
     for condition in conditions:
-        log_probs = first_step_log_probs(model, condition, rows)
+        log_probs = next_token_log_probs(model, condition, rows)
         tokens = []
         for row in rows:
             written = condition.write(row)
@@ -67,27 +65,6 @@ def first_steps(
         }
         blocks.append(pd.DataFrame(columns).replace([np.inf, -np.inf], np.nan).assign(condition=condition.name))
     return pd.concat(blocks, ignore_index=True)[["condition", "prompt", *FIRST_STEP_COLUMNS]]
-
-
-@torch.no_grad()
-def first_step_log_probs(
-    model: HookedModel, condition: Condition, rows: Sequence[ConflictQA]
-) -> Float[Tensor, "row d_vocab"]:
-    """Log-probabilities of the first token of the answer to each row under the condition; float32, on the CPU."""
-    written = [model.token_ids(condition.write(row)) for row in rows]
-    bare = None
-    if condition.without_context is not None:
-        bare = [model.token_ids(condition.without_context(row)) for row in rows]
-    size = max(1, SCORED_LOGITS // (max(map(len, written)) * model.d_vocab))
-    found = []
-    for start in range(0, len(rows), size):
-        part = slice(start, start + size)
-        with steer(model, condition.intervention):
-            logits = model.logits(model.pad(written[part]))[:, -1].float()
-        if condition.rule is not None and bare is not None:
-            logits = condition.rule(logits, model.logits(model.pad(bare[part]))[:, -1].float())
-        found.append(torch.log_softmax(logits, dim=-1).cpu())
-    return torch.cat(found)
 
 
 def first_tokens(model: HookedModel, prompt: str, row: ConflictQA) -> FirstTokens:

@@ -8,6 +8,7 @@ import torch
 
 from steering_lab.evaluation.condition import Condition
 from steering_lab.evaluation.evaluate import FACTORS
+from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import continuation_log_probs
 from steering_lab.models.hooked_model import HookedModel
@@ -24,7 +25,7 @@ def held_out_table(
     are not scored, the rest is read as if it had been generated: an edit placed from the last prompt token on is in
     force for every token that is scored. A condition counts by its edit alone, since the texts are no questions:
     prompting leaves them as they are. NaN for a condition with a logits rule, which needs a second prompt that a bare
-    text has not, and for a text that is all prompt.
+    text has not, or with an intervention for each question, and for a text that is all prompt.
 
     Raises:
         ValueError: no text is longer than its prompt, or one is longer than the model's context.
@@ -34,7 +35,9 @@ def held_out_table(
         raise ValueError(f"none of the {len(texts)} texts is longer than {prompt_tokens} tokens")
     blocks = []
     for condition in conditions:
-        scored = [[] for _ in rows] if condition.rule else _scored(model, condition, rows, prompt_tokens)
+        edit, scored = condition.intervention, [list[float]() for _ in rows]
+        if condition.rule is None and isinstance(edit, Intervention):
+            scored = _scored(model, edit, rows, prompt_tokens)
         columns = {
             "prompt": [f"text {i}" for i in range(len(texts))],
             "sample": 0,
@@ -52,9 +55,9 @@ _NUMBERS = {name: "float64" for name in FACTORS if name != "method"}
 
 @torch.no_grad()
 def _scored(
-    model: HookedModel, condition: Condition, rows: Sequence[list[int]], prompt_tokens: int
+    model: HookedModel, intervention: Intervention, rows: Sequence[list[int]], prompt_tokens: int
 ) -> list[list[float]]:
-    with steer(model, condition.intervention):
+    with steer(model, intervention):
         return continuation_log_probs(
             model, [ids[:prompt_tokens] for ids in rows], [ids[prompt_tokens:] for ids in rows]
         )

@@ -16,7 +16,7 @@ from steering_lab.evaluation.condition import Condition, Example, example_key
 from steering_lab.evaluation.divergence import kl
 from steering_lab.evaluation.measures import FACTORS
 from steering_lab.interventions.steering import steer
-from steering_lab.models.generation import bar_disabled
+from steering_lab.models.generation import SCORED_LOGITS, bar_disabled
 from steering_lab.models.hooked_model import HookedModel
 
 KL = "kl"
@@ -28,18 +28,17 @@ def next_token_kl(
     examples: Sequence[Example],
     reference: Condition,
     *,
-    batch_size: int = 64,
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Tidy rows of the metric "kl", one per condition and example: KL(reference ‖ condition) of the next token in nats.
 
     Both are read after the prompt as each of the two writes it, so the example is the same and the prompt need not be.
     """
-    base = next_token_log_probs(model, reference, examples, batch_size=batch_size)
+    base = next_token_log_probs(model, reference, examples)
     keys = [example_key(example) for example in examples]
     blocks = []
     for condition in tqdm(conditions, desc="divergence", disable=bar_disabled(progress)):
-        apart = kl(base, next_token_log_probs(model, condition, examples, batch_size=batch_size))
+        apart = kl(base, next_token_log_probs(model, condition, examples))
         factors = {name: condition.factors.get(name) for name in FACTORS}
         known = {"condition": condition.name, "prompt": keys, "sample": 0}
         blocks.append(pd.DataFrame({**factors, **known, "metric": KL, "value": apart.tolist(), "weight": 1.0}))
@@ -49,20 +48,21 @@ def next_token_kl(
 
 @torch.no_grad()
 def next_token_log_probs(
-    model: HookedModel, condition: Condition, examples: Sequence[Example], *, batch_size: int = 64
+    model: HookedModel, condition: Condition, examples: Sequence[Example]
 ) -> Float[Tensor, "example d_vocab"]:
     """Float32 log-probabilities of the token that follows each prompt under the condition, its rule included."""
+    written = [model.token_ids(condition.write(example)) for example in examples]
+    bare = None
+    if condition.without_context is not None:
+        bare = [model.token_ids(condition.without_context(example)) for example in examples]
+    size = max(1, SCORED_LOGITS // (max(map(len, written)) * model.d_vocab))
     found = []
-    for first in range(0, len(examples), batch_size):
-        part = examples[first : first + batch_size]
-        with steer(model, [condition.intervention_for(example) for example in part]):
-            logits = _last(model, [condition.write(example) for example in part])
-        if condition.rule is not None and condition.without_context is not None:
+    for start in range(0, len(examples), size):
+        part = slice(start, start + size)
+        with steer(model, [condition.intervention_for(example) for example in examples[part]]):
+            logits = model.logits(model.pad(written[part]))[:, -1].float()
+        if condition.rule is not None and bare is not None:
             with model.unedited():
-                logits = condition.rule(logits, _last(model, [condition.without_context(e) for e in part]))
-        found.append(torch.log_softmax(logits.float(), dim=-1).cpu())
+                logits = condition.rule(logits, model.logits(model.pad(bare[part]))[:, -1].float())
+        found.append(torch.log_softmax(logits, dim=-1).cpu())
     return torch.cat(found)
-
-
-def _last(model: HookedModel, prompts: Sequence[str]) -> Float[Tensor, "batch d_vocab"]:
-    return model.logits(model.to_tokens(prompts))[:, -1].float()

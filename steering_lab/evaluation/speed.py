@@ -70,11 +70,12 @@ def _decoding(
     model: HookedModel, condition: Condition, examples: Sequence[Example], max_new_tokens: int
 ) -> Callable[[], object]:
     written = [condition.write(example) for example in examples]
+    each = [condition.intervention_for(example) for example in examples]
     second = [condition.without_context(example) for example in examples] if condition.without_context else None
     options = {"rule": condition.rule, "without_context": second, "batch_size": len(examples), "ignore_eos": True}
 
     def decode() -> object:
-        with steer(model, condition.intervention):  # drawing a token reads it back, so the GPU has finished by then
+        with steer(model, each):  # drawing a token reads it back, so the GPU has finished by then
             return generate(model, written, max_new_tokens=max_new_tokens, **options)  # type: ignore[arg-type]
 
     return decode

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from steering_lab.models import display
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import ForwardPass
 
@@ -35,6 +36,9 @@ class Place:
     rule: Rule
     start: int = 0
     clip: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.rule}({self.start})" if self.rule == "at" else self.rule
 
     def first(self, told: ForwardPass) -> Any:
         """Absolute position of the first touched token of each row, as `[batch, 1]`."""
@@ -86,6 +90,11 @@ class Edit:
     basis: str = "raw"
     label: str = ""
     verb: ClassVar[str] = "add"
+
+    @property
+    def name(self) -> str:
+        """What it does, in words."""
+        return self.verb.replace("_", " ")
 
     def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
         """What is added to each `resid`, given the row that belongs to its token."""
@@ -152,6 +161,10 @@ class Clamp(Edit):
     to: float = 0.0
     verb: ClassVar[str] = "clamp"
 
+    @property
+    def name(self) -> str:
+        return f"clamp to {self.to:g}"
+
     def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
         direction = torch.nn.functional.normalize(row, dim=-1)
         return (self.to - (resid * direction).sum(-1, keepdim=True)) * direction
@@ -186,8 +199,7 @@ class Term:
             raise ValueError(f"the coefficient of {self.edit.label or 'an edit'} is {self.coeff}: it must be finite")
 
     def __str__(self) -> str:
-        where = f"{self.place.rule}({self.place.start})" if self.place.rule == "at" else self.place.rule
-        return f"{self.coeff:+g} x {self.edit.verb} {self.edit.label or 'vector'} {where} {self.edit.site}"
+        return f"{self.coeff:+g} x {self.edit.verb} {self.edit.label or 'vector'} {self.place} {self.edit.site}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,6 +243,17 @@ class Intervention:
 
     def __repr__(self) -> str:
         return f"Intervention({'; '.join(map(str, self.terms)) or 'nothing'})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: one row per term; `norm` is of its vector's longest row, without the coefficient."""
+        if not self.terms:
+            return display.card("Intervention: nothing")
+        rows = [
+            (term.coeff, term.edit.name, term.edit.label or "vector", str(term.place), str(term.edit.site), norm)
+            for term in self.terms
+            for norm in [float(term.edit.rows.float().norm(dim=-1).max())]
+        ]
+        return display.card("Intervention", display.rows(("coeff", "edit", "of", "where", "site", "norm"), rows))
 
 
 def add_rows(

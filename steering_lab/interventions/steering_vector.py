@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from steering_lab.interventions.intervention import Ablate, Add, Clamp, Edit, Intervention, PreserveNorm, add_rows
+from steering_lab.models import display
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.provenance import software
@@ -189,6 +190,26 @@ class SteeringVector:
         return (
             f"SteeringVector({self.source.recipe} at {self.site} of {self.source.model}: {shape}, norm {self.norm:.3g})"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: where it comes from, how long each row is and what was read there, diagnostics."""
+        source, n_rows = self.source, self.rows.shape[0]
+        details = dict(source.details)
+        read = details.get("tokens")
+        per_row = read if isinstance(read, list) and all(len(column) == n_rows for column in read) else []
+        if per_row:
+            del details["tokens"]
+        facts = {
+            "site": str(self.site),
+            "model": f"{source.model}, weights {source.fingerprint}, {source.basis} basis, {source.dtype}",
+            "revision": source.revision,
+            "rows": f"{n_rows} x {self.rows.shape[1]}",
+            "norm": self.norm,
+        }
+        columns = ["row", *(f"token of prompt {k}" for k in range(1, len(per_row) + 1)), "norm"]
+        tokens = ([repr(token) for token in column] for column in per_row)
+        table = display.rows(columns, zip(range(n_rows), *tokens, self.norms.tolist(), strict=True))
+        return display.card(source.recipe, display.facts({**facts, **details, "software": source.software}), table)
 
 
 def random_like(vector: SteeringVector, seed: int) -> SteeringVector:

@@ -6,7 +6,7 @@ cache the same text; padding is never attended to. Whatever edits are in force o
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from steering_lab.models import display
 from steering_lab.models.hooked_model import ForwardPass, HookedModel, Tokens
 
 
@@ -61,6 +62,7 @@ class LogitsRule(Protocol):
     ) -> Float[Tensor, "batch d_vocab"]: ...
 
 
+SHOWN = 30  # continuations that a notebook shows
 SCORED_LOGITS = 2**27  # float32 logits of one scoring slice: half a gigabyte
 
 
@@ -80,6 +82,20 @@ class Generations:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first rows, with mean log-probabilities (nats per token) where asked for."""
+        scored = {"log-prob / token": self.log_probs, "unsteered": self.unsteered_log_probs}
+        kept = {name: [_mean(row) for row in values] for name, values in scored.items() if values is not None}
+        every = list(zip(self.prompts, self.texts, *kept.values(), strict=True))
+        parts = [display.rows(("prompt", "continuation", *kept), every[:SHOWN])]
+        if len(every) > SHOWN:
+            parts.append(display.note(f"and {len(every) - SHOWN:,} more in .texts"))
+        return display.card(f"{len(every):,} continuation{'s' * (len(every) != 1)}", *parts)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else nan
 
 
 class _Stream:

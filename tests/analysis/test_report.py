@@ -133,15 +133,44 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path, parts: dict[str, Any]
 def test_in_a_browser_it_draws_filters_and_stays_silent(tmp_path: Path, sweep: SweepTable) -> None:
     figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front", examples=generations())
     path = page(tmp_path, generations(), figures={"a": figure}, start={"method": "actadd_front", "layer": 1})
+    counted = "document.documentElement.dataset.requests = performance.getEntriesByType('resource').length"
+    asked = f"<script>setTimeout(() => {counted}, 5000)</script></body>"
+    path.write_text(path.read_text(encoding="utf-8").replace("</body>", asked), encoding="utf-8")
     document, log = dump(path)
     assert 'class="heatmaplayer mlayer"' in document
     assert "data-drawn=" in document
     assert "4 of 16 continuations" in document
     assert "<title>ActAdd" in document  # and not "taken"
     assert "CONSOLE" not in log
+    assert 'data-requests="0"' in document
     articles = re.findall(r"<article>.*?</article>", document, re.DOTALL)
     assert len(articles) == 4
     assert all("unsteered &lt;/script&gt;" in a and "actadd_front &lt;/script&gt;" in a for a in articles)
+
+
+CONDITIONS = pd.DataFrame({"condition": ["b", "a", "c"], "shift [95 %]": ["+0.10 [0.00, +0.20]", "–", "−0.50"]})
+
+
+def test_every_condition_is_on_the_page_and_what_is_missing_is_said(tmp_path: Path) -> None:
+    conditions = pd.concat([CONDITIONS] * 100, ignore_index=True).assign(condition=HOSTILE)
+    html = page(tmp_path, tables={"All 300 conditions": conditions}, missing=[f"No {HOSTILE}."]).read_text(
+        encoding="utf-8"
+    )
+    assert "All 300 conditions" in html
+    assert html.count("<tr><td>&lt;/script&gt;") == 300
+    assert '<p class="missing">No &lt;/script&gt;' in html
+
+
+@needs_chrome
+def test_in_a_browser_a_click_on_a_column_sorts_by_its_numbers(tmp_path: Path) -> None:
+    path = page(tmp_path, tables={"All conditions": CONDITIONS})
+    html = path.read_text(encoding="utf-8")
+    for clicks, order in ((0, "bac"), (1, "bca"), (2, "cba")):  # as given; largest first; smallest first, none last
+        click = "document.querySelectorAll('.sortable th button')[1].click();" * clicks
+        path.write_text(html.replace("</body>", f"<script>{click}</script></body>"), encoding="utf-8")
+        document, log = dump(path)
+        assert "".join(re.findall(r"<td>([abc])</td>", document)) == order
+        assert "CONSOLE" not in log
 
 
 @needs_chrome

@@ -8,7 +8,8 @@ import torch
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.templates import ORGANISM
 from steering_lab.evaluation.condition import Asked, Condition
-from steering_lab.evaluation.first_step import FirstTokens, first_step_log_probs, first_steps, first_tokens
+from steering_lab.evaluation.first_step import FirstTokens, first_steps, first_tokens
+from steering_lab.evaluation.next_token import next_token_log_probs
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
@@ -32,7 +33,7 @@ CONDITIONS = [
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
 def test_the_first_step_is_what_generate_draws_from(condition: Condition) -> None:
-    log_probs = first_step_log_probs(MODEL, condition, ROWS)
+    log_probs = next_token_log_probs(MODEL, condition, ROWS)
     second = [condition.without_context(row) for row in ROWS] if condition.without_context else None
     with steer(MODEL, condition.intervention):
         out = generate(
@@ -46,9 +47,9 @@ def test_the_first_step_is_what_generate_draws_from(condition: Condition) -> Non
 
 def test_log_odds_are_of_the_sums_over_the_tokens_that_begin_each_answer() -> None:
     plain, steered = CONDITIONS[:2]
-    reference = first_step_log_probs(MODEL, plain, ROWS)
+    reference = next_token_log_probs(MODEL, plain, ROWS)
     table = first_steps(MODEL, [plain, steered], ROWS, reference).set_index(["condition", "prompt"])
-    probs = first_step_log_probs(MODEL, steered, ROWS)[0].double().exp()
+    probs = next_token_log_probs(MODEL, steered, ROWS)[0].double().exp()
     begins = first_tokens(MODEL, WITH(ROWS[0]), ROWS[0])
     context, memory = (float(probs[side].sum()) for side in begins)
     row = table.loc[("steered", ROWS[0].id)]
@@ -67,7 +68,7 @@ def test_tokens_that_begin_both_answers_are_in_neither_list() -> None:
     assert begins.memory
     alike = ConflictQA("Who?", "The sea lion.", ("sea lion",), ("sea",), group="who")
     assert first_tokens(MODEL, "Answer:", alike) == FirstTokens([], [])
-    table = first_steps(MODEL, CONDITIONS[:1], [alike], first_step_log_probs(MODEL, CONDITIONS[0], [alike]))
+    table = first_steps(MODEL, CONDITIONS[:1], [alike], next_token_log_probs(MODEL, CONDITIONS[0], [alike]))
     assert table[["log_prob_context", "log_prob_memory", "log_odds"]].isna().all(axis=None)
 
 

@@ -50,11 +50,12 @@ def test_the_reference_is_no_distance_from_itself(model: HookedModel) -> None:
 
 
 def test_the_distance_is_the_divergence_of_single_passes_at_any_batch_size(
-    model: HookedModel, vector: SteeringVector
+    model: HookedModel, vector: SteeringVector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("steering_lab.evaluation.next_token.SCORED_LOGITS", 2 * 64 * model.d_vocab)
     edits = {row.id: k * vector.from_last_prompt_token() for k, row in enumerate(ROWS)}
     own = Condition("own", edits, asked(), factors={"method": "own", "coeff": 1})
-    table = next_token_kl(model, [own], ROWS, UNSTEERED, batch_size=2)
+    table = next_token_kl(model, [own], ROWS, UNSTEERED)
     assert table["value"].iloc[0] == pytest.approx(0, abs=1e-6)  # k = 0 is no edit
     for k, row in enumerate(ROWS):
         plain = model.logits(model.to_tokens(asked()(row)))[0, -1].log_softmax(-1)

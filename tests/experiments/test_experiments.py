@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from steering_lab.cli import report as report_command
 from steering_lab.cli import run as run_command
-from steering_lab.experiments import experiments_folder, load_experiment, read_config
+from steering_lab.experiments import experiment_of, experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import resid_post
 from steering_lab.models.loading import organism_folder
@@ -98,6 +99,34 @@ def test_the_sweep_runs_end_to_end_and_leaves_a_whole_folder(
     assert "tiny-llama" in page
     assert {p.stem for p in (path / "figures").glob("*.html")} >= {"actadd_front_sentiment", "actadd_front_perplexity"}
     assert "perplexity" in capsys.readouterr().out
+
+    # The page and the figures are made again from the folder alone, and are the same.
+    (path / "index.html").unlink()
+    shutil.rmtree(path / "figures")
+    report_command((path,))
+    assert (path / "index.html").read_text() == page
+    assert (path / "figures" / "actadd_front_sentiment.html").is_file()
+    assert (path / "index.html").resolve().as_uri() in capsys.readouterr().out
+
+    # What an older or thinned folder lacks is said, and the rest stands.
+    for name in ("model.json", "generations.jsonl"):
+        (path / name).unlink()
+    report_command((path,))
+    thinner = (path / "index.html").read_text()
+    assert "model.json is not in this folder" in thinner
+    assert "generations.jsonl is not in this folder" in thinner
+    assert "generations_test.jsonl is not" not in thinner
+    assert len(thinner) < len(page)
+
+
+def test_an_experiment_without_a_report_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "actadd_sweep.toml").write_text("")
+    (tmp_path / "actadd_sweep.py").write_text("")
+    monkeypatch.setattr("steering_lab.experiments.experiments_folder", lambda: tmp_path)
+    with RunFolder.open(tmp_path / "results", "actadd_sweep", "tiny", {}) as run:
+        path = run.finish()
+    with pytest.raises(ValueError, match=r"actadd_sweep has no report\(folder\)"):
+        experiment_of(path)
 
 
 def test_overlapping_prompts_are_refused_before_a_model_is_loaded() -> None:

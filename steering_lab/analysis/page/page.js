@@ -35,6 +35,28 @@
     next();
   }
 
+  // ---- the table of conditions: a click on a column's name sorts by it, largest first, then the other way
+  function sortable(table) {
+    const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+    const number = (text) => parseFloat(text.replaceAll("\u2212", "-").replace("[", ""));
+    heads.forEach((head, k) => {
+      const button = make("button", "", head.textContent);
+      button.type = "button"; head.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const up = head.getAttribute("aria-sort") === "descending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        const text = (row) => row.cells[k].textContent, numeric = head.className === "number";
+        const before = (a, b) => {
+          if (!numeric) return text(a).localeCompare(text(b));
+          const [x, y] = [number(text(a)), number(text(b))];
+          return isNaN(x) || isNaN(y) ? (isNaN(x) - isNaN(y)) * (up ? 1 : -1) : x - y; // what has no number stays last
+        };
+        body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * before(a, b)));
+      });
+    });
+  }
+
   // ---- continuations
   function startBrowser() {
     const source = document.getElementById("generations-data");
@@ -129,6 +151,7 @@
     return { choose };
   }
 
+  document.querySelectorAll("table.sortable").forEach(sortable);
   const browser = startBrowser();
   document.documentElement.dataset.ready = Math.round(performance.now()); // milliseconds since the page was opened
   document.addEventListener("DOMContentLoaded", () => drawFigures(browser)); // plotly's five megabytes come after this script

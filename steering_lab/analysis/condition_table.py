@@ -1,0 +1,67 @@
+"""Every condition of a summary on one row, as it is read: value, effect with its interval, chance, and what it costs.
+
+A table in, a table out: numbers stay numbers where they stand alone, an estimate and its interval become one text.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from steering_lab.analysis.plots.labels import signed
+
+CELL = ("method", "layer", "coeff")
+
+
+def condition_table(
+    summary: pd.DataFrame, *, metric: str, costs: Sequence[str] | None = None, by: Sequence[str] = CELL
+) -> pd.DataFrame:
+    """One row per cell (`by`) of a summary: the value, effect and control's band of `metric`, the effects of `costs`.
+
+    `costs` are the other metrics to show, all of them by default. Effects are differences to the unsteered arm, or
+    ratios (×) to it where the summary's `scale` says so; intervals are the summary's own. "p, corrected" is corrected
+    for the search over the cells of a method. Cells without a layer (unsteered, prompting) come first, otherwise the
+    order is kept.
+
+    Raises:
+        ValueError: a metric that the summary has not.
+    """
+    by, known = list(by), list(summary["metric"].unique())
+    costs = [name for name in known if name != metric] if costs is None else costs
+    if unknown := [name for name in (metric, *costs) if name not in known]:
+        raise ValueError(f"no metric {unknown[0]!r}; the summary has {', '.join(known)}")
+    rows = summary[summary["metric"] == metric].reset_index(drop=True)
+    table = rows[by].rename(columns={"method": "condition"})
+    table["condition"] = table["condition"].str.replace("_", " ")
+    table["relative norm"] = rows["relative_norm"]
+    table[_spaced(metric)] = rows["value"]
+    table[f"shift{_unit(rows)} [95 %]"] = _estimates(rows)
+    table["random vectors"] = _estimates(rows.assign(effect=pd.NA), "control_low", "control_high")
+    table["p, corrected"] = rows["p_family"]
+    for name in costs:
+        cost = rows[by].merge(summary[summary["metric"] == name], on=by, how="left")
+        table[f"{_spaced(name)}{_unit(cost)} [95 %]"] = _estimates(cost)
+    table["n"], table["missing"] = rows["n"], rows["n_missing"]
+    return table.sort_values("layer", key=pd.Series.notna, kind="stable", ignore_index=True)
+
+
+def _spaced(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _unit(rows: pd.DataFrame) -> str:
+    return " ×" if (rows["scale"] == "ratio").any() else ""
+
+
+def _estimates(rows: pd.DataFrame, low: str = "low", high: str = "high") -> list[str]:
+    """Each effect with its interval, or the interval alone; a dash where there is neither."""
+    texts = []
+    for scale, *numbers in zip(rows["scale"], rows["effect"], rows[low], rows[high], strict=True):
+        value, *ends = ("" if pd.isna(x) else _number(float(x), scale) for x in numbers)
+        texts.append(f"{value} [{', '.join(ends)}]".strip() if all(ends) else value or "–")
+    return texts
+
+
+def _number(value: float, scale: str) -> str:
+    if scale != "ratio":
+        return signed(value)
+    return f"{value:.2f}" if value < 99.5 else f"{value:.0f}" if value < 999_999 else f"{value:.1e}"

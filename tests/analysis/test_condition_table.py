@@ -1,0 +1,60 @@
+"""The table of all conditions: one row each, every interval in it, nothing missing shown as a number."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steering_lab.analysis.condition_table import condition_table
+
+SweepTable = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def summary(sweep: SweepTable) -> pd.DataFrame:
+    table = sweep(layers=(0, 1), coeffs=(-4, 4), p_family=0.01)
+    return table.assign(scale=table["metric"].map({"sentiment": "difference", "perplexity": "ratio"}))
+
+
+def test_every_cell_is_one_row_with_interval_band_and_cost(summary: pd.DataFrame) -> None:
+    table = condition_table(summary, metric="sentiment")
+    assert len(table) == 1 + 2 * 2
+    row = table[(table["layer"] == 1) & (table["coeff"] == 4)].iloc[0]
+    assert row["condition"] == "actadd front"
+    assert row["sentiment"] == pytest.approx(0.2)
+    assert row["shift [95 %]"] == "+0.10 [−0.05, +0.25]"  # effect 0.1, interval ±0.15
+    assert row["random vectors"] == "[−0.12, +0.12]"
+    assert row["perplexity × [95 %]"] == "3.00 [2.70, 3.30]"  # ratio 1 + 1 + 4/4, interval ±10 %
+    assert (row["relative norm"], row["n"], row["missing"]) == (0.2, 32, 0)
+
+
+def test_a_condition_without_a_layer_stands_first(summary: pd.DataFrame) -> None:
+    assert condition_table(summary.iloc[::-1], metric="sentiment")["condition"].iloc[0] == "unsteered"
+
+
+def test_what_is_missing_is_a_dash_and_never_a_number(summary: pd.DataFrame) -> None:
+    lost = (summary["layer"] == 0) & (summary["coeff"] == 4)
+    summary.loc[lost, ["effect", "low", "high"]] = np.nan
+    summary = summary[~((summary["layer"] == 1) & (summary["metric"] == "perplexity"))]
+    table = condition_table(summary, metric="sentiment").set_index(["layer", "coeff"])
+    assert table.loc[(0, 4), "shift [95 %]"] == "–"
+    assert table.loc[(0, 4), "perplexity × [95 %]"] == "–"
+    assert table.loc[(1, 4), "perplexity × [95 %]"] == "–"  # never measured, and no row is lost for it
+    assert table.loc[(1, 4), "shift [95 %]"] != "–"
+
+
+def test_an_effect_from_one_prompt_has_no_interval(summary: pd.DataFrame) -> None:
+    table = condition_table(summary.assign(low=np.nan, high=np.nan), metric="sentiment")
+    assert table["shift [95 %]"].iloc[-1] == "+0.10"
+
+
+def test_the_same_cell_in_two_groups_is_two_rows(summary: pd.DataFrame) -> None:
+    both = pd.concat([summary.assign(regime=name) for name in ("conflict", "agreement")])
+    table = condition_table(both, metric="sentiment", by=("regime", "method", "layer", "coeff"))
+    assert table["regime"].value_counts().to_dict() == {"conflict": 5, "agreement": 5}
+
+
+def test_an_unknown_metric_is_refused(summary: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="no metric 'joy'; the summary has sentiment, perplexity"):
+        condition_table(summary, metric="sentiment", costs=["joy"])
