@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds the two lists equal
     from steering_lab.analysis.plots import layer_coeff_heatmap as layer_coeff_heatmap
+    from steering_lab.analysis.projection import projection_profile as projection_profile
     from steering_lab.data.conflict_qa import ConflictQA as ConflictQA
     from steering_lab.data.contrast_pairs import PAIRS as PAIRS
     from steering_lab.data.contrast_pairs import ContrastPair as ContrastPair
@@ -55,6 +56,7 @@ _OFFERS = {
     "evaluation.evaluate": ("evaluate",),
     "evaluation.statistics": ("summarise",),
     "evaluation.selection": ("select",),
+    "analysis.projection": ("projection_profile",),
     "analysis.plots": ("layer_coeff_heatmap",),
 }
 _HOME = {name: module for module, names in _OFFERS.items() for name in names}
