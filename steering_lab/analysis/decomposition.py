@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.analysis.projection import project
-from steering_lab.analysis.stream_table import token_batches, token_keys
+from steering_lab.analysis.stream_table import Prompts, token_batches, token_keys
 from steering_lab.models.block_outputs import BlockOutputs, block_outputs
 from steering_lab.models.final_norm import logit_directions
 from steering_lab.models.hooked_model import HookedModel, Tokens
@@ -75,9 +75,7 @@ def decompose(model: HookedModel, tokens: Tokens) -> StreamChange:
     return StreamChange(parts, *(block.resid_post.float() for block in last))
 
 
-def effect_decomposition(
-    model: HookedModel, prompts: str | Sequence[str], direction: Float[Tensor, " d_model"]
-) -> pd.DataFrame:
+def effect_decomposition(model: HookedModel, prompts: Prompts, direction: Float[Tensor, " d_model"]) -> pd.DataFrame:
     """One row per prompt, block, part and token: `effect`, the part's signed length along `direction`.
 
     In residual-stream units. Summed over layers and parts it is the change of `project(resid, direction)` behind the
@@ -94,11 +92,11 @@ def effect_decomposition(
             effect = project(change, direction).cpu()[mask].numpy()
             blocks.append(keys.assign(layer=layer, part=part, effect=effect))
     table = pd.concat(blocks, ignore_index=True)
-    return table[["prompt", "layer", "part", "position", "from_end", "token", "effect"]]
+    return table[["prompt", "layer", "part", "position", "from_end", "token", "generated", "effect"]]
 
 
 def logit_decomposition(
-    model: HookedModel, prompts: str | Sequence[str], toward: int | Sequence[int], against: int | Sequence[int]
+    model: HookedModel, prompts: Prompts, toward: int | Sequence[int], against: int | Sequence[int]
 ) -> pd.DataFrame:
     """One row per prompt, block and part: its `effect` on logit(toward) - logit(against) at the last token, in logits.
 
@@ -111,10 +109,10 @@ def logit_decomposition(
         ValueError: a token outside the vocabulary, as many tokens as prompts missing, or an architecture that does not
             show attention and MLP apart.
     """
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-    sides = [[side] * len(prompts) if isinstance(side, int) else list(side) for side in (toward, against)]
-    if any(len(side) != len(prompts) for side in sides):
-        raise ValueError(f"{len(prompts)} prompts need {len(prompts)} tokens on each side, or one for all")
+    n_prompts = 1 if isinstance(prompts, str) else len(prompts)
+    sides = [[side] * n_prompts if isinstance(side, int) else list(side) for side in (toward, against)]
+    if any(len(side) != n_prompts for side in sides):
+        raise ValueError(f"{n_prompts} prompts need {n_prompts} tokens on each side, or one for all")
     blocks = []
     for first, tokens in token_batches(model, prompts):
         change = decompose(model, tokens)
@@ -132,7 +130,7 @@ def logit_decomposition(
 
 
 @torch.no_grad()
-def direct_path(model: HookedModel, prompts: str | Sequence[str]) -> DirectPath:
+def direct_path(model: HookedModel, prompts: Prompts) -> DirectPath:
     """What each prompt's next token would be if no later layer answered the edits, between clean and steered.
 
     `direct` is the final norm and the unembedding of the clean last stream plus the direct part: nothing is frozen or

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from steering_lab.analysis.stream_table import Measured, stream_sites, stream_table
+from steering_lab.analysis.stream_table import Measured, Prompts, stream_sites, stream_table
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel, Tokens
@@ -34,7 +34,7 @@ def project(resid: Float[Tensor, "*pos d_model"], direction: Float[Tensor, " d_m
 
 def projection_profile(
     model: HookedModel,
-    prompts: str | Sequence[str],
+    prompts: Prompts,
     direction: Float[Tensor, " d_model"],
     sites: Sequence[HookSite] | None = None,
 ) -> pd.DataFrame:
@@ -58,9 +58,7 @@ def projection_profile(
     return stream_table(model, prompts, measure)
 
 
-def norm_profile(
-    model: HookedModel, prompts: str | Sequence[str], vectors: Mapping[HookSite, SteeringVector]
-) -> pd.DataFrame:
+def norm_profile(model: HookedModel, prompts: Prompts, vectors: Mapping[HookSite, SteeringVector]) -> pd.DataFrame:
     """How long each vector is beside the stream at its own site: vector_norm, resid_norm and their relative_norm.
 
     Row k of a vector stands beside token k, as `at_front` would place it, and a vector of one row beside every token;
@@ -89,9 +87,7 @@ def norm_profile(
     return table[table["vector_norm"].notna()].reset_index(drop=True)
 
 
-def stream_change(
-    model: HookedModel, prompts: str | Sequence[str], sites: Sequence[HookSite] | None = None
-) -> pd.DataFrame:
+def stream_change(model: HookedModel, prompts: Prompts, sites: Sequence[HookSite] | None = None) -> pd.DataFrame:
     """How the edits in force change the stream's length and, apart from it, where it points.
 
     Columns: those of `stream_table`, clean_norm and steered_norm in residual-stream units, norm_ratio (steered over

@@ -146,7 +146,7 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     control = _draw_control(figure, lines)
     for line, symbol in zip(lines, (*theme.SYMBOLS, *theme.SYMBOLS), strict=False):
         _draw_line(figure, line, symbol, x, times if ratio else signed)
-    _draw_names(figure, lines, y_range, ratio)
+    draw_names(figure, lines, y_range, ratio)
     marks = {f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>": control, "○": "text degenerates"}
     if not any(line.points["degenerate"].any() for line in lines):
         del marks["○"]
@@ -158,7 +158,7 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     figure.add_hline(y=neutral, line={"color": theme.RULE, "width": 1}, layer="below")
     places = sorted({float(v) for line in lines for v in line.points["x"]})
     span = places[-1] - places[0] or 1.0
-    shown = _apart(places, 30 * span / _PLOT[0])
+    shown = apart(places, 30 * span / _PLOT[0])
     text = [short_signed(v) if x == "coeff" else f"{v:.0f}" for v in shown]
     x_title = "steering coefficient" if x == "coeff" else "layer"
     top, bottom = block.height + 18, 66 + key.height
@@ -179,7 +179,7 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     )
 
 
-def _apart(places: list[float], least: float) -> list[float]:
+def apart(places: list[float], least: float) -> list[float]:
     """Those of `places` that stand at least `least` apart, taken from 0 (or the nearest to it) outward."""
     kept: list[float] = []
     for place in sorted(places, key=abs):
@@ -188,7 +188,7 @@ def _apart(places: list[float], least: float) -> list[float]:
     return sorted(kept)
 
 
-def _band(figure: go.Figure, points: pd.DataFrame, low: str, high: str, fill: str) -> None:
+def draw_band(figure: go.Figure, points: pd.DataFrame, low: str, high: str, fill: str) -> None:
     """A filled band, broken where an end is unknown."""
     known = points[low].notna() & points[high].notna()
     x: list[float | None] = []
@@ -205,13 +205,13 @@ def _draw_control(figure: go.Figure, lines: list[Line]) -> str:
     widest = points.groupby("x", as_index=False).agg({"control_low": "min", "control_high": "max"})
     if widest["control_low"].isna().all():
         return ""
-    _band(figure, widest, "control_low", "control_high", theme.faint(theme.CONTROL, 0.22))
+    draw_band(figure, widest, "control_low", "control_high", theme.faint(theme.CONTROL, 0.22))
     return "random vectors of equal norm" + (", the widest range of those shown" if len(lines) > 1 else "")
 
 
 def _draw_line(figure: go.Figure, line: Line, symbol: str, x: str, show: Callable[..., str]) -> None:
     points = line.points
-    _band(figure, points, "low", "high", theme.faint(line.colour, 0.15))
+    draw_band(figure, points, "low", "high", theme.faint(line.colour, 0.15))
     hollow = points["degenerate"].eq(True)
     marker = {
         "size": 7 if len(points) <= 24 else 5,
@@ -226,7 +226,7 @@ def _draw_line(figure: go.Figure, line: Line, symbol: str, x: str, show: Callabl
         name=line.name,
         line={"color": line.colour, "width": 2.2},
         marker=marker,
-        error_y=_lone_intervals(points, line.colour),
+        error_y=lone_intervals(points, line.colour),
         customdata=[
             f"<b>{line.name}</b><br>{'coefficient ' + short_signed(p.x) if x == 'coeff' else f'layer {p.x:.0f}'}"
             f"<br>effect {show(p.effect)} [{show(p.low)}, {show(p.high)}]"
@@ -236,7 +236,7 @@ def _draw_line(figure: go.Figure, line: Line, symbol: str, x: str, show: Callabl
     )
 
 
-def _lone_intervals(points: pd.DataFrame, colour: str) -> dict[str, object]:
+def lone_intervals(points: pd.DataFrame, colour: str) -> dict[str, object]:
     """Error bars for points without a neighbour, where a band has no width."""
     known = points["low"].notna() & points["high"].notna()
     lone = known & ~known.shift(1, fill_value=False) & ~known.shift(-1, fill_value=False)
@@ -245,7 +245,7 @@ def _lone_intervals(points: pd.DataFrame, colour: str) -> dict[str, object]:
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "visible": bool(lone.any()), **look}
 
 
-def _draw_names(figure: go.Figure, lines: list[Line], y_range: tuple[float, float], ratio: bool) -> None:
+def draw_names(figure: go.Figure, lines: list[Line], y_range: tuple[float, float], ratio: bool) -> None:
     """Each line's name at its right end, moved apart where two would touch."""
     step = 16 * (y_range[1] - y_range[0]) / _PLOT[1]
     ends = []

@@ -3,6 +3,7 @@
 import html
 import math
 import textwrap
+import unicodedata
 from collections.abc import Callable
 
 import numpy as np
@@ -74,3 +75,15 @@ def wrapped(text: str, width: int = 60, lines: int = 5) -> str:
     if len(rows) > lines:
         rows = [*rows[: lines - 1], rows[lines - 1][: width - 2] + " …"]
     return "<br>".join(escaped(row) for row in rows)
+
+
+def shown_token(token: str, limit: int = 16) -> str:
+    """A token as a label: spaces and line breaks made visible, cut after `limit` characters, escaped."""
+    visible = token.translate({ord(" "): "·", ord("\n"): "⏎", ord("\t"): "⇥"}) or "∅"
+    return escaped(visible if len(visible) <= limit else visible[: limit - 1] + "…")
+
+
+def cell_width(text: str) -> int:
+    """How many columns of a monospaced font `text` takes: two for wide characters, none for combining ones."""
+    wide = {"W": 2, "F": 2}
+    return sum(0 if unicodedata.combining(c) else wide.get(unicodedata.east_asian_width(c), 1) for c in text)

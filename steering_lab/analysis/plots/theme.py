@@ -45,6 +45,7 @@ COST: Scale = [
 # An order of lines (layers, early to late): dark violet to amber, steadily lighter, none too pale for white paper.
 ORDERED: Scale = [(0.0, "#2d1e6b"), (0.3, "#8b2a82"), (0.6, "#cf4a5c"), (0.85, "#e58331"), (1.0, "#dba11c")]
 SANS = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+MONO = "'JetBrains Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 BARE = {"showgrid": False, "showline": False, "ticks": "", "zeroline": False}  # the axis of a heatmap
 
 
