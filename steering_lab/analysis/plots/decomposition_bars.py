@@ -9,7 +9,7 @@ from steering_lab.analysis.plots.labels import round_ticks, signed
 from steering_lab.analysis.plots.sites import thinned
 
 PARTS = {"direct": theme.INK, "attention": theme.CYCLE[0], "mlp": theme.CYCLE[1], "final norm": theme.CYCLE[2]}
-_NAMES = {"direct": "the edit itself", "attention": "attention's answer", "mlp": "MLP's answer"}
+_NAMES = {"direct": "the edit itself", "attention": "what attention changed", "mlp": "what MLPs changed"}
 _NAMES["final norm"] = "rescaling by the final norm"
 _LEFT, _RIGHT, _HEIGHT = 72, 28, 300
 
@@ -44,11 +44,12 @@ def decomposition_bars(
         if len(rows):
             _draw_part(figure, rows, colour, interval)
     sums = bars.groupby("x", as_index=False)["mean"].sum(min_count=1)
-    x = [v for at in sums["x"] for v in (at - 0.46, at + 0.46, None)]
-    y = [v for at in sums["mean"] for v in (at, at, None)]
-    for colour, width in ((theme.PAPER, 5.0), (theme.INK, 2.0)):
-        line = {"color": colour, "width": width}
-        figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", name="sum")
+    touched = bars["mean"].abs().groupby(bars["x"]).max() > 1e-6 * bars["mean"].abs().max()
+    moved = sums[sums["x"].map(touched)]
+    x = [v for at in moved["x"] for v in (at - 0.46, at + 0.46, None)]
+    y = [v for at in moved["mean"] for v in (at, at, None)]
+    line = {"color": theme.INK, "width": 2}
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", name="sum")
     return _dress(figure, bars, sums, summary, y_title, (title, subtitle))
 
 

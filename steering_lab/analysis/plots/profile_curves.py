@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots import theme
 from steering_lab.analysis.plots.curves import MOST_LINES, Line, draw_band, draw_names, lone_intervals
-from steering_lab.analysis.plots.labels import escaped, round_ticks, signed
+from steering_lab.analysis.plots.labels import escaped, round_ticks, short_signed, signed
 from steering_lab.analysis.plots.sites import SiteAxis, site_axis, site_place, thinned
 from steering_lab.models.hook_points import HookSite
 
@@ -43,7 +43,7 @@ def projection_curves(
 ) -> go.Figure:
     """Means of several runs by layer, `runs` being name -> table of `mean_over_prompts`.
 
-    The `reference`, where it is among them, is a grey dashed line. `control` (same columns) is drawn as its interval
+    The `reference`, where it is among them, is dashed and black. `control` (same columns) is drawn as its interval
     alone, the grey band of norm-matched random vectors. `edited` marks where the stream was edited.
 
     Raises:
@@ -55,8 +55,7 @@ def projection_curves(
     axis = site_axis(pd.concat(tables.values(), ignore_index=True))
     colours = iter((*theme.CYCLE, *theme.CYCLE))
     lines = [
-        _line(table, escaped(name), theme.CONTROL if name == reference else next(colours))
-        for name, table in tables.items()
+        _line(table, escaped(name), theme.INK if name == reference else next(colours)) for name, table in tables.items()
     ]
     words = Words(title, subtitle, y_title, interval)
     band = None if control is None else _line(_checked(control), "control", theme.CONTROL)
@@ -231,6 +230,12 @@ def _dress(
             "showline": False,
             "ticks": "",
             "range": y_range,
-            **round_ticks(y_range, ratio=ratio, show=lambda tick: signed(tick, 2).lstrip("+")),
+            **round_ticks(
+                y_range,
+                ratio=ratio,
+                show=lambda tick: (
+                    short_signed(tick).lstrip("+") if abs(tick) < 1000 else f"{tick:,.0f}".replace("-", "−")
+                ),
+            ),
         },
     )

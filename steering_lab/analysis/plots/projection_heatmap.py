@@ -3,6 +3,7 @@
 Draw a table of `projection_profile` made outside or inside a `with steer(...)` block, or the `difference` of both.
 """
 
+from html import unescape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +17,8 @@ from steering_lab.analysis.plots.sites import SiteAxis, site_axis, site_place, t
 from steering_lab.models.hook_points import HookSite
 
 _LEFT, _RIGHT = 72, 112  # margins in pixels; the colour bar stands in the right one
-_CELL, _WIDEST, _NARROWEST = 46, 860, 420  # a token's column; the axes' width from end to end
-_TICK = 6.9  # pixels of a character under the axis
+_CELLS, _WIDTHS = (46, 84), (420, 860)  # least and most: a token's column, and the axes
+_TICK = 6.8  # pixels of a character under the axis
 
 
 class _Colours(NamedTuple):
@@ -87,10 +88,16 @@ def _cells(rows: pd.DataFrame, axis: SiteAxis, value: str) -> pd.DataFrame:
 
 def _frame(cells: pd.DataFrame) -> Frame:
     columns, rows = int(cells["x"].max()) + 1, int(cells["y"].max()) + 1
-    width = float(np.clip(_CELL * columns, _NARROWEST, _WIDEST))
+    longest = max(_length(str(token)) for token in cells["token"])
+    width = float(np.clip(np.clip(longest + 8, *_CELLS) * columns, *_WIDTHS))
     row = 27.0 if rows <= 18 else max(9.0, 480 / rows)
     row = max(row, 96 / rows)
     return Frame(round(width) + _LEFT + _RIGHT, round(row * rows), (-0.5, columns - 0.5), width / columns, row)
+
+
+def _length(token: str) -> float:
+    """Pixels of a token's label under the axis."""
+    return _TICK * cell_width(unescape(shown_token(token)))
 
 
 def _colours(cells: pd.DataFrame, limit: float | int | None) -> _Colours:
@@ -100,7 +107,7 @@ def _colours(cells: pd.DataFrame, limit: float | int | None) -> _Colours:
     reach = float(limit or np.nan_to_num(behind.max()) or largest or 1.0)
     digits = int(np.clip(1 - np.floor(np.log10(reach)), 0, 6))
     ticks = [reach * step for step in (-1, -0.5, 0, 0.5, 1)]
-    names = [signed(tick, digits) for tick in ticks]
+    names = [signed(tick, digits) if tick else "<b>0</b>" for tick in ticks]
     if largest > reach * 1.0001:
         names[0], names[-1] = f"≤ {names[0]}", f"≥ {names[-1]}"
     return _Colours(reach, digits, ticks, names)

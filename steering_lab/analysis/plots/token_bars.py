@@ -1,5 +1,7 @@
 """The next tokens that steering raised and lowered most, each with its share of the divergence."""
 
+from html import unescape
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,6 +10,7 @@ from steering_lab.analysis.plots import theme
 from steering_lab.analysis.plots.labels import cell_width, round_ticks, shown_token, signed
 
 RAISED, LOWERED = theme.CYCLE[1], theme.CYCLE[0]
+LEAST = 0.0005  # of the divergence: what a token contributes to be worth a bar
 _WIDTH, _ROW, _LETTER = 420, 23, 7.3  # the axes' width, a token's row, a letter of its name, in pixels
 
 
@@ -20,9 +23,10 @@ def token_change_bars(
 ) -> go.Figure:
     """A bar per token from the largest contribution to KL(steered || clean) down to the most negative one, in nats.
 
-    `table` is one of `token_changes`. Up to `n` tokens that rose and `n` that fell; beside each bar its share of the
-    divergence (lowered tokens are negative: shares sum to 100 % over the vocabulary), to the left its probability
-    before and after. `title` and `subtitle` are the author's words; tokens are model text and escaped.
+    `table` is one of `token_changes`. Up to `n` tokens that rose and `n` that fell, each by 0.05 % of the divergence or
+    more. Beside a bar stands its share (lowered tokens are negative: over the vocabulary shares sum to 100 %), to the
+    left its probability before and after. `title` and `subtitle` are the author's words; tokens are model text and
+    escaped.
 
     Raises:
         ValueError: a column is missing, or no token changed.
@@ -31,8 +35,8 @@ def token_change_bars(
     if missing := [column for column in needed if column not in table]:
         raise ValueError(f"the table has no column {missing[0]!r}: draw a table of token_changes")
     kl = float(table["contribution"].sum())
-    raised = table[table["contribution"] > 0].nlargest(n, "contribution")
-    lowered = table[table["contribution"] < 0].nsmallest(n, "contribution").iloc[::-1]
+    raised = table[table["kl_share"] >= LEAST].nlargest(n, "contribution")
+    lowered = table[table["kl_share"] <= -LEAST].nsmallest(n, "contribution").iloc[::-1]
     rows = pd.concat([raised, lowered], ignore_index=True)
     if rows.empty:
         raise ValueError("no token's probability changed: there is nothing to draw")
@@ -86,7 +90,7 @@ def _dress(figure: go.Figure, rows: pd.DataFrame, words: tuple[str, str]) -> go.
     tokens = [shown_token(str(token), 20) for token in rows["token"]]
     odds = [f"{_percent(a)} → {_percent(b)}" for a, b in zip(rows["p_clean"], rows["p_steered"], strict=True)]
     beside = 14 + int(6.3 * max(map(len, odds)))
-    left = beside + 24 + int(_LETTER * max(max(map(cell_width, tokens)), 5))
+    left = beside + 24 + int(_LETTER * max(cell_width(unescape(token)) for token in tokens))
     low, high = min(0.0, float(rows["contribution"].min())), max(0.0, float(rows["contribution"].max()))
     room = 62 * (high - low) / (_WIDTH - 124)
     ends = (low - room * (low < 0), high + room * (high > 0))
@@ -118,7 +122,7 @@ def _dress(figure: go.Figure, rows: pd.DataFrame, words: tuple[str, str]) -> go.
         xaxis={
             "title": "contribution to KL(steered ‖ clean), nats",
             "range": ends,
-            **round_ticks(ends, ratio=False, most=6),
+            **round_ticks(ends, ratio=False, most=8),
         },
         yaxis={**theme.BARE, "range": (float(np.max(rows["y"])) + 0.5, -0.5), "showticklabels": False},
     )
