@@ -5,13 +5,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.labels import round_ticks, signed
+from steering_lab.analysis.plots.labels import amount, round_ticks, signed
 from steering_lab.analysis.plots.sites import thinned
 
 PARTS = {"direct": theme.INK, "attention": theme.CYCLE[0], "mlp": theme.CYCLE[1], "final norm": theme.CYCLE[2]}
 _NAMES = {"direct": "the edit itself", "attention": "what attention changed", "mlp": "what MLPs changed"}
 _NAMES["final norm"] = "rescaling by the final norm"
-_LEFT, _RIGHT, _HEIGHT = 72, 28, 300
+_LEFT, _RIGHT, _HEIGHT = 76, 28, 300
 
 
 def decomposition_bars(
@@ -110,7 +110,7 @@ def _dress(
         y=float(split.loc[last, "up"]),
         yanchor="bottom",
         yshift=3,
-        text=f"<b>{signed(whole)}</b>",
+        text=f"<b>{amount(whole, plus=True)}</b>",
         showarrow=False,
         name="whole",
     )
@@ -146,6 +146,6 @@ def _dress(
             "showline": False,
             "ticks": "",
             "range": y_range,
-            **round_ticks(y_range, ratio=False),
+            **round_ticks(y_range, ratio=False, show=lambda tick: amount(tick, plus=True)),
         },
     )

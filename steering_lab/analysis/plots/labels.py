@@ -23,6 +23,15 @@ def short_signed(value: float | int) -> str:
     return "0" if not text.strip("+-0.") else text.replace("-", "−")
 
 
+def amount(value: float | int, *, plus: bool = False) -> str:
+    """A quantity of any size in three digits or whole: 0.05, −12.3, 1,400; `plus` signs what is above 0; NaN is –."""
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+,.0f}" if abs(value) >= 999.5 else f"{value:+.3g}"
+    text = text.replace("-", "−") if text.strip("+-0.") else "0"
+    return text if plus else text.removeprefix("+")
+
+
 def times(ratio: float | int) -> str:
     """A ratio as ×0.83, ×3.2, ×41, ×15k or ×2·10⁶; NaN is an en dash."""
     if math.isnan(ratio):

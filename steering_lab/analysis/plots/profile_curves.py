@@ -12,13 +12,13 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots import theme
 from steering_lab.analysis.plots.curves import MOST_LINES, Line, draw_band, draw_names, lone_intervals
-from steering_lab.analysis.plots.labels import escaped, round_ticks, short_signed, signed
+from steering_lab.analysis.plots.labels import amount, escaped, round_ticks
 from steering_lab.analysis.plots.sites import SiteAxis, site_axis, site_place, thinned
 from steering_lab.models.hook_points import HookSite
 
 REQUIRED = ("layer", "stream", "mean", "low", "high")
+MOST_MARKERS = 32  # points of a line; beyond that they touch
 _LEFT, _PLOT = 72, (520, 320)  # left margin; width and height of the axes, in pixels
-_ENDS = {"mean": "effect"}  # what curves.py calls the height of a line
 
 
 class Words(NamedTuple):
@@ -148,6 +148,14 @@ def _range(lines: list[Line], ratio: bool) -> tuple[float, float]:
     return float(ends.min() - (pad if ratio or ends.min() < 0 else 0)), float(ends.max() + pad)
 
 
+def _log_ticks(ends: tuple[float, float]) -> dict[str, object]:
+    """1, 2 and 5 of every decade, or its 1 alone where that would be more than nine numbers."""
+    decades = 10.0 ** np.arange(np.floor(ends[0]), np.ceil(ends[1]) + 1)
+    inside = [step * d for d in decades for step in (1, 2, 5) if 10 ** ends[0] <= step * d <= 10 ** ends[1]]
+    ticks = inside if len(inside) <= 9 else [tick for tick in inside if tick in decades]
+    return {"type": "log", "tickvals": ticks, "ticktext": [amount(tick) for tick in ticks]}
+
+
 def _draw_edit(figure: go.Figure, place: float, axis: SiteAxis, y_range: tuple[float, float]) -> None:
     x = float(np.interp(place, axis.places, range(len(axis.places))))
     figure.add_vline(x=x, line={"color": theme.INK, "width": 1, "dash": "dot"}, layer="below")
@@ -172,11 +180,11 @@ def _draw_line(figure: go.Figure, line: Line, symbol: str, axis: SiteAxis, *, da
     figure.add_scatter(
         x=points["x"],
         y=points["effect"],
-        mode="lines+markers",
+        mode="lines+markers" if len(points) <= MOST_MARKERS else "lines",
         name=line.name,
         line={"color": line.colour, "width": 2.2, **({"dash": "6px,4px"} if dashed else {})},
         marker={
-            "size": 7 if len(points) <= 24 else 5,
+            "size": 7,
             "symbol": symbol,
             "color": line.colour,
             "line": {"width": 1.4, "color": theme.PAPER},
@@ -184,7 +192,7 @@ def _draw_line(figure: go.Figure, line: Line, symbol: str, axis: SiteAxis, *, da
         error_y=lone_intervals(points, line.colour),
         customdata=[
             f"<b>{line.name}</b><br>{'embedding' if where[p.x] == 'embed' else f'layer {where[p.x]}'}"
-            f"<br>{signed(p.effect, 3)} [{signed(p.low, 3)}, {signed(p.high, 3)}]"
+            f"<br>{amount(p.effect)} [{amount(p.low)}, {amount(p.high)}]"
             for p in points.itertuples()
         ],
         hovertemplate="%{customdata}<extra></extra>",
@@ -230,12 +238,6 @@ def _dress(
             "showline": False,
             "ticks": "",
             "range": y_range,
-            **round_ticks(
-                y_range,
-                ratio=ratio,
-                show=lambda tick: (
-                    short_signed(tick).lstrip("+") if abs(tick) < 1000 else f"{tick:,.0f}".replace("-", "−")
-                ),
-            ),
+            **(_log_ticks(y_range) if ratio else round_ticks(y_range, ratio=False, show=amount)),
         },
     )

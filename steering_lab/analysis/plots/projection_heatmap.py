@@ -33,7 +33,7 @@ def projection_heatmap(
     *,
     prompt: int = 0,
     value: str = "projection",
-    label: str = "projection on the direction, residual-stream units",
+    label: str = "projection, residual-stream units",
     edited: HookSite | None = None,
     limit: float | int | None = None,
     title: str = "",
@@ -91,7 +91,7 @@ def _frame(cells: pd.DataFrame) -> Frame:
     longest = max(_length(str(token)) for token in cells["token"])
     width = float(np.clip(np.clip(longest + 8, *_CELLS) * columns, *_WIDTHS))
     row = 27.0 if rows <= 18 else max(9.0, 480 / rows)
-    row = max(row, 96 / rows)
+    row = max(row, 120 / rows)
     return Frame(round(width) + _LEFT + _RIGHT, round(row * rows), (-0.5, columns - 0.5), width / columns, row)
 
 
@@ -169,11 +169,10 @@ def _dress(
 ) -> go.Figure:
     """Axes, colour bar, title, key, size."""
     shown = thinned(list(range(len(tokens))), frame.px_x, 15)
-    names = [
-        f"\u2068{shown_token(str(token))}\u2069" for token in tokens["token"].iloc[shown]
-    ]  # isolated: right to left
-    longest = _TICK * max(cell_width(name) for name in names)
-    upright = longest <= frame.px_x * 0.95
+    named = tokens["token"].iloc[shown].astype(str)
+    names = [f"\u2068{shown_token(token)}\u2069" for token in named]  # isolated, as it may run right to left
+    longest = max(map(_length, named))
+    upright = longest <= frame.px_x - 4
     room = 16 if upright else int(longest) + 6
     layers = thinned(axis.places, frame.px_y, 15)
     bar, right = colour_bar(label, colours.ticks, colours.names, frame.plot_height, _RIGHT)
