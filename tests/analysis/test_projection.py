@@ -94,6 +94,15 @@ def test_padding_never_appears_and_batches_do_not_matter(llama: HookedModel) -> 
     assert first["projection"].tolist() == pytest.approx(last["projection"].tolist(), abs=1e-5)
 
 
+def test_ready_tokens_show_what_was_generated_behind_the_prompt(llama: HookedModel) -> None:
+    tokens = llama.to_tokens(PROMPTS[:2], [[7, 8], [9]])
+    table = projection_profile(llama, tokens, direction_of(llama), [resid_pre(1)])
+    generated = table[table["generated"]]
+    assert generated["prompt"].tolist() == [0, 0, 1]
+    assert generated["token"].tolist() == llama.token_strings([7, 8, 9])
+    assert generated["from_end"].tolist() == [-2, -1, -1]
+
+
 @torch.no_grad()
 def test_adding_a_vector_raises_the_projection_at_its_site_by_its_length_and_nothing_before(model: HookedModel) -> None:
     vector = random_vector(model, resid_pre(2))

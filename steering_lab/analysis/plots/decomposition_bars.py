@@ -89,13 +89,13 @@ def _dress(
     words: tuple[str, str],
 ) -> go.Figure:
     """Axes, the sum's number, title, key, size."""
-    layers = sorted(summary["layer"].unique())
+    layers = sorted(int(layer) for layer in summary["layer"].unique())
     last = float(bars["x"].max())
     plot = int(np.clip(48 * (len(layers) + 1.6), 380, 820))
     width, pixels = _LEFT + plot + _RIGHT, plot / (last + 1.2)
     names = [str(layer) for layer in layers]
     normed = set(summary.loc[summary["part"] == "final norm", "layer"])
-    shown = [i for i in thinned(layers, pixels, 22) if layers[i] not in normed]
+    shown = [i for i in thinned(len(layers), pixels, 22) if layers[i] not in normed]
     places = [float(i) for i in shown] + [float(layers.index(layer)) for layer in normed] + [last]
     text = [names[i] for i in shown] + ["final<br>norm" for _ in normed] + ["<b>all<br>layers</b>"]
     split = (

@@ -218,7 +218,7 @@ def _dress(
     subtitle = ". ".join(part.rstrip(". ") for part in (words.subtitle, counted, spoken) if part)
     block, key = theme.title_block(words.title, subtitle, width), theme.key(marks, width)
     theme.place_key(figure, key.text, left=_LEFT, below=58)
-    shown = thinned(axis.places, _PLOT[0] / (last + 1), 44 if "embed" in axis.names and last < 14 else 26)
+    shown = thinned(len(axis.places), _PLOT[0] / (last + 1), 44 if "embed" in axis.names and last < 14 else 26)
     top, bottom = block.height + 24, 66 + key.height
     return figure.update_layout(
         template=theme.TEMPLATE,

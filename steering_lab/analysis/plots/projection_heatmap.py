@@ -168,13 +168,13 @@ def _dress(
     marks: dict[str, str],
 ) -> go.Figure:
     """Axes, colour bar, title, key, size."""
-    shown = thinned(list(range(len(tokens))), frame.px_x, 15)
+    shown = thinned(len(tokens), frame.px_x, 15)
     named = tokens["token"].iloc[shown].astype(str)
     names = [f"\u2068{shown_token(token)}\u2069" for token in named]  # isolated, as it may run right to left
     longest = max(map(_length, named))
     upright = longest <= frame.px_x - 4
     room = 16 if upright else int(longest) + 6
-    layers = thinned(axis.places, frame.px_y, 15)
+    layers = thinned(len(axis.places), frame.px_y, 15)
     bar, right = colour_bar(label, colours.ticks, colours.names, frame.plot_height, _RIGHT)
     width = frame.width + right - _RIGHT
     block, key = theme.title_block(*words, width), theme.key(marks, width)

@@ -48,7 +48,7 @@ def site_place(table: pd.DataFrame, site: HookSite) -> float:
     return site.layer + (site.stream == "resid_post") + (0.0 if seen else 0.5)
 
 
-def thinned(places: list[int], pixels: float, needed: float) -> list[int]:
-    """Every place, or every second, fifth, ... where names `needed` pixels long would touch `pixels` apart."""
-    step = next(step for step in (1, 2, 4, 5, 10, 20, 50, 100) if step * pixels >= needed)
-    return [i for i in range(len(places)) if i % step == 0]
+def thinned(count: int, pixels: float | int, needed: float | int) -> list[int]:
+    """0, 1, 2, ... below `count`, or every second, fifth, ... where names `needed` wide would touch `pixels` apart."""
+    step = next(step for step in (1, 2, 4, 5, 10, 20, 50, 100, count) if step * pixels >= needed or step == count)
+    return list(range(0, count, step))
