@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds the two lists equal
     from steering_lab.analysis.logit_lens import logit_lens as logit_lens
     from steering_lab.analysis.plots import layer_coeff_heatmap as layer_coeff_heatmap
+    from steering_lab.analysis.projection import projection_profile as projection_profile
     from steering_lab.analysis.vector_lens import vector_lens as vector_lens
     from steering_lab.data.conflict_qa import ConflictQA as ConflictQA
     from steering_lab.data.contrast_pairs import PAIRS as PAIRS
@@ -60,6 +61,7 @@ _OFFERS = {
     "evaluation.selection": ("select",),
     "analysis.logit_lens": ("logit_lens",),
     "analysis.vector_lens": ("vector_lens",),
+    "analysis.projection": ("projection_profile",),
     "analysis.plots": ("layer_coeff_heatmap",),
     "explorer": ("explore",),
 }

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from steering_lab.models.block_outputs import block_outputs, exposes_block_outputs
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import Basis, ForwardPass, HookedModel, Tokens
 
@@ -82,26 +83,14 @@ def check_stream(model: HookedModel, ids: Int[Tensor, "1 pos"], reference: Refer
 
 def _check_additivity(model: HookedModel, tokens: Tokens, tolerance: float) -> None:
     layer = model.n_layers // 2
-    parts = [f"blocks.{layer}.hook_attn_out", f"blocks.{layer}.hook_mlp_out"]
-    seen: dict[str, Tensor] = {}
-    delta = torch.linspace(-1, 1, model.d_model, device=model.device, dtype=model.dtype)
-
-    def keep(name: str) -> Any:
-        def read(tensor: Tensor, hook: Any = None) -> None:
-            seen[name] = tensor
-
-        return read
-
-    if not all(name in model.backend.hook_dict for name in parts):
+    if not exposes_block_outputs(model, layer):
         return
+    delta = torch.linspace(-1, 1, model.d_model, device=model.device, dtype=model.dtype)
     clean = model.residuals(tokens, [resid_pre(layer)])[resid_pre(layer)]
-    with (
-        model.hooks({resid_pre(layer): lambda resid, told: resid + delta}),
-        model.backend.hooks(fwd_hooks=[(name, keep(name)) for name in parts]),
-    ):
-        after = model.residuals(tokens, [resid_post(layer)])[resid_post(layer)]
-    whole = clean + delta + sum(seen[name] for name in parts)
-    _same(model, after, whole, f"a delta added at resid_pre({layer})", tolerance)
+    with model.hooks({resid_pre(layer): lambda resid, told: resid + delta}):
+        block = block_outputs(model, tokens, [layer])[layer]
+    whole = clean + delta + block.attention + block.mlp
+    _same(model, block.resid_post, whole, f"a delta added at resid_pre({layer})", tolerance)
 
 
 def _same(model: HookedModel, got: Tensor, wanted: Tensor, what: str, tolerance: float) -> None:

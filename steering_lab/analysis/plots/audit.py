@@ -9,7 +9,8 @@ from plotly.colors import sample_colorscale
 
 from steering_lab.analysis.plots import theme
 from steering_lab.analysis.plots.grid import QUIET, colour_bar
-from steering_lab.analysis.plots.labels import cell_width, escaped, shown_token, wrapped
+from steering_lab.analysis.plots.labels import escaped, wrapped
+from steering_lab.analysis.plots.tokens import label_width, token_label
 
 MOST_SITES = 8
 _LEFT, _WIDTH = 118, 760  # the left margin and the width that tokens flow in, in pixels
@@ -109,7 +110,7 @@ def _flowed(rows: pd.DataFrame) -> list[Site]:
     """Tokens side by side in lines, a new one where the line is full and where the prompt ends."""
     sites, y = [], 0.0
     for (layer, stream), part in rows.groupby(["layer", "stream"], sort=False):
-        part = part.assign(text=[shown_token(token) for token in part["token"]])
+        part = part.assign(text=[token_label(token, 16) for token in part["token"]])
         terms = list(dict.fromkeys(term for all_of in part["terms"] for term in all_of.split("; ") if term))
         head = f"<b>{stream}({layer})</b>  changed at {part['touched'].sum()} of {len(part)} tokens"
         if terms:
@@ -121,7 +122,7 @@ def _flowed(rows: pd.DataFrame) -> list[Site]:
         x, before = 0.0, True
         lefts: list[float] = []
         ys: list[float] = []
-        widths = [_LETTER * max(1, cell_width(_plain(text))) + 9 for text in part["text"]]
+        widths = [_LETTER * max(1, label_width(_plain(text))) + 9 for text in part["text"]]
         for wide, is_prompt in zip(widths, part["is_prompt"], strict=True):
             if x and (x + wide > _WIDTH or is_prompt != before):
                 x, y = 0.0, y + _LINE + 8 * (is_prompt != before)
@@ -210,5 +211,5 @@ def _span(token: object, fill: str, ink: str) -> str:
     edge = theme.GRID if get("is_prompt") else theme.RULE
     return (
         f"<span style='{style};border:1px solid {edge};border-radius:3px;padding:1px 3px' title='{tip}'>"
-        f"{shown_token(get('token'))}</span>"
+        f"{token_label(get('token'), 16)}</span>"
     )

@@ -146,7 +146,7 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     control = _draw_control(figure, lines)
     for line, symbol in zip(lines, (*theme.SYMBOLS, *theme.SYMBOLS), strict=False):
         _draw_line(figure, line, symbol, x, times if ratio else signed)
-    _draw_names(figure, lines, y_range, ratio)
+    draw_names(figure, lines, y_range, ratio)
     marks = {f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>": control, "○": "text degenerates"}
     if not any(line.points["degenerate"].any() for line in lines):
         del marks["○"]
@@ -158,7 +158,7 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     figure.add_hline(y=neutral, line={"color": theme.RULE, "width": 1}, layer="below")
     places = sorted({float(v) for line in lines for v in line.points["x"]})
     span = places[-1] - places[0] or 1.0
-    shown = _apart(places, 30 * span / _PLOT[0])
+    shown = apart(places, 30 * span / _PLOT[0])
     text = [short_signed(v) if x == "coeff" else f"{v:.0f}" for v in shown]
     x_title = "steering coefficient" if x == "coeff" else "layer"
     top, bottom = block.height + 18, 66 + key.height
@@ -179,7 +179,7 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     )
 
 
-def _apart(places: list[float], least: float) -> list[float]:
+def apart(places: list[float], least: float) -> list[float]:
     """Those of `places` that stand at least `least` apart, taken from 0 (or the nearest to it) outward."""
     kept: list[float] = []
     for place in sorted(places, key=abs):
@@ -245,7 +245,7 @@ def lone_intervals(points: pd.DataFrame, colour: str) -> dict[str, object]:
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "visible": bool(lone.any()), **look}
 
 
-def _draw_names(figure: go.Figure, lines: list[Line], y_range: tuple[float, float], ratio: bool) -> None:
+def draw_names(figure: go.Figure, lines: list[Line], y_range: tuple[float, float], ratio: bool) -> None:
     """Each line's name at its right end, moved apart where two would touch."""
     step = 16 * (y_range[1] - y_range[0]) / _PLOT[1]
     ends = []

@@ -3,7 +3,6 @@
 import html
 import math
 import textwrap
-import unicodedata
 from collections.abc import Callable
 
 import numpy as np
@@ -21,6 +20,15 @@ def short_signed(value: float | int) -> str:
     """A coefficient for an axis: +8, −0.5, 0; at most three significant digits."""
     text = f"{value:+.3g}"
     return "0" if not text.strip("+-0.") else text.replace("-", "−")
+
+
+def amount(value: float | int, *, plus: bool = False) -> str:
+    """A quantity of any size in three digits or whole: 0.05, −12.3, 1,400; `plus` signs what is above 0; NaN is –."""
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+,.0f}" if abs(value) >= 999.5 else f"{value:+.3g}"
+    text = text.replace("-", "−") if text.strip("+-0.") else "0"
+    return text if plus else text.removeprefix("+")
 
 
 def times(ratio: float | int) -> str:
@@ -76,15 +84,3 @@ def wrapped(text: str, width: int = 60, lines: int = 5) -> str:
     if len(rows) > lines:
         rows = [*rows[: lines - 1], rows[lines - 1][: width - 2] + " …"]
     return "<br>".join(escaped(row) for row in rows)
-
-
-def shown_token(token: str, limit: int = 16) -> str:
-    """A token as a label: spaces and line breaks made visible, cut after `limit` characters, escaped."""
-    visible = token.translate(str.maketrans(" \n\t", "·⏎⇥")) or "∅"
-    return escaped(visible if len(visible) <= limit else visible[: limit - 1] + "…")
-
-
-def cell_width(text: str) -> int:
-    """How many columns of a monospaced font `text` takes: two for wide characters, none for combining ones."""
-    wide = {"W": 2, "F": 2}
-    return sum(0 if unicodedata.combining(c) else wide.get(unicodedata.east_asian_width(c), 1) for c in text)

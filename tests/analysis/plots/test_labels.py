@@ -7,11 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering_lab.analysis.plots.labels import (
-    cell_width,
     escaped,
     round_ticks,
     short_signed,
-    shown_token,
     signed,
     times,
     wrapped,
@@ -76,15 +74,3 @@ def test_ratios_over_a_short_range_have_round_steps_rather_than_one_power() -> N
     ticks = round_ticks((math.log10(0.98), math.log10(1.22)), ratio=True)
     assert ticks["ticktext"] == ["×1", "×1.05", "×1.1", "×1.15", "×1.2"]
     assert ticks["type"] == "log"
-
-
-def test_a_token_shows_its_spaces_is_cut_and_escaped() -> None:
-    assert shown_token(" <b>\n") == "·&lt;b&gt;⏎"
-    assert shown_token("x" * 20, 5) == "xxxx…"
-    assert shown_token("") == "∅"
-
-
-def test_wide_characters_take_two_cells_and_combining_ones_none() -> None:
-    assert cell_width("ab") == 2
-    assert cell_width("日本🙂") == 6
-    assert cell_width("e\u0301") == 1

@@ -1,0 +1,71 @@
+"""What each block's attention and MLP write into the residual stream.
+
+    resid_post(l) = resid_pre(l) + attention(l) + mlp(l)
+
+holds for serial and for parallel blocks, and where a block norms what it writes (Gemma 2) these are the normed tensors.
+Read only: the hook points here are not offered for editing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from steering_lab.models.hook_points import resid_post, resid_pre
+from steering_lab.models.hooked_model import HookedModel, Tokens
+
+_WRITERS = ("hook_attn_out", "hook_mlp_out")
+
+
+class BlockOutputs(NamedTuple):
+    """One block in one pass: the stream it reads, what it writes, the stream it leaves.
+
+    Both streams are read after any edit in force at them, so `resid_post` less the other three is what an edit of
+    `resid_post` did, and `resid_pre` less the `resid_post` before it what an edit of `resid_pre` did.
+    """
+
+    resid_pre: Float[Tensor, "batch pos d_model"]
+    attention: Float[Tensor, "batch pos d_model"]
+    mlp: Float[Tensor, "batch pos d_model"]
+    resid_post: Float[Tensor, "batch pos d_model"]
+
+
+def exposes_block_outputs(model: HookedModel, layer: int) -> bool:
+    """Whether block `layer` of this architecture shows its attention's and its MLP's output apart."""
+    return all(f"blocks.{layer}.{writer}" in model.backend.hook_dict for writer in _WRITERS)
+
+
+def block_outputs(model: HookedModel, tokens: Tokens, layers: Sequence[int] | None = None) -> dict[int, BlockOutputs]:
+    """Every block's outputs (or those of `layers`), from one pass under the edits in force.
+
+    Padding positions hold meaningless values: use `tokens.mask`.
+
+    Raises:
+        ValueError: a layer outside the model, or an architecture that does not show attention and MLP apart.
+    """
+    layers = list(range(model.n_layers)) if layers is None else list(layers)
+    sites = [site for layer in layers for site in (resid_pre(layer), resid_post(layer))]
+    for site in sites:
+        model.check_site(site)
+    if hidden := [layer for layer in layers if not exposes_block_outputs(model, layer)]:
+        raise ValueError(
+            f"block {hidden[0]} of {model.name} does not show what its attention and its MLP write"
+            f" ({' and '.join(_WRITERS)}): only the stream itself can be read"
+        )
+    seen: dict[str, Tensor] = {}
+
+    def reader(name: str) -> Callable[..., None]:
+        def read(written: Tensor, hook: Any = None) -> None:
+            seen[name] = written
+
+        return read
+
+    names = [f"blocks.{layer}.{writer}" for layer in layers for writer in _WRITERS]
+    with model.backend.hooks(fwd_hooks=[(name, reader(name)) for name in names]):
+        stream = model.residuals(tokens, sites)
+    outputs = {}
+    for layer in layers:
+        attention, mlp = (seen[f"blocks.{layer}.{writer}"] for writer in _WRITERS)
+        outputs[layer] = BlockOutputs(stream[resid_pre(layer)], attention, mlp, stream[resid_post(layer)])
+    return outputs
