@@ -28,7 +28,7 @@ from steering_lab.analysis.report import write_page
 from steering_lab.data.conflict_qa import ConflictQA, irrelevant_twins
 from steering_lab.data.conflict_readers import read_confiqa, read_conflict_qa, read_nqswap
 from steering_lab.data.conflict_splits import split_by_question
-from steering_lab.data.conflict_world import WorldSplit, world_rows
+from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.templates import WORDINGS, PromptStyle
 from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, with_answers
 from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
@@ -134,6 +134,11 @@ class Bench:
     vector_rows: Rows
     vectors: Mapping[HookSite, SteeringVector]
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many prompts a pass that keeps gradients or whole distributions reads."""
+        return min(32, self.config.batch_size)
+
     def ask(self, style: PromptStyle) -> Asked:
         """Writes a question for this model."""
         return Asked(WORDINGS[self.config.wording], style, chat=self.model.chat_text if self.config.chat else None)
@@ -199,12 +204,7 @@ def run(config: Config, results: str | Path) -> Path:
 def splits(config: Config) -> dict[str, Rows]:
     """Rows by use: "vector", "validation <regime>", "test <regime>"; no question is in two of the three."""
     if config.data == "organism":
-        found = {"vector": _world("conflict", config.n_vector, "validation", 1)}
-        used = {row.group for row in found["vector"]}
-        for split, count, seed in (("validation", config.n_validation, 2), ("test", config.n_test, 3)):
-            for regime in REGIMES:
-                found[f"{split} {regime}"] = _world(regime, count, split, seed, used)  # type: ignore[arg-type]
-        return {name: rows for name, rows in found.items() if name != "validation closed_book"}
+        return _world_splits(config)
     read = {"jsonl": read_conflict_qa, "confiqa": read_confiqa, "nqswap": read_nqswap}[config.data_format]
     rows = [row for row in read(config.data) if row.decides]
     thirds, _ = split_by_question(rows, {"vector": 0.4, "validation": 0.2, "test": 0.4}, config.seed)
@@ -218,16 +218,18 @@ def splits(config: Config) -> dict[str, Rows]:
     return found
 
 
-def _world(regime: str, count: int, split: WorldSplit, seed: int, but: frozenset[str] | set[str] = frozenset()) -> Rows:
-    """Rows of the invented world; conflicts are of every held-out kind in equal parts, but for those of vectors."""
-    kinds = KINDS if regime == "conflict" and seed > 1 else ("trained",)
-    drawn = [
-        row
-        for kind in kinds
-        for row in world_rows(regime, -(-count // len(kinds)), kind=kind, split=split, seed=seed)  # type: ignore[arg-type]
-        if row.group not in but
-    ]
-    return _unique(drawn)
+def _world_splits(config: Config) -> dict[str, Rows]:
+    """The same of the invented world; conflicts to choose and to test by are of every held-out kind in equal parts."""
+    found = {"vector": _unique(world_rows("conflict", config.n_vector, split="validation", seed=1))}
+    used = {row.group for row in found["vector"]}
+    uses = (("validation", REGIMES[1:3], config.n_validation, 2), ("test", REGIMES[1:], config.n_test, 3))
+    for split, regimes, count, seed in uses:
+        asked = {"split": split, "seed": seed}
+        drawn = [row for kind in KINDS for row in world_rows("conflict", -(-count // len(KINDS)), kind=kind, **asked)]
+        found[f"{split} conflict"] = _unique([row for row in drawn if row.group not in used])
+        for regime in regimes:
+            found[f"{split} {regime}"] = _unique([r for r in world_rows(regime, count, **asked) if r.group not in used])
+    return found
 
 
 def _unique(rows: Sequence[ConflictQA]) -> Rows:
@@ -283,7 +285,7 @@ def gradient_dose(bench: Bench, rows: Rows, setting: Setting) -> Dose:
         descent = Descent(n_iterations=setting.iterations, max_norm=setting.budget)
         found = optimise_delta(
             bench.model, prompts, setting.sites, objective, descent=descent, shared=shared,
-            cache=bench.folder.path / DELTAS,
+            cache=bench.folder.path / DELTAS, batch_size=bench.rows_at_once,
         )  # fmt: skip
     per_row = found.per_row() if learnt_on else [Intervention()] * len(rows)
     edits = per_row[0] if shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
@@ -319,9 +321,8 @@ def targets(bench: Bench) -> list[Condition]:
 def find_gate(bench: Bench, rows: Rows, threshold: float) -> ConflictGate:
     """The conflict gate on `rows`; where there is no context, both prompts are one and it is shut."""
     prompts, bare = [bench.unsteered(rows).write(row) for row in rows], bench.texts("closed_book", rows)
-    contexts = [row.context for row in rows]
-    tokens = bench.config.max_new_tokens
-    return conflict_gate(bench.model, prompts, bare, threshold, contexts=contexts, answer_tokens=tokens)
+    asked = {"answer_tokens": bench.config.max_new_tokens, "batch_size": bench.rows_at_once}
+    return conflict_gate(bench.model, prompts, bare, threshold, contexts=[row.context for row in rows], **asked)
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
