@@ -172,17 +172,19 @@ def _cost_figure(parts: Parts, first: pd.DataFrame, arms: pd.DataFrame, cost: st
 
 def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
     """Under every figure: on what it was measured, how much of it, and the published number where one is known."""
-    summary, where = parts["summary"], about(parts)
-    n = {regime: int(rows["n"].max()) for regime, rows in summary.groupby("regime", sort=False)}
-    asked = ", ".join(f"{count} {regime}" for regime, count in n.items() if regime.startswith("conflict"))
+    summary, validation = parts["summary"], parts["validation"]
+    plain = summary[summary["method"] == "unsteered"]
+    n = {regime: int(rows["n"].max()) for regime, rows in plain.groupby("regime", sort=False)}
+    kinds = [f"{n[regime]} {regime.removeprefix('conflict, ')}" for regime in n if regime.startswith("conflict")]
+    tried = int(validation.loc[validation["metric"] == "context", "n"].max())
+    rule = " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in parts["chosen"]["budgets"].items())
     measured = {
-        "layer_coeff": f"Validation, {int(parts['validation']['n'].max())} rows at most; within"
-        f" {' and '.join(f'{k} ≤ {v:g}' for k, v in parts['chosen']['budgets'].items())}",
-        "cost_agreement": f"{asked.split(',')[0]}; {n.get('agreement', 0)} agreement",
-        "cost_perplexity": f"{asked.split(',')[0]}; {n[FLUENCY]} texts. A logits rule has no perplexity of its own",
+        "layer_coeff": f"{tried} for choosing the most context answers with {rule}",
+        "cost_agreement": f"{kinds[0]}; {n.get('agreement', 0)} agreement",
+        "cost_perplexity": f"{kinds[0]}; {n[FLUENCY]} texts (a logits rule has no perplexity of its own)",
     }
     return {
-        name: f"{where}. n: {measured.get(name, asked)}."
+        name: f"{about(parts)}. Questions: {measured.get(name, ', '.join(kinds))}."
         + (f" Reference, not ours: {REFERENCES[name]}." if name in REFERENCES else "")
         for name in drawn
     }

@@ -164,7 +164,7 @@ def report(folder: str | Path) -> Path:
         figures=drawn,
         captions=page.captions(parts, drawn),
         tables=page.tables(parts),
-        generations=parts["generations_test"],
+        generations=parts["generations_test"].assign(condition=page.named),
         filters=("regime", "condition", "verdict", "right", "prompt"),
         start={"regime": next(iter(parts["splits"]["test"])), "condition": page.focus(parts)},
         config=parts["config"] | {"chosen": chosen},
