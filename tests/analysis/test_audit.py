@@ -51,9 +51,9 @@ def test_everywhere_touches_every_real_token_once_across_the_passes(model: Hooke
         assert len(positions) == len(set(positions)) in (read, read + 1)  # one more where a row ended early
 
 
-@pytest.mark.parametrize("rule", [*RULES, *KINDS])
-def test_padding_is_in_the_table_and_never_touched(model: HookedModel, rule: str) -> None:
-    table = audit(model, PROMPTS, placed(model, resid_pre(1), rule), max_new_tokens=2)
+def test_padding_is_in_the_table_and_never_touched(model: HookedModel) -> None:
+    edit = placed(model, resid_pre(1), "a sum of all") + placed(model, resid_pre(1), "everywhere")
+    table = audit(model, PROMPTS, edit, max_new_tokens=2)
     padding = table[table["position"] < 0]
     assert len(padding) == sum(max(lengths(model)) - length for length in lengths(model)) > 0
     assert (padding["change"] == 0).all()

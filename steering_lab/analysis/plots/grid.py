@@ -5,6 +5,7 @@ A table of cells has `left` and `right` (edges on the x axis) and `y` (its middl
 
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -57,7 +58,7 @@ def draw_strokes(figure: go.Figure, empty: pd.DataFrame) -> None:
 
 
 def colour_bar(
-    figure: go.Figure, label: str, ticks: list[float], text: list[str], plot_height: int
+    figure: go.Figure, label: str, ticks: Sequence[float | int], text: Sequence[str], plot_height: int
 ) -> tuple[dict[str, Any], int]:
     """A colour bar as high as the plot, and the right margin in pixels that it needs with the title placed beside it.
 
@@ -81,8 +82,8 @@ def colour_bar(
         font={"size": 12},
     )
     bar = {
-        "tickvals": ticks,
-        "ticktext": text,
+        "tickvals": list(ticks),
+        "ticktext": list(text),
         "outlinewidth": 0,
         "thickness": 11,
         "len": 1,
