@@ -15,7 +15,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from steering_lab.analysis.plots import Figure, condition_bars, save_figures, tradeoff_curves
+from steering_lab.analysis.plots import save_figures
 from steering_lab.analysis.report import write_page
 from steering_lab.data.conflict_qa import ConflictQA, irrelevant_twins
 from steering_lab.data.conflict_readers import read_confiqa, read_conflict_qa, read_nqswap
@@ -31,46 +31,49 @@ from steering_lab.data.conflict_splits import split_by_question
 from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.templates import WORDINGS, PromptStyle
 from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, with_answers
-from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
-from steering_lab.evaluation.equal_cost import at_equal_cost, control_curve, cost_curves
+from steering_lab.evaluation.condition import Condition
+from steering_lab.evaluation.equal_cost import at_equal_cost, cost_curves
 from steering_lab.evaluation.evaluate import Decoding, run_conditions
 from steering_lab.evaluation.measures import measure_table
 from steering_lab.evaluation.next_token import next_token_kl
 from steering_lab.evaluation.statistics import summarise
 from steering_lab.experiments import question_of
-from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.activation_optimisation import optimise_delta
-from steering_lab.methods.cad import CAD
-from steering_lab.methods.conflict_gate import LN2, ConflictGate, conflict_gate
+from steering_lab.methods.conflict_gate import LN2, ConflictGate
 from steering_lab.methods.contextfocus import contextfocus_vectors
-from steering_lab.methods.descent import Descent
-from steering_lab.methods.mean_difference import read_stream
-from steering_lab.methods.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
-from steering_lab.methods.optimum import OptimisedDelta, Optimum
+from steering_lab.methods.optimum import Optimum
 from steering_lab.models.generation import GREEDY, generate
 from steering_lab.models.hook_points import HookSite, resid_post
-from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.runs import RunFolder, read_run
 
-PLACE: Literal["from_last_prompt_token"] = "from_last_prompt_token"
-VECTOR, RANDOM, UNSTEERED = "mean difference", "random", "unsteered"
-GROUNDED, IMITATE, CONTRAST, LIKELIHOOD = (
-    "grounded, shared", "imitate instructed", "contrast closed book", "context likelihood",
+from . import gradient_page as page
+from .gradient_arms import (
+    DELTAS,
+    GRADIENT,
+    GROUNDED,
+    RANDOM,
+    STEERED,
+    TARGETS,
+    UNSTEERED,
+    VECTOR,
+    Bench,
+    Dose,
+    Rows,
+    Setting,
+    find_gate,
+    gated,
+    gradient_dose,
+    targets,
+    vector_doses,
 )  # fmt: skip
-GRADIENT = (GROUNDED, IMITATE, CONTRAST, LIKELIHOOD)
-STEERED = (VECTOR, *GRADIENT)
-TARGETS = ("instructed prompt", "CAD")  # what two of the objectives imitate
-GATED = ", gated"
+
 REGIMES = ("conflict", "agreement", "irrelevant", "closed_book")
 KINDS = ("subjects", "relation", "templates", "sources")
 MEASURES = (*(AnswerMeasure(reading) for reading in ("context", "memory", "both", "neither")), RightAnswer())
 LEAST_KL = 0.01  # nats, where curves begin
 ENOUGH = 0.02  # context answers that fewer iterations may cost
-DELTAS = "deltas"  # the folder of optima, kept until the run is whole
-Rows = tuple[ConflictQA, ...]
 
 
 @dataclass(frozen=True)
@@ -122,51 +125,6 @@ class Config:
             raise ValueError(f"wording {self.wording!r} is unknown: choose one of {', '.join(WORDINGS)}")
         if min(self.n_vector, self.n_labelled, self.n_validation, self.n_test) < 8 or self.n_random < 3:
             raise ValueError("n_vector, n_labelled, n_validation and n_test must be 8 or more, n_random 3 or more")
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """The model, how it is asked, the mean-difference vectors of its layers, and the run that its answers belong to."""
-
-    model: HookedModel
-    config: Config
-    folder: RunFolder
-    vector_rows: Rows
-    vectors: Mapping[HookSite, SteeringVector]
-
-    @property
-    def rows_at_once(self) -> int:
-        """How many prompts a pass that keeps gradients or whole distributions reads."""
-        return min(32, self.config.batch_size)
-
-    def ask(self, style: PromptStyle) -> Asked:
-        """Writes a question for this model."""
-        return Asked(WORDINGS[self.config.wording], style, chat=self.model.chat_text if self.config.chat else None)
-
-    def texts(self, style: PromptStyle, rows: Rows) -> list[str]:
-        """The prompts of `rows`."""
-        return [self.ask(style)(row) for row in rows]
-
-    def unsteered(self, rows: Rows) -> Condition:
-        """The plain model on `rows`: with their context, where they have one."""
-        style: PromptStyle = "with_context" if rows[0].context else "closed_book"
-        return Condition(UNSTEERED, write=self.ask(style), factors={"method": UNSTEERED, "coeff": 0.0})
-
-
-class Dose(NamedTuple):
-    """A condition, and the optima behind it (none for vectors that no descent made)."""
-
-    condition: Condition
-    optima: tuple[Optimum, ...] = ()
-
-
-class Setting(NamedTuple):
-    """Where and how hard a method descends."""
-
-    method: str
-    sites: tuple[HookSite, ...]
-    budget: float
-    iterations: int
 
 
 class Choice(NamedTuple):
@@ -234,95 +192,6 @@ def _world_splits(config: Config) -> dict[str, Rows]:
 
 def _unique(rows: Sequence[ConflictQA]) -> Rows:
     return tuple({row.id: row for row in rows}.values())
-
-
-# --- conditions -------------------------------------------------------------------------------------------------------
-
-
-def vector_doses(bench: Bench, rows: Rows, sites: Sequence[HookSite], n_random: int = 0) -> list[Dose]:
-    """The mean-difference vector of every site at every coefficient, and random vectors of its norm beside it."""
-    write = bench.unsteered(rows).write
-    streams = read_stream(bench.model, [write(row) for row in rows], sites)
-    norms = {site: float(stream.norm(dim=-1).median()) for site, stream in streams.items()}
-    grid = layer_coeff_grid(
-        {site: bench.vectors[site] for site in sites}, bench.config.coeffs, norms,
-        method=VECTOR, place=PLACE, n_random=n_random, seed=bench.config.seed, write=write,
-    )  # fmt: skip
-    plain = {f"{name}_{PLACE}": name for name in (VECTOR, RANDOM)}
-    return [Dose(replace(c, factors={**c.factors, "method": plain[c.factors["method"]]})) for c in grid]
-
-
-def wish(bench: Bench, method: str, rows: Rows) -> tuple[list[str], Objective]:
-    """The prompts that a method descends on, and what it wants of them."""
-    plain = bench.texts("with_context", rows)
-    if method == IMITATE:
-        return plain, ImitateInstructed(tuple(bench.texts("instructed", rows)))
-    if method == CONTRAST:
-        return plain, ContrastClosedBook(tuple(bench.texts("closed_book", rows)), bench.config.cad_alpha)
-    if method == GROUNDED:
-        lead = "" if bench.config.chat else " "
-        pairs = [(row.context_answers[0], row.memory_answers[0]) for row in rows]
-        apart = [None if a.startswith(b) or b.startswith(a) else lead + b for a, b in pairs]
-        return plain, GroundedAnswer(tuple(lead + a for a, _ in pairs), tuple(apart))
-    starts, passages = [], []
-    for text, row in zip(plain, rows, strict=True):
-        at = text.index(row.context)
-        starts.append(text[:at].rstrip() or row.context.split()[0])
-        passages.append(text[len(starts[-1]) : at + len(row.context)])
-    return starts, GroundedAnswer(tuple(passages))
-
-
-def gradient_dose(bench: Bench, rows: Rows, setting: Setting) -> Dose:
-    """The condition that a descent ends in on `rows`: a delta for each, or the shared one of the vector's questions.
-
-    Without a context there is nothing to imitate or to contrast, so a method that descends per query leaves it alone.
-    """
-    shared = setting.method == GROUNDED
-    learnt_on = bench.vector_rows[: bench.config.n_labelled] if shared else rows if rows[0].context else ()
-    found = OptimisedDelta((), shared)
-    if learnt_on:
-        prompts, objective = wish(bench, setting.method, learnt_on)
-        descent = Descent(n_iterations=setting.iterations, max_norm=setting.budget)
-        found = optimise_delta(
-            bench.model, prompts, setting.sites, objective, descent=descent, shared=shared,
-            cache=bench.folder.path / DELTAS, batch_size=bench.rows_at_once,
-        )  # fmt: skip
-    per_row = found.per_row() if learnt_on else [Intervention()] * len(rows)
-    edits = per_row[0] if shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
-    factors = {
-        "method": setting.method,
-        "layer": setting.sites[len(setting.sites) // 2].layer,
-        "coeff": setting.budget,
-        "relative_norm": float(np.mean([o.relative_norms for o in found.problems])) if learnt_on else 0.0,
-    }
-    where = " and ".join(map(str, setting.sites))
-    name = f"{setting.method}, {where}, budget {setting.budget:g}, {setting.iterations} iterations"
-    return Dose(Condition(name, edits, bench.unsteered(rows).write, factors=factors), found.problems)
-
-
-def gated(condition: Condition, gate: ConflictGate, rows: Rows) -> Condition:
-    """The same where the gate is open, nothing where it is shut."""
-    chosen = gate.choose([condition.intervention_for(row) for row in rows])
-    factors = {**condition.factors, "method": condition.factors["method"] + GATED}
-    edits = {row.id: edit for row, edit in zip(rows, chosen, strict=True)}
-    return replace(condition, name=condition.name + GATED, intervention=edits, factors=factors)
-
-
-def targets(bench: Bench) -> list[Condition]:
-    """What two of the objectives imitate: the instructed prompt, and context-aware decoding."""
-    plain, bare = bench.ask("with_context"), bench.ask("closed_book")
-    rule = CAD(bench.config.cad_alpha)
-    return [
-        Condition(TARGETS[0], write=bench.ask("instructed"), factors={"method": TARGETS[0]}),
-        Condition(TARGETS[1], write=plain, rule=rule, without_context=bare, factors={"method": TARGETS[1]}),
-    ]
-
-
-def find_gate(bench: Bench, rows: Rows, threshold: float) -> ConflictGate:
-    """The conflict gate on `rows`; where there is no context, both prompts are one and it is shut."""
-    prompts, bare = [bench.unsteered(rows).write(row) for row in rows], bench.texts("closed_book", rows)
-    asked = {"answer_tokens": bench.config.max_new_tokens, "batch_size": bench.rows_at_once}
-    return conflict_gate(bench.model, prompts, bare, threshold, contexts=[row.context for row in rows], **asked)
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -579,162 +448,27 @@ def report(folder: str | Path) -> Path:
     config = run["config"]
     organism = config["model"] == "organism"
     kind = f"synthetic model {model['name']}" if organism else model["name"]
-    drawn = figures(run, chosen, f"{kind}, layer {chosen['layer']} of {model['n_layers']}")
+    drawn = page.figures(run, chosen, f"{kind}, layer {chosen['layer']} of {model['n_layers']}")
     note = save_figures(drawn, folder / "figures").note
-    table = headline(run["equal"])
-    page = write_page(
+    table = page.headline(run["equal"])
+    written = write_page(
         folder / "index.html",
         title=f"Context steering by gradient on {model['name']}",
         question=question_of(__doc__),
-        finding=finding(run["equal"], config["kl"]),
+        finding=page.finding(run["equal"], config["kl"]),
         headline=table,
         headline_note=(
             "Share of greedy answers that state the context's answer and not the memory's on held-out conflicts, read"
             " off each method's own curve where its mean KL(unsteered ‖ steered) at the answer's first token is the one"
-            f" named. A dash: the method's strongest dose stays below. Intervals: {_BOOTSTRAP}, both axes anew in each"
-            f" resample. Random vectors: where one more would fall, judged by {config['n_random']} draws."
+            f" named. A dash: the method's strongest dose stays below. Intervals: {page.BOOTSTRAP}, both axes anew in"
+            f" each resample. Random vectors: where one more would fall, judged by {config['n_random']} draws."
         ),
         figures=drawn,
-        captions={name: f"{_SYNTHETIC if organism else kind}. {_CAPTIONS[name]}" for name in drawn},
+        captions={name: f"{page.SYNTHETIC if organism else kind}. {page.CAPTIONS[name]}" for name in drawn},
         config=config,
         provenance={"model": model, "chosen": chosen, **run["provenance"]},
         links={name: name for name in sorted(p.name for p in folder.glob("*.parquet"))},
     )
     print(table.to_string(index=False, na_rep="-"))
-    print("\n".join(["", finding(run["equal"], config["kl"]), *([note] if note else []), f"page: {page.name}"]))
-    return page
-
-
-_BOOTSTRAP = "95 % bootstrap interval over questions"
-_SYNTHETIC = "Synthetic model organism: shapes, not sizes"
-_CAPTIONS = {
-    "context_against_kl": (
-        "Each method from its weakest to its strongest dose; marks are measured doses, the rest is interpolated."
-        " The two single marks are what two of the objectives imitate, at their own KL. Reference, not ours, as"
-        " reported: a difference in means on Qwen2.5-1.5B takes exclusive context answers from .467 to .569 at .076"
-        " nats, to .584 at .170, random vectors of its norm leave .453 (Gupta and Gupta 2026). No number is published"
-        " for the gradient form."
-    ),
-    "iterations_answers": "Validation questions, one budget; the number of iterations was chosen here.",
-    "iterations_loss": "Validation questions, one budget: mean loss over its value before the first step.",
-    "side_effects": (
-        "Each method at the dose whose KL on validation conflicts came nearest to the stated one, without the gate and"
-        " with it (blue). Right is the context's answer where it states one, else the memory's. Methods that descend"
-        " per query have nothing to descend on without a context. Reference, not ours, as reported by third parties:"
-        " ContextFocus takes context answers of Llama-3.1-8B-Instruct on ConFiQA from about 35 % to about 71 %."
-    ),
-    "cost": (
-        "Beyond a plain answer: forward-equivalents per query, one being a plain pass over a prompt with context; what"
-        " a vector costs once is shared by the test's questions. Dose as for side effects."
-    ),
-}
-
-
-def headline(equal: pd.DataFrame) -> pd.DataFrame:
-    """One row per method, one column per KL: context answers with their interval; then the difference to the vector."""
-    rows = {method: {"method": method} for method in STEERED}
-    for kl, at in equal[equal["draw"].isna()].groupby("cost"):
-        for r in at.itertuples():
-            rows[r.method][f"at {_nats(kl)}"] = _estimate("{:.2f}", r.value, r.low, r.high)
-            if r.method != VECTOR:
-                apart = _estimate("{:+.2f}", r.difference, r.difference_low, r.difference_high)
-                rows[r.method][f"less {VECTOR} at {kl:g}"] = apart
-    band = control_curve(equal)
-    rows[RANDOM] = {"method": "random vectors"} | {
-        f"at {_nats(b.cost)}": _estimate("{:.2f}", None, b.control_low, b.control_high) for b in band.itertuples()
-    }
-    table = pd.DataFrame(rows.values())
-    return table[sorted(table, key=lambda name: (name != "method", name.startswith("less")))].fillna("–")
-
-
-def _estimate(form: str, value: float | None, low: float, high: float) -> str:
-    """A value with its interval, the interval alone, or a dash."""
-    span = "" if np.isnan(low) else f"[{form}, {form}]".format(low, high)
-    shown = "" if value is None or np.isnan(value) else form.format(value)
-    return " ".join(part for part in (shown, span) if part) or "–"
-
-
-def finding(equal: pd.DataFrame, kl: float) -> str:
-    """What the methods give at the KL nearest to `kl`, in a sentence."""
-    costs = equal["cost"].unique()
-    nearest = costs[np.abs(np.log(costs / kl)).argmin()]
-    at = equal[equal["draw"].isna() & (equal["cost"] == nearest)].set_index("method")
-    base = at.loc[VECTOR]
-    parts = [
-        f"{method} {_estimate('{:+.2f}', row.difference, row.difference_low, row.difference_high)}"
-        if not np.isnan(row.difference)
-        else f"{method} does not move the model that far"
-        for method, row in at.drop(index=VECTOR).iterrows()
-    ]
-    start = (
-        f"At {_nats(nearest)} of KL the {VECTOR} vector gives {_estimate('{:.2f}', base.value, base.low, base.high)}"
-    )
-    return f"{start} context answers; against it: {'; '.join(parts)}."
-
-
-def figures(run: Mapping[str, Any], chosen: Mapping[str, Any], about: str) -> dict[str, Figure]:
-    """Answers against KL, answers and loss against iterations, side effects with and without the gate, cost."""
-    summary, sweep, config = run["summary"], run["sweep"], run["config"]
-    conflict = summary[summary["part"] == "conflict"]
-    plain = conflict[(conflict["method"] == UNSTEERED) & (conflict["metric"] == "context")]["value"].iloc[0]
-    n = f"{int(conflict['n'].max())} held-out conflicts"
-    answers = {"y_label": "context answers", "percent": True}
-    trace = sweep[sweep["varied"] == "iterations"]
-    searched = {"subtitle": f"{about}, validation questions, budget {config['budget']:g} residual norms"}
-    iterations = {"x": "iterations", "x_label": "iterations at most", **searched}
-    return {
-        "context_against_kl": tradeoff_curves(
-            pd.concat([run["curves"], _target_points(conflict)]), x="cost", y="value", curves=[*STEERED, *TARGETS],
-            levels={UNSTEERED: plain}, x_label="KL(unsteered ‖ steered) at the answer's first token, nats",
-            title="Context answers against distance from the unsteered model", subtitle=f"{about}, {n}",
-            interval=f"Bands: {_BOOTSTRAP}", **answers,
-        ),
-        "iterations_answers": tradeoff_curves(
-            trace, y="context", title="Context answers against iterations", **iterations, **answers
-        ),
-        "iterations_loss": tradeoff_curves(
-            trace.assign(left=trace["loss"] / trace["loss_start"]), y="left", title="Loss against iterations",
-            y_label="loss left of the start's", percent=True, **iterations,
-        ),
-        "side_effects": condition_bars(
-            _at_chosen(summary, chosen), metric="right", percent=True, metric_label="right answers", subtitle=about,
-            title=f"Right answers of every kind, doses nearest to {_nats(config['kl'])}",
-            conditions=[UNSTEERED, *(name for method in STEERED for name in (method, method + GATED))],
-            focus=[method + GATED for method in STEERED], interval=_BOOTSTRAP,
-        ),
-        "cost": tradeoff_curves(
-            _cost_points(conflict, run["costs"], chosen), x="forward_equivalents", y="effect", percent=True,
-            title=f"What context answers cost, doses nearest to {_nats(config['kl'])}", subtitle=f"{about}, {n}",
-            x_label="forward-equivalents per query beyond a plain answer", interval=f"Bars: {_BOOTSTRAP}",
-            y_label="context answers beyond unsteered",
-        ),
-    }  # fmt: skip
-
-
-def _nats(kl: float) -> str:
-    return f"{kl:g} nat" + "s" * (kl != 1)
-
-
-def _target_points(conflict: pd.DataFrame) -> pd.DataFrame:
-    rows = conflict[conflict["method"].isin(TARGETS)].pivot_table(index="method", columns="metric", values="value")
-    return (
-        rows.reset_index()
-        .rename(columns={"kl": "cost", "context": "value"})[["method", "cost", "value"]]
-        .assign(measured=True)
-    )
-
-
-def _at_chosen(summary: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of each method's chosen dose, gated or not, and of the unsteered model; `group` is the regime."""
-    doses = summary["method"].str.removesuffix(GATED).map({UNSTEERED: 0.0, **chosen["doses"]})
-    names = summary["part"].str.replace("_", " ")
-    return summary[summary["coeff"] == doses].assign(condition=lambda rows: rows["method"], group=names)
-
-
-def _cost_points(conflict: pd.DataFrame, costs: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
-    """What each method at its chosen dose adds to context answers, and its cost: the once-paid shared by all rows."""
-    at = pd.concat([_at_chosen(conflict, chosen), conflict[conflict["method"].isin(TARGETS)]])
-    context = at[(at["metric"] == "context") & at["method"].isin([*STEERED, *TARGETS])]
-    joined = context[["method", "effect", "low", "high", "n"]].merge(costs, on="method")
-    shared = joined["once_forward_equivalents"] / joined["n"]
-    return joined.assign(forward_equivalents=joined["forward_equivalents"] + shared)
+    print("\n".join(["", page.finding(run["equal"], config["kl"]), *([note] if note else []), f"page: {written.name}"]))
+    return written
