@@ -36,14 +36,14 @@ from steering_lab.evaluation.equal_cost import at_equal_cost, cost_curves
 from steering_lab.evaluation.evaluate import Decoding, run_conditions
 from steering_lab.evaluation.measures import measure_table
 from steering_lab.evaluation.next_token import next_token_kl
+from steering_lab.evaluation.speed import decoding_costs
 from steering_lab.evaluation.statistics import summarise
 from steering_lab.experiments import question_of
-from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.conflict_gate import LN2, ConflictGate
 from steering_lab.methods.contextfocus import contextfocus_vectors
 from steering_lab.methods.optimum import Optimum
-from steering_lab.models.generation import GREEDY, generate
+from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.loading import load_model
 from steering_lab.runs import RunFolder, read_run
@@ -73,6 +73,7 @@ REGIMES = ("conflict", "agreement", "irrelevant", "closed_book")
 KINDS = ("subjects", "relation", "templates", "sources")
 MEASURES = (*(AnswerMeasure(reading) for reading in ("context", "memory", "both", "neither")), RightAnswer())
 LEAST_KL = 0.01  # nats, where curves begin
+TIMED = 16  # questions whose decoding is timed
 ENOUGH = 0.02  # context answers that fewer iterations may cost
 
 
@@ -409,10 +410,11 @@ def _costs(bench: Bench, rows: Rows, chosen: Sequence[Dose], choice: Choice, vec
                 "cosine": float(np.mean(cosines)),
             }
     decoded = [bench.unsteered(rows), *targets(bench), *(dose.condition for dose in chosen)]
-    speeds = {condition.factors["method"]: _speed(bench, condition, rows) for condition in decoded}
+    speeds = decoding_costs([(bench.model, condition) for condition in decoded], rows[:TIMED], max_new_tokens=answer)
     nothing = {f"{when}{what}": 0.0 for when in ("once_", "") for what in ("forward_equivalents", "seconds")}
-    lines = [{"method": m, **nothing, **own, "tokens_per_second": speeds.get(m, np.nan)} for m, own in spent.items()]
-    return pd.DataFrame(lines)
+    spent_by = pd.DataFrame([{"method": method, **nothing, **own} for method, own in spent.items()])
+    speeds = speeds.assign(method=[condition.factors["method"] for condition in decoded]).drop(columns="condition")
+    return spent_by.merge(speeds, on="method", how="left")
 
 
 def _length(bench: Bench, style: PromptStyle, rows: Rows) -> float:
@@ -421,20 +423,6 @@ def _length(bench: Bench, style: PromptStyle, rows: Rows) -> float:
 
 def _cosine(left: SteeringVector, right: SteeringVector) -> float:
     return float((left.unit().rows * right.unit().rows).sum())
-
-
-def _speed(bench: Bench, condition: Condition, rows: Rows) -> float:
-    """Tokens a second under the condition, prefill included: the median of three batches of up to 64 questions."""
-    some = rows[:64]
-    second = None if condition.without_context is None else [condition.without_context(row) for row in some]
-    prompts, speeds = [condition.write(row) for row in some], []
-    asked: dict[str, Any] = {"max_new_tokens": bench.config.max_new_tokens, "batch_size": bench.config.batch_size}
-    for _ in range(3):
-        started = time.perf_counter()
-        with steer(bench.model, [condition.intervention_for(row) for row in some]):
-            out = generate(bench.model, prompts, rule=condition.rule, without_context=second, **asked)
-        speeds.append(sum(map(len, out.tokens)) / (time.perf_counter() - started))
-    return float(np.median(speeds))
 
 
 # --- the report, from the tables alone --------------------------------------------------------------------------------
