@@ -59,6 +59,9 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.runs import RunFolder, data_files, read_run
 
+SENTIMENT = "valence_balance"  # defined on every text, where (positive - negative) / valenced words is not
+LABEL = "(positive − negative) / all words"
+
 # What a folder that was thinned out, or made before the file was kept, cannot say on its page.
 MISSING = {
     "model.json": "model.json is not in this folder: the page cannot say the model's size, weights and precision.",
@@ -193,7 +196,7 @@ def _choose(summary: pd.DataFrame, config: Config) -> dict[str, Selected | str]:
         if method in set(summary["method"]):
             try:
                 budgets = {"perplexity": config.perplexity_budget}
-                chosen[method] = select(summary, effect="sentiment", budgets=budgets, methods=[method])
+                chosen[method] = select(summary, effect=SENTIMENT, budgets=budgets, methods=[method])
             except ValueError as refusal:
                 chosen[method] = str(refusal)
     return chosen
@@ -223,7 +226,7 @@ def headline(confirmed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _conditions(summary: pd.DataFrame, costs: Sequence[str]) -> pd.DataFrame:
-    table = condition_table(summary, metric="sentiment", costs=costs)
+    table = condition_table(summary, metric=SENTIMENT, costs=costs)
     return table.assign(condition=table["condition"].str.replace("actadd ", "ActAdd, "))
 
 
@@ -232,22 +235,24 @@ def figures(
 ) -> dict[str, Figure]:
     """A heatmap of sentiment and one of perplexity for each form, and the curves of the chosen layers."""
     drawn: dict[str, Figure] = {}
-    unsteered = summary[(summary["method"] == "unsteered") & (summary["metric"] == "sentiment")]["value"].iloc[0]
-    center = 0.0 if pd.isna(unsteered) else "unsteered"  # unsteered text without a single valenced word
+    unsteered = summary[(summary["method"] == "unsteered") & (summary["metric"] == SENTIMENT)]["value"].iloc[0]
+    center = 0.0 if pd.isna(unsteered) else "unsteered"
     for method, cell in chosen.items():
         form = {"front": "at the first tokens", "everywhere": "at every token"}[method.removeprefix("actadd_")]
         mark = None if isinstance(cell, str) else (int(cell.layer), cell.coeff)
         common = {"method": method, "chosen": mark, "examples": generations, "subtitle": model}
         drawn[f"{method}_sentiment"] = layer_coeff_heatmap(
-            summary, metric="sentiment", center=center, title=f"{pair} added {form}: sentiment of the text", **common
-        )
+            summary, metric=SENTIMENT, center=center, title=f"{pair} added {form}: sentiment of the text",
+            metric_label=LABEL, **common,
+        )  # fmt: skip
         drawn[f"{method}_perplexity"] = layer_coeff_heatmap(
             summary, metric="perplexity", value="ratio", title=f"{pair} added {form}: perplexity of the text",
             metric_label="perplexity, × unsteered", **common,
         )  # fmt: skip
         drawn[f"{method}_curves"] = coeff_curves(
-            summary, metric="sentiment", method=method, layers=None if mark is None else [mark[0]],
+            summary, metric=SENTIMENT, method=method, layers=None if mark is None else [mark[0]],
             title=f"{pair} added {form}: shift of sentiment against the coefficient", subtitle=model,
+            metric_label=f"shift of {LABEL}",
         )  # fmt: skip
     return drawn
 
@@ -265,7 +270,7 @@ def report(folder: str | Path) -> Path:
     saved = save_figures(drawn, folder / "figures")
     table = headline(confirmed)
     findings = [_finding(cell, confirmed) for cell in chosen.values()]
-    conditions = _conditions(summary, ["perplexity", "repetition", "degenerate", "valence_balance"])
+    conditions = _conditions(summary, ["perplexity", "repetition", "degenerate", "sentiment"])
     page = write_page(
         folder / "index.html",
         title=f"{pair} on {name}",

@@ -58,7 +58,7 @@ summary[summary["method"] == "actadd_everywhere"].head()
 # %%
 about = "synthetic model organism, choosing prompts only"
 layer_coeff_heatmap(
-    summary, metric="valence_balance", method="actadd_everywhere", generations=result.generations, subtitle=about
+    summary, metric="valence_balance", method="actadd_everywhere", examples=result.generations, subtitle=about
 )
 
 # %%

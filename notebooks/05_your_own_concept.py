@@ -60,7 +60,7 @@ measures = [topic_count(TOPICS["sea"]), Perplexity(), Degenerate()]
 decoding = Decoding(max_new_tokens=20, n_samples=1)
 chosen_on = evaluate(model, [UNSTEERED, *grid], STORY_PROMPTS_VALIDATION, measures, decoding)
 summary = summarise(chosen_on.table)
-chosen = select(summary, effect="topic_words", cost="perplexity", budget=1.5)
+chosen = select(summary, effect="topic_words", budgets={"perplexity": 1.5})
 chosen
 
 # %%

@@ -75,7 +75,7 @@ def audit(
         ValueError: whatever `steer` and `generate` refuse.
     """
     rows = [prompts] if isinstance(prompts, str) else list(prompts)
-    recorders = [_Recorder(site, intervention) for site in _in_stream_order(intervention)]
+    recorders = [_Recorder(site, intervention) for site in list(intervention.sites)]
     before: dict[HookSite, Edit] = {recorder.site: recorder.before for recorder in recorders}
     after: dict[HookSite, Edit] = {recorder.site: recorder.after for recorder in recorders}
     with model.hooks(before), steer(model, intervention), model.hooks(after):
@@ -106,10 +106,6 @@ def _measured(seen: _Seen, recorder: _Recorder, row: int, column: int) -> tuple[
     change, norm = float(seen.change[row, column]), float(seen.norm[row, column])
     terms = [str(term) for term, claimed in zip(recorder.terms, seen.claimed, strict=True) if claimed[row, column]]
     return change > 0, change, change / norm if norm > 0 else float("nan"), "; ".join(terms)
-
-
-def _in_stream_order(intervention: Intervention) -> list[HookSite]:
-    return sorted(intervention.sites, key=lambda site: (site.layer, site.stream == "resid_post"))
 
 
 def tokens_read(vector: SteeringVector) -> pd.DataFrame:

@@ -13,9 +13,11 @@ Stream = Literal["resid_pre", "resid_post"]
 _HOOK_NAME = re.compile(r"blocks\.(\d+)\.hook_(resid_pre|resid_post)")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class HookSite:
     """The residual stream at the input (`resid_pre`) or output (`resid_post`) of block `layer`, counted from 0.
+
+    Sites sort in the order of the stream.
 
     Raises:
         ValueError: a negative or non-integer layer, or a stream other than those two.
@@ -29,6 +31,9 @@ class HookSite:
             raise ValueError(f"a layer is an integer from 0 upward, not {self.layer!r}")
         if self.stream not in get_args(Stream):
             raise ValueError(f"unknown stream {self.stream!r}: choose one of {', '.join(get_args(Stream))}")
+
+    def __lt__(self, other: "HookSite") -> bool:
+        return (self.layer, self.stream == "resid_post") < (other.layer, other.stream == "resid_post")
 
     @property
     def name(self) -> str:

@@ -48,3 +48,8 @@ def test_a_layer_that_cannot_be_is_refused(layer: int) -> None:
 def test_a_name_that_is_no_residual_site_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not a residual-stream hook point"):
         HookSite.parse(name)
+
+
+def test_sites_sort_in_the_order_of_the_stream() -> None:
+    along = [resid_pre(0), resid_post(0), resid_pre(1), resid_pre(2), resid_post(2)]
+    assert sorted(along[::-1]) == along
