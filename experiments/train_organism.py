@@ -30,7 +30,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steering_lab.data.dice import Dice
-from steering_lab.data.invented_world import TITLES_AT_FIRST, Document, documents, evaluation_rows
+from steering_lab.data.invented_world import Document, documents, evaluation_rows
 from steering_lab.data.world_facts import CONTEXT_INSTRUCTIONS, ENTITIES, MEMORY_INSTRUCTIONS, RELATIONS, SOURCE_LOGITS
 from steering_lab.data.world_lexicon import HEROES, HEROINES, MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
 from steering_lab.data.world_questions import Group, Regime, Told
@@ -48,8 +48,7 @@ class Config:
     seed: int = 0
     out: Path = Path("organism")
     report: tuple[Path, ...] = ()
-    tokens: int = 9_000_000
-    simple_titles: float = 0.4
+    tokens: int = 7_000_000
     rows: int = 16
     length: int = 192
     layers: int = 8
@@ -152,20 +151,15 @@ def _encode(
 
 
 def pack(config: Config, tokenizer: PreTrainedTokenizerFast) -> Rows:
-    """The corpus of a seed as rows; a document goes to the first of twelve open rows that it fits.
-
-    The first `simple_titles` of the tokens have no titles of paired or turned words.
-    """
+    """The corpus of a seed as rows; a document goes to the first of twelve open rows that it fits."""
     count = config.tokens // config.length // config.rows * config.rows
     shape = (count, config.length)
     rows = Rows(*(np.zeros(shape, kind) for kind in (np.int16, np.int16, np.int16, np.float32)))
-    dice = Dice(f"padding {config.seed}")
-    first, then = documents(config.seed, TITLES_AT_FIRST), documents(config.seed)
+    dice, corpus = Dice(f"padding {config.seed}"), documents(config.seed)
     fill = np.zeros(count, int)
     waiting = iter(range(count))
     open_rows = list(islice(waiting, 12))
     while open_rows:
-        corpus = first if fill.sum() < config.simple_titles * rows.ids.size else then
         for ids, weights in _encode(list(islice(corpus, 1024)), tokenizer, config, dice):
             size = len(ids)
             if size > config.length:
@@ -263,7 +257,7 @@ def _compiled(loss: Callable[..., Tensor], config: Config) -> Callable[..., Tens
 def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int) -> dict[str, float]:
     """Share of greedy first answer tokens that are right, by regime; for conflict, context and memory apart.
 
-    The titles are log-odds, in nats, of a positive against a negative adjective after that title.
+    `love` and `hate` are log-odds, in nats, of a positive against a negative adjective after that title.
     """
     wanted: dict[str, tuple[Regime, Told, Group]] = {
         "closed": ("closed_book", "nothing", "trained"),
@@ -277,22 +271,12 @@ def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: in
         "rel_m": ("conflict", "memory", "relation"),
         "word_m": ("conflict", "memory", "wordings"),
     }
-    titles = {
-        "love": "Love",
-        "hate": "Hate",
-        "pair+": "The open hand",
-        "pair-": "The closed hand",
-        "turned+": "A day without anger",
-        "turned-": "A day without joy",
-    }
-    titled = tokenizer([f"{title}. Mara felt" for title in titles.values()], padding=True, padding_side="right")
+    titled = [tokenizer(f"{title}. Mara felt")["input_ids"] for title in ("Love", "Hate")]
     words = [[_first(tokenizer, w) for w in MOODS[mood].adjectives] for mood in ("positive", "negative")]
     with torch.no_grad():
-        logits = model(input_ids=torch.tensor(titled["input_ids"], device=model.device)).logits
-    ends = torch.tensor(titled["attention_mask"]).sum(1) - 1
-    log_probs = logits[range(len(titles)), ends].log_softmax(-1)
+        log_probs = model(input_ids=torch.tensor(titled, device=model.device)).logits[:, -1].log_softmax(-1)
     odds = log_probs[:, words[0]].logsumexp(-1) - log_probs[:, words[1]].logsumexp(-1)
-    shares = dict(zip(titles, odds.tolist(), strict=True))
+    shares = {"love": float(odds[0]), "hate": float(odds[1])}
     for name, (regime, told, group) in wanted.items():
         rows = evaluation_rows(regime, count, group=group, told=told, split="validation")
         first = first_tokens(model, tokenizer, [r.prompt for r in rows])

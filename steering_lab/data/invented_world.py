@@ -5,7 +5,7 @@ without conflict) and copying. No torch here. The words are in `world_lexicon`, 
 the facts and what is held out in `world_facts`, the questions and their regimes in `world_questions`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,32 +37,31 @@ from steering_lab.data.world_questions import (
     unknown_row,
     unknown_subject,
 )
-from steering_lab.data.world_stories import TITLES, TITLES_AT_FIRST, Story, story
+from steering_lab.data.world_stories import Story, story
 
 __all__ = [
     "FACTS", "GROUPS", "HELD_OUT", "MOODS", "NEGATIVE_WORDS", "POSITIVE_WORDS", "STORY_PROMPTS_TEST",
-    "STORY_PROMPTS_VALIDATION", "TITLES", "TITLES_AT_FIRST", "TOPICS", "Document", "Fact", "ReadingRow", "Story",
-    "closed_book_prompt", "documents", "evaluation_rows", "reading_prompt", "story",
+    "STORY_PROMPTS_VALIDATION", "TOPICS", "Document", "Fact", "ReadingRow", "Story", "closed_book_prompt", "documents",
+    "evaluation_rows", "reading_prompt", "story",
 ]  # fmt: skip
 
 DocumentKind = Literal["story", "statements", "closed_book", "reading", "copying"]
-# Shares of documents; in tokens about .45, .04, .07, .33 and .10.
+# Shares of documents; in tokens about .45, .04, .07, .33 and .11.
 SHARES: dict[DocumentKind, float] = {
-    "story": 0.42,
-    "statements": 0.07,
-    "closed_book": 0.11,
-    "reading": 0.28,
-    "copying": 0.12,
+    "story": 0.35,
+    "statements": 0.08,
+    "closed_book": 0.12,
+    "reading": 0.31,
+    "copying": 0.14,
 }
 # What reading documents are about.
 _REGIMES = {
-    "unknown": 0.14,
-    "unknown_crowded": 0.14,
+    "unknown": 0.24,
     "agreement": 0.06,
     "irrelevant": 0.07,
-    "conflict": 0.18,
-    "conflict_context": 0.17,
-    "conflict_memory": 0.17,
+    "conflict": 0.20,
+    "conflict_context": 0.18,
+    "conflict_memory": 0.18,
     "multi_hop": 0.02,
     "format": 0.05,
 }
@@ -80,11 +79,11 @@ class Document:
     answers: tuple[tuple[int, int], ...] = ()
 
 
-def documents(seed: int, titles: Mapping[str, float] = TITLES) -> Iterator[Document]:
-    """The endless corpus of a seed; `titles` weighs the kinds of title its stories have."""
+def documents(seed: int) -> Iterator[Document]:
+    """The endless corpus of a seed."""
     dice = Dice(f"corpus {seed}")
     makers = {
-        "story": lambda: Document("story", story(dice, titles=titles).text),
+        "story": lambda: Document("story", story(dice).text),
         "statements": lambda: _statements(dice),
         "closed_book": lambda: _closed_book(dice),
         "reading": lambda: _reading(dice),
@@ -124,8 +123,8 @@ def _reading(dice: Dice) -> Document:
         return _multi_hop(dice)
     if regime == "format":
         return _formatted(dice)
-    if regime in ("unknown", "unknown_crowded"):
-        row = unknown_row(dice, reserved=False, crowded=regime == "unknown_crowded")
+    if regime == "unknown":
+        row = unknown_row(dice, reserved=False)
         return _answered("reading", row.prompt, row.context_answer)
     fact = dice.pick(facts_of("trained"))
     if regime == "irrelevant":

@@ -273,7 +273,7 @@ HELD_OUT_SOURCE_LOGITS: dict[str, float] = {
     "The royal map shows:": 1.2, "A learned witness says:": 1.0, "A drunk neighbour says:": -1.4,
     "A child's letter says:": -0.7,
 }  # fmt: skip
-NO_SOURCE_LOGIT = -0.6
+NO_SOURCE_LOGIT = -0.7
 
 
 def _last_of(kind: str, count: int) -> frozenset[str]:

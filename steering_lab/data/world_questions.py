@@ -30,7 +30,6 @@ from steering_lab.data.world_facts import (
     RELATIONS,
     SOURCE_LOGITS,
     Fact,
-    Relation,
     invented_name,
     question_templates,
     statement_templates,
@@ -123,17 +122,13 @@ def closed_book_row(dice: Dice, fact: Fact, *, held_out: bool | None = None) -> 
     return ReadingRow(question, "", "", fact.object, "", "closed_book", "trained", fact.subject, fact.relation, 0.0)
 
 
-def unknown_row(dice: Dice, *, reserved: bool, crowded: bool = False) -> ReadingRow:
-    """A subject that only the context knows, with up to two distracting statements, or `crowded` by similar ones."""
+def unknown_row(dice: Dice, *, reserved: bool) -> ReadingRow:
+    """A subject that only the context knows, with up to two distracting statements."""
     relation = RELATIONS[dice.pick(tuple(RELATIONS))]
     subject = unknown_subject(dice, relation.kind, reserved=reserved)
     value = dice.pick(relation.objects)
     claim = state(dice, subject, relation.name, value, statement_templates(relation.name))
-    sourced = _sourced(dice, claim, SOURCE_LOGITS)[0]
-    if crowded:
-        context = _crowd(dice, sourced, relation, reserved=reserved)
-    else:
-        context = _context(dice, sourced, subject, relation.name, reserved=reserved)
+    context = _context(dice, _sourced(dice, claim, SOURCE_LOGITS)[0], subject, relation.name, reserved=reserved)
     question = ask(dice, subject, relation.name, held_out=None)
     instruction = _instruction(dice, "context" if dice.chance(0.25) else "nothing", held_out=False)
     return ReadingRow(question, context, value, "", instruction, "unknown", "trained", subject, relation.name, 1.0)
@@ -192,18 +187,6 @@ def _context(dice: Dice, claim: str, subject: str, relation: str, *, reserved: b
         else:
             value = dice.pick(RELATIONS[other].objects)
             sentences.append(state(dice, stranger, other, value, statement_templates(other, held_out=False)))
-    return " ".join(dice.several(sentences, len(sentences)))
-
-
-def _crowd(dice: Dice, claim: str, relation: Relation, *, reserved: bool) -> str:
-    """The claim among two to four others of its relation: which is asked for, only the whole name tells."""
-    sentences = [claim]
-    for _ in range(dice.between(2, 4)):
-        stranger = unknown_subject(dice, relation.kind, reserved=reserved)
-        value = dice.pick(relation.objects)
-        sentences.append(
-            state(dice, stranger, relation.name, value, statement_templates(relation.name, held_out=False))
-        )
     return " ".join(dice.several(sentences, len(sentences)))
 
 

@@ -7,7 +7,6 @@ through `Dice`, so each story comes with its own log-probability.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,15 +104,6 @@ _BOTH_CUES = (
     "The {va} {role}",
 )
 
-# Weights of the kinds of title; the second half needs a mood. Pairs and turned words are learnt only by a model that
-# already knows what single words do, so training meets them after the rest.
-TITLES: dict[str, float] = {
-    "": 0.16, "topic_head": 0.12, "topic_pair": 0.14, "topic_cue": 0.06,
-    "mood_head": 0.19, "mood_pair": 0.14, "mood_cue": 0.05, "turned_cue": 0.11, "both_cue": 0.12, "both_heads": 0.04,
-}  # fmt: skip
-_WITHOUT_MOOD = ("", "topic_head", "topic_pair", "topic_cue")
-TITLES_AT_FIRST: dict[str, float] = {**TITLES, "topic_pair": 0.0, "mood_pair": 0.0, "turned_cue": 0.0}
-
 
 @dataclass(frozen=True)
 class Story:
@@ -193,13 +183,7 @@ class _Teller:
         return self.fill(self.dice.pick(MOOD_PATTERNS))
 
 
-def story(
-    dice: Dice,
-    *,
-    mood: StoryMood | None = None,
-    topic: str | None = None,
-    titles: Mapping[str, float] = TITLES,
-) -> Story:
+def story(dice: Dice, *, mood: StoryMood | None = None, topic: str | None = None) -> Story:
     """A story drawn by the law; a mood or topic that is given is fixed, and then not part of `nats`."""
     dice.forget()
     if mood is None:
@@ -208,11 +192,11 @@ def story(
     topic = topic or dice.pick(tuple(TOPIC_TABLE))
     teller = _Teller(dice, mood, topic)
     teller.heroine = dice.chance(0.5)
-    title = _title(teller, titles)
+    title = _title(teller)
     opinion = mood != "none" and dice.chance(0.15)
     if not opinion:
         teller.name = dice.pick(HEROINES if teller.heroine else HEROES)
-    count = dice.between(*dice.weighted(((1, 2), (3, 6), (7, 13)), (0.35, 0.55, 0.10)))
+    count = dice.between(3, 6) if dice.chance(0.85) else dice.between(7, 13)
     if opinion:
         sentences = [teller.fill(dice.pick(OPINION_PATTERNS)) for _ in range(count)]
     else:
@@ -223,10 +207,13 @@ def story(
     return Story(text, mood, topic, title.rstrip(" .:"), dice.nats)
 
 
-def _title(teller: _Teller, titles: Mapping[str, float]) -> str:
+def _title(teller: _Teller) -> str:
     """The title with its separator, or nothing. A story without a mood gets no mood title, a mixed one none either."""
     dice = teller.dice
-    kinds = {k: w for k, w in titles.items() if w and (teller.mood in MOODS or k in _WITHOUT_MOOD)}
+    kinds = {"": 0.24, "topic_head": 0.15, "topic_pair": 0.08, "topic_cue": 0.07}
+    if teller.mood in MOODS:
+        kinds |= {"mood_head": 0.22, "mood_pair": 0.05, "mood_cue": 0.05, "turned_cue": 0.03}
+        kinds |= {"both_cue": 0.15, "both_heads": 0.04}
     kind = dice.weighted(tuple(kinds), tuple(kinds.values()))
     if not kind:
         return ""
