@@ -1,6 +1,7 @@
 # make demo   sweep a steering vector over layers and coefficients on the embedded model, and draw it
 # make test   run the tests, then the model and intervention laws under TransformerLens 3.9
-# make setup  create or refresh .venv alone (demo and test do it when needed); make lint, make lock: see README.md
+# make docs   build the guides and the API reference into site/
+# make setup  create or refresh .venv alone (demo and test do it when needed); make lint, make lock, make notebooks: see README.md
 
 PYTHON ?= python3
 DEMO_ARGS ?=
@@ -22,7 +23,7 @@ ifneq ($(shell $(PY) -c "print(open('$(STATE)').read().strip())" 2>/dev/null),$(
 .PHONY: $(STATE)
 endif
 
-.PHONY: demo test test-tl39 setup lint lock
+.PHONY: demo test test-tl39 setup lint lock docs notebooks
 
 demo: $(STATE)
 	$(VENV)/bin/steering-lab demo $(DEMO_ARGS)
@@ -43,6 +44,14 @@ lint: $(STATE)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+docs: $(STATE)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+	@echo "open file://$(CURDIR)/site/index.html"
+
+# Executes every notebook and leaves the result beside its source; figures as JSON and, for pages that run none, as PNG.
+notebooks: $(STATE)
+	PLOTLY_RENDERER=plotly_mimetype+png $(VENV)/bin/jupytext --quiet --to ipynb --execute --run-path . notebooks/*.py
+
 # Not after setup: a dependency that pyproject.toml has just gained may contradict the old lock.
 lock:
 	@test -x $(UV) || $(MAKE) --no-print-directory setup
@@ -62,7 +71,7 @@ $(STATE): pyproject.toml requirements/first.txt requirements/lock.txt
 	        echo "creating $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
 	@echo "installing" > $(STATE)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements/first.txt
-	$(UV) pip install --quiet --python $(PY) -c requirements/first.txt -c requirements/lock.txt -e '.[dev]'
+	$(UV) pip install --quiet --python $(PY) -c requirements/first.txt -c requirements/lock.txt -e '.[dev,docs]'
 	@echo "$(READY)" > $(STATE)
 
 # Laid over .venv: its own transformer_lens comes first on the path, everything else is shared.

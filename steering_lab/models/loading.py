@@ -5,6 +5,8 @@ and a vector means the same in every other runtime. Weights are frozen; the call
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -77,9 +79,10 @@ def _from_pretrained(name: str, device: Any, dtype: Any, revision: str | None) -
     source = str(organism_folder()) if name == "organism" else name
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        hf_model = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, dtype=what, attn_implementation="eager"
-        )
+        with _bar(shown=name != "organism"):
+            hf_model = AutoModelForCausalLM.from_pretrained(
+                source, revision=revision, dtype=what, attn_implementation="eager"
+            )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise OSError(
@@ -87,6 +90,21 @@ def _from_pretrained(name: str, device: Any, dtype: Any, revision: str | None) -
             f" ({reason}). Check the spelling and the network, or pass a local folder, a model in memory, or 'organism'"
         ) from error
     return hf_model.to(where), tokenizer
+
+
+@contextmanager
+def _bar(*, shown: bool) -> Iterator[None]:
+    """transformers' bar over the weights: kept for models that take a while, left out where it would only flash."""
+    from transformers.utils import logging
+
+    was = logging.is_progress_bar_enabled()
+    if not shown:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was:
+            logging.enable_progress_bar()
 
 
 def is_adapter(folder: str | Path) -> bool:
