@@ -51,6 +51,7 @@ from steering_lab.runs import RunFolder, read_run
 from . import gradient_page as page
 from .gradient_arms import (
     DELTAS,
+    GATE,
     GRADIENT,
     GROUNDED,
     RANDOM,
@@ -300,14 +301,17 @@ def choose_dose(cells: pd.DataFrame, kl: float) -> float:
 
 
 def choose_threshold(gates: pd.DataFrame) -> float:
-    """The divergence that parts conflicts from other rows best: share of them open less share of the others open."""
+    """The divergence that parts conflicts from other rows best: share of them open less share of the others open.
+
+    Ties go to the higher one, which steers less.
+    """
     conflict = gates["regime"] == "conflict"
 
     def parted(threshold: float) -> float:
         is_open = (gates["divergence"] >= threshold) & ~gates["agrees"]
-        return float(is_open[conflict].mean() - is_open[~conflict].mean())
+        return round(float(is_open[conflict].mean() - is_open[~conflict].mean()), 9)  # ties are ties
 
-    return max((*sorted(d for d in gates["divergence"] if d > 0), LN2), key=parted)
+    return max((LN2, *sorted((d for d in gates["divergence"] if d > 0), reverse=True)), key=parted)
 
 
 def _regimes(parts: Mapping[str, Rows], split: str) -> list[str]:
@@ -396,7 +400,7 @@ def _costs(bench: Bench, rows: Rows, chosen: Sequence[Dose], choice: Choice, vec
         UNSTEERED: {},
         TARGETS[0]: {"forward_equivalents": instructed / plain - 1},
         TARGETS[1]: {"forward_equivalents": (bare + answer) / plain},
-        "conflict gate": {"forward_equivalents": 1 + (2 * bare + answer) / plain, "seconds": gate_seconds},
+        GATE: {"forward_equivalents": 1 + (2 * bare + answer) / plain, "seconds": gate_seconds},
         VECTOR: {"once_forward_equivalents": read * len(bench.vector_rows) / plain, "once_seconds": vector_seconds},
     }
     for dose in chosen:
@@ -443,7 +447,7 @@ def report(folder: str | Path) -> Path:
         folder / "index.html",
         title=f"Context steering by gradient on {model['name']}",
         question=question_of(__doc__),
-        finding=page.finding(run["equal"], config["kl"]),
+        finding=page.finding(run, chosen),
         headline=table,
         headline_note=(
             "Share of greedy answers that state the context's answer and not the memory's on held-out conflicts, read"
@@ -458,5 +462,5 @@ def report(folder: str | Path) -> Path:
         links={name: name for name in sorted(p.name for p in folder.glob("*.parquet"))},
     )
     print(table.to_string(index=False, na_rep="-"))
-    print("\n".join(["", page.finding(run["equal"], config["kl"]), *([note] if note else []), f"page: {written.name}"]))
+    print("\n".join(["", page.finding(run, chosen), *([note] if note else []), f"page: {written.name}"]))
     return written

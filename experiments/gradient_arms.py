@@ -33,7 +33,8 @@ GROUNDED, IMITATE, CONTRAST, LIKELIHOOD = (
 GRADIENT = (GROUNDED, IMITATE, CONTRAST, LIKELIHOOD)
 STEERED = (VECTOR, *GRADIENT)
 TARGETS = ("instructed prompt", "CAD")  # what two of the objectives imitate
-GATED = ", gated"
+CURVES = (*GRADIENT, VECTOR, *TARGETS)  # so that a gradient form has one colour in every figure
+GATED, GATE = ", gated", "conflict gate"
 DELTAS = "deltas"  # the folder of optima, kept until the run is whole
 Rows = tuple[ConflictQA, ...]
 

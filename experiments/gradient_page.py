@@ -9,7 +9,7 @@ import pandas as pd
 from steering_lab.analysis.plots import Figure, condition_bars, tradeoff_curves
 from steering_lab.evaluation.equal_cost import control_curve
 
-from .gradient_arms import GATED, RANDOM, STEERED, TARGETS, UNSTEERED, VECTOR
+from .gradient_arms import CURVES, GATE, GATED, GRADIENT, RANDOM, STEERED, TARGETS, UNSTEERED, VECTOR
 
 BOOTSTRAP = "95 % bootstrap interval over questions"
 SYNTHETIC = "Synthetic model organism: shapes, not sizes"
@@ -60,38 +60,50 @@ def _estimate(form: str, value: float | None, low: float, high: float) -> str:
     return " ".join(part for part in (shown, span) if part) or "–"
 
 
-def finding(equal: pd.DataFrame, kl: float) -> str:
-    """What the methods give at the KL nearest to `kl`, in a sentence."""
-    costs = equal["cost"].unique()
-    nearest = costs[np.abs(np.log(costs / kl)).argmin()]
+def finding(run: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
+    """What the methods give at the KL nearest to the one looked at, what they need and what they cost, in sentences."""
+    costs = run["equal"]["cost"].unique()
+    nearest = costs[np.abs(np.log(costs / run["config"]["kl"])).argmin()]
+    equal = run["equal"]
     at = equal[equal["draw"].isna() & (equal["cost"] == nearest)].set_index("method")
-    base = at.loc[VECTOR]
-    parts = [
-        f"{method} {_estimate('{:+.2f}', row.difference, row.difference_low, row.difference_high)}"
-        if not np.isnan(row.difference)
-        else f"{method} does not move the model that far"
+    apart = {
+        method: _estimate("{:+.2f}", row.difference, row.difference_low, row.difference_high)
         for method, row in at.drop(index=VECTOR).iterrows()
-    ]
-    start = (
+    }
+    sweep, spent = run["sweep"], run["costs"].set_index("method")
+    layers = sweep[sweep["varied"] == "layers"].pivot(index="method", columns="n_layers", values="context")
+    wide = {m: f"{row.iloc[0]:.2f} to {row.iloc[-1]:.2f}" for m, row in layers.iterrows()}
+    each = {
+        m: f"{spent.loc[m, 'forward_equivalents']:.1f} ({1000 * spent.loc[m, 'seconds']:.0f} ms)"
+        for m in (*GRADIENT[1:], GATE)
+    }
+    base = at.loc[VECTOR]
+    return (
         f"At {_nats(nearest)} of KL the {VECTOR} vector gives {_estimate('{:.2f}', base.value, base.low, base.high)}"
+        f" context answers; against it: {_listed(apart)} (a dash: it does not move the model that far). Iterations"
+        f" needed: {_listed(chosen['iterations'])}. From one layer to {layers.columns.max()}: {_listed(wide)}."
+        f" Forward-equivalents per query: {_listed(each)}."
     )
-    return f"{start} context answers; against it: {'; '.join(parts)}."
+
+
+def _listed(things: Mapping[str, object]) -> str:
+    return "; ".join(f"{name} {thing}" for name, thing in things.items())
 
 
 def figures(run: Mapping[str, Any], chosen: Mapping[str, Any], about: str) -> dict[str, Figure]:
     """Answers against KL, answers and loss against iterations, side effects with and without the gate, cost."""
     summary, sweep, config = run["summary"], run["sweep"], run["config"]
     conflict = summary[summary["part"] == "conflict"]
-    plain = conflict[(conflict["method"] == UNSTEERED) & (conflict["metric"] == "context")]["value"].iloc[0]
-    n = f"{int(conflict['n'].max())} held-out conflicts"
+    plain = conflict[(conflict["method"] == UNSTEERED) & (conflict["metric"] == "context")].iloc[0]
+    n = f"{plain['n']} held-out conflicts on {plain['n_prompts']} questions"
     answers = {"y_label": "context answers", "percent": True}
     trace = sweep[sweep["varied"] == "iterations"]
     searched = {"subtitle": f"{about}, validation questions, budget {config['budget']:g} residual norms"}
     iterations = {"x": "iterations", "x_label": "iterations at most", **searched}
     return {
         "context_against_kl": tradeoff_curves(
-            pd.concat([run["curves"], _target_points(conflict)]), x="cost", y="value", curves=[*STEERED, *TARGETS],
-            levels={UNSTEERED: plain}, x_label="KL(unsteered ‖ steered) at the answer's first token, nats",
+            pd.concat([run["curves"], _target_points(conflict)]), x="cost", y="value", curves=CURVES,
+            levels={UNSTEERED: plain["value"]}, x_label="KL(unsteered ‖ steered) at the answer's first token, nats",
             title="Context answers against distance from the unsteered model", subtitle=f"{about}, {n}",
             interval=f"Bands: {BOOTSTRAP}", **answers,
         ),
@@ -109,16 +121,16 @@ def figures(run: Mapping[str, Any], chosen: Mapping[str, Any], about: str) -> di
             focus=[method + GATED for method in STEERED], interval=BOOTSTRAP,
         ),
         "cost": tradeoff_curves(
-            _cost_points(conflict, run["costs"], chosen), x="forward_equivalents", y="effect", percent=True,
+            _cost_points(conflict, run["costs"], chosen), x="forward_equivalents", y="effect", curves=CURVES,
             title=f"What context answers cost, doses nearest to {_nats(config['kl'])}", subtitle=f"{about}, {n}",
             x_label="forward-equivalents per query beyond a plain answer", interval=f"Bars: {BOOTSTRAP}",
-            y_label="context answers beyond unsteered",
+            y_label="context answers, difference to unsteered",
         ),
     }  # fmt: skip
 
 
 def _nats(kl: float) -> str:
-    return f"{kl:g} nat" + "s" * (kl != 1)
+    return f"{kl:g} nat" + ("" if kl == 1 else "s")
 
 
 def _target_points(conflict: pd.DataFrame) -> pd.DataFrame:

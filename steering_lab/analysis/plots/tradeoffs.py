@@ -129,9 +129,9 @@ def _ends(lines: list[Line], levels: Mapping[str, float | int]) -> tuple[tuple[f
 
 
 def _log_ticks(x: pd.Series, ends: tuple[float, float]) -> dict[str, object]:
-    """A tick at each x where they are few, else at 1 and 3 times the powers of ten."""
+    """A tick at each x where they are few whole numbers, else at 1 and 3 times the powers of ten."""
     places = sorted(x.dropna().unique())
-    if len(places) > 8:
+    if len(places) > 8 or any(place % 1 for place in places):
         powers = range(int(np.floor(ends[0])), int(np.ceil(ends[1])) + 1)
         places = [m * 10.0**power for power in powers for m in (1, 3)]
     return {"type": "log", "tickvals": places, "ticktext": [f"{place:g}" for place in places]}
@@ -173,14 +173,18 @@ def _shown(value: float, percent: bool) -> str:
 def _draw_names(figure: go.Figure, lines: list[Line], x_ends: tuple[float, float], y_ends: tuple[float, float]) -> None:
     """Each curve's name beside its last point, off the other curves as far as that can be."""
 
-    def pixels(points: pd.DataFrame) -> list[tuple[float, float]]:
-        right = (np.log10(points["x"]) - x_ends[0]) / (x_ends[1] - x_ends[0]) * _PLOT[0]
-        up = (points["effect"] - y_ends[0]) / (y_ends[1] - y_ends[0]) * _PLOT[1]
-        return list(zip(right, up, strict=True))
+    def pixels(points: pd.DataFrame, up: str) -> list[tuple[float, float]]:
+        x = (np.log10(points["x"]) - x_ends[0]) / (x_ends[1] - x_ends[0]) * _PLOT[0]
+        y = (points[up] - y_ends[0]) / (y_ends[1] - y_ends[0]) * _PLOT[1]
+        return list(zip(x, y, strict=True))
 
     shown = [line for line in lines if len(line.points)]
-    tracks = [pixels(line.points) for line in shown]
+    tracks = [pixels(line.points, "effect") for line in shown]
     avoid = [Box(a - 3, a + 3, b - 3, b + 3) for track in tracks for a, b in track]
+    lone = pd.concat([line.points for line in shown if len(line.points) == 1] or [shown[0].points[:0]])
+    lone = lone.dropna(subset=["low", "high"])
+    bars = zip(pixels(lone, "low"), pixels(lone, "high"), strict=True)
+    avoid += [Box(x - 2, x + 2, low, high) for (x, low), (_, high) in bars]
     frame = Box(0, _PLOT[0] + 16 + LETTER * max(len(line.name) for line in lines), 0, _PLOT[1] + 8)
     boxes = label_boxes([track[-1] for track in tracks], [line.name for line in shown], frame, avoid)
     for box, line in zip(boxes, shown, strict=True):

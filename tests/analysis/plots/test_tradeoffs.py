@@ -82,6 +82,8 @@ def test_curves_are_named_and_ordered_as_asked_and_levels_are_lines() -> None:
 def test_few_values_of_x_are_ticks_themselves_and_many_are_not() -> None:
     few = pd.DataFrame({"method": "m", "kl": [1, 2, 4, 8, 16], "context": [0.1, 0.2, 0.3, 0.3, 0.3]})
     assert list(tradeoff_curves(few, **AXES).layout.xaxis.ticktext) == ["1", "2", "4", "8", "16"]
+    broken = few.assign(kl=[1, 2, 4, 8, 8.5])  # no tick may stand at 8.5, on top of the one at 8
+    assert "8.5" not in tradeoff_curves(broken, **AXES).layout.xaxis.ticktext
     many = pd.DataFrame({"method": "m", "kl": np.geomspace(0.02, 4, 30), "context": np.linspace(0, 1, 30)})
     assert {"0.03", "0.1", "0.3", "1", "3"} <= set(tradeoff_curves(many, **AXES).layout.xaxis.ticktext)
 
