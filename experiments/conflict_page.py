@@ -5,7 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from steering_lab.analysis.plots import Figure, condition_bars, cost_effect, layer_coeff_heatmap, verdict_stack
+from steering_lab.analysis.plots import (
+    Figure,
+    condition_bars,
+    cost_bars,
+    cost_effect,
+    layer_coeff_heatmap,
+    verdict_stack,
+)
 from steering_lab.analysis.plots.labels import short_signed
 from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
@@ -143,7 +150,23 @@ def figures(parts: Parts) -> dict[str, Figure]:
     ):
         if cost in parts["chosen"]["budgets"]:
             drawn[name] = _cost_figure(parts, first, arms, cost, label, where)
+    drawn["costs"] = _costs_figure(parts, [name for name in order if not name.startswith("part")], where)
     return drawn
+
+
+def _costs_figure(parts: Parts, order: list[str], where: str) -> Figure:
+    costs = parts["costs"].assign(seconds_ratio=lambda t: 1 / t["tokens_per_second_ratio"])
+    names = {
+        "seconds_ratio": "time per token", "forwards_per_token": "passes per token",
+        "perplexity_ratio": "held-out perplexity", "kl": "KL at the first token, nats",
+    }  # fmt: skip
+    table = costs.melt("condition", list(names), var_name="metric", value_name="effect")
+    table = table[table["condition"].isin(order)].assign(
+        scale=lambda t: t["metric"].map(lambda name: "difference" if name == "kl" else "ratio")
+    )
+    return cost_bars(
+        table, costs=names, conditions=order, focus=[focus(parts)], title="What each condition costs", subtitle=where
+    )
 
 
 def _odd_figure(parts: Parts, where: str) -> Figure:
