@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from steering_lab.interventions.steering_vector import Source, SteeringVector
 from steering_lab.methods.delta_cache import find_optimum, hash_json, keep_optimum, optimum_key
@@ -73,7 +74,8 @@ def optimise_delta(
                 found[k] = optimum
     missing = [k for k in range(len(problems)) if k not in found]
     step = 1 if shared else batch_size
-    for part in (missing[first : first + step] for first in range(0, len(missing), step)):
+    parts = [missing[first : first + step] for first in range(0, len(missing), step)]
+    for part in tqdm(parts, desc="optimise deltas", leave=False, disable=None, delay=2):
         batch = _Batch(model, prompts, [problems[k] for k in part], sites, objective, batch_size)
         for k, optimum in zip(part, batch.optimise(descent, init, settings), strict=True):
             found[k] = optimum
