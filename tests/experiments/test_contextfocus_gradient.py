@@ -71,7 +71,7 @@ def test_every_method_is_a_curve_on_the_test_and_is_gated_on_every_regime(
     doses = conflict[conflict["draw"].isna()].groupby("method")["coeff"].nunique()
     assert (doses[list(experiment.STEERED)] == 2).all()
     assert conflict[conflict["method"] == "random"]["draw"].nunique() == 3
-    gated = {method + experiment.GATED for method in experiment.STEERED}
+    gated = {f"{method}, gated" for method in experiment.STEERED}
     for _, part in table.groupby("part"):
         assert gated <= set(part["method"])
         assert not part.duplicated(["condition", "metric", "prompt", "sample"]).any()
