@@ -203,6 +203,7 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     assert module.report(path).read_text() == page
     assert {figure.stem for figure in (path / "figures").glob("*.html")} == {
         "layer_coeff", "context_answers", "verdicts", "log_odds", "odd_part", "cost_agreement", "cost_perplexity",
+        "costs",
     }  # fmt: skip
 
 
