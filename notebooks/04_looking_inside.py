@@ -12,7 +12,8 @@
 # # 4. Looking inside a steered run
 #
 # A heatmap says that steering works; these views say how. Each is a table and a figure, and the same call works clean,
-# inside `with steer(...)`, and as the difference of both: viewers know nothing of steering.
+# inside `with steer(...)`, and as the difference of both: viewers know nothing of steering. The prompt is a context
+# that contradicts the memory, steered by the direction that makes the model follow it (notebook 3).
 
 # %%
 from steering_lab import contextfocus_vectors, load_model, logit_lens, resid_post, steer, vector_lens
@@ -37,10 +38,6 @@ from steering_lab.data.templates import ORGANISM
 model = load_model("organism")
 about = "synthetic model organism"
 
-# %% [markdown]
-# A context that contradicts the memory, and the direction that makes the model follow it (notebook 3).
-
-# %%
 site = resid_post(3)
 vector = contextfocus_vectors(model, world_rows("conflict", 150, split="validation", seed=1), [site], wording=ORGANISM)[
     site
@@ -66,9 +63,7 @@ with steer(model, steering):
 context, memory = (" " + answers[0].split()[0] for answers in (row.context_answers, row.memory_answers))
 roles = {model.tokenizer.tokenize(context)[0].replace("Ġ", " "): "context answer"}
 last = steered["position"] > steered["position"].max() - 8
-lens_heatmap(steered[last], targets=roles, title="The last tokens, steered", subtitle=about)
-
-# %%
+lens_heatmap(steered[last], targets=roles, title="The last tokens, steered", subtitle=about).show()
 lens_heatmap(lens_difference(steered[last], clean[last]), value="entropy", title="Steered minus clean", subtitle=about)
 
 # %% [markdown]
@@ -105,7 +100,5 @@ decomposition_bars(
 # The tokens that moved, with their share of the KL; and what the vector says by itself, read off the unembedding.
 
 # %%
-token_change_bars(moved, title="The next token, steered against clean", subtitle=about)
-
-# %%
+token_change_bars(moved, title="The next token, steered against clean", subtitle=about).show()
 vector_lens_bars(vector_lens(model, vector), title="What the direction itself says", subtitle=about)

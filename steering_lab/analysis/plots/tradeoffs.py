@@ -5,6 +5,7 @@ curve of one point is a mark alone. Names stand at the curves' ends.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -180,12 +181,13 @@ def _draw_names(figure: go.Figure, lines: list[Line], x_ends: tuple[float, float
 
     shown = [line for line in lines if len(line.points)]
     tracks = [pixels(line.points, "effect") for line in shown]
-    avoid = [Box(a - 3, a + 3, b - 3, b + 3) for track in tracks for a, b in track]
+    ways = [np.linspace(a, b, 12) for track in tracks for a, b in pairwise(track)] + [np.array(t) for t in tracks]
+    avoid = [Box(x - 3, x + 3, y - 3, y + 3) for way in ways for x, y in way.tolist()]
     lone = pd.concat([line.points for line in shown if len(line.points) == 1] or [shown[0].points[:0]])
     lone = lone.dropna(subset=["low", "high"])
     bars = zip(pixels(lone, "low"), pixels(lone, "high"), strict=True)
     avoid += [Box(x - 2, x + 2, low, high) for (x, low), (_, high) in bars]
-    frame = Box(0, _PLOT[0] + 16 + LETTER * max(len(line.name) for line in lines), 0, _PLOT[1] + 8)
+    frame = Box(0, _PLOT[0] + 20 + LETTER * max(len(line.name) for line in lines), -14, _PLOT[1] + 8)
     boxes = label_boxes([track[-1] for track in tracks], [line.name for line in shown], frame, avoid)
     for box, line in zip(boxes, shown, strict=True):
         figure.add_annotation(
