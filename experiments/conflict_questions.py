@@ -59,18 +59,18 @@ class Questions:
 
 def world_questions(counts: Counts) -> Questions:
     """Of the organism's world; conflicts to report on are of every kind that its training held out."""
-    vector = _unique(world_rows("conflict", counts.vector, split="validation", seed=1))
+    vector = unique(world_rows("conflict", counts.vector, split="validation", seed=1))
     known, n = {row.group for row in vector}, counts.validation
     dice = Dice("held-out stories for fluency")
     return Questions(
         vector,
         {
-            "conflict": _unique(world_rows("conflict", n, kind="subjects", split="validation", seed=2), known),
-            "agreement": _unique(world_rows("agreement", 2 * n, split="validation", seed=2), known),
+            "conflict": unique(world_rows("conflict", n, kind="subjects", split="validation", seed=2), known),
+            "agreement": unique(world_rows("agreement", 4 * n, split="validation", seed=2), known),
         },
-        {f"conflict, {kind}": _unique(world_rows("conflict", counts.test, kind=kind, seed=3)) for kind in KINDS}
+        {f"conflict, {kind}": unique(world_rows("conflict", counts.test, kind=kind, seed=3)) for kind in KINDS}
         | {
-            regime: _unique(world_rows(regime, counts.test, seed=3))
+            regime: unique(world_rows(regime, counts.test, seed=3))
             for regime in ("agreement", "irrelevant", "closed_book", "unknown")
         },
         tuple(story(dice).text for _ in range(60)),
@@ -95,19 +95,19 @@ def file_questions(
     splits, _ = split_by_question(rows, SHARES, seed)
     validation, test = _regimes(splits["validation"][: counts.validation]), _regimes(splits["test"][: counts.test])
     conflicts = test["conflict"]
-    test["irrelevant"] = _unique(irrelevant_twins(conflicts, seed))
-    test["closed_book"] = _unique(tuple(row.closed_book() for row in conflicts))
+    test["irrelevant"] = unique(irrelevant_twins(conflicts, seed))
+    test["closed_book"] = unique(tuple(row.closed_book() for row in conflicts))
     texts = tuple(dict.fromkeys(row.context for row in conflicts))
     return Questions(splits["vector"][: counts.vector], validation, test, texts, len(read) - len(rows))
 
 
 def _regimes(conflicts: Rows) -> dict[str, Rows]:
-    agreeing = _unique(tuple(row.agreeing() for row in conflicts if row.original_context))
+    agreeing = unique(tuple(row.agreeing() for row in conflicts if row.original_context))
     return {"conflict": conflicts} | ({"agreement": agreeing} if agreeing else {})
 
 
-def _unique(rows: Rows, but: set[str] | None = None) -> Rows:
-    """Each row once, without the groups in `but`."""
+def unique(rows: Rows, but: set[str] | None = None) -> Rows:
+    """Each row once, without those of the groups in `but`."""
     return tuple({row.id: row for row in rows if row.group not in (but or set())}.values())
 
 

@@ -15,9 +15,9 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,8 @@ from tqdm import tqdm
 
 from steering_lab.analysis.plots import save_figures
 from steering_lab.analysis.report import write_page
-from steering_lab.data.conflict_qa import ConflictQA, Regime, irrelevant_twins
-from steering_lab.data.conflict_readers import read_confiqa, read_conflict_qa, read_nqswap
-from steering_lab.data.conflict_splits import split_by_question
+from steering_lab.data.conflict_qa import Regime, irrelevant_twins
+from steering_lab.data.conflict_readers import BlankAliases
 from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.templates import WORDINGS, PromptStyle
 from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, with_answers
@@ -49,6 +48,7 @@ from steering_lab.models.loading import load_model
 from steering_lab.runs import RunFolder, read_run
 
 from . import gradient_page as page
+from .conflict_questions import KINDS, Counts, DataFormat, Questions, file_questions, unique
 from .gradient_arms import (
     DELTAS,
     GATE,
@@ -70,8 +70,6 @@ from .gradient_arms import (
     vector_doses,
 )  # fmt: skip
 
-REGIMES: tuple[Regime, ...] = ("conflict", "agreement", "irrelevant", "closed_book")
-KINDS = ("subjects", "relation", "templates", "sources")
 MEASURES = (*(AnswerMeasure(reading) for reading in ("context", "memory", "both", "neither")), RightAnswer())
 LEAST_KL = 0.01  # nats, where curves begin
 TIMED = 16  # questions whose decoding is timed
@@ -92,11 +90,12 @@ class Config:
 
     model: str = "organism"
     data: str = "organism"
-    data_format: Literal["jsonl", "confiqa", "nqswap"] = "jsonl"
+    data_format: DataFormat = "jsonl"
+    blank_aliases: BlankAliases = "refuse"
     wording: str = "organism"
     chat: bool = False
     layers: tuple[int, ...] = ()
-    coeffs: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 2.0)
+    coeffs: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
     budgets: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
     budget: float = 0.4
     iterations: tuple[int, ...] = (1, 2, 4, 8, 16)
@@ -140,18 +139,18 @@ class Choice(NamedTuple):
 
 def run(config: Config, results: str | Path) -> Path:
     """Runs the comparison, or resumes it, and returns the finished run folder."""
-    parts = splits(config)
+    asked = questions(config)
     model = load_model(config.model, device=config.device, dtype=config.dtype)
     with RunFolder.open(results, "contextfocus_gradient", model.name, asdict(config)) as folder:
-        folder.write_json("splits.json", {name: [row.id for row in rows] for name, rows in parts.items()})
+        folder.write_json("splits.json", asked.described())
         folder.write_json("model.json", model.facts())
         options = {"wording": WORDINGS[config.wording], "chat": config.chat, "seed": config.seed}
         sites = [resid_post(layer) for layer in config.layers or range(model.n_layers)]
         started = time.perf_counter()
-        vectors = contextfocus_vectors(model, parts["vector"], sites, **options)
+        vectors = contextfocus_vectors(model, asked.vector, sites, **options)
         seconds = time.perf_counter() - started
-        bench = Bench(model, config, folder, parts["vector"], vectors)
-        _test(bench, parts, _validate(bench, parts), seconds)
+        bench = Bench(model, config, folder, asked.vector, vectors)
+        _test(bench, asked.test, _validate(bench, asked.validation), seconds)
         shutil.rmtree(folder.path / DELTAS, ignore_errors=True)
         path = folder.finish()
     report(path)
@@ -161,43 +160,33 @@ def run(config: Config, results: str | Path) -> Path:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-def splits(config: Config) -> dict[str, Rows]:
-    """Rows by use: "vector", "validation <regime>", "test <regime>"; no question is in two of the three."""
+def questions(config: Config) -> Questions:
+    """Of the organism's world or of a file, as in the conflict experiment; irrelevant contexts to choose by as well."""
     if config.data == "organism":
-        return _world_splits(config)
-    read = {"jsonl": read_conflict_qa, "confiqa": read_confiqa, "nqswap": read_nqswap}[config.data_format]
-    rows = [row for row in read(config.data) if row.decides]
-    thirds, _ = split_by_question(rows, {"vector": 0.4, "validation": 0.2, "test": 0.4}, config.seed)
-    found = {"vector": thirds["vector"][: config.n_vector]}
-    for split, count in (("validation", config.n_validation), ("test", config.n_test)):
-        conflict = found[f"{split} conflict"] = thirds[split][:count]
-        agreement = _unique([row.agreeing() for row in conflict if row.original_context])
-        found |= {f"{split} agreement": agreement} if agreement else {}
-        found[f"{split} irrelevant"] = _unique(irrelevant_twins(conflict, config.seed))
-    found["test closed_book"] = _unique([row.closed_book() for row in found["test conflict"]])
-    return found
+        return _world_questions(config)
+    counts = Counts(config.n_vector, config.n_validation, config.n_test)
+    found = file_questions(config.data, config.data_format, counts, config.seed, config.blank_aliases)
+    irrelevant = unique(irrelevant_twins(found.validation["conflict"], config.seed))
+    return replace(found, validation={**found.validation, "irrelevant": irrelevant})
 
 
-def _world_splits(config: Config) -> dict[str, Rows]:
-    """The same of the invented world; conflicts to choose and to test by are of every held-out kind in equal parts."""
-    found = {"vector": _unique(world_rows("conflict", config.n_vector, split="validation", seed=1))}
-    used = {row.group for row in found["vector"]}
+def _world_questions(config: Config) -> Questions:
+    """Conflicts to choose and to test by are of every kind that the organism's training held out, in equal parts."""
+    vector = unique(world_rows("conflict", config.n_vector, split="validation", seed=1))
+    used = {row.group for row in vector}
 
     def unused(regime: Regime, count: int, **asked: Any) -> Rows:
-        drawn = world_rows(regime, 8 * count, **asked)  # many fall out: the vector's questions are of the same split
-        return _unique([row for row in drawn if row.group not in used])[:count]
+        # Many fall out: the vector's questions are of the same split.
+        return unique(world_rows(regime, 8 * count, **asked), used)[:count]
 
-    uses = (("validation", REGIMES[1:3], config.n_validation, 2), ("test", REGIMES[1:], config.n_test, 3))
-    for split, regimes, count, seed in uses:
-        asked = {"split": split, "seed": seed}
+    def of(split: str, regimes: Sequence[Regime], count: int, seed: int) -> dict[str, Rows]:
         each = -(-count // len(KINDS))
-        found[f"{split} conflict"] = sum((unused("conflict", each, kind=kind, **asked) for kind in KINDS), ())
-        found |= {f"{split} {regime}": unused(regime, count, **asked) for regime in regimes}
-    return found
+        kinds = (unused("conflict", each, kind=kind, split=split, seed=seed) for kind in KINDS)
+        return {"conflict": sum(kinds, ())} | {r: unused(r, count, split=split, seed=seed) for r in regimes}
 
-
-def _unique(rows: Sequence[ConflictQA]) -> Rows:
-    return tuple({row.id: row for row in rows}.values())
+    validation = of("validation", ("agreement", "irrelevant"), config.n_validation, 2)
+    test = of("test", ("agreement", "irrelevant", "closed_book"), config.n_test, 3)
+    return Questions(vector, validation, test, texts=())
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -239,7 +228,7 @@ def _mean_spent(optima: Sequence[Optimum]) -> dict[str, float]:
 
 def _validate(bench: Bench, parts: Mapping[str, Rows]) -> Choice:
     """Layer, iterations, doses and threshold, each by its rule; leaves the tables they were chosen from."""
-    config, rows = bench.config, parts["validation conflict"]
+    config, rows = bench.config, parts["conflict"]
     cells = _swept(bench, vector_doses(bench, rows, list(bench.vectors)), rows, "vector")
     bench.folder.write_table("validation", cells)
     site = choose_site(cells, max(config.kls))
@@ -253,8 +242,7 @@ def _validate(bench: Bench, parts: Mapping[str, Rows]) -> Choice:
     bench.folder.write_table("sweep", pd.concat([trace, budgets, _descents(bench, by_layers, rows, "layers")]))
     at_site = pd.concat([cells[cells["layer"] == site.layer], budgets])
     doses = {m: choose_dose(at_site[at_site["method"] == m], config.kl) for m in STEERED}
-    mixed = {regime: parts[f"validation {regime}"] for regime in _regimes(parts, "validation")}
-    gates = pd.concat([_gate_table(find_gate(bench, its, 0.0), its, regime) for regime, its in mixed.items()])
+    gates = pd.concat([_gate_table(find_gate(bench, its, 0.0), its, regime) for regime, its in parts.items()])
     threshold = choose_threshold(gates)
     choice = Choice(site, iterations, doses, threshold)
     bench.folder.write_json("chosen.json", {**choice._asdict(), "site": str(site), "layer": site.layer})
@@ -318,10 +306,6 @@ def choose_threshold(gates: pd.DataFrame) -> float:
     return max((LN2, *sorted((d for d in gates["divergence"] if d > 0), reverse=True)), key=parted)
 
 
-def _regimes(parts: Mapping[str, Rows], split: str) -> list[str]:
-    return [regime for regime in REGIMES if f"{split} {regime}" in parts]
-
-
 def _gate_table(gate: ConflictGate, rows: Rows, regime: str) -> pd.DataFrame:
     """One row per question: what the gate measured, and whether it is open."""
     known = {"divergence": gate.divergence.tolist(), "agrees": gate.agrees, "open": gate.open}
@@ -335,8 +319,8 @@ def _test(bench: Bench, parts: Mapping[str, Rows], choice: Choice, vector_second
     """Every condition once on questions that chose nothing; leaves the tables that `report` reads."""
     config, folder = bench.config, bench.folder
     tables, gates, chosen = [], [], []
-    for regime in _regimes(parts, "test"):
-        rows, every = parts[f"test {regime}"], regime == "conflict"
+    for regime, rows in parts.items():
+        every = regime == "conflict"
         doses = _doses(bench, rows, choice, every=every)
         once = [dose for dose in doses if _is_chosen(dose.condition, choice)]
         chosen = chosen or once  # of the conflicts
@@ -353,7 +337,7 @@ def _test(bench: Bench, parts: Mapping[str, Rows], choice: Choice, vector_second
         "summary": pd.concat([_summary(part, config) for _, part in table.groupby("part", sort=False)]),
         "equal": at_equal_cost(answers, at=config.kls, against=VECTOR, **axes),
         "curves": cost_curves(answers, least=LEAST_KL, **axes),
-        "costs": _costs(bench, parts["test conflict"], chosen, choice, vector_seconds),
+        "costs": _costs(bench, parts["conflict"], chosen, choice, vector_seconds),
     }.items():
         folder.write_table(name, made)
     bench.vectors[choice.site].save(folder.path / "mean_difference.safetensors")

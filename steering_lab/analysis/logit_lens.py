@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steering_lab.analysis.difference import difference
+from steering_lab.analysis.stream_table import token_keys
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel, Tokens
 
@@ -161,7 +162,7 @@ def _table(
     last = resid_post(model.n_layers - 1)
     sites = [resid_pre(0), *model.sites("resid_post")] if sites is None else list(sites)
     stream = {site: resid[tokens.mask] for site, resid in model.residuals(tokens, [*sites, last]).items()}
-    places, read = _places(model, tokens), translate or {}
+    places, read = token_keys(model, tokens).drop(columns="from_end"), translate or {}
     step, parts = max(1, SLICE // model.d_vocab), []
     for start in range(0, len(places), step):
         part = slice(start, start + step)
@@ -175,19 +176,6 @@ def _table(
     table = pd.concat(parts, ignore_index=True).sort_values(["prompt", "order", "position"], kind="stable")
     first = ["prompt", "layer", "stream", "position", "token", "generated"]
     return table[[*first, *(c for c in table if c not in (*first, "order"))]].reset_index(drop=True)
-
-
-def _places(model: HookedModel, tokens: Tokens) -> pd.DataFrame:
-    """One row per real token, row by row of the batch; padding has none."""
-    positions, prompts = tokens.positions, torch.arange(len(tokens), device=tokens.ids.device)
-    return pd.DataFrame(
-        {
-            "prompt": prompts[:, None].expand_as(positions)[tokens.mask].tolist(),
-            "position": positions[tokens.mask].tolist(),
-            "token": model.token_strings(tokens.ids[tokens.mask].tolist()),
-            "generated": (positions >= tokens.prompt_lengths[:, None])[tokens.mask].tolist(),
-        }
-    )
 
 
 def _log_probs(model: HookedModel, resid: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_vocab"]:

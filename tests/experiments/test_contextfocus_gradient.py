@@ -1,6 +1,7 @@
 """The gradient form against the mean difference: end to end on the organism, its rules of choice, its refusals."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 from steering_lab.cli import run as run_command
+from steering_lab.data.conflict_readers import write_conflict_qa
+from steering_lab.data.conflict_world import world_rows
 from steering_lab.experiments import experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.runs import read_run
@@ -38,14 +41,22 @@ def parts(folder: Path) -> dict[str, Any]:
     return read_run(folder)
 
 
-def test_no_question_is_in_two_of_vector_validation_and_test(experiment: ModuleType) -> None:
-    config = read_config(experiment.Config, TOML)
-    used: dict[str, set[str]] = {}
-    for name, rows in experiment.splits(config).items():
-        assert rows
-        used.setdefault(name.split()[0], set()).update(row.group for row in rows)
-    assert len(used) == 3
-    assert sum(map(len, used.values())) == len(set.union(*used.values()))
+def test_every_regime_is_chosen_by_and_tested_on_questions_of_its_own(experiment: ModuleType) -> None:
+    asked = experiment.questions(read_config(experiment.Config, TOML))  # `Questions` refuses what serves two uses
+    assert list(asked.validation) == ["conflict", "agreement", "irrelevant"]
+    assert list(asked.test) == ["conflict", "agreement", "irrelevant", "closed_book"]
+    assert len(asked.test["conflict"]) == 120
+
+
+def test_questions_of_a_file_have_irrelevant_contexts_to_choose_by(experiment: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_conflict_qa(path, world_rows("conflict", 400, split="validation", seed=1))
+    config = replace(read_config(experiment.Config, TOML), data=str(path))
+    asked = experiment.questions(config)
+    irrelevant = asked.validation["irrelevant"]
+    assert {row.question for row in irrelevant} <= {row.question for row in asked.validation["conflict"]}
+    assert irrelevant
+    assert set(asked.test) >= {"conflict", "irrelevant", "closed_book"}
 
 
 def test_the_run_leaves_a_whole_folder_with_its_tables_its_vectors_and_its_page(

@@ -12,12 +12,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots import theme
+from steering_lab.analysis.plots.grid import colour_bar
 from steering_lab.analysis.plots.lens_grid import Colours, Grid, Value, axis_title, lens_colours, lens_grid
 from steering_lab.analysis.plots.lens_sites import AXIS, TARGET_COLOURS, lens_hover, site_labels, site_ticks
 from steering_lab.analysis.plots.tokens import label_width, token_label
 
 Targets = Sequence[str] | Mapping[str, str]
-_LEFT, _RIGHT, _LETTER = 74, 112, 6.5  # margins and the width of a letter, in pixels
+_LEFT, _LETTER = 74, 6.5  # the left margin and the width of a letter, in pixels
 _OUTLINES = TARGET_COLOURS[:4]
 _QUIET = {"hoverinfo": "skip", "cliponaxis": False}
 
@@ -157,8 +158,9 @@ def _dress(
     columns = grid.cells.drop_duplicates("x").sort_values("x")
     rows = grid.cells.drop_duplicates("y").sort_values("y")
     plot_width, plot_height = round(len(columns) * grid.column), round(len(rows) * grid.row)
-    says, up = (textwrap.wrap(words, max(12, plot_height // 7), break_long_words=False) for words in (label, AXIS))
-    left, right = _LEFT + 16 * (len(up) - 1), _RIGHT + 16 * (len(says) - 1)
+    up = textwrap.wrap(AXIS, max(12, plot_height // 7), break_long_words=False)
+    bar, right = colour_bar(figure, label, list(colours.ticks), list(colours.ticks.values()), plot_height)
+    left = _LEFT + 16 * (len(up) - 1)
     width = max(left + plot_width + right, 420)
     tokens, under = _token_axis(columns, grid)
     shown = rows.iloc[site_ticks(len(rows), grid.row, 15)]
@@ -166,21 +168,6 @@ def _dress(
     key = theme.key(_key(grid, outlined), width)
     theme.place_key(figure, key.text, left=left, below=under + 34)
     top, bottom = block.height + 28, under + 44 + key.height
-    bar = {
-        "title": {"text": "<br>".join(says), "side": "right", "font": {"size": 12}},
-        "tickvals": list(colours.ticks),
-        "ticktext": list(colours.ticks.values()),
-        "outlinewidth": 0,
-        "thickness": 11,
-        "len": 1,
-        "y": 0.5,
-        "ypad": 0,
-        "xpad": 14,
-        "tickfont": {"size": 11},
-        "ticks": "outside",
-        "ticklen": 3,
-        "tickcolor": theme.RULE,
-    }
     return figure.update_layout(
         template=theme.TEMPLATE,
         width=width,

@@ -102,7 +102,8 @@ def test_a_difference_diverges_about_zero_and_is_written_on_only_where_the_top_t
     words = trace(figure, "words")
     assert (list(words.text), list(words.x), list(words.y)) == (["·Paris"], [2], [2])
     assert not [t for t in figure.data if t.name.startswith("target")]  # " the" is nowhere new
-    assert "change in entropy" in axis.colorbar.title.text
+    (bar,) = [a for a in figure.layout.annotations if a.name == "colour bar"]
+    assert "change in entropy" in bar.text
 
 
 def test_a_missing_value_leaves_its_cell_white_unwritten_and_counted() -> None:
