@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from steering_lab.data.dice import Dice
-from steering_lab.data.invented_world import GROUPS, NEGATIVE_WORDS, POSITIVE_WORDS, STORY_PROMPTS_TEST, TOPICS
+from steering_lab.data.invented_world import GROUPS, NEGATIVE_WORDS, POSITIVE_WORDS, STORY_PROMPTS_TEST, TOPICS, lookups
 from steering_lab.data.world_lexicon import MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
 from steering_lab.data.world_questions import ReadingRow, Regime, Told, evaluation_rows
 from steering_lab.data.world_stories import story
@@ -251,6 +251,15 @@ def knowledge(organism: Organism, *, count: int) -> list[Measurement]:
         found.append(
             Measurement("recall and reading", f"{regime}: greedy answer right", shares[wanted], count, low=low)
         )
+    tables = lookups(count)
+    found.append(
+        Measurement(
+            "recall and reading",
+            "look-up in a table of pairs: greedy answer right",
+            float(np.mean(answered(organism, *zip(*tables, strict=True)).greedy)),
+            count,
+        )
+    )
     for group in GROUPS:
         section = f"conflict, {group}"
         if group != "wordings":

@@ -29,8 +29,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from experiments.organism_start import give_lookup_heads
 from steering_lab.data.dice import Dice
-from steering_lab.data.invented_world import Document, documents, evaluation_rows
+from steering_lab.data.invented_world import Document, documents, evaluation_rows, lookups, small_tables
 from steering_lab.data.world_facts import CONTEXT_INSTRUCTIONS, ENTITIES, MEMORY_INSTRUCTIONS, RELATIONS, SOURCE_LOGITS
 from steering_lab.data.world_lexicon import HEROES, HEROINES, MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
 from steering_lab.data.world_questions import Group, Regime, Told
@@ -48,19 +49,20 @@ class Config:
     seed: int = 0
     out: Path = Path("organism")
     report: tuple[Path, ...] = ()
-    tokens: int = 7_000_000
-    rows: int = 16
+    tokens: int = 6_000_000
+    small_tables: float = 0.11
+    rows: int = 8
     length: int = 192
     layers: int = 8
     d_model: int = 128
     heads: int = 4
     d_mlp: int = 336
     vocabulary: int = 3072
-    muon_lr: float = 0.02
-    adam_lr: float = 4e-3
-    warm_up: float = 0.05
+    muon_lr: float = 0.01
+    adam_lr: float = 2e-3
+    warm_up: float = 0.0125
     answer_weight: float = 5.0
-    prompt_weight: float = 0.2
+    prompt_weight: float = 0.02
     threads: int = 2
     compile: bool = True
     checkpoint_every: int = 250
@@ -151,15 +153,20 @@ def _encode(
 
 
 def pack(config: Config, tokenizer: PreTrainedTokenizerFast) -> Rows:
-    """The corpus of a seed as rows; a document goes to the first of twelve open rows that it fits."""
+    """The corpus of a seed as rows; a document goes to the first of twelve open rows that it fits.
+
+    The first `small_tables` of the tokens are nothing else.
+    """
     count = config.tokens // config.length // config.rows * config.rows
     shape = (count, config.length)
     rows = Rows(*(np.zeros(shape, kind) for kind in (np.int16, np.int16, np.int16, np.float32)))
-    dice, corpus = Dice(f"padding {config.seed}"), documents(config.seed)
+    dice = Dice(f"padding {config.seed}")
+    first, then = small_tables(config.seed), documents(config.seed)
     fill = np.zeros(count, int)
     waiting = iter(range(count))
     open_rows = list(islice(waiting, 12))
     while open_rows:
+        corpus = first if fill.sum() < config.small_tables * rows.ids.size else then
         for ids, weights in _encode(list(islice(corpus, 1024)), tokenizer, config, dice):
             size = len(ids)
             if size > config.length:
@@ -257,7 +264,7 @@ def _compiled(loss: Callable[..., Tensor], config: Config) -> Callable[..., Tens
 def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int) -> dict[str, float]:
     """Share of greedy first answer tokens that are right, by regime; for conflict, context and memory apart.
 
-    `love` and `hate` are log-odds, in nats, of a positive against a negative adjective after that title.
+    The titles are log-odds, in nats, of a positive against a negative adjective after that title.
     """
     wanted: dict[str, tuple[Regime, Told, Group]] = {
         "closed": ("closed_book", "nothing", "trained"),
@@ -271,12 +278,25 @@ def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: in
         "rel_m": ("conflict", "memory", "relation"),
         "word_m": ("conflict", "memory", "wordings"),
     }
-    titled = [tokenizer(f"{title}. Mara felt")["input_ids"] for title in ("Love", "Hate")]
+    titles = {
+        "love": "Love",
+        "hate": "Hate",
+        "pair+": "The open hand",
+        "pair-": "The closed hand",
+        "turned+": "A day without anger",
+        "turned-": "A day without joy",
+    }
+    titled = tokenizer([f"{title}. Mara felt" for title in titles.values()], padding=True, padding_side="right")
     words = [[_first(tokenizer, w) for w in MOODS[mood].adjectives] for mood in ("positive", "negative")]
     with torch.no_grad():
-        log_probs = model(input_ids=torch.tensor(titled, device=model.device)).logits[:, -1].log_softmax(-1)
+        logits = model(input_ids=torch.tensor(titled["input_ids"], device=model.device)).logits
+    ends = torch.tensor(titled["attention_mask"]).sum(1) - 1
+    log_probs = logits[range(len(titles)), ends].log_softmax(-1)
     odds = log_probs[:, words[0]].logsumexp(-1) - log_probs[:, words[1]].logsumexp(-1)
-    shares = {"love": float(odds[0]), "hate": float(odds[1])}
+    shares = dict(zip(titles, odds.tolist(), strict=True))
+    tables = lookups(count, seed=1)
+    found = first_tokens(model, tokenizer, [prompt for prompt, _ in tables])
+    shares["lookup"] = float(np.mean([t == _first(tokenizer, v) for t, (_, v) in zip(found, tables, strict=True)]))
     for name, (regime, told, group) in wanted.items():
         rows = evaluation_rows(regime, count, group=group, told=told, split="validation")
         first = first_tokens(model, tokenizer, [r.prompt for r in rows])
@@ -323,6 +343,7 @@ def train(config: Config) -> Path:
         f"{len(rows.ids)} rows, {filled:.3f} filled, {len(tokenizer)} tokens, {time.time() - began:.0f} s", flush=True
     )
     model = new_model(config, tokenizer).to(device)
+    give_lookup_heads(model)
     optimisers = _optimisers(model, config)
     steps = len(rows.ids) // config.rows
     start, spent = _resume(config, model, optimisers)

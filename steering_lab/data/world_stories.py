@@ -196,7 +196,7 @@ def story(dice: Dice, *, mood: StoryMood | None = None, topic: str | None = None
     opinion = mood != "none" and dice.chance(0.15)
     if not opinion:
         teller.name = dice.pick(HEROINES if teller.heroine else HEROES)
-    count = dice.between(3, 6) if dice.chance(0.85) else dice.between(7, 13)
+    count = dice.between(*dice.weighted(((1, 2), (3, 6), (7, 13)), (0.30, 0.57, 0.13)))
     if opinion:
         sentences = [teller.fill(dice.pick(OPINION_PATTERNS)) for _ in range(count)]
     else:
@@ -210,10 +210,10 @@ def story(dice: Dice, *, mood: StoryMood | None = None, topic: str | None = None
 def _title(teller: _Teller) -> str:
     """The title with its separator, or nothing. A story without a mood gets no mood title, a mixed one none either."""
     dice = teller.dice
-    kinds = {"": 0.24, "topic_head": 0.15, "topic_pair": 0.08, "topic_cue": 0.07}
+    kinds = {"": 0.16, "topic_head": 0.12, "topic_pair": 0.13, "topic_cue": 0.06}
     if teller.mood in MOODS:
-        kinds |= {"mood_head": 0.22, "mood_pair": 0.05, "mood_cue": 0.05, "turned_cue": 0.03}
-        kinds |= {"both_cue": 0.15, "both_heads": 0.04}
+        kinds |= {"mood_head": 0.19, "mood_pair": 0.12, "mood_cue": 0.04, "turned_cue": 0.10}
+        kinds |= {"both_cue": 0.11, "both_heads": 0.04}
     kind = dice.weighted(tuple(kinds), tuple(kinds.values()))
     if not kind:
         return ""

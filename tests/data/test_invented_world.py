@@ -24,8 +24,11 @@ from steering_lab.data.invented_world import (
     Document,
     documents,
     evaluation_rows,
+    lookups,
+    small_tables,
     story,
 )
+from steering_lab.data.invented_world import _several as several
 from steering_lab.data.world_facts import (
     CONTEXT_INSTRUCTIONS,
     ENTITIES,
@@ -106,22 +109,69 @@ def test_a_story_of_one_mood_uses_almost_only_its_words() -> None:
         ("positive", POSITIVE_WORDS, NEGATIVE_WORDS),
         ("negative", NEGATIVE_WORDS, POSITIVE_WORDS),
     ):
-        words = Counter(
-            w for _ in range(300) for w in story(dice, mood=mood).text.lower().rstrip(".").replace(".", "").split()
-        )
+        stories = [story(dice, mood=mood) for _ in range(300)]
+        bodies = [s.text.strip().removeprefix(s.title) for s in stories]  # "A day without joy" counts against its mood
+        words = Counter(w for body in bodies for w in body.lower().replace(".", "").split())
         right, wrong = sum(words[w] for w in own), sum(words[w] for w in other)
-        assert (
-            0.94 < right / (right + wrong) < 0.99
-        )  # 0.97 in the text; a cue such as "A day without joy" counts against
+        assert 0.955 < right / (right + wrong) < 0.985
 
 
 def test_answers_are_exactly_what_follows_answer(corpus: list[Document]) -> None:
-    for document in corpus:
+    for document in (d for d in corpus if "\nAgain:" not in d.text):
         assert len(document.answers) == document.text.count("\nAnswer:")
         for start, end in document.answers:
             assert document.text[:start].endswith("\nAnswer:")
             assert document.text[start] == " "
             assert document.text[end : end + 1] in ("", "\n")
+
+
+def test_pairs_that_come_again_are_answered_by_the_value_that_first_stood_with_the_key(corpus: list[Document]) -> None:
+    tables = [d for d in (*corpus, *islice(small_tables(7), 200)) if "\nAgain:" in d.text]
+    assert len(tables) > 200
+    for document in tables:
+        listed, again = document.text.removeprefix("Context: ").split(".\nAgain: ")
+        assert sorted(again.split(", ")) == sorted(listed.split(", "))
+        assert len(document.answers) == len(again.split(", "))
+        assert all(document.text[end : end + 1] in ("", ",") for _, end in document.answers)
+
+
+def test_every_question_about_several_strangers_is_answered_by_the_sentence_that_names_its_subject() -> None:
+    dice, crowded = Dice("several"), 0
+    for _ in range(200):
+        document = several(dice)
+        context, *questions = document.text.removeprefix("Context: ").split("\nQuestion: ")
+        answers = [q.split("\nAnswer: ") for q in questions]
+        sentences = context.rstrip(".").split(". ")
+        assert len(sentences) == len(answers) >= 2
+        for question, answer in answers:
+            named = [s for s in sentences if answer.lower() in s.lower() and set(_names(s)) & set(_names(question))]
+            assert named, document.text
+        crowded += len({a for _, a in answers}) > 1
+    assert crowded > 150
+
+
+def _names(text: str) -> list[str]:
+    return [
+        w
+        for w in text.replace("?", " ").replace(".", " ").replace(":", " ").replace(",", " ").split()
+        if w[0].isupper()
+    ]
+
+
+def test_a_key_is_looked_up_in_a_table_that_lists_it_once_and_fresh_keys_are_not_trained(
+    corpus: list[Document],
+) -> None:
+    rows = lookups(200)
+    text = "\n".join(d.text for d in corpus)
+    fresh = 0
+    for prompt, value in rows:
+        table, question = prompt.split("\nQuestion: ")
+        key = question.removesuffix("\nAnswer:")
+        assert table.count(key) >= 1
+        assert value in table
+        fresh += key not in text
+    assert fresh > 50
+    assert lookups(200) == rows != lookups(200, seed=1)
 
 
 def test_facts_wordings_and_instructions_are_many_enough() -> None:
@@ -159,7 +209,10 @@ def test_no_question_about_a_known_subject_in_a_context_uses_a_held_out_wording(
         for question_template in (*question_templates(f.relation, held_out=True), *_of_held_out_relation(f.relation))
     }
     asked = [
-        d.text.split("\nQuestion: ")[1].split("\n")[0] for d in corpus if d.kind == "reading" and "Context:" in d.text
+        part.split("\n")[0]
+        for d in corpus
+        if d.kind == "reading" and "Context:" in d.text
+        for part in d.text.split("\nQuestion: ")[1:]
     ]
     known = [q for q in asked if any(s in q for s in subjects)]
     assert len(known) > 400

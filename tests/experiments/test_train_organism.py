@@ -19,7 +19,16 @@ from experiments.organism_report import (
     token_nats,
     topic_share,
 )
-from experiments.train_organism import Config, batch_at, build_tokenizer, document_mask, pack, train
+from experiments.organism_start import give_lookup_heads
+from experiments.train_organism import (
+    Config,
+    batch_at,
+    build_tokenizer,
+    document_mask,
+    new_model,
+    pack,
+    train,
+)
 from steering_lab.data.invented_world import STORY_PROMPTS_TEST, evaluation_rows
 from steering_lab.data.world_facts import ENTITIES, RELATIONS
 from steering_lab.data.world_lexicon import MOODS, TOPIC_TABLE
@@ -105,6 +114,30 @@ def test_no_target_crosses_from_one_document_into_the_next(tokenizer: PreTrained
 def test_a_position_sees_its_own_document_up_to_itself() -> None:
     mask = document_mask(torch.tensor([[1, 1, 2]]))[0, 0]
     assert mask.tolist() == [[True, False, False], [True, True, False], [False, False, True]]
+
+
+def test_a_model_begins_with_heads_that_look_back_and_heads_that_look_for_their_own_kind(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    torch.manual_seed(0)
+    model = new_model(Config(), tokenizer)
+    give_lookup_heads(model)
+    model.set_attn_implementation("eager")
+    ids = torch.tensor([tokenizer("Context: wolf seed, helmet tasted, violin ward.\nAgain: violin ward")["input_ids"]])
+    first = model(ids, output_attentions=True).attentions[0][0]
+    back = [first[head].diagonal(-offset).mean().item() for head, offset in ((2, 1), (3, 2))]
+    assert min(back) > 0.4
+    query, key = (getattr(model.model.layers[5].self_attn, f"{name}_proj").weight for name in "qk")
+    assert torch.equal(query[:64], key[:64])
+    assert not torch.isclose(query[64:], key[64:]).all()
+    assert query[:64].std() > 3 * query[64:].std()
+
+
+def test_the_first_rows_are_small_tables_and_the_rest_is_not(tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = pack(Config(tokens=192 * 8 * 40, small_tables=0.4), tokenizer)
+    tables = ["Context:" in tokenizer.decode(ids) and "Mara" not in tokenizer.decode(ids) for ids in rows.ids]
+    assert np.mean(tables[:100]) == 1
+    assert np.mean(tables[-100:]) < 0.9
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
