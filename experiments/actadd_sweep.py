@@ -18,6 +18,7 @@ import pandas as pd
 
 from steering_lab.analysis.condition_table import condition_table
 from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap, save_figures
+from steering_lab.analysis.plots.labels import signed
 from steering_lab.analysis.report import FILTERS, write_page
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.invented_world import (
@@ -321,9 +322,9 @@ def _finding(cell: Selected | str, confirmed: pd.DataFrame) -> str:
     outside = not effect.control_low <= effect.held_out <= effect.control_high
     return (
         f"{cell.method.replace('actadd_', 'ActAdd, ')}, layer {cell.layer:g}, coefficient {cell.coeff:g}: sentiment"
-        f" {effect.held_out:+.2f} [{effect.held_out_low:+.2f}, {effect.held_out_high:+.2f}] on new prompts"
-        f" ({effect.chosen:+.2f} where it was chosen), {'outside' if outside else 'inside'} the band of random vectors"
-        f" [{effect.control_low:+.2f}, {effect.control_high:+.2f}]; perplexity ×{cost.held_out:.2f}."
+        f" {signed(effect.held_out)} [{signed(effect.held_out_low)}, {signed(effect.held_out_high)}] on new prompts"
+        f" ({signed(effect.chosen)} where it was chosen), {'outside' if outside else 'inside'} the band of random"
+        f" vectors [{signed(effect.control_low)}, {signed(effect.control_high)}]; perplexity ×{cost.held_out:.2f}."
     )
 
 

@@ -13,7 +13,7 @@ from steering_lab.analysis.plots import (
     layer_coeff_heatmap,
     verdict_stack,
 )
-from steering_lab.analysis.plots.labels import short_signed
+from steering_lab.analysis.plots.labels import short_signed, signed
 from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
 
@@ -90,12 +90,12 @@ def finding(parts: Parts) -> str:
         for row in counts.itertuples()
     )
     before = context["value"] - context["effect"]
+    points = {name: signed(100 * context[name], 0) for name in ("effect", "low", "high", "control_low", "control_high")}
     return (
         f"{focus(parts)} at layer {parts['chosen']['layer']}: context answers {before:.0%} → {context['value']:.0%}"
-        f" ({100 * context['effect']:+.0f} points [{100 * context['low']:+.0f}, {100 * context['high']:+.0f}]; one more"
-        f" random vector of equal norm: [{100 * context['control_low']:+.0f}, {100 * context['control_high']:+.0f}]);"
-        f" {changed}. The part of the log-odds that turns with the sign: {own['value']:+.2f} nats, random vectors"
-        f" {drawn.min():+.2f} to {drawn.max():+.2f}."
+        f" ({points['effect']} points [{points['low']}, {points['high']}]; one more random vector of equal norm:"
+        f" [{points['control_low']}, {points['control_high']}]); {changed}. The part of the log-odds that turns with"
+        f" the sign: {signed(own['value'])} nats, random vectors {signed(drawn.min())} to {signed(drawn.max())}."
     )
 
 

@@ -1,12 +1,13 @@
 """What a reader sees of the gradient comparison: figures, a table and a sentence, drawn from a run's tables."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from steering_lab.analysis.plots import Figure, condition_bars, tradeoff_curves
+from steering_lab.analysis.plots.labels import signed
 from steering_lab.evaluation.equal_cost import control_curve
 
 from .gradient_arms import CURVES, GATE, GATED, GRADIENT, RANDOM, STEERED, TARGETS, UNSTEERED, VECTOR
@@ -41,23 +42,27 @@ def headline(equal: pd.DataFrame) -> pd.DataFrame:
     rows = {method: {"method": method} for method in STEERED}
     for kl, at in equal[equal["draw"].isna()].groupby("cost"):
         for r in at.itertuples():
-            rows[r.method][f"at {_nats(kl)}"] = _estimate("{:.2f}", r.value, r.low, r.high)
+            rows[r.method][f"at {_nats(kl)}"] = _estimate(_share, r.value, r.low, r.high)
             if r.method != VECTOR:
-                apart = _estimate("{:+.2f}", r.difference, r.difference_low, r.difference_high)
+                apart = _estimate(signed, r.difference, r.difference_low, r.difference_high)
                 rows[r.method][f"less {VECTOR} at {kl:g}"] = apart
     band = control_curve(equal)
     rows[RANDOM] = {"method": "random vectors"} | {
-        f"at {_nats(b.cost)}": _estimate("{:.2f}", None, b.control_low, b.control_high) for b in band.itertuples()
+        f"at {_nats(b.cost)}": _estimate(_share, None, b.control_low, b.control_high) for b in band.itertuples()
     }
     table = pd.DataFrame(rows.values())
     return table[sorted(table, key=lambda name: (name != "method", name.startswith("less")))].fillna("–")
 
 
-def _estimate(form: str, value: float | None, low: float, high: float) -> str:
+def _estimate(show: Callable[[float], str], value: float | None, low: float, high: float) -> str:
     """A value with its interval, the interval alone, or a dash."""
-    span = "" if np.isnan(low) else f"[{form}, {form}]".format(low, high)
-    shown = "" if value is None or np.isnan(value) else form.format(value)
+    span = "" if np.isnan(low) else f"[{show(low)}, {show(high)}]"
+    shown = "" if value is None or np.isnan(value) else show(value)
     return " ".join(part for part in (shown, span) if part) or "–"
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}"
 
 
 def finding(run: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
@@ -67,7 +72,7 @@ def finding(run: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
     equal = run["equal"]
     at = equal[equal["draw"].isna() & (equal["cost"] == nearest)].set_index("method")
     apart = {
-        method: _estimate("{:+.2f}", row.difference, row.difference_low, row.difference_high)
+        method: _estimate(signed, row.difference, row.difference_low, row.difference_high)
         for method, row in at.drop(index=VECTOR).iterrows()
     }
     sweep, spent = run["sweep"], run["costs"].set_index("method")
@@ -79,7 +84,7 @@ def finding(run: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
     }
     base = at.loc[VECTOR]
     return (
-        f"At {_nats(nearest)} of KL the {VECTOR} vector gives {_estimate('{:.2f}', base.value, base.low, base.high)}"
+        f"At {_nats(nearest)} of KL the {VECTOR} vector gives {_estimate(_share, base.value, base.low, base.high)}"
         f" context answers; against it: {_listed(apart)} (a dash: it does not move the model that far). Iterations"
         f" needed: {_listed(chosen['iterations'])}. From one layer to {layers.columns.max()}: {_listed(wide)}."
         f" Forward-equivalents per query: {_listed(each)}."
