@@ -47,7 +47,7 @@ __all__ = [
 ]  # fmt: skip
 
 DocumentKind = Literal["story", "statements", "closed_book", "reading", "copying"]
-# Shares of documents; in tokens about .43, .04, .06, .34 and .13.
+# Shares of documents; in tokens about .42, .04, .06, .34 and .14.
 SHARES: dict[DocumentKind, float] = {
     "story": 0.40,
     "statements": 0.07,

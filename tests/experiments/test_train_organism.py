@@ -186,7 +186,7 @@ def organism() -> Organism:
     ("regime", "told", "group", "answer", "least"),
     [
         ("closed_book", "nothing", "trained", "memory", 0.95),
-        ("unknown", "nothing", "trained", "context", 0.85),  # its card says .91 and that .95 is missed
+        ("unknown", "nothing", "trained", "context", 0.9),  # .95 of the card's 200 rows
         ("conflict", "context", "subjects", "context", 0.9),
         ("conflict", "memory", "subjects", "memory", 0.85),
         ("conflict", "memory", "wordings", "memory", 0.85),

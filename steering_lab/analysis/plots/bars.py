@@ -196,8 +196,9 @@ def _laid_out(
     width, height = left + plot + _RIGHT, pitch * len(rows)
     titles = [textwrap.wrap(escaped(group), max(12, each // 8), break_on_hyphens=False) for group in compared.groups]
     block = theme.title_block(*words, width)
-    key = theme.key(_marks(panels, reference), width)
-    theme.place_key(figure, key.text, left=left, below=56)
+    above = 34 + 18 * max(map(len, titles))
+    room = {"left": left, "right": _RIGHT, "above": above, "below": 56}
+    theme.frame(figure, block, _marks(panels, reference), plot=(plot, height), **room)
     ends = axis_range(panels, each)
     ticks = round_ticks(
         ends,
@@ -237,16 +238,10 @@ def _laid_out(
             showarrow=False,
             font={"size": 13},
         )
-    top, bottom = block.height + 34 + 18 * max(map(len, titles)), 66 + key.height
     shown = ["<br>".join(name) for name in names]
     accent = f"<span style='color:{theme.CYCLE[0]}'><b>{{}}</b></span>"
     return figure.update_layout(
-        template=theme.TEMPLATE,
         barmode="overlay",
-        width=width,
-        height=top + height + bottom,
-        margin={"l": left, "r": _RIGHT, "t": top, "b": bottom},
-        title=block.title,
         yaxis={
             **theme.BARE,
             "ticklabelstandoff": 6,

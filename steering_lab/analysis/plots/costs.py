@@ -81,8 +81,9 @@ def _laid_out(
     block = theme.title_block(title, subtitle, width)
     heads = [textwrap.wrap(label, _PANEL // 7) for label in labels]
     marks = {"<b>bold</b>": f"the interval excludes {escaped(reference)}"}
-    key = theme.key(marks if any(panel.rows["excludes"].any() for panel in panels) else {}, width)
-    theme.place_key(figure, key.text, left=left, below=34)
+    meant = marks if any(panel.rows["excludes"].any() for panel in panels) else {}
+    room = {"left": left, "right": width - left - plot, "above": 22 + 18 * max(map(len, heads)), "below": 34}
+    theme.frame(figure, block, meant, plot=(plot, height), **room)
     for i, (panel, head) in enumerate(zip(panels, heads, strict=True)):
         ends = axis_range([panel], _PANEL)
         ticks = round_ticks(ends, ratio=panel.log, most=3, show=lambda v: tick(v, "effect", percent=False))
@@ -102,16 +103,10 @@ def _laid_out(
             showarrow=False,
             font={"size": 12.5},
         )
-    top, bottom = block.height + 22 + 18 * max(map(len, heads)), 44 + key.height
     shown = ["<br>".join(name) for name in names]
     accent = f"<span style='color:{theme.CYCLE[0]}'><b>{{}}</b></span>"
     return figure.update_layout(
-        template=theme.TEMPLATE,
         barmode="overlay",
-        width=width,
-        height=top + height + bottom,
-        margin={"l": left, "r": width - left - plot, "t": top, "b": bottom},
-        title=block.title,
         yaxis={
             **theme.BARE,
             "ticklabelstandoff": 6,

@@ -151,23 +151,16 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     if not any(line.points["degenerate"].any() for line in lines):
         del marks["○"]
     right = 24 + int(7.4 * max(len(line.name) for line in lines))
-    width = _LEFT + _PLOT[0] + right
-    block = theme.title_block(title, subtitle, width)
-    key = theme.key({glyph: meaning for glyph, meaning in marks.items() if meaning}, width)
-    theme.place_key(figure, key.text, left=_LEFT, below=58)
+    block = theme.title_block(title, subtitle, _LEFT + _PLOT[0] + right)
+    meant = {glyph: meaning for glyph, meaning in marks.items() if meaning}
+    theme.frame(figure, block, meant, plot=_PLOT, left=_LEFT, right=right, above=18, below=58)
     figure.add_hline(y=neutral, line={"color": theme.RULE, "width": 1}, layer="below")
     places = sorted({float(v) for line in lines for v in line.points["x"]})
     span = places[-1] - places[0] or 1.0
     shown = apart(places, 30 * span / _PLOT[0])
     text = [short_signed(v) if x == "coeff" else f"{v:.0f}" for v in shown]
     x_title = "steering coefficient" if x == "coeff" else "layer"
-    top, bottom = block.height + 18, 66 + key.height
     return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + _PLOT[1] + bottom,
-        margin={"l": _LEFT, "r": right, "t": top, "b": bottom},
-        title=block.title,
         xaxis={
             "title": x_title,
             "showgrid": False,

@@ -216,16 +216,10 @@ def _dress(
     counted = f"{int(known['n_prompts'].max())} prompts" if known["n_prompts"].notna().any() else ""
     spoken = words.interval if known["low"].notna().any() else ""
     subtitle = ". ".join(part.rstrip(". ") for part in (words.subtitle, counted, spoken) if part)
-    block, key = theme.title_block(words.title, subtitle, width), theme.key(marks, width)
-    theme.place_key(figure, key.text, left=_LEFT, below=58)
+    block = theme.title_block(words.title, subtitle, width)
+    theme.frame(figure, block, marks, plot=_PLOT, left=_LEFT, right=right, above=24, below=58)
     shown = thinned(len(axis.places), _PLOT[0] / (last + 1), 44 if "embed" in axis.names and last < 14 else 26)
-    top, bottom = block.height + 24, 66 + key.height
     return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + _PLOT[1] + bottom,
-        margin={"l": _LEFT, "r": right, "t": top, "b": bottom},
-        title=block.title,
         xaxis={
             "title": axis.title,
             "showgrid": False,

@@ -234,19 +234,11 @@ def _laid_out(
     titles: tuple[str, str],
     block: theme.TitleBlock,
 ) -> go.Figure:
-    width = _LEFT + _PLOT[0] + _RIGHT
     marks = {f"<span style='color:{theme.RULE}'><b>····</b></span>": "no condition does more for less"}
     if points["degenerate"].any():
         marks["○"] = "text degenerates"
-    key = theme.key(marks, width)
-    theme.place_key(figure, key.text, left=_LEFT, below=58)
-    top, bottom = block.height + 30, 66 + key.height
+    theme.frame(figure, block, marks, plot=_PLOT, left=_LEFT, right=_RIGHT, above=30, below=58)
     return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + _PLOT[1] + bottom,
-        margin={"l": _LEFT, "r": _RIGHT, "t": top, "b": bottom},
-        title=block.title,
         xaxis={"title": titles[0], **axes[0]},
         yaxis={"title": titles[1], "showline": False, "ticks": "", **axes[1]},
     )

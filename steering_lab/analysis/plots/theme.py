@@ -166,6 +166,30 @@ def place_key(figure: go.Figure, text: str, *, left: int, below: int) -> None:
     )
 
 
+def frame(
+    figure: go.Figure,
+    block: TitleBlock,
+    marks: Mapping[str, str],
+    *,
+    plot: tuple[int, int],
+    left: int,
+    right: int,
+    above: int,
+    below: int,
+) -> go.Figure:
+    """Sets the size of a figure about its plot, in pixels: the title `above` it, the key of `marks` `below` it."""
+    legend = key(marks, left + plot[0] + right)
+    place_key(figure, legend.text, left=left, below=below)
+    top, bottom = block.height + above, below + 8 + legend.height
+    return figure.update_layout(
+        template=TEMPLATE,
+        width=left + plot[0] + right,
+        height=top + plot[1] + bottom,
+        margin={"l": left, "r": right, "t": top, "b": bottom},
+        title=block.title,
+    )
+
+
 def ink_on(shares: np.ndarray, scale: Scale) -> list[str]:
     """Dark or white for a label on each cell, by the relative luminance (WCAG 2) of the cell's colour.
 

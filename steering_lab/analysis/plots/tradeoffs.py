@@ -102,16 +102,10 @@ def _draw(
     _draw_names(figure, lines, x_ends, y_ends)
     width = _width(lines)
     marks = {f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>": "random vectors"}
-    key = theme.key(marks if len(control) else {}, width)
-    theme.place_key(figure, key.text, left=_LEFT, below=58)
-    top, bottom = block.height + 18, 66 + key.height
+    room = {"left": _LEFT, "right": width - _LEFT - _PLOT[0], "above": 18, "below": 58}
+    theme.frame(figure, block, marks if len(control) else {}, plot=_PLOT, **room)
     ticks = round_ticks(y_ends, ratio=False, most=7, show=lambda value: tick(value, "value", percent=percent))
     return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + _PLOT[1] + bottom,
-        margin={"l": _LEFT, "r": width - _LEFT - _PLOT[0], "t": top, "b": bottom},
-        title=block.title,
         xaxis={"title": titles[0], "range": x_ends, "showgrid": False, **_log_ticks(every["x"], x_ends)},
         yaxis={"title": titles[1], "range": y_ends, "showline": False, "ticks": "", **ticks},
     )
