@@ -253,7 +253,7 @@ def figures(
         drawn[f"{method}_curves"] = coeff_curves(
             summary, metric=SENTIMENT, method=method, layers=None if mark is None else [mark[0]],
             title=f"{pair} added {form}: shift of sentiment against the coefficient", subtitle=model,
-            metric_label=f"shift of {LABEL}",
+            metric_label=LABEL,
         )  # fmt: skip
     return drawn
 

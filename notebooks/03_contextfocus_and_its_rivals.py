@@ -44,7 +44,7 @@ for_report[0]
 # The published contrast: the last token's residual of [instruction + context + question] minus that of [question].
 
 # %%
-site = resid_post(3)
+site = resid_post(1)
 vector = contextfocus_vectors(model, for_vector, [site], wording=wording)[site]
 vector
 

@@ -38,7 +38,7 @@ from steering_lab.data.templates import ORGANISM
 model = load_model("organism")
 about = "synthetic model organism"
 
-site = resid_post(3)
+site = resid_post(1)
 vector = contextfocus_vectors(model, world_rows("conflict", 150, split="validation", seed=1), [site], wording=ORGANISM)[
     site
 ]

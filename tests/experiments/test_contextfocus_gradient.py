@@ -19,7 +19,7 @@ from steering_lab.runs import read_run
 
 TOML = experiments_folder() / "contextfocus_gradient.toml"
 SMALL = (
-    "layers=[3, 4]", "coeffs=[0.5, 1.5]", "budgets=[0.1, 0.4]", "iterations=[1, 3]", "n_vector=24", "n_labelled=12",
+    "layers=[1, 2]", "coeffs=[0.5, 1.5]", "budgets=[0.1, 0.4]", "iterations=[1, 3]", "n_vector=24", "n_labelled=12",
     "n_validation=12", "n_test=12", "n_random=3",
 )  # fmt: skip
 

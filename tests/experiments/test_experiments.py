@@ -159,7 +159,7 @@ RIVALS = {"unsteered", "instructed", "opinion", "CAD alpha 1", "COIECD", "part c
 def test_context_against_memory_runs_end_to_end_on_the_organism(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ("layers=[4]", "coeffs=[0, 1]", "n_vector=40", "n_validation=24", "n_test=12", "n_random=3",
+    small = ("layers=[1]", "coeffs=[0, 1]", "n_vector=40", "n_validation=24", "n_test=12", "n_random=3",
              "agreement_budget=1", "perplexity_budget=10", f"finetuned={organism_folder()}")  # fmt: skip
     run_command(CONFLICT, set=small, results=tmp_path / "results")
     path = next((tmp_path / "results" / "contextfocus_conflict").iterdir())
@@ -168,7 +168,7 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     assert not set(asked["vector"]) & {
         i for use in ("validation", "test") for rows in asked[use].values() for i in rows
     }
-    assert SteeringVector.load(path / "contextfocus.safetensors").site == resid_post(4)
+    assert SteeringVector.load(path / "contextfocus.safetensors").site == resid_post(1)
     summary: pd.DataFrame = parts["summary"]
     subjects = summary[summary["regime"] == "conflict, subjects"]
     shares = subjects[subjects["metric"] == "context"].groupby("method")["value"].mean()
@@ -192,7 +192,7 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     assert costs.loc["unsteered", ["tokens_per_second_ratio", "perplexity_ratio", "kl"]].tolist() == [1, 1, 0]
     assert set(parts["scores"]["scorer"]) == {"strict", "official"}
     printed, page = capsys.readouterr().out, (path / "index.html").read_text()
-    assert "ContextFocus +1 at layer 4: context answers" in printed
+    assert "ContextFocus +1 at layer 1: context answers" in printed
     assert "third parties report" in page
     assert set(parts["generations_test"]["verdict"]) >= {"context", "memory"}
 

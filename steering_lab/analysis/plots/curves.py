@@ -4,6 +4,7 @@ The grey band is what norm-matched random vectors do at the same cells; with sev
 Lines are labelled at their ends; a point that is not filled marks a cell whose text degenerates.
 """
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -151,14 +152,16 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     if not any(line.points["degenerate"].any() for line in lines):
         del marks["○"]
     right = 24 + int(7.4 * max(len(line.name) for line in lines))
-    block = theme.title_block(title, subtitle, _LEFT + _PLOT[0] + right)
+    up = textwrap.wrap(y_title, _PLOT[1] // 7)
+    left = _LEFT + 16 * (len(up) - 1)
+    block = theme.title_block(title, subtitle, left + _PLOT[0] + right)
     meant = {glyph: meaning for glyph, meaning in marks.items() if meaning}
-    theme.frame(figure, block, meant, plot=_PLOT, left=_LEFT, right=right, above=18, below=58)
+    theme.frame(figure, block, meant, plot=_PLOT, left=left, right=right, above=18, below=58)
     figure.add_hline(y=neutral, line={"color": theme.RULE, "width": 1}, layer="below")
     places = sorted({float(v) for line in lines for v in line.points["x"]})
     span = places[-1] - places[0] or 1.0
-    shown = apart(places, 30 * span / _PLOT[0])
-    text = [short_signed(v) if x == "coeff" else f"{v:.0f}" for v in shown]
+    text = {v: short_signed(v) if x == "coeff" else f"{v:.0f}" for v in places}
+    shown = apart(places, (12 + 7 * max(map(len, text.values()))) * span / _PLOT[0])
     x_title = "steering coefficient" if x == "coeff" else "layer"
     return figure.update_layout(
         xaxis={
@@ -166,9 +169,16 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
             "showgrid": False,
             "range": (places[0] - 0.03 * span, places[-1] + 0.03 * span),
             "tickvals": shown,
-            "ticktext": text,
+            "ticktext": [text[v] for v in shown],
+            "tickangle": 0,
         },
-        yaxis={"title": y_title, "showline": False, "ticks": "", "range": y_range, **round_ticks(y_range, ratio=ratio)},
+        yaxis={
+            "title": "<br>".join(up),
+            "showline": False,
+            "ticks": "",
+            "range": y_range,
+            **round_ticks(y_range, ratio=ratio),
+        },
     )
 
 
