@@ -231,7 +231,8 @@ def _copying(dice: Dice) -> Document:
 def _again(dice: Dice, pairs: Sequence[tuple[str, str]]) -> Document:
     """Pairs, and the same pairs again in another order: the plainest task that a lookup by content solves."""
     link = dice.pick((" ", ": "))
-    text, spans = f"Context: {', '.join(key + link + value for key, value in pairs)}.\nAgain:", []
+    text = f"Context: {', '.join(key + link + value for key, value in pairs)}.\nAgain:"
+    spans: list[tuple[int, int]] = []
     for key, value in dice.several(pairs, len(pairs)):
         text += f"{',' if spans else ''} {key}{link.rstrip()}"
         spans.append((len(text), len(text) + 1 + len(value)))
