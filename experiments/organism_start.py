@@ -2,9 +2,9 @@
 
 To find a name in a context and read what stands with it takes two kinds of head in a row: one hands each token what
 stands before it, the next looks for the token that was handed the name asked for (induction heads; Olsson et al. 2022,
-arXiv:2209.11895). From a random start no recipe tried brought them forth within ten million tokens, and reading
-stayed a guess where two statements were of one kind. Begun with both kinds of head, tables are looked up after half a
-million tokens. Training is free to undo all of it.
+arXiv:2209.11895). From a random start no recipe tried brought them forth within nine million tokens, and reading
+stayed a guess where two statements were of one kind. Begun with both kinds of head, and with small tables and small
+steps, tables are looked up after half a million tokens (the model card has the trials). Training is free to undo it.
 """
 
 import torch
