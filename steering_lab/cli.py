@@ -38,9 +38,13 @@ def demo(quick: bool = False, results: Path = Path("results")) -> None:
         "layers=[0, 2, 4, 6]", "front_coeffs=[-2, -1, 1, 2]", "everywhere_coeffs=[-0.5, -0.25, 0.25, 0.5]",
         "n_samples=2", "n_random_confirm=5",
     )  # fmt: skip
+    nine = (
+        "front_coeffs=[-8, -4, -2, -1, 1, 2, 4, 8]",
+        "everywhere_coeffs=[-1, -0.5, -0.25, -0.125, 0.125, 0.25, 0.5, 1]",
+    )
     fewer = ("layers=[1, 2]", "coeffs=[0, 0.5, 1]", "n_validation=40", "n_test=24", "n_random=5")
     fewest = ("layers=[1, 2, 3]", "coeffs=[0, 0.5, 1]", "n_validation=40", "n_test=12", "n_random=3")
-    run(experiments_folder() / "actadd_sweep.toml", results=results, set=coarse if quick else ())
+    run(experiments_folder() / "actadd_sweep.toml", results=results, set=coarse if quick else nine)
     run(experiments_folder() / "contextfocus_conflict.toml", results=results, set=fewest if quick else fewer)
 
 
