@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steering_lab.analysis.difference import difference
-from steering_lab.analysis.stream_table import token_keys
+from steering_lab.analysis.stream_table import stream_sites, token_keys
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel, Tokens
 
@@ -160,7 +160,7 @@ def _table(
     """
     tokens = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
     last = resid_post(model.n_layers - 1)
-    sites = [resid_pre(0), *model.sites("resid_post")] if sites is None else list(sites)
+    sites = stream_sites(model) if sites is None else list(sites)
     stream = {site: resid[tokens.mask] for site, resid in model.residuals(tokens, [*sites, last]).items()}
     places, read = token_keys(model, tokens).drop(columns="from_end"), translate or {}
     step, parts = max(1, SLICE // model.d_vocab), []
