@@ -8,8 +8,9 @@ import torch
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.explorer import PLACES, Explorer, beside, explore
 from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.display import number
 from steering_lab.models.generation import Sampling, generate

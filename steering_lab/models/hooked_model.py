@@ -20,6 +20,7 @@ from torch import Tensor
 from steering_lab.models.hook_points import HookSite
 
 Basis = Literal["raw", "centred"]
+Prefix = Literal["tokenizer", "bos", "none"]  # what stands in front of a text
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,7 @@ class HookedModel:
     basis: Basis = "raw"
     revision: str | None = None
     weights: Sequence[Tensor] | None = field(default=None, repr=False)
+    prefix: Prefix = "bos"
     _pass: ForwardPass | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
 

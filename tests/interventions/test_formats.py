@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -39,8 +40,9 @@ from steering_lab.interventions.formats import (
 )
 from steering_lab.interventions.formats.exchange import by_layer
 from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector, ablate, clamp, preserving_norm
+from steering_lab.interventions.steering_vector import SteeringVector, ablate, clamp, preserving_norm
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
@@ -99,7 +101,7 @@ class Format(NamedTuple):
     """How a set is written and read here, what its files hold by layer, and whether the tool adds before the block."""
 
     write: Callable[[Set, Path, float], Path]
-    read: Callable[[Path], Any]
+    read: Callable[..., Any]
     held: Callable[[Path], Rows]
     before: bool = False
 
@@ -124,12 +126,12 @@ FORMATS = {
     "caa": Format(write_caa, read_caa, caa_rows),
     "svec, caa": Format(
         lambda v, to, c: export_svec(v, to / "v.svec", reading="caa", coeff=c, model_type="gpt2"),
-        lambda path: read_svec(path, reading="caa"),
+        partial(read_svec, reading="caa"),
         svec_rows,
     ),
     "svec, cast": Format(
         lambda v, to, c: export_svec(v, to / "v.svec", reading="cast", coeff=c, model_type="gpt2"),
-        lambda path: read_svec(path, reading="cast"),
+        partial(read_svec, reading="cast"),
         svec_rows,
         before=True,
     ),
@@ -198,7 +200,7 @@ def test_exported_vectors_steer_equally(name: str, architecture: str, tmp_path: 
     path = form.write(vectors, tmp_path, -1.5)
     assert gap(ours, logits_under(model, Intervention())) > 0.1
     assert gap(ours, logits_by_hand(architecture, form.held(path), form.before)) <= 1e-5
-    assert gap(ours, logits_under(model, as_intervention(form.read(path)))) <= 1e-5
+    assert gap(ours, logits_under(model, as_intervention(form.read(path, model=model)))) <= 1e-5
 
 
 @pytest.mark.parametrize("name", MAPPINGS)
@@ -420,18 +422,18 @@ def test_a_torch_file_without_layers_is_refused(tmp_path: Path) -> None:
 
 def test_a_caa_folder_of_several_models_is_read_one_model_at_a_time(gpt2: HookedModel, tmp_path: Path) -> None:
     vectors = a_set(gpt2)
-    export_caa(vectors, tmp_path, coeff=1.0, model="tiny")
-    paths = export_caa(vectors, tmp_path, coeff=2.0, model="tiny-chat")
+    export_caa(vectors, tmp_path, coeff=1.0, named="tiny")
+    paths = export_caa(vectors, tmp_path, coeff=2.0, named="tiny-chat")
     assert [path.name for path in paths] == ["vec_layer_1_tiny-chat.pt", "vec_layer_2_tiny-chat.pt"]
-    with pytest.raises(ValueError, match="vectors of 'tiny', 'tiny-chat': choose one with model="):
+    with pytest.raises(ValueError, match="vectors of 'tiny', 'tiny-chat': choose one with named="):
         read_caa(tmp_path)
-    read = read_caa(tmp_path, model="tiny-chat")[resid_post(2)]
+    read = read_caa(tmp_path, named="tiny-chat")[resid_post(2)]
     assert torch.equal(read.rows, 2.0 * vectors[resid_post(2)].rows)
     assert read.source.model == "tiny-chat"
     with pytest.raises(ValueError, match=r"holds no vec_layer_<n>\.pt of 'base'"):
-        read_caa(tmp_path, model="base")
+        read_caa(tmp_path, named="base")
     with pytest.raises(ValueError, match="already holds vectors of tiny: choose an empty folder"):
-        export_caa(vectors, tmp_path, coeff=1.0, model="tiny")
+        export_caa(vectors, tmp_path, coeff=1.0, named="tiny")
 
 
 # -- .svec ------------------------------------------------------------------------------------------------------------
@@ -519,7 +521,7 @@ PLACED: Mapping[str, Callable[[SteeringVector, SteeringVector], Intervention]] =
 @pytest.mark.parametrize("place", PLACED)
 def test_an_easysteer_spec_keeps_every_place(place: str, gpt2: HookedModel, tmp_path: Path) -> None:
     intervention = PLACED[place](random_vector(gpt2, resid_post(0)), random_vector(gpt2, resid_pre(2), 3))
-    read = read_easysteer(export_easysteer(intervention, tmp_path / "spec.json"))
+    read = read_easysteer(export_easysteer(intervention, tmp_path / "spec.json"), model=gpt2)
     tokens = gpt2.to_tokens(PROMPTS, [[5, 6], [7, 8], [9, 10]])
     with torch.no_grad(), steer(gpt2, intervention):
         wanted = real(gpt2.logits(tokens), tokens)
@@ -561,7 +563,7 @@ def test_scale_and_layers_of_a_foreign_spec_are_obeyed(gpt2: HookedModel, tmp_pa
     spec["vectors"][0] |= {"scale": -2.0, "layers": [1]}
     path.write_text(json.dumps(spec))
     wanted = logits_under(gpt2, -2.0 * vectors[resid_post(1)].everywhere())
-    assert gap(wanted, logits_under(gpt2, read_easysteer(path))) <= 1e-5
+    assert gap(wanted, logits_under(gpt2, read_easysteer(path, model=gpt2))) <= 1e-5
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import (
-    Source,
     SteeringVector,
     ablate,
     clamp,
@@ -67,19 +68,20 @@ def test_a_unit_vector_has_length_one_and_zero_rows_stay_zero() -> None:
 
 
 def test_a_result_remembers_what_it_was_made_of() -> None:
-    a, b = vector([1.0, 2.0]), vector([0.0, 1.0], source=Source("other", "tiny", "x"))
+    a, b = vector([1.0, 2.0]), vector([0.0, 1.0], source=replace(SOURCE, recipe="other"))
     assert (2.0 * a).source.recipe == "2 x (hand)"
     both = a - b
     assert both.source.recipe == "hand + -(other)"
     assert [part["recipe"] for part in both.source.details["parts"]] == ["hand", "-(other)"]
 
 
-def test_vectors_of_another_site_or_basis_are_not_added() -> None:
+def test_vectors_of_another_site_or_model_are_not_added() -> None:
     a = vector([1.0, 2.0])
     with pytest.raises(ValueError, match=r"resid_post\(1\) .*resid_pre\(1\)"):
         a + vector([1.0, 2.0], site=resid_post(1))
-    with pytest.raises(ValueError, match="centred basis"):
-        a + vector([1.0, 2.0], source=Source("hand", "tiny", "x", basis="centred"))
+    for change in ({"basis": "centred"}, {"fingerprint": "0" * 16}, {"prefix": "tokenizer"}):
+        with pytest.raises(ValueError, match=f"cannot add .*{next(iter(change.values()))}"):
+            a + vector([1.0, 2.0], source=replace(SOURCE, **change))
 
 
 @pytest.mark.parametrize("rows", [[[float("nan"), 0.0]], [[float("inf"), 0.0]]])
@@ -143,7 +145,7 @@ def test_a_saved_vector_round_trips_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[float]], layer: int, stream: Any, recipe: str
 ) -> None:
     path = tmp_path_factory.mktemp("vectors") / "deep" / "v.safetensors"
-    source = Source(recipe, "tiny", "f" * 16, "centred", "main", "torch.bfloat16", SOURCE.details)
+    source = Source(recipe, "tiny", "f" * 16, "centred", "main", "torch.bfloat16", SOURCE.details, prefix="none")
     original = SteeringVector(torch.tensor(rows), HookSite(layer, stream), source)
     assert original.save(path) == path
     loaded = SteeringVector.load(path)
@@ -177,7 +179,12 @@ def header_only(path: Path, metadata: dict[str, str]) -> None:
     save_file({"direction.blocks.1.hook_resid_pre": torch.ones(1, 2)}, path, metadata)
 
 
-GOOD = {"format": 1, "site": "blocks.1.hook_resid_pre", "source": {"recipe": "r", "model": "m", "fingerprint": "f"}}
+GOOD = {
+    "format": 1,
+    "site": "blocks.1.hook_resid_pre",
+    "norms": [2**0.5],
+    "source": {"recipe": "r", "model": "m", "fingerprint": "f"},
+}
 
 
 @pytest.mark.parametrize(

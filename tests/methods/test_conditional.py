@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.conditional import Case, ConditionalSteering, Mentions, PointsAlong, TextIs
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_pre
