@@ -136,7 +136,7 @@ def test_no_hook_outlives_an_update() -> None:
 
 
 def test_hostile_text_never_becomes_markup() -> None:
-    source = Source(HOSTILE, HOSTILE, "0" * 16)
+    source = Source(HOSTILE, HOSTILE, MODEL.fingerprint)
     shown = explore(
         MODEL, SteeringVector(torch.ones(1, MODEL.d_model), resid_pre(1), source), HOSTILE, max_new_tokens=4
     )

@@ -24,7 +24,7 @@ from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import Sampling, bar_disabled, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.integers import whole_number
+from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.provenance import software
 
 FACTORS = ("method", "layer", "coeff", "relative_norm", "draw")
@@ -41,10 +41,10 @@ class Decoding:
         ValueError: a number of tokens or samples, or a seed, that is no integer.
     """
 
-    max_new_tokens: int = 24
-    n_samples: int = 4
+    max_new_tokens: Whole = 24
+    n_samples: Whole = 4
     sampling: Sampling = field(default_factory=Sampling)
-    seed: int = 0
+    seed: Whole = 0
     stop: tuple[str, ...] = ()
     log_probs: bool = True
 

@@ -21,7 +21,7 @@ from steering_lab.interventions.source import Source
 from steering_lab.models import display
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import ForwardPass
-from steering_lab.models.integers import whole_number
+from steering_lab.models.integers import Whole, whole_number
 
 Rule = Literal["at", "everywhere", "from_last_prompt_token", "generated"]
 
@@ -39,7 +39,7 @@ class Place:
     """
 
     rule: Rule
-    start: int = 0
+    start: Whole = 0
     clip: bool = False
 
     def __post_init__(self) -> None:

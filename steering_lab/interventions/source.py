@@ -96,17 +96,17 @@ class Source:
         if self.fingerprint == UNKNOWN and not allow_other_model:
             raise ValueError(
                 f"{what} does not say which weights it was made with: name the model where the file is read, say"
-                f" read_gguf(path, model=model), or allow it with allow_other_model=True"
+                f" read_gguf(path, model=model), or allow it with steer(..., allow_other_model=True)"
             )
         if self.fingerprint != model.fingerprint and not allow_other_model:
             raise ValueError(
                 f"{what} was made with {self.model} ({self.dtype}, weights {self.fingerprint}), this is {model.name}"
                 f" ({model.dtype}, weights {model.fingerprint}): other weights or another precision. Make the vector"
-                f" with this model, or allow it (for fine-tunes of one base) with allow_other_model=True"
+                f" with this model, or allow it (for fine-tunes of one base) with steer(..., allow_other_model=True)"
             )
         if self.prefix not in (model.prefix, UNKNOWN) and not allow_other_prefix:
             raise ValueError(
                 f"{what} was made with prefix={self.prefix!r}, {model.name} was loaded with prefix={model.prefix!r}, so"
                 f" other tokens stand in front of a text: load the model with prefix={self.prefix!r}, make the vector"
-                f" again, or allow it with allow_other_prefix=True"
+                f" again, or allow it with steer(..., allow_other_prefix=True)"
             )

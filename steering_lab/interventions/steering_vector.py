@@ -91,9 +91,16 @@ class SteeringVector:
         """Each row at length 1, zero rows staying zero: a direction."""
         return self._from(torch.nn.functional.normalize(self.rows, dim=-1), f"unit({self.source.recipe})")
 
-    def row(self, index: int) -> "SteeringVector":
-        """One row on its own, e.g. `row(-1)` for use at every token."""
-        return self._from(self.rows[index].unsqueeze(0).clone(), f"row {index} of ({self.source.recipe})")
+    def row(self, index: SupportsIndex) -> "SteeringVector":
+        """One row on its own, e.g. `row(-1)` for use at every token.
+
+        Raises:
+            ValueError: an index that is no integer, or that the vector has no row for.
+        """
+        index, n_rows = whole_number(index, "the index of a row"), self.rows.shape[0]
+        if not -n_rows <= index < n_rows:
+            raise ValueError(f"row {index} is outside {-n_rows}..{n_rows - 1}: {self!r}")
+        return self._from(self.rows[index], f"row {index} of ({self.source.recipe})")
 
     def mean_row(self) -> "SteeringVector":
         """The mean over rows, as one row."""

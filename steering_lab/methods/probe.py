@@ -106,13 +106,9 @@ def read_for(
     """The unedited model's stream of every prompt at the direction's site.
 
     Raises:
-        ValueError: the direction belongs to another basis.
+        ValueError: the direction belongs to another basis, other weights or another prefix.
     """
-    if direction.source.basis != model.basis:
-        raise ValueError(
-            f"{direction!r} was made in the {direction.source.basis} basis, {model.name} runs in the {model.basis} one:"
-            " make it with this model"
-        )
+    direction.source.check(model)
     with model.unedited():
         return read_stream(model, prompts, [direction.site], read=read)[direction.site]
 

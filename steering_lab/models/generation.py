@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from steering_lab.models import display
 from steering_lab.models.hooked_model import ForwardPass, HookedModel, Tokens
-from steering_lab.models.integers import whole_number
+from steering_lab.models.integers import Whole, whole_number
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Sampling:
     """
 
     temperature: float = 1.0
-    top_k: int | None = None
+    top_k: Whole | None = None
     top_p: float = 1.0
     freq_penalty: float = 0.0
 
@@ -200,7 +200,7 @@ def generate(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it must be 1 or more")
     _check_room(model, whole, max_new_tokens)
-    if isinstance(seed, Iterable):
+    if isinstance(seed, Iterable) and getattr(seed, "ndim", 1) != 0:  # a tensor of no dimension is one number
         seeds = [(whole_number(s, "a seed"), 0) for s in seed]
     else:
         seeds = [(whole_number(seed, "a seed"), i) for i in range(len(whole))]

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, SupportsIndex, get_args
 
-from steering_lab.models.integers import whole_number
+from steering_lab.models.integers import Whole, whole_number
 
 Stream = Literal["resid_pre", "resid_post"]
 
@@ -25,7 +25,7 @@ class HookSite:
         ValueError: a negative or non-integer layer, or a stream other than those two.
     """
 
-    layer: int
+    layer: Whole
     stream: Stream = "resid_pre"
 
     def __post_init__(self) -> None:

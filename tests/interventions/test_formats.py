@@ -39,7 +39,7 @@ from steering_lab.interventions.formats import (
     read_svec,
 )
 from steering_lab.interventions.formats.exchange import by_layer
-from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.intervention import Add, Intervention
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector, ablate, clamp, preserving_norm
@@ -218,6 +218,63 @@ def test_a_written_set_is_read_back_bit_for_bit_where_its_tool_adds_it(
         assert torch.equal(read[site].rows, original.rows)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", EVERY_FORMAT)
+def test_a_file_holds_float32_whatever_the_rows_were_made_in(
+    name: str, dtype: torch.dtype, gpt2: HookedModel, tmp_path: Path
+) -> None:
+    form, site = FORMATS[name], resid_pre(2)
+    drawn = random_vector(gpt2, site)
+    made = SteeringVector(drawn.rows.to(dtype).requires_grad_(), site, drawn.source)
+    path = form.write({site: made}, tmp_path, 2.0)
+    (held,) = form.held(path).values()
+    assert (held.dtype, held.requires_grad) == (torch.float32, False)
+    assert torch.equal(held, 2.0 * drawn.rows[0].to(dtype).float())
+    back = as_intervention(form.read(path, model=gpt2)).terms[0].edit.rows
+    assert (back.dtype, back.tolist()) == (torch.float32, [held.tolist()])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_an_edit_made_by_hand_in_another_precision_is_exported_as_float32(
+    dtype: torch.dtype, gpt2: HookedModel, tmp_path: Path
+) -> None:
+    rows = random_vector(gpt2, resid_post(1)).rows.to(dtype)
+    path = export_easysteer(2.0 * Add(rows.requires_grad_(), resid_post(1)).everywhere(), tmp_path / "v.json")
+    assert torch.equal(easysteer_rows(path)[1], 2.0 * rows[0].detach().float())
+    assert json.loads(path.read_text())["vectors"][0]["name"] is None
+
+
+def without_record(path: Path) -> Path:
+    """The file as another tool would have written it: without our key."""
+    if path.suffix in (".json", ".svec"):
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "steering_lab"}))
+    return path
+
+
+@pytest.mark.parametrize("name", [p for p in EVERY_FORMAT if p.values != ("gguf",)])
+def test_a_file_that_does_not_say_its_weights_steers_only_the_model_its_reader_names(
+    name: str, gpt2: HookedModel, tmp_path: Path
+) -> None:
+    form = FORMATS[name]
+    path = without_record(form.write({resid_pre(2): random_vector(gpt2, resid_pre(2))}, tmp_path, 1.0))
+    unnamed, named = as_intervention(form.read(path)), as_intervention(form.read(path, model=gpt2))
+    with pytest.raises(ValueError, match="does not say which weights it was made with"):
+        logits_under(gpt2, unnamed)
+    with steer(gpt2, unnamed, allow_other_model=True):
+        pass
+    assert logits_under(gpt2, named).isfinite().all()
+    with pytest.raises(ValueError, match="other weights or another precision"):
+        logits_under(hooked("llama"), named)
+
+
+@pytest.mark.parametrize("name", [p for p in MAPPINGS if p.values[0] not in ("steering_vectors", "caa")])
+def test_a_file_that_says_its_weights_is_believed_over_its_reader(name: str, gpt2: HookedModel, tmp_path: Path) -> None:
+    form = FORMATS[name]
+    path = form.write({resid_pre(2): random_vector(gpt2, resid_pre(2))}, tmp_path, 1.0)
+    (read,) = form.read(path, model=hooked("llama")).values()
+    assert (read.source.fingerprint, read.source.prefix) == (gpt2.fingerprint, gpt2.prefix)
+
+
 @pytest.mark.parametrize("name", MAPPINGS)
 def test_vectors_at_one_place_under_two_names_are_summed(name: str, gpt2: HookedModel, tmp_path: Path) -> None:
     form, vectors = FORMATS[name], {s: random_vector(gpt2, s, seed=s.layer) for s in (resid_pre(2), resid_post(1))}
@@ -332,6 +389,8 @@ def test_a_control_vector_of_another_tool_is_read_and_says_what_is_known(archite
     assert read[resid_post(11)].rows.tolist() == [[0, 1, 2, 3]]
     source = read[resid_post(2)].source
     assert (source.recipe, source.model, source.fingerprint) == ("read from happy.gguf", "mistral", "unknown")
+    source = read_gguf(tmp_path / "happy.gguf", model=hooked("gpt2"))[resid_post(2)].source
+    assert (source.model, source.fingerprint) == ("GPT2LMHeadModel", hooked("gpt2").fingerprint)
 
 
 @needs_gguf

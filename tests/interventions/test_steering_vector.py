@@ -88,10 +88,41 @@ def test_vectors_of_another_site_or_model_are_not_added() -> None:
 def test_values_that_are_not_finite_are_refused(rows: list[list[float]]) -> None:
     with pytest.raises(ValueError, match="not finite"):
         vector(*rows)
-    with pytest.raises(ValueError, match="at least one row"):
-        SteeringVector(torch.zeros(0, 2), resid_pre(0), SOURCE)
     with pytest.raises(ValueError, match="not finite"):
         float("inf") * vector([1.0, 2.0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("grad", [False, True])
+def test_whatever_rows_are_given_a_vector_holds_a_float32_copy_without_gradients(
+    dtype: torch.dtype, grad: bool, tmp_path: Path
+) -> None:
+    rows = torch.tensor([[3.0, 4.0], [0.5, 1.0]], dtype=dtype, requires_grad=grad)
+    made = SteeringVector(rows, resid_pre(0), SOURCE)
+    rows.data.zero_()
+    for held in (made, 2.0 * made / 2.0, SteeringVector.load(made.save(tmp_path / "v.safetensors"))):
+        assert held.rows.tolist() == [[3.0, 4.0], [0.5, 1.0]]
+        assert (held.rows.dtype, held.rows.requires_grad, held.rows.device.type) == (torch.float32, False, "cpu")
+        assert held.norms.tolist()[0] == held.norm == 5.0
+        assert "norm 5" in repr(held)
+        assert "<table" in held._repr_html_()
+
+
+def test_one_dimension_means_one_row() -> None:
+    one, same = SteeringVector(torch.tensor([3.0, 4.0]), resid_pre(0), SOURCE), vector([3.0, 4.0])
+    assert one.rows.tolist() == same.rows.tolist()
+    assert one.everywhere().sites == (resid_pre(0),)
+
+
+@pytest.mark.parametrize("rows", [torch.zeros(0, 2), torch.zeros(1, 0), torch.zeros(0), torch.zeros(1, 1, 2)])
+def test_a_shape_that_is_no_rows_is_refused(rows: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"rows have shape \[.*at least one row, \[d_model\] or \[row, d_model\]"):
+        SteeringVector(rows, resid_pre(0), SOURCE)
+
+
+def test_a_float64_beyond_float32_is_refused() -> None:
+    with pytest.raises(ValueError, match="not finite in float32"):
+        SteeringVector(torch.tensor([[1e300, 0.0]], dtype=torch.float64), resid_pre(0), SOURCE)
 
 
 # -- directions -------------------------------------------------------------------------------------------------------
@@ -125,6 +156,30 @@ def test_a_random_control_has_the_length_of_every_row_and_zero_rows_stay_zero(se
     assert torch.equal(random_like(original, seed).rows, control.rows)
     assert not torch.equal(random_like(original, seed + 1).rows, control.rows)
     assert (control.site, control.source.basis) == (original.site, original.source.basis)
+
+
+@pytest.mark.parametrize("two", [np.int64(2), np.uint8(2), torch.tensor(2)])
+def test_seeds_and_positions_off_an_axis_are_those_written(two: Any, tmp_path: Path) -> None:
+    a = vector([3.0, 4.0])
+    control = random_like(a, two)
+    assert torch.equal(control.rows, random_like(a, 2).rows)
+    assert control.source == random_like(a, 2).source
+    control.save(tmp_path / "v.safetensors")  # as JSON
+    assert a.at(two).terms[0].place == a.at(2).terms[0].place
+    assert (a + 0 * a).row(two - two).source == (a + 0 * a).row(0).source
+
+
+@pytest.mark.parametrize("wrong", [True, np.array(True)])
+def test_a_bool_is_no_seed_and_no_position(wrong: Any) -> None:
+    for use in (lambda: random_like(vector([1.0]), wrong), lambda: vector([1.0]).at(wrong)):
+        with pytest.raises(ValueError, match="is an integer, not"):
+            use()
+
+
+@pytest.mark.parametrize("index", [-3, 2])
+def test_a_row_that_is_not_there_is_refused(index: int) -> None:
+    with pytest.raises(ValueError, match=rf"row {index} is outside -2\.\.1"):
+        vector([1.0, 0.0], [0.0, 1.0]).row(index)
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
@@ -167,12 +222,6 @@ def test_the_header_shows_the_provenance_without_running_code(tmp_path: Path) ->
     assert header["source"]["dtype"] == "torch.float32"
     assert header["source"]["details"] == {"seed": 4, "tokens": ["<s>", "Love"]}
     assert {"transformer-lens", "torch", "transformers"} <= set(header["source"]["software"])
-
-
-def test_a_vector_with_gradients_is_saved_too(tmp_path: Path) -> None:
-    rows = torch.tensor([[1.0, 2.0]], requires_grad=True)
-    path = SteeringVector(rows, resid_pre(0), SOURCE).save(tmp_path / "v.safetensors")
-    assert SteeringVector.load(path).rows.tolist() == [[1.0, 2.0]]
 
 
 def header_only(path: Path, metadata: dict[str, str]) -> None:

@@ -1,5 +1,8 @@
 """Conditional steering: every row of a batch gets what it would get alone."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -108,8 +111,16 @@ def test_bad_conditions_are_refused(model: HookedModel, direction: SteeringVecto
         ConditionalSteering((Case("short", lambda model, prompts: [True], Intervention()),)).choose(model, PROMPTS)
 
 
-def test_a_direction_of_another_basis_is_refused(model: HookedModel) -> None:
-    source = Source("by hand", model.name, model.fingerprint, basis="centred")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"basis": "centred"}, "was made in the centred basis"),
+        ({"fingerprint": "0" * 16}, "other weights or another precision"),
+        ({"prefix": "none"}, "was made with prefix='none'"),
+    ],
+)
+def test_a_direction_of_another_model_is_refused(model: HookedModel, change: dict[str, Any], message: str) -> None:
+    source = replace(Source.of(model, "by hand"), **change)
     stranger = PointsAlong(SteeringVector(torch.ones(1, 32), SITE, source), 0.0)
-    with pytest.raises(ValueError, match="was made in the centred basis"):
+    with pytest.raises(ValueError, match=message):
         stranger(model, PROMPTS)
