@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, get_args
 
-from steering_lab.models.hooked_model import Basis, HookedModel, Prefix
+from steering_lab.models.hooked_model import Basis, HookedModel
+from steering_lab.models.prefix import Prefix, text_ids
 from steering_lab.models.provenance import software
 
 UNKNOWN: Literal["unknown"] = "unknown"
@@ -85,7 +86,8 @@ class Source:
 
         Raises:
             ValueError: made in another basis of the stream; with other weights, or unknown ones, unless
-                `allow_other_model`; behind another known prefix, unless `allow_other_prefix`.
+                `allow_other_model`; behind other tokens than stand in front of this model's texts, unless
+                `allow_other_prefix`. Policies that put the same tokens there are the same.
         """
         what = self.recipe or "the vector"
         if self.basis != model.basis:
@@ -104,9 +106,16 @@ class Source:
                 f" ({model.dtype}, weights {model.fingerprint}): other weights or another precision. Make the vector"
                 f" with this model, or allow it (for fine-tunes of one base) with steer(..., allow_other_model=True)"
             )
-        if self.prefix not in (model.prefix, UNKNOWN) and not allow_other_prefix:
+        if self.prefix != UNKNOWN and not allow_other_prefix and not _same_front(model, self.prefix):
             raise ValueError(
                 f"{what} was made with prefix={self.prefix!r}, {model.name} was loaded with prefix={model.prefix!r}, so"
                 f" other tokens stand in front of a text: load the model with prefix={self.prefix!r}, make the vector"
                 f" again, or allow it with steer(..., allow_other_prefix=True)"
             )
+
+
+def _same_front(model: HookedModel, prefix: Prefix) -> bool:
+    """Whether `prefix` tokenises a text as the model does. Without a beginning-of-text token, "bos" puts none there."""
+    if prefix == "bos" and model.tokenizer.bos_token_id is None:
+        prefix = "none"
+    return text_ids(model.tokenizer, "a", prefix) == text_ids(model.tokenizer, "a", model.prefix)

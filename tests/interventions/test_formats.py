@@ -688,7 +688,7 @@ def test_baked_weights_steer_as_everywhere_does(architecture: str, tmp_path: Pat
     opened = AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager").eval()
     with torch.no_grad():
         assert gap(wanted, real(hf_logits(opened, tokens), tokens)) <= 1e-5
-    through_lens = load_model(opened, tokenizer=tokenizer_of(architecture))
+    through_lens = load_model(opened, tokenizer=tokenizer_of(architecture), prefix=model.prefix)
     assert gap(wanted, logits_under(through_lens, Intervention())) <= 1e-5
     record = opened.config.steering_lab["sources"]["blocks.2.hook_resid_post"]
     assert (record["recipe"], record["fingerprint"]) == ("1.5 x (random 1)", model.fingerprint)

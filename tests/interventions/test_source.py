@@ -46,7 +46,7 @@ def gpt2() -> HookedModel:
 @pytest.fixture(scope="module")
 def other() -> HookedModel:
     """Another model of the same architecture, width and depth, as a fine-tune is."""
-    return load_model(tiny_hf_model("gpt2", seed=1), tokenizer=tokenizer_of("gpt2"))
+    return load_model(tiny_hf_model("gpt2", seed=1), tokenizer=tokenizer_of("gpt2"), prefix="bos")
 
 
 def refused(model: HookedModel, vector: SteeringVector, message: str, **permissions: bool) -> None:
@@ -156,7 +156,8 @@ def test_every_measure_that_steers_passes_the_permission_on(gpt2: HookedModel, o
     steered, decoding = Condition("steered", edit, factors={"method": "m"}), Decoding(2, 1)
 
     def all_of_them(**permissions: bool) -> None:
-        evaluate(gpt2, [UNSTEERED, steered], PROMPTS[:1], [TextMeasure("length", length)], decoding, progress=False, **permissions)
+        measures = [TextMeasure("length", length)]
+        evaluate(gpt2, [UNSTEERED, steered], PROMPTS[:1], measures, decoding, progress=False, **permissions)
 
     measured: list[Any] = [
         all_of_them,
@@ -189,6 +190,22 @@ def test_a_vector_made_behind_another_prefix_is_refused_unless_allowed(gpt2: Hoo
     refused(gpt2, strange, "prefix='none'", allow_other_model=True)
     with steer(gpt2, strange.everywhere(), allow_other_prefix=True):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("llama", "bos"), ("llama", "tokenizer"), ("qwen2", "bos"), ("qwen2", "none")]
+)
+def test_prefixes_that_put_the_same_tokens_in_front_are_the_same(name: str, prefix: str) -> None:
+    model = hooked(name)  # Llama's tokenizer adds one beginning-of-text token by itself, Qwen2's has none
+    assert model.prefix == "tokenizer"
+    with steer(model, behind(model, prefix).everywhere()):
+        pass
+
+
+def test_the_same_model_loaded_behind_another_prefix_refuses_the_vector() -> None:
+    for made, used in (("bos", "tokenizer"), ("tokenizer", "bos"), ("bos", "none")):
+        models = [load_model(tiny_hf_model("gpt2"), tokenizer=tokenizer_of("gpt2"), prefix=p) for p in (made, used)]
+        refused(models[1], random_vector(models[0], SITE), f"made with prefix='{made}', .* with prefix='{used}'")
 
 
 def test_one_permission_does_not_stand_for_the_other(gpt2: HookedModel, other: HookedModel) -> None:
