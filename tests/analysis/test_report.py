@@ -60,17 +60,108 @@ def test_what_a_model_writes_never_becomes_markup(tmp_path: Path, sweep: SweepTa
     path = page(
         tmp_path,
         generations(),
-        beside=beside,
         headline=headline,
         figures={"a": figure},
         config={HOSTILE: HOSTILE},
         finding=HOSTILE,
+        beside=beside,
     )
     html = path.read_text(encoding="utf-8")
     assert "<script>document" not in html
     assert "<img src=x" not in html
-    # title twice, question, finding, the texts beside each other three times, headline, config key, config value
+    # title twice, question, finding, three in the texts beside each other, headline, config key, config value
     assert html.count("&lt;script&gt;document") == 10
+
+
+def test_the_page_names_no_address_it_could_load_from(tmp_path: Path, sweep: SweepTable) -> None:
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front")
+    html = page(tmp_path, generations(), figures={"a": figure}).read_text(encoding="utf-8")
+    assert not re.search(r"<(script|img|link|iframe)[^>]*\b(src|href)=", html)
+    assert "default-src 'none'" in html
+
+
+def test_every_continuation_is_on_the_page_in_order(tmp_path: Path) -> None:
+    table = generations(16)
+    data = embedded(page(tmp_path, table))
+    assert data["text"] == table["text"].tolist()
+    layer = data["columns"]["layer"]
+    assert [layer["values"][k] if k >= 0 else None for k in layer["codes"]] == [
+        None if np.isnan(value) else int(value) for value in table["layer"]
+    ]
+    assert data["filters"] == ["method", "layer", "coeff", "prompt"]
+    assert data["columns"]["log_prob"][0] == -0.3333
+
+
+def test_missing_text_and_lone_surrogates_do_not_spoil_the_file(tmp_path: Path) -> None:
+    table = generations()
+    table["text"] = table["text"].astype(object)
+    table.loc[0, "text"] = None
+    table.loc[1, "text"] = "half a pair \ud83d"
+    assert embedded(page(tmp_path, table))["text"][:2] == ["", "half a pair \ud83d"]
+
+
+def test_script_json_round_trips_and_cannot_close_its_element() -> None:
+    value = {"text": "</script><!-- & \u2028"}
+    text = str(script_json(value))
+    assert json.loads(text) == value
+    assert not set("<>&") & set(text)
+
+
+def test_the_headline_prints_numbers_short_and_nothing_as_a_dash(tmp_path: Path) -> None:
+    headline = pd.DataFrame({"condition": ["a"], "effect": [-0.123456], "cost": [np.nan]})
+    html = page(tmp_path, headline=headline).read_text(encoding="utf-8")
+    assert '<td class="number">−0.123</td>' in html
+    assert "<td>–</td>" in html
+
+
+def test_tables_are_folded_away_under_their_titles_and_printed_alike(tmp_path: Path) -> None:
+    html = page(tmp_path, tables={"Costs <b>": pd.DataFrame({"condition": ["<i>"], "kl": [0.25]})}).read_text("utf-8")
+    assert "<summary>Costs &lt;b&gt;</summary>" in html
+    assert '<td>&lt;i&gt;</td><td class="number">0.25</td>' in html
+
+
+@pytest.mark.parametrize(
+    ("parts", "names"),
+    [
+        ({"captions": {"heat": "x"}}, "unknown figure 'heat'"),
+        ({"links": {"data": "https://example.org/x"}}, "leaves the run folder"),
+        ({"links": {"data": "../secret"}}, "leaves the run folder"),
+        ({"table": pd.DataFrame({"text": ["a"]})}, "no column 'prompt'"),
+        ({"table": pd.DataFrame({"prompt": ["a"], "text": ["b"]}), "start": {"layer": 3}}, "cannot start at 'layer'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tmp_path: Path, parts: dict[str, Any], names: str) -> None:
+    with pytest.raises(ValueError, match=names):
+        page(tmp_path, **parts)
+
+
+@needs_chrome
+def test_in_a_browser_it_draws_filters_and_stays_silent(tmp_path: Path, sweep: SweepTable) -> None:
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front", examples=generations())
+    path = page(tmp_path, generations(), figures={"a": figure}, start={"method": "actadd_front", "layer": 1})
+    counted = "document.documentElement.dataset.requests = performance.getEntriesByType('resource').length"
+    asked = f"<script>setTimeout(() => {counted}, 5000)</script></body>"
+    path.write_text(path.read_text(encoding="utf-8").replace("</body>", asked), encoding="utf-8")
+    document, log = dump(path)
+    assert 'class="heatmaplayer mlayer"' in document
+    assert "data-drawn=" in document
+    assert "4 of 16 continuations" in document
+    assert "<title>ActAdd" in document  # and not "taken"
+    assert "CONSOLE" not in log
+    assert 'data-requests="0"' in document
+    articles = re.findall(r"<article>.*?</article>", document, re.DOTALL)
+    assert len(articles) == 4
+    assert all("unsteered &lt;/script&gt;" in a and "actadd_front &lt;/script&gt;" in a for a in articles)
+
+
+CONDITIONS = pd.DataFrame({"condition": ["b", "a", "c"], "shift [95 %]": ["+0.10 [0.00, +0.20]", "–", "−0.50"]})
+
+
+def test_every_condition_is_on_the_page_and_what_is_missing_is_said(tmp_path: Path) -> None:
+    conditions = pd.concat([CONDITIONS] * 100, ignore_index=True).assign(condition=HOSTILE)
+    html = page(tmp_path, tables={"All 300 conditions": conditions}, missing=[f"No {HOSTILE}."]).read_text(
+        encoding="utf-8"
+    )
     assert "All 300 conditions" in html
     assert html.count("<tr><td>&lt;/script&gt;") == 300
     assert '<p class="missing">No &lt;/script&gt;' in html
