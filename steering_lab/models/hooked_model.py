@@ -134,6 +134,13 @@ class HookedModel:
         return prefix_ids(self.tokenizer, self.prefix)
 
     @property
+    def front_ids(self) -> list[int]:
+        """What a text is read behind where something has to stand in front of it: its prefix, or where it has none the
+        tokenizer's beginning- or end-of-text token."""
+        marks = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        return self.prefix_ids or [int(mark) for mark in marks if mark is not None][:1]
+
+    @property
     def n_sink(self) -> int:
         """How many tokens at a text's front are no measure of it: its prefix, or without one its first token.
 
