@@ -25,7 +25,8 @@ from transformers import (
 )
 
 from steering_lab.interventions.intervention import Intervention
-from steering_lab.interventions.steering_vector import Source, SteeringVector, ablate, clamp, preserving_norm
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector, ablate, clamp, preserving_norm
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel, Tokens
 from steering_lab.models.loading import load_model

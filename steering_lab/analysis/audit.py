@@ -5,13 +5,14 @@ reported is the difference of the two streams. The rule's own claim, which terms
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import GREEDY, Sampling, generate
@@ -62,6 +63,7 @@ def audit(
     max_new_tokens: int = 40,
     sampling: Sampling = GREEDY,
     seed: int = 0,
+    **permissions: Unpack[Permissions],
 ) -> pd.DataFrame:
     """One row per prompt, forward pass, edited site and token in view, padding (negative positions) included.
 
@@ -70,6 +72,7 @@ def audit(
     `relative` that over the norm of the stream before it, `touched` whether the stream changed at all. `terms` are
     those whose place includes the token, in vain where `touched` is false (a zero row, a zero coefficient). Edits
     already in force act before the reading and are not reported. A text that ends early is followed to its end.
+    `permissions` are those of `steer`.
 
     Raises:
         ValueError: whatever `steer` and `generate` refuse.
@@ -78,7 +81,7 @@ def audit(
     recorders = [_Recorder(site, intervention) for site in list(intervention.sites)]
     before: dict[HookSite, Edit] = {recorder.site: recorder.before for recorder in recorders}
     after: dict[HookSite, Edit] = {recorder.site: recorder.after for recorder in recorders}
-    with model.hooks(before), steer(model, intervention), model.hooks(after):
+    with model.hooks(before), steer(model, intervention, **permissions), model.hooks(after):
         drawn = generate(
             model, rows, max_new_tokens=max_new_tokens, sampling=sampling, seed=seed, batch_size=len(rows) or 1
         ).tokens

@@ -23,7 +23,8 @@ from collections.abc import Sequence
 import torch
 
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel, Tokens
 

@@ -22,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.delta_cache import find_optimum, hash_json, keep_optimum, optimum_key
 from steering_lab.methods.delta_pass import DeltaPass
 from steering_lab.methods.descent import Descended, Descent, Evaluation, descend

@@ -4,10 +4,10 @@ Promises: a row's text depends on its own prompt, seed and edits, never on the r
 cache the same text; padding is never attended to. Whatever edits are in force on the model act in every pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from steering_lab.models import display
 from steering_lab.models.hooked_model import ForwardPass, HookedModel, Tokens
+from steering_lab.models.integers import Whole, whole_number
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ class Sampling:
     """
 
     temperature: float = 1.0
-    top_k: int | None = None
+    top_k: Whole | None = None
     top_p: float = 1.0
     freq_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
             raise ValueError(f"temperature is {self.temperature}: it must be 0 (greedy) or more")
+        if self.top_k is not None:
+            object.__setattr__(self, "top_k", whole_number(self.top_k, "top_k"))
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k is {self.top_k}: it must be 1 or more, or None")
         if not 0 < self.top_p <= 1:
@@ -157,7 +160,7 @@ def generate(
     *,
     max_new_tokens: int = 40,
     sampling: Sampling = GREEDY,
-    seed: int | Sequence[int] = 0,
+    seed: SupportsIndex | Sequence[SupportsIndex] = 0,
     stop: Sequence[str] = (),
     batch_size: int = 256,
     log_probs: bool = False,
@@ -178,8 +181,8 @@ def generate(
     the edits in force, and `without_context`, one prompt per row, which the unedited model reads.
 
     Raises:
-        ValueError: an empty prompt, a rule without its second stream or the reverse, or prompt and continuation longer
-            than the model's context; nothing has run then.
+        ValueError: an empty prompt, a seed that is no integer, a rule without its second stream or the reverse, or
+            prompt and continuation longer than the model's context; nothing has run then.
     """
     whole = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
     prompt_ids = [row[kept].tolist() for row, kept in zip(whole.ids, whole.mask, strict=True)]
@@ -197,7 +200,10 @@ def generate(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it must be 1 or more")
     _check_room(model, whole, max_new_tokens)
-    seeds = [(seed, i) for i in range(len(whole))] if isinstance(seed, int) else [(int(s), 0) for s in seed]
+    if isinstance(seed, Iterable) and getattr(seed, "ndim", 1) != 0:  # a tensor of no dimension is one number
+        seeds = [(whole_number(s, "a seed"), 0) for s in seed]
+    else:
+        seeds = [(whole_number(seed, "a seed"), i) for i in range(len(whole))]
     if len(seeds) != len(whole):
         raise ValueError(f"{len(seeds)} seeds for {len(whole)} prompts: pass one number or one per prompt")
 

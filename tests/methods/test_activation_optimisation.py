@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector, random_like
+from steering_lab.interventions.steering_vector import SteeringVector, random_like
 from steering_lab.methods import activation_optimisation
 from steering_lab.methods.activation_optimisation import optimise_delta
 from steering_lab.methods.descent import Descent

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.delta_pass import DeltaPass
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
