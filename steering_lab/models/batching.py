@@ -14,7 +14,7 @@ The first two are measured, the third is read from the rotary modules, by the sa
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,9 +50,7 @@ class Rotary:
             for prefix in _prefixes(module):
                 if hasattr(module, f"{prefix}max_seq_len_cached"):
                     setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
-                fresh = getattr(module, f"{prefix}original_inv_freq", None)
-                if fresh is not None:
-                    getattr(module, f"{prefix}inv_freq").data = fresh.to(getattr(module, f"{prefix}inv_freq").device)
+                getattr(module, f"{prefix}inv_freq").copy_(getattr(module, f"{prefix}original_inv_freq"))
 
 
 def _kinds(module: Any) -> list[tuple[str, int]]:
@@ -116,8 +114,8 @@ def measured_batching(
 ) -> Batching:
     """Whether a short row padded beside `ids`, and a cache, leave the logits as they are for a row alone.
 
-    `logits` are those of `ids` alone, by whose beginning the short row is known too. One padded pair is read with a
-    cache, its last two tokens one by one; only where that differs, padding and cache are tried apart.
+    `logits` are those of `ids` alone, by whose beginning the short row is known too. The padded pair and the row alone
+    are read with a cache, the last token by itself; only where that differs, padding is tried apart.
     """
     row = ids[0].tolist()
     pair, alone = model.pad([row, row[: len(row) // 2 + 1]]), model.pad([row])
@@ -134,20 +132,18 @@ def measured_batching(
         return bool(apart <= tolerance * max(1.0, float(logits.float().abs().max())))
 
     rotary = Rotary.of(model.backend)
-    if holds(pair, cached=True):
-        return Batching(rotary=rotary)
     caches = holds(alone, cached=True)
-    # Where both hold by themselves and not together, it is the padding that goes.
-    return Batching(holds(pair, cached=False) and not caches, caches, rotary)
+    # Where each holds by itself and not with the other, it is the padding that goes.
+    return Batching(holds(pair, cached=caches), caches, rotary)
 
 
 def _read(model: "HookedModel", tokens: "Tokens", cached: bool) -> Float[Tensor, "batch pos d_vocab"]:
     told = model.whole_pass(tokens)
     if not cached:
         return model.forward(tokens.ids, tokens.mask, told)
-    width = tokens.ids.shape[1]
     cache = model.new_cache(len(tokens))
     parts = []
-    for first, last in ((0, width - 2), (width - 2, width - 1), (width - 1, width)):
-        parts.append(model.forward(tokens.ids[:, first:last], tokens.mask[:, :last], told, cache))
+    for new in (slice(None, -1), slice(-1, None)):
+        step = replace(told, positions=told.positions[:, new])
+        parts.append(model.forward(tokens.ids[:, new], tokens.mask[:, : new.stop], step, cache))
     return torch.cat(parts, dim=1)

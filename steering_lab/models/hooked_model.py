@@ -332,6 +332,8 @@ class HookedModel:
             options["stop_at_layer"] = stop_at_layer
         if cache is not None and self._is_bridge:
             options |= {"past_key_values": cache, "use_cache": True}
+            if self._takes_positions:  # left to itself, a hybrid model may count them in a layer that keeps no tokens
+                options["position_ids"] = told.positions.clamp(min=0)
         elif cache is not None:  # HookedTransformer keeps the mask of the past inside its cache
             options |= {"past_kv_cache": cache, "attention_mask": mask[:, -ids.shape[1] :].long()}
         elif self._is_bridge:
@@ -356,6 +358,12 @@ class HookedModel:
     @cached_property
     def _is_bridge(self) -> bool:
         return hasattr(self.backend, "original_model")
+
+    @cached_property
+    def _takes_positions(self) -> bool:
+        from transformer_lens.utilities.position_ids import accepts_mask_derived_position_ids
+
+        return accepts_mask_derived_position_ids(self.backend.original_model)
 
     @staticmethod
     def whole_pass(tokens: Tokens) -> ForwardPass:
