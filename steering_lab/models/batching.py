@@ -74,10 +74,14 @@ def _prefixes(module: Any) -> list[str]:
 
 @dataclass(frozen=True)
 class Batching:
-    """What holds for one model: whether padded rows equal their singles, and cached decoding the uncached."""
+    """What holds for one model: whether padded rows equal their singles, and cached decoding the uncached.
+
+    `interleaves` is whether two caches may be used in turn: RecurrentGemma keeps its state in the model itself.
+    """
 
     pads: bool = True
     caches: bool = True
+    interleaves: bool = True
     rotary: Rotary = Rotary()
 
     @property
@@ -115,35 +119,44 @@ def measured_batching(
     """Whether a short row padded beside `ids`, and a cache, leave the logits as they are for a row alone.
 
     `logits` are those of `ids` alone, by whose beginning the short row is known too. The padded pair and the row alone
-    are read with a cache, the last token by itself; only where that differs, padding is tried apart.
+    are read in turn with a cache each, the last token by itself; only where that differs, each is tried apart.
     """
+    rotary = Rotary.of(model.backend)
     row = ids[0].tolist()
-    pair, alone = model.pad([row, row[: len(row) // 2 + 1]]), model.pad([row])
+    short = row[: len(row) // 2 + 1]
+    pair, alone, other = model.pad([row, short]), model.pad([row]), model.pad([short])
 
-    def holds(tokens: "Tokens", cached: bool) -> bool:
+    def holds(*batches: "Tokens", cached: bool = True) -> bool:
         try:
-            got = _read(model, tokens, cached)
+            read = _read_in_turn(model, batches) if cached else [model.logits(tokens) for tokens in batches]
         except Exception:  # whatever a cache of the wrong kind runs into, it is no cache for this model
             return False
-        wanted = torch.zeros_like(got)
-        for i, length in enumerate(tokens.mask.sum(dim=1).tolist()):
-            wanted[i, -length:] = logits[0, :length]
-        apart = (got.float() - wanted.float())[tokens.mask].abs().max()
-        return bool(apart <= tolerance * max(1.0, float(logits.float().abs().max())))
+        return all(_apart(got, tokens, logits) <= tolerance for got, tokens in zip(read, batches, strict=True))
 
-    rotary = Rotary.of(model.backend)
-    caches = holds(alone, cached=True)
-    # Where each holds by itself and not with the other, it is the padding that goes.
-    return Batching(holds(pair, cached=caches), caches, rotary)
+    if holds(pair, alone):
+        return Batching(rotary=rotary)
+    pads, caches, interleaves = holds(pair, cached=False), holds(alone), holds(alone, other)
+    if pads and caches and interleaves:  # each by itself and not together: it is the padding that goes
+        pads = False
+    return Batching(pads, caches, interleaves, rotary)
 
 
-def _read(model: "HookedModel", tokens: "Tokens", cached: bool) -> Float[Tensor, "batch pos d_vocab"]:
-    told = model.whole_pass(tokens)
-    if not cached:
-        return model.forward(tokens.ids, tokens.mask, told)
-    cache = model.new_cache(len(tokens))
-    parts = []
+def _read_in_turn(model: "HookedModel", batches: Sequence["Tokens"]) -> list[Float[Tensor, "batch pos d_vocab"]]:
+    """The logits of each batch, all read with a cache up to the last token before any is read to the end."""
+    caches = [model.new_cache(len(tokens)) for tokens in batches]
+    read: list[list[Tensor]] = [[] for _ in batches]
     for new in (slice(None, -1), slice(-1, None)):
-        step = replace(told, positions=told.positions[:, new])
-        parts.append(model.forward(tokens.ids[:, new], tokens.mask[:, : new.stop], step, cache))
-    return torch.cat(parts, dim=1)
+        for tokens, cache, parts in zip(batches, caches, read, strict=True):
+            told = model.whole_pass(tokens)
+            step = replace(told, positions=told.positions[:, new], decoding=new.start is not None)
+            parts.append(model.forward(tokens.ids[:, new], tokens.mask[:, : new.stop], step, cache))
+    return [torch.cat(parts, dim=1) for parts in read]
+
+
+def _apart(got: Tensor, tokens: "Tokens", logits: Tensor) -> float:
+    """The largest difference from `logits` where each row has tokens, relative to their size."""
+    wanted = torch.zeros_like(got)
+    for i, length in enumerate(tokens.mask.sum(dim=1).tolist()):
+        wanted[i, -length:] = logits[0, :length]
+    apart = (got.float() - wanted.float())[tokens.mask].abs().max()
+    return float(apart) / max(1.0, float(logits.float().abs().max()))

@@ -106,7 +106,7 @@ class _Stream:
     def __init__(self, model: HookedModel, tokens: Tokens, rows: Int[Tensor, " batch"], n_batch: int, use_cache: bool):
         self.model, self.tokens, self.rows, self.n_batch = model, tokens, rows, n_batch
         self.ids, self.mask, self.positions = tokens.ids, tokens.mask, tokens.positions
-        self.use_cache = use_cache and model.batching.caches
+        self.use_cache = use_cache
         self.cache: Any = None
         self.held = 0
         self.longest = int(tokens.mask.sum(dim=1).max())
@@ -218,6 +218,7 @@ def generate(
         _check_room(model, second, max_new_tokens)
 
     n = len(whole)
+    use_cache = use_cache and model.batching.caches and (second is None or model.batching.interleaves)
     out = Generations(texts, [""] * n, [[]] * n, [[]] * n if log_probs else None, [[]] * n if log_probs else None)
     with tqdm(total=n, desc="generate", disable=bar_disabled(progress), leave=False) as bar:
         for rows in _sharing(model, [whole] if second is None else [whole, second], max_new_tokens, batch_size):
