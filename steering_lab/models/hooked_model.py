@@ -414,7 +414,7 @@ class HookedModel:
 
 
 def _joined(
-    parts: Sequence[Float[Tensor, "part width _"]], groups: Sequence[Sequence[int]], tokens: Tokens
+    parts: Sequence[Float[Tensor, "_ _ _"]], groups: Sequence[Sequence[int]], tokens: Tokens
 ) -> Float[Tensor, "batch pos _"]:
     """What groups of rows gave, row by row in the batch's order, zeros where a group had no column."""
     if len(parts) == 1 and not groups[0]:
