@@ -1,8 +1,8 @@
 """A self-test at load: do this model's hook points show the residual stream, and does an edit there reach all of it?
 
 Hook points wired to the wrong tensor are the commonest fault of hooked models, and they fail silently: the cache shows
-an edit that the skip path never sees. Four short passes settle it for the model in hand. Two more and
-two single steps, of a padded pair and of a row alone with a cache, say which rows may share a pass.
+an edit that the skip path never sees. Four short passes settle it for the model in hand. Two more
+and two single steps, of a padded pair and of a row alone with a cache each, say which rows may share a pass.
 """
 
 from typing import Any, NamedTuple

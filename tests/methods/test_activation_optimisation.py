@@ -98,14 +98,17 @@ def test_a_batch_of_problems_equals_its_singles(name: str) -> None:
 def test_rows_and_caches_that_cannot_serve_are_gone_round_and_the_source_says_so(name: str) -> None:
     model = load_model(tiny_hf_model(name), tokenizer=tiny_tokenizer())
     delta = optimise_delta(model, PROMPTS, SITES, ANSWERS, descent=SHORT, batch_size=2)
-    told = "from the last prompt token" if name == "phi3_longrope" else "whole prompts"
     target = ANSWERS.target(model, PROMPTS)
+    longest = max(map(len, target.tokens)) - 1
     for i, (optimum, own) in enumerate(zip(delta.problems, delta.per_row(), strict=True)):
         assert optimum.losses[-1] < optimum.losses[0] - 0.3
         with torch.no_grad(), steer(model, own):
             (logits,) = forced_logits(model, [model.token_ids(PROMPTS[i])], [target.tokens[i]])
         measured = target.take([i]).losses(torch.log_softmax(logits, dim=-1)[None])
         assert float(measured[0]) == pytest.approx(optimum.losses[-1], abs=2e-4)
+        before = len(model.token_ids(PROMPTS[i])) - 1
+        kept = name == "phi3_longrope" and model.batching.same(before, before + 1 + longest)
+        told = "from the last prompt token" if kept else "whole prompts"
         assert optimum.vectors[0].source.details["passes"] == told
         alone = optimise_delta(model, PROMPTS[i], SITES, ANSWERS.take([i]), descent=SHORT)
         assert alone.problems[0].losses == pytest.approx(optimum.losses, abs=2e-3)
