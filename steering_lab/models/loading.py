@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from steering_lab.models.bridging import boot_transformers
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.stream_check import check_stream, measured_basis, probe_ids, reference_stream
 
@@ -128,14 +129,12 @@ def _merged(hf_model: Any, adapter: Path) -> Any:
 
 
 def _boot(hf_model: Any, tokenizer: Any, name: str, revision: str | None) -> HookedModel:
-    from transformer_lens.model_bridge import TransformerBridge
-
     hf_model = hf_model.eval().requires_grad_(False)
     hf_model.set_attn_implementation("eager")
     weight = next(hf_model.parameters())
     ids = probe_ids(tokenizer, hf_model.config.get_text_config().vocab_size, weight.device)
-    reference, weights = reference_stream(hf_model, ids), list(hf_model.parameters())
-    bridge = TransformerBridge.boot_transformers(
+    reference, weights = reference_stream(hf_model, ids, name), list(hf_model.parameters())
+    bridge = boot_transformers(
         name, hf_model=hf_model, tokenizer=_as_it_is(tokenizer), device=str(weight.device), dtype=weight.dtype
     )
     model = HookedModel(bridge, copy.deepcopy(tokenizer), name, "raw", revision, weights)
