@@ -20,12 +20,14 @@ def boot_transformers(name: str, *, hf_model: Any, tokenizer: Any, device: str |
     from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
     from transformer_lens.model_bridge import TransformerBridge
 
+    from steering_lab.models.mended_adapters import mended_adapters
+
     architecture = type(hf_model).__name__
     if not hf_model.config.architectures:  # a model made from a configuration names none
         hf_model.config.architectures = [architecture]
     if not {*hf_model.config.architectures} & {*SUPPORTED_ARCHITECTURES}:
         raise refusal(name, architecture, f"{transformer_lens_version()} does not know this architecture")
-    with refusing(name, architecture, f"{transformer_lens_version()} cannot wrap it"):
+    with refusing(name, architecture, f"{transformer_lens_version()} cannot wrap it"), mended_adapters():
         bridge = TransformerBridge.boot_transformers(
             name, hf_model=hf_model, tokenizer=tokenizer, device=device, dtype=dtype
         )

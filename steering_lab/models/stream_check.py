@@ -123,11 +123,11 @@ def measure_views(model: HookedModel, tokens: Tokens, logits: Tensor, last: Tens
             " the direct path and the decomposition of logits are not offered; reading and steering the stream,"
             " generation and evaluation are"
         )
-    gap = measured_block_outputs(model, tokens)
-    if not gap <= (1e-4 if _is_wide(model) else 0.05):
+    left_out = measured_block_outputs(model, tokens)
+    if not left_out <= 1e-3:
         model.refused["block outputs"] = (
             "what its attention and MLP write does not sum to what its blocks add to the stream (relative difference"
-            f" {gap:.2g}), as where a block norms or scales its sum: decompositions into attention and MLP and the"
+            f" {left_out:.2g}), as where a block norms or scales its sum: decompositions into attention and MLP and the"
             " direct path are not offered; reading and steering the stream, the logit lens and generation are"
         )
 
