@@ -90,7 +90,7 @@ def measured_block_outputs(model: HookedModel, tokens: Tokens) -> float:
     shares = [0.0]
     for block in block_outputs(model, tokens, shown).values() if shown else []:
         pre, attention, mlp, post = (x.float() for x in block)
-        rounding = 2 * torch.finfo(model.dtype).eps * (pre.abs() + attention.abs() + mlp.abs() + post.abs())
+        rounding = 2 * torch.finfo(block.resid_post.dtype).eps * (pre.abs() + attention.abs() + mlp.abs() + post.abs())
         left_out = ((post - pre - attention - mlp).abs() - rounding).clamp(min=0)
         shares.append(float(left_out.norm() / (post - pre).norm().clamp(min=1e-30)))
     return max(shares)
