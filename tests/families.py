@@ -4,14 +4,13 @@ Each is a config that transformers builds offline, a few thousand parameters, an
 makes of each is not said here: `steering_lab.models.certificate` measures it.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from tests.tiny_models import tiny_tokenizer
 
@@ -48,7 +47,7 @@ LONGROPE = {
 class Member:
     """One layout of a family: what its config is called, how it is made, and what is particular about it.
 
-    `bos` and `pad` say whether its tokenizer has such a token; `bf16` builds the weights in bfloat16.
+    `bos` and `pad` say whether its tokenizer has such a token; `dtype` is that of its weights.
     """
 
     name: str
@@ -63,6 +62,11 @@ class Member:
     def config(self) -> Any:
         """The config, made anew."""
         return AutoConfig.for_model(self.model_type, **self.options)
+
+    @property
+    def architecture(self) -> str:
+        """What transformers calls the class of the model."""
+        return MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[self.model_type]
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The tests' tokenizer, with or without the special tokens."""
@@ -82,6 +86,7 @@ class Member:
         return model.to(self.dtype)
 
 
+# fmt: off
 def _zoo() -> Iterator[Member]:
     """Every member, in the order of the table."""
     one = Member
@@ -156,7 +161,8 @@ def _zoo() -> Iterator[Member]:
     yield one("gemma3n", "Gemma 3n", "gemma3n_text", {**HEADS, **SLIDING, "intermediate_size": 48,
               "vocab_size_per_layer_input": 320, "hidden_size_per_layer_input": 8, "num_kv_shared_layers": 0,
               "laurel_rank": 4, "activation_sparsity_pattern": [0.0] * 3}, "several streams (AltUp)")
-    yield one("gemma4", "Gemma 4", "gemma4_text", {**HEADS, **SLIDING, "hidden_size_per_layer_input": 0, "global_head_dim": 8},
+    yield one("gemma4", "Gemma 4", "gemma4_text", {**HEADS, **SLIDING, "hidden_size_per_layer_input": 0,
+              "global_head_dim": 8},
               "sandwich norms, layer scalar")
     yield one("gemma4_ple", "Gemma 4", "gemma4_text", {**HEADS, **SLIDING, "vocab_size_per_layer_input": 320,
               "hidden_size_per_layer_input": 8, "global_head_dim": 8}, "per-layer embeddings (E2B, E4B)")
@@ -269,9 +275,12 @@ def _zoo() -> Iterator[Member]:
               "attention_hidden_size": 32, "intermediate_size": 48, "context_length": 96, **IDS}, "no attention")
     yield one("persimmon", "Persimmon", "persimmon", PLAIN, "not in TransformerLens")
     yield one("dbrx", "DBRX", "dbrx", {"vocab_size": 320, "d_model": 32, "n_layers": 3, "n_heads": 4,
-              "max_seq_len": 96, "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0}, **IDS}, "not in TransformerLens")
+              "max_seq_len": 96,
+              "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0}, **IDS},
+              "not in TransformerLens")
     yield one("xlstm", "xLSTM", "xlstm", {"vocab_size": 320, "hidden_size": 32, "num_hidden_layers": 3, "num_heads": 4,
               **IDS}, "not in TransformerLens")
+# fmt: on
 
 
 ZOO = {member.name: member for member in _zoo()}

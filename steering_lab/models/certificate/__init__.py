@@ -8,7 +8,8 @@ sliding window of thousands of tokens, is not reached, and the certificate says 
 
 from typing import Any
 
-from steering_lab.models.certificate.checks import NEW, Bench, all_lines
+from steering_lab.models.certificate.bench import NEW, Bench
+from steering_lab.models.certificate.checks import all_lines
 from steering_lab.models.certificate.plain import plain_model
 from steering_lab.models.certificate.value import Certificate, Line
 from steering_lab.models.hooked_model import HookedModel
@@ -44,7 +45,7 @@ def _bench(model: HookedModel, plain: Any) -> Bench:
         return Bench(model, plain)
     try:
         plain = plain_model(model)
-    except Exception as error:  # noqa: BLE001, the reason stands in the certificate
+    except Exception as error:
         return Bench(model, None, f"Hugging Face's modules could not be built again: {' '.join(str(error).split())}")
     return Bench(model, plain, "a TransformerLens object came without Hugging Face's own model")
 

@@ -5,9 +5,8 @@ at that site or of those logits. Prompts are short and few, so that a model of s
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from math import sqrt
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,114 +14,53 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.models.block_outputs import block_outputs
-from steering_lab.models.certificate.plain import PlainPass, plain_blocks, plain_greedy, plain_pass
-from steering_lab.models.certificate.value import Line
+from steering_lab.models.certificate.bench import NAMES, NEW, TEXTS, Bench, Largest
+from steering_lab.models.certificate.plain import plain_greedy, plain_pass
+from steering_lab.models.certificate.value import Line, Verdict
 from steering_lab.models.generation import continuation_log_probs, generate
-from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
-from steering_lab.models.hooked_model import ForwardPass, HookedModel, Tokens
-
-TEXTS = (
-    "Love and",
-    "The capital of France is",
-    "To be or not to be, that is the question: whether it is nobler in the mind to suffer",
-)
-NEW = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """A model on which checks are made, plain Hugging Face beside it, and why there is none where there is none."""
-
-    model: HookedModel
-    plain: Any
-    without: str = ""
-
-    @cached_property
-    def rows(self) -> list[list[int]]:
-        """Ids of the texts with the model's own prefix, of unequal length, cut so that a continuation has room."""
-        room = self.model.n_ctx - NEW
-        return [self.model.token_ids(text)[:room] for text in TEXTS]
-
-    @cached_property
-    def singles(self) -> list[Float[Tensor, "1 pos d_vocab"]]:
-        """The model's logits for each text on its own."""
-        return [self.logits(row) for row in self.rows]
-
-    @cached_property
-    def plain_passes(self) -> list[PlainPass]:
-        """Plain Hugging Face's stream and logits for each text on its own."""
-        return [plain_pass(self.model, self.plain, self.ids(row)) for row in self.rows]
-
-    @cached_property
-    def greedy(self) -> list[list[int]]:
-        """The ids with which `generate` continues each text, one batch of unequal lengths, with the KV cache."""
-        return generate(self.model, self.model.pad(self.rows), max_new_tokens=NEW, ignore_eos=True).tokens
-
-    def ids(self, row: list[int]) -> Tensor:
-        return torch.tensor([row], device=self.model.device)
-
-    @torch.no_grad()
-    def logits(self, row: list[int]) -> Float[Tensor, "1 pos d_vocab"]:
-        return self.model.logits(self.model.pad([row]))
-
-    @property
-    def allowed(self) -> float:
-        return tolerance(self.model)
-
-
-def tolerance(model: HookedModel) -> float:
-    """The relative difference that rounding explains.
-
-    1e-4 in float32 and float64: a hundred times what is seen, a hundredth of what a wrong tensor makes. In half
-    precision both ways round each of the 2 x n_layers additions to the stream, in different order: 4 x eps x
-    sqrt(2 x n_layers), eps = 2^-7 for bfloat16, 2^-10 for float16.
-    """
-    if model.dtype in (torch.float32, torch.float64):
-        return 1e-4
-    return 4 * torch.finfo(model.dtype).eps * sqrt(2 * model.n_layers)
-
-
-class _Largest:
-    """The largest relative difference among many, and where it was."""
-
-    def __init__(self) -> None:
-        self.value, self.detail = 0.0, ""
-
-    def take(self, got: Tensor, wanted: Tensor, where: str) -> None:
-        if got.shape != wanted.shape:
-            self.value, self.detail = float("inf"), f"{where}: shape {tuple(got.shape)} against {tuple(wanted.shape)}"
-            return
-        gap = float((got.float() - wanted.float()).abs().max())
-        relative = gap / max(float(wanted.float().abs().max()), 1e-30)
-        if not relative <= self.value:  # NaN counts as the largest
-            self.value, self.detail = relative, f"{where}: {gap:.2g} absolute"
-
-    def line(self, check: str, compared: str, allowed: float) -> Line:
-        return Line(check, compared, "ok" if self.value <= allowed else "wrong", self.value, allowed, self.detail)
+from steering_lab.models.hook_points import resid_post, resid_pre
+from steering_lab.models.hooked_model import ForwardPass
 
 
 def prefix(bench: Bench) -> Line:
-    """Whether the ids of a text are those its tokenizer gives, and what stands in front as token strings."""
+    """Whether a text's ids are its tokenizer's under the model's policy, and what stands in front as token strings."""
     model, policy = bench.model, getattr(bench.model, "prefix", "bos")
-    bare = list(model.tokenizer(TEXTS[0], add_special_tokens=False)["input_ids"])
-    ids = model.token_ids(TEXTS[0])
-    front = ids[: len(ids) - len(bare)]
-    shown = f"policy {policy!r}, in front of a text: {' '.join(map(repr, model.token_strings(front))) or 'nothing'}"
-    wanted = list(model.tokenizer(TEXTS[0])["input_ids"])
-    if policy == "bos":
-        wanted = bare if model.bos_token_id is None else [model.bos_token_id, *bare]
-    inside = all(0 <= i < model.d_vocab for i in (*ids, model.pad_token_id))
-    if not inside:
-        shown += f"; a token or the pad token {model.pad_token_id} is outside the {model.d_vocab} rows of the embedding"
-    return Line("prefix", "ids against the tokenizer's", "ok" if ids == wanted and inside else "wrong", detail=shown)
+    bare = _listed(model.tokenizer(TEXTS[1], add_special_tokens=False))
+    wanted = _listed(model.tokenizer(TEXTS[1]))
+    if policy != "tokenizer":
+        wanted = bare if policy == "none" or model.bos_token_id is None else [model.bos_token_id, *bare]
+    ids = model.token_ids(TEXTS[1])
+    front = model.token_strings(ids[: len(ids) - len(bare)])
+    said = f"in front of a text: {' '.join(map(repr, front)) or 'nothing'} ({policy!r})"
+    if outside := [i for i in ids if not 0 <= i < model.d_vocab]:
+        said += f"; token {outside[0]} is outside the {model.d_vocab} rows of the embedding"
+    verdict: Verdict = "ok" if ids == wanted and not outside else "wrong"
+    return Line("prefix", "ids of a text against the tokenizer's", verdict, detail=said)
+
+
+def chat(bench: Bench) -> Line:
+    """Whether the ids of a chat are those of `apply_chat_template(tokenize=True)`."""
+    model, compared = bench.model, "ids of a chat against apply_chat_template"
+    if not getattr(model.tokenizer, "chat_template", None):
+        return Line("chat", compared, "not applicable", detail="the tokenizer has no chat template")
+    said = [{"role": "user", "content": TEXTS[1]}]
+    ids = model.token_ids(model.chat_text(said))
+    wanted = _listed(model.tokenizer.apply_chat_template(said, tokenize=True, add_generation_prompt=True))
+    begins = " ".join(map(repr, model.token_strings(ids[:6])))
+    return Line("chat", compared, "ok" if ids == wanted else "wrong", detail=f"begins with {begins}")
+
+
+def _listed(encoded: Any) -> list[int]:
+    """The ids, whether they come alone or in a mapping."""
+    return list(encoded["input_ids"] if hasattr(encoded, "keys") else encoded)
 
 
 def stream(bench: Bench) -> Line:
     """resid_pre and resid_post of every block against what enters and leaves Hugging Face's blocks."""
-    worst, model = _Largest(), bench.model
+    worst, model = Largest(), bench.model
     sites = [site for layer in range(model.n_layers) for site in (resid_pre(layer), resid_post(layer))]
     for row, reference in zip(bench.rows, bench.plain_passes, strict=True):
-        found = _residuals(model, model.pad([row]), sites)
+        found = bench.residuals(row, sites)
         for site in sites:
             worst.take(found[site], reference.stream[site], str(site))
     return worst.line("stream", f"{len(sites)} sites against plain Hugging Face", bench.allowed)
@@ -130,15 +68,15 @@ def stream(bench: Bench) -> Line:
 
 def logits(bench: Bench) -> Line:
     """The model's output against plain Hugging Face's."""
-    worst = _Largest()
-    for text, ours, reference in zip(TEXTS, bench.singles, bench.plain_passes, strict=True):
-        worst.take(ours, reference.logits, repr(text))
+    worst = Largest()
+    for name, ours, reference in zip(NAMES, bench.singles, bench.plain_passes, strict=True):
+        worst.take(ours, reference.logits, name)
     return worst.line("logits", "against plain Hugging Face", bench.allowed)
 
 
 def steered(bench: Bench) -> Line:
     """Logits with a random vector added in a middle block's stream, half as long as the stream, against torch hooks."""
-    worst, model, row = _Largest(), bench.model, bench.rows[1]
+    worst, model, row = Largest(), bench.model, bench.rows[1]
     effect = float("inf")
     layer = model.n_layers // 2
     for site in (resid_pre(layer), resid_post(layer)):
@@ -147,65 +85,67 @@ def steered(bench: Bench) -> Line:
         delta = (length * delta / delta.norm()).to(model.device, model.dtype)
         with model.hooks({site: _adding(delta)}):
             ours = bench.logits(row)
-        reference = plain_pass(model, bench.plain, bench.ids(row), (site, lambda resid, d=delta: resid + d))
+        reference = plain_pass(model, bench.plain, bench.ids(row), (site, partial(torch.add, delta)))
         worst.take(ours, reference.logits, f"a vector at {site}")
         moved = (reference.logits - bench.plain_passes[1].logits).abs().max() / bench.plain_passes[1].logits.abs().max()
         effect = min(effect, float(moved))
     line = worst.line("steered", "logits under an added vector against plain Hugging Face", bench.allowed)
-    seen = f"{line.detail}; the vector moved the logits by {effect:.2g}"
-    return Line(line.check, line.compared, line.verdict, line.value, line.allowed, seen)
+    moved_by = f"the vectors moved the logits by {effect:.2g} or more"
+    return replace(line, detail=f"{line.detail}; {moved_by}" if line.detail else moved_by)
 
 
 def batch(bench: Bench) -> Line:
     """Each row of a left-padded batch against the same text on its own."""
-    worst, tokens = _Largest(), bench.model.pad(bench.rows)
+    worst, tokens = Largest(), bench.model.pad(bench.rows)
     with torch.no_grad():
         together = bench.model.logits(tokens)
-    for text, mask, row, single in zip(TEXTS, tokens.mask, together, bench.singles, strict=True):
-        worst.take(row[mask][None], single, repr(text))
+    for name, mask, row, single in zip(NAMES, tokens.mask, together, bench.singles, strict=True):
+        worst.take(row[mask][None], single, name)
     return worst.line("batch", "rows of a padded batch against singles", bench.allowed)
 
 
 def cached(bench: Bench) -> Line:
     """Log-probabilities along the decoded tokens: with the KV cache and in a batch, against whole passes of singles."""
-    worst, model = _Largest(), bench.model
+    worst, model = Largest(), bench.model
     out = generate(model, model.pad(bench.rows), max_new_tokens=NEW, ignore_eos=True, log_probs=True)
     assert out.log_probs is not None
-    for text, row, tokens, found in zip(TEXTS, bench.rows, out.tokens, out.log_probs, strict=True):
+    for name, row, tokens, found in zip(NAMES, bench.rows, out.tokens, out.log_probs, strict=True):
         whole = continuation_log_probs(model, [row], [tokens])[0]
-        worst.take(torch.tensor(found), torch.tensor(whole), f"{text!r}, in nats")
+        worst.take(torch.tensor(found), torch.tensor(whole), f"{name}, in nats")
     return worst.line("cached", f"log-probabilities of {NEW} steps with and without KV cache", bench.allowed)
 
 
 def greedy(bench: Bench) -> Line:
     """The greedy continuation against Hugging Face's `generate`; where they part, whether rounding decides."""
-    equal = [plain_greedy(bench.plain, bench.ids(row), NEW) for row in bench.rows]
-    for text, row, ours, theirs in zip(TEXTS, bench.rows, bench.greedy, equal, strict=True):
-        if ours != theirs:
-            step = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-            last = plain_pass(bench.model, bench.plain, bench.ids(row + ours[:step])).logits[0, -1].float()
-            margin = float((last[theirs[step]] - last[ours[step]]).abs() / last.abs().max())
-            said = f"{text!r} differs at step {step}, where the two tokens' logits lie {margin:.2g} apart"
-            verdict = "ok" if margin <= bench.allowed else "wrong"
-            return Line("greedy", f"{NEW} tokens against Hugging Face's generate", verdict, margin, bench.allowed, said)  # type: ignore[arg-type]
-    read = repr(bench.model.tokenizer.decode(bench.greedy[0]))
-    return Line("greedy", f"{NEW} tokens against Hugging Face's generate", "ok", detail=f"{TEXTS[0]!r} {read}")
+    compared = f"{NEW} tokens against Hugging Face's generate"
+    for name, row, ours in zip(NAMES, bench.rows, bench.greedy, strict=True):
+        theirs = plain_greedy(bench.plain, bench.ids(row), NEW)
+        if ours == theirs:
+            continue
+        step = next(i for i in range(NEW) if ours[i : i + 1] != theirs[i : i + 1])
+        last = plain_pass(bench.model, bench.plain, bench.ids(row + ours[:step])).logits[0, -1].float()
+        margin = float((last[theirs[step]] - last[ours[step]]).abs() / last.abs().max())
+        said = f"{name} differs at token {step}, where the two candidates' logits lie {margin:.2g} apart"
+        verdict: Verdict = "ok" if margin <= bench.allowed else "wrong"
+        return Line("greedy", compared, verdict, margin, bench.allowed, said)
+    read = bench.model.tokenizer.decode(bench.greedy[1])
+    return Line("greedy", compared, "ok", detail=f"{TEXTS[1]!r} -> {read!r}")
 
 
 def lens(bench: Bench) -> Line:
     """What the logit lens reads off the last site against the model's output."""
-    worst, model = _Largest(), bench.model
+    worst, model = Largest(), bench.model
     last = resid_post(model.n_layers - 1)
-    for text, row, single in zip(TEXTS, bench.rows, bench.singles, strict=True):
+    for name, row, single in zip(NAMES, bench.rows, bench.singles, strict=True):
         with torch.no_grad():
-            read = model.unembed(_residuals(model, model.pad([row]), [last])[last])
-        worst.take(read, single, repr(text))
+            read = model.unembed(bench.residuals(row, [last])[last])
+        worst.take(read, single, name)
     return worst.line("lens", f"logit lens of {last} against the output", bench.allowed)
 
 
 def decomposition(bench: Bench) -> Line:
     """Whether attention and MLP of each block sum to what the block adds to the stream."""
-    worst, model = _Largest(), bench.model
+    worst, model = Largest(), bench.model
     with torch.no_grad():
         for layer, block in block_outputs(model, model.pad([bench.rows[1]])).items():
             whole = block.resid_pre + block.attention + block.mlp
@@ -217,14 +157,9 @@ def _adding(delta: Float[Tensor, " d_model"]) -> Callable[[Tensor, ForwardPass],
     return lambda resid, told: resid + delta
 
 
-@torch.no_grad()
-def _residuals(model: HookedModel, tokens: Tokens, sites: list[HookSite]) -> dict[HookSite, Tensor]:
-    return model.residuals(tokens, sites)
-
-
 AGAINST_PLAIN = {"stream": stream, "logits": logits, "steered": steered, "greedy": greedy}
-ALONE = {"prefix": prefix, "batch": batch, "cached": cached, "lens": lens, "decomposition": decomposition}
-ORDER = ("prefix", "stream", "logits", "steered", "batch", "cached", "greedy", "lens", "decomposition")
+ALONE = {"prefix": prefix, "chat": chat, "batch": batch, "cached": cached, "lens": lens, "decomposition": decomposition}
+ORDER = ("prefix", "chat", "stream", "logits", "steered", "batch", "cached", "greedy", "lens", "decomposition")
 
 
 def all_lines(bench: Bench) -> Iterator[Line]:
@@ -235,7 +170,7 @@ def all_lines(bench: Bench) -> Iterator[Line]:
             continue
         try:
             yield (AGAINST_PLAIN | ALONE)[check](bench)
-        except Exception as error:  # noqa: BLE001, whatever a model raises is what the certificate is to say
+        except Exception as error:
             yield _raised(check, error)
 
 

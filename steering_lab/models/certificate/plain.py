@@ -1,4 +1,4 @@
-"""Plain Hugging Face as the oracle: the same weights in modules that nothing has wrapped, read and edited by torch's hooks.
+"""Plain Hugging Face as the oracle: the same weights in modules that nothing wraps, read and edited by torch's hooks.
 
 Knows nothing of TransformerLens's hook points: blocks are reached through Hugging Face's own module tree.
 """
@@ -29,17 +29,20 @@ def plain_model(model: HookedModel) -> Any | None:
     A TransformerLens object that its owner made has none: its weights may have been processed.
 
     Raises:
-        ValueError: the weights do not fit the modules that the config describes.
+        ValueError: the weights are quantised, on several devices, or do not fit the modules that the config describes.
     """
     kept = getattr(model, "plain", None)
     if kept is not None or model.weights is None or not hasattr(model.backend, "original_model"):
         return kept
-    rewired = model.backend.original_model
+    rewired, given = model.backend.original_model, list(model.weights)
+    if not all(weight.is_floating_point() for weight in given):
+        raise ValueError("the weights are quantised")
+    if len({weight.device for weight in given}) > 1:
+        raise ValueError("the weights lie on several devices")
     plain = _empty(rewired)
     own = list(plain.parameters())
-    given = list(model.weights)
     if [p.shape for p in own] != [w.shape for w in given]:
-        raise ValueError(f"the weights of {model.name} do not fit the modules its config describes")
+        raise ValueError("the weights do not fit the modules that the config describes")
     places = dict(zip(map(id, own), given, strict=True))
     for module in plain.modules():
         for name, parameter in module._parameters.items():

@@ -1,4 +1,4 @@
-"""What a check found, as a value: lines with a number, what was allowed and a verdict; text to read and JSON to keep."""
+"""What a check found, as a value: lines with a number, what was allowed and a verdict; as text and as JSON."""
 
 import json
 import textwrap
