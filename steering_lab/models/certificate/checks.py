@@ -7,6 +7,7 @@ at that site or of those logits. Prompts are short and few, so that a model of s
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -181,5 +182,5 @@ def _raised(check: str, error: Exception) -> Line:
         trace = trace.tb_next
     module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
     ours = isinstance(error, ValueError) and module.startswith("steering_lab.")
-    text = " ".join(str(error).split())
+    text = shorten(str(error), 400, placeholder=" ...")
     return Line(check, "", "refused" if ours else "wrong", detail=text if ours else f"{type(error).__name__}: {text}")

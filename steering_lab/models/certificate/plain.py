@@ -4,7 +4,7 @@ Knows nothing of TransformerLens's hook points: blocks are reached through Huggi
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -66,7 +66,7 @@ def _empty(rewired: Any) -> Any:
     return plain
 
 
-def plain_blocks(model: HookedModel, plain: Any) -> Sequence[Any]:
+def plain_blocks(model: HookedModel, plain: Any) -> torch.nn.ModuleList:
     """The transformer blocks of `plain`, in order."""
     path = model.backend.adapter.component_mapping["blocks"].name
     return plain.get_submodule(path)
@@ -88,7 +88,7 @@ def plain_pass(
 
 @contextmanager
 def _reading(
-    blocks: Sequence[Any], seen: dict[HookSite, Tensor], edit: tuple[HookSite, Callable[[Tensor], Tensor]] | None
+    blocks: torch.nn.ModuleList, seen: dict[HookSite, Tensor], edit: tuple[HookSite, Callable[[Tensor], Tensor]] | None
 ) -> Iterator[None]:
     def see(site: HookSite, resid: Tensor) -> Tensor:
         seen[site] = edit[1](resid) if edit is not None and edit[0] == site else resid
