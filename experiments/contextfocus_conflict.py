@@ -25,7 +25,8 @@ from steering_lab.evaluation.selection import Selected, over_budget, select
 from steering_lab.experiments import question_of
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
-from steering_lab.models.loading import is_adapter, load_model
+from steering_lab.models.loading import load_model
+from steering_lab.models.loading.adapter import is_adapter
 from steering_lab.runs import RunFolder, read_run
 
 from . import conflict_page as page

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -68,8 +69,8 @@ TEXT = [
 
 
 @lru_cache
-def tiny_tokenizer(bos: bool = True, pad: bool = True) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of 320 tokens with or without a beginning-of-text and a pad token."""
+def tiny_tokenizer(bos: bool = True, pad: bool = True, adds_bos: bool = True) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of 320 tokens with or without a beginning-of-text token, which it may add, and a pad token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -77,13 +78,16 @@ def tiny_tokenizer(bos: bool = True, pad: bool = True) -> PreTrainedTokenizerFas
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=alphabet)
     tokenizer.train_from_iterator(TEXT * 4, trainer)
+    if bos and adds_bos:
+        tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     named = {"eos_token": "</s>", **({"bos_token": "<s>"} if bos else {}), **({"pad_token": "<pad>"} if pad else {})}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
 
 
 def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
-    """The tokenizer that stands in for the architecture's own: Qwen2 has no BOS, GPT-2 no pad token."""
-    return tiny_tokenizer(bos=name != "qwen2", pad=name not in ("gpt2", "hooked_transformer", "processed_transformer"))
+    """The tokenizer that stands in for the architecture's own: Qwen2 has no BOS, GPT-2 and Pythia add none."""
+    gpt2 = name in ("gpt2", "hooked_transformer", "processed_transformer")
+    return tiny_tokenizer(bos=name != "qwen2", pad=not gpt2, adds_bos=not gpt2 and name != "gpt_neox")
 
 
 def tiny_hf_model(architecture: str, seed: int = 0) -> Any:
@@ -134,10 +138,11 @@ def hooked_transformer(processed: bool) -> Any:
 
 @lru_cache
 def hooked(name: str) -> HookedModel:
-    """The model of that name, loaded once for all tests, which leave it as it is."""
+    """The model of that name, loaded once for all tests, which leave it as it is; GPT-2 by TransformerLens's prefix."""
     if name.endswith("_transformer"):
         return load_model(hooked_transformer(processed=name == "processed_transformer"), tokenizer=tokenizer_of(name))
-    return load_model(tiny_hf_model(name), tokenizer=tokenizer_of(name))
+    prefix = "bos" if name == "gpt2" else "tokenizer"
+    return load_model(tiny_hf_model(name), tokenizer=tokenizer_of(name), prefix=prefix)
 
 
 # -- prompts and interventions -------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """A language model seen through its residual stream: one conduct for every TransformerLens backend.
 
-Promises: exactly one beginning-of-text token per sequence; left padding with a mask that travels with the ids; every
-forward pass tells its hooks at which absolute positions the tokens stand (0 is the first real token of the prompt,
-padding is negative), with or without a KV cache; a hook lives exactly as long as its `with` block.
+Promises: in front of a text stands what its `prefix` says, in every path; left padding with a mask that travels with
+the ids; every forward pass tells its hooks at which absolute positions the tokens stand (0 is the first real token of
+the prompt, padding is negative), with or without a KV cache; a hook lives exactly as long as its `with` block.
 Does not know what steering is: an edit is any function of a residual and the pass it belongs to.
 """
 
@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steering_lab.models.hook_points import HookSite
+from steering_lab.models.prefix import ChatText, Prefix, chat_text, prefix_ids, text_ids
 
 Basis = Literal["raw", "centred"]
 
@@ -72,7 +73,8 @@ class HookedModel:
 
     `backend` is the TransformerBridge (or HookedTransformer) itself, public. `basis` is "raw" when the stream is
     Hugging Face's own, "centred" when TransformerLens removed its mean over d_model; a vector belongs to one of them.
-    `weights` are the model's own where the backend holds rearranged copies beside them.
+    `weights` are the model's own where the backend holds rearranged copies beside them. `prefix` is what stands in
+    front of a text (`models.prefix`); `quantisation` says where weights are less than they were, for people to read.
     """
 
     backend: Any
@@ -81,6 +83,8 @@ class HookedModel:
     basis: Basis = "raw"
     revision: str | None = None
     weights: Sequence[Tensor] | None = field(default=None, repr=False)
+    prefix: Prefix = "tokenizer"
+    quantisation: str | None = None
     _pass: ForwardPass | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
 
@@ -118,16 +122,29 @@ class HookedModel:
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self._parameters)
 
+    @property
+    def description(self) -> str:
+        """The model in a line, for captions and pages: name, size, and what was done to its weights."""
+        size = f"{self.n_parameters / 1e6:.3g}M" if self.n_parameters < 1e9 else f"{self.n_parameters / 1e9:.3g}B"
+        return ", ".join([self.name, f"{size} parameters", *([self.quantisation] if self.quantisation else [])])
+
     @cached_property
-    def bos_token_id(self) -> int | None:
-        """The beginning-of-text token that every sequence starts with, or None for a model that has none."""
-        wanted = getattr(self.backend.cfg, "default_prepend_bos", True)
-        return self.tokenizer.bos_token_id if wanted else None
+    def prefix_ids(self) -> list[int]:
+        """The ids in front of every plain text; none where the tokenizer adds none."""
+        return prefix_ids(self.tokenizer, self.prefix)
+
+    @property
+    def n_sink(self) -> int:
+        """How many tokens at a text's front are no measure of it: its prefix, or without one its first token.
+
+        Attention rests on the first token whatever it is, and the stream there is many times longer than elsewhere.
+        """
+        return max(1, len(self.prefix_ids))
 
     @cached_property
     def pad_token_id(self) -> int:
         """A token for masked-out places; its identity never matters because nothing attends to it."""
-        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, self.bos_token_id):
+        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, self.tokenizer.bos_token_id):
             if candidate is not None:
                 return int(candidate)
         return 0
@@ -160,6 +177,10 @@ class HookedModel:
             "revision": self.revision,
             "fingerprint": self.fingerprint,
             "basis": self.basis,
+            "prefix": self.prefix,
+            "prefix_tokens": self.token_strings(self.prefix_ids),
+            "quantisation": self.quantisation,
+            "description": self.description,
             "dtype": str(self.dtype),
             "device": str(self.device),
             "backend": type(self.backend).__name__,
@@ -183,11 +204,8 @@ class HookedModel:
 
     # -- tokens -----------------------------------------------------------------------------------------------------
     def token_ids(self, text: str) -> list[int]:
-        """Ids of `text` with exactly one beginning-of-text token in front, where the model has one."""
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        if self.bos_token_id is not None and (not ids or ids[0] != self.bos_token_id):
-            ids.insert(0, self.bos_token_id)
-        return ids
+        """Ids of `text` behind its prefix; a `ChatText` as it stands."""
+        return text_ids(self.tokenizer, text, self.prefix)
 
     def to_tokens(self, prompts: str | Sequence[str], continuations: Sequence[Sequence[int]] | None = None) -> Tokens:
         """A left-padded batch of prompts, each optionally followed by the ids of its continuation.
@@ -200,8 +218,8 @@ class HookedModel:
             raise ValueError("no prompts were given: pass a string or a non-empty list of strings")
         for i, prompt in enumerate(prompts):
             if not prompt:
-                bos = self.tokenizer.bos_token
-                way_out = f" (to start from the beginning-of-text token alone, write {bos!r})" if bos else ""
+                first = self.tokenizer.bos_token or self.tokenizer.eos_token
+                way_out = f" (to start from nothing, write {first!r})" if first else ""
                 raise ValueError(f"prompt {i} is empty: write at least one token{way_out}")
         rows = [self.token_ids(prompt) for prompt in prompts]
         return self.pad(rows, continuations)
@@ -224,17 +242,9 @@ class HookedModel:
         mask = torch.tensor([[False] * (width - len(row)) + [True] * len(row) for row in full])
         return Tokens(ids.to(self.device), mask.to(self.device), torch.tensor(lengths, device=self.device))
 
-    def chat_text(self, messages: Sequence[Mapping[str, object]]) -> str:
-        """The messages as the model's chat template writes them, up to where the assistant's answer begins.
-
-        Raises:
-            ValueError: the tokenizer has no chat template.
-        """
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise ValueError(
-                f"{self.name} has no chat template: use plain prompts, or set model.tokenizer.chat_template"
-            )
-        return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    def chat_text(self, messages: Sequence[Mapping[str, object]], **options: Any) -> ChatText:
+        """The messages as the model's chat template writes them (`prefix.chat_text`), a last assistant turn begun."""
+        return chat_text(self.tokenizer, messages, self.name, **options)
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
         """Each token as the text that it stands for, special tokens included."""

@@ -15,7 +15,7 @@ from steering_lab.cli import run as run_command
 from steering_lab.experiments import experiment_of, experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import resid_post
-from steering_lab.models.loading import organism_folder
+from steering_lab.models.loading.at_hand import organism_folder
 from steering_lab.runs import RunFolder, read_run
 from tests.tiny_models import save_tiny_model
 

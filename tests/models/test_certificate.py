@@ -191,3 +191,17 @@ def test_a_transformer_lens_object_has_no_hugging_face_beside_it() -> None:
 def test_options_are_for_what_is_yet_to_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="device: the model is loaded already"):
         certificate(model_of("gpt2"), device="cpu")
+
+
+@pytest.mark.parametrize("template", ["{% for m in messages %}[{{ m.content }}]{% endfor %}>", None])
+def test_a_chat_is_compared_where_there_is_a_template(template: str | None) -> None:
+    model = model_of("llama")
+    model.tokenizer.chat_template = template
+    assert certificate(model)["chat"].verdict == ("not applicable" if template is None else "ok")
+
+
+def test_another_text_than_the_templates_is_seen() -> None:
+    model = model_of("llama")
+    model.tokenizer.chat_template = "{% for m in messages %}[{{ m.content }}]{% endfor %}>"
+    model.chat_text = lambda messages: "[" + messages[0]["content"] + "]"  # type: ignore[method-assign]
+    assert wrong_in(model) == ["chat"]

@@ -25,14 +25,13 @@ from steering_lab.models.hooked_model import ForwardPass
 
 def prefix(bench: Bench) -> Line:
     """Whether a text's ids are its tokenizer's under the model's policy, and what stands in front as token strings."""
-    model, policy = bench.model, getattr(bench.model, "prefix", "bos")
-    bare = _listed(model.tokenizer(TEXTS[1], add_special_tokens=False))
-    wanted = _listed(model.tokenizer(TEXTS[1]))
-    if policy != "tokenizer":
-        wanted = bare if policy == "none" or model.bos_token_id is None else [model.bos_token_id, *bare]
-    ids = model.token_ids(TEXTS[1])
-    front = model.token_strings(ids[: len(ids) - len(bare)])
-    said = f"in front of a text: {' '.join(map(repr, front)) or 'nothing'} ({policy!r})"
+    model = bench.model
+    ids, wanted = model.token_ids(TEXTS[1]), _listed(model.tokenizer(TEXTS[1]))
+    if model.prefix != "tokenizer":
+        bare = _listed(model.tokenizer(TEXTS[1], add_special_tokens=False))
+        wanted = bare if model.prefix == "none" else [model.tokenizer.bos_token_id, *bare]
+    front = " ".join(map(repr, model.token_strings(model.prefix_ids)))
+    said = f"in front of a text: {front or 'nothing'} (prefix={model.prefix!r})"
     if outside := [i for i in ids if not 0 <= i < model.d_vocab]:
         said += f"; token {outside[0]} is outside the {model.d_vocab} rows of the embedding"
     verdict: Verdict = "ok" if ids == wanted and not outside else "wrong"

@@ -77,9 +77,9 @@ class Certificate:
 
     def _head(self) -> list[str]:
         facts = self.facts
-        size = f"{facts['n_layers']} layers x d_model {facts['d_model']}, {facts['n_parameters']:,} parameters"
         return [
-            f"{facts['name']}: {facts['architecture']}, {size}",
+            facts["description"],
+            f"{facts['architecture']}, {facts['n_layers']} layers x d_model {facts['d_model']}",
             f"{facts['dtype'].removeprefix('torch.')} on {facts['device']}, {facts['basis']} basis, weights"
             f" {facts['fingerprint']}",
             ", ".join(f"{name} {version}" for name, version in self.software.items()),
