@@ -39,7 +39,7 @@ class _Recorder:
 
     def __init__(self, site: HookSite, intervention: Intervention) -> None:
         self.site, self.terms = site, list(intervention.at_site(site))
-        self.seen: list[_Seen] = []
+        self.seen: dict[int, list[tuple[_Seen, int]]] = {}  # of each prompt, pass by pass, and its row there
         self._before: Tensor | None = None
 
     def before(self, resid: Tensor, told: ForwardPass) -> Tensor:
@@ -51,7 +51,9 @@ class _Recorder:
         before, self._before = self._before.float(), None
         claimed = [term.place.touched(told, term.edit.rows.shape[0]).cpu() for term in self.terms]
         change = (resid.float() - before).norm(dim=-1)
-        self.seen.append(_Seen(told.positions.cpu(), change.cpu(), before.norm(dim=-1).cpu(), claimed))
+        seen = _Seen(told.positions.cpu(), change.cpu(), before.norm(dim=-1).cpu(), claimed)
+        for k, row in enumerate(told.rows.tolist()):
+            self.seen.setdefault(row, []).append((seen, k))
         return resid
 
 
@@ -92,13 +94,15 @@ def audit(
         (
             *(i, forward, recorder.site.layer, recorder.site.stream, position),
             *(strings[i][position] if position >= 0 else padding, 0 <= position < len(prompt_ids[i])),
-            *_measured(seen, recorder, i, column),
+            *_measured(seen, recorder, k, column),
         )
-        for forward in range(max((len(recorder.seen) for recorder in recorders), default=0))
+        for forward in range(
+            max((len(passes) for recorder in recorders for passes in recorder.seen.values()), default=0)
+        )
         for recorder in recorders
-        for seen in [recorder.seen[forward]]
         for i in range(len(rows))
-        for column, position in enumerate(seen.positions[i].tolist())
+        for seen, k in recorder.seen[i][forward : forward + 1]
+        for column, position in enumerate(seen.positions[k].tolist())
         if position < len(strings[i])
     ]
     return pd.DataFrame(table, columns=list(COLUMNS))
