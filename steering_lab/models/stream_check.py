@@ -130,8 +130,9 @@ def measure_views(model: HookedModel, tokens: Tokens, logits: Tensor, last: Tens
     if not left_out <= 1e-3:
         model.refused["block outputs"] = (
             "what its attention and MLP write does not sum to what its blocks add to the stream (relative difference"
-            f" {left_out:.2g}), as where a block norms or scales its sum: decompositions into attention and MLP and the"
-            " direct path are not offered; reading and steering the stream, the logit lens and generation are"
+            f" {left_out:.2g}), as where a block norms its sum or has a third part: decompositions into attention and"
+            " MLP and the direct path are not offered; reading and steering the stream, the logit lens and generation"
+            " are"
         )
 
 
