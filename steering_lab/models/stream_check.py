@@ -3,7 +3,8 @@
 Hook points wired to the wrong tensor are the commonest fault of hooked models, and they fail silently: the cache shows
 an edit that the skip path never sees. A few short passes settle it for the model in hand. They also measure what the
 views rest on: the scale of the output, and whether attention and MLP outputs sum. A view that does not hold is refused,
-not the model.
+not the model. Two more passes and two single steps, of a padded pair and of a row alone with a cache each, say which
+rows may share a pass.
 """
 
 from functools import partial
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from steering_lab.models.batching import measured_batching
 from steering_lab.models.block_outputs import measured_block_outputs
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import Basis, ForwardPass, HookedModel, Tokens
@@ -39,7 +41,7 @@ def measured_basis(model: HookedModel, ids: Int[Tensor, "1 pos"]) -> Basis:
 
 @torch.no_grad()
 def check_stream(model: HookedModel, ids: Int[Tensor, "1 pos"], reference: PlainReference | None = None) -> None:
-    """The model's output scale and refused views are set, when every hook point is the residual stream.
+    """The model's output scale, refused views and batching are set, when every hook point is the residual stream.
 
     Checks that each site fires once a pass, that `resid_post(l)` is `resid_pre(l+1)`, that both equal plain Hugging
     Face's stream and logits where a `reference` is given, and that a delta added at `resid_pre` acts as one added to
@@ -62,6 +64,7 @@ def _check_stream(model: HookedModel, tokens: Tokens, reference: PlainReference 
         _same(model, logits, reference.clean.logits, "logits against Hugging Face")
     _check_edits(model, tokens, [stream[site] for site in model.sites()], reference)
     measure_views(model, tokens, logits, stream[resid_post(model.n_layers - 1)])
+    model.batching = measured_batching(model, tokens.ids, logits, 1e-4 if _is_wide(model) else 0.05)
 
 
 def _stream_and_logits(model: HookedModel, tokens: Tokens) -> tuple[dict[HookSite, Tensor], Tensor]:
