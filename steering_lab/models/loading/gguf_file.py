@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from steering_lab.models.loading.sources import Opened
+from steering_lab.models.loading.sources import Opened, weight_bar
 
 
 class Kind(NamedTuple):
@@ -67,9 +67,10 @@ def open_gguf(path: Path, dtype: torch.dtype, name: str | None = None) -> Opened
     folder, file = str(path.parent), path.name
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
-        hf_model = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=file, dtype=dtype, attn_implementation="eager"
-        )
+        with weight_bar(shown=False):
+            hf_model = AutoModelForCausalLM.from_pretrained(
+                folder, gguf_file=file, dtype=dtype, attn_implementation="eager"
+            )
     except Exception as error:  # whatever the reader of that architecture or storage stumbles over
         raise ValueError(
             f"{file} ({kind.architecture}, {kind.quantisation}) cannot be dequantised by transformers: {error}"

@@ -1,15 +1,13 @@
 """Folders written by `save_pretrained`, and names on the Hugging Face hub."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from steering_lab.models.loading.placement import say_size, weights_size
-from steering_lab.models.loading.sources import Opened
+from steering_lab.models.loading.sources import Opened, weight_bar
 
 HUB_PATIENCE = 4.0  # seconds
 Quantization = Literal["8bit", "4bit"]
@@ -48,7 +46,7 @@ def open_pretrained(
     elif quantisation is None and device_map is None:
         say_size(name, weights_size(AutoModelForCausalLM, config, dtype), device)
     try:
-        with _bar(shown=not local):
+        with weight_bar(shown=not local):
             hf_model = AutoModelForCausalLM.from_pretrained(
                 name,
                 config=config,
@@ -126,18 +124,3 @@ def _hub_answers() -> bool:
     thread.start()
     thread.join(HUB_PATIENCE + 0.5)
     return bool(answered)
-
-
-@contextmanager
-def _bar(*, shown: bool) -> Iterator[None]:
-    """transformers' bar over the weights: kept for models that take a while, left out where it would only flash."""
-    from transformers.utils import logging
-
-    was = logging.is_progress_bar_enabled()
-    if not shown:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was:
-            logging.enable_progress_bar()
