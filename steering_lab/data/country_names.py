@@ -29,7 +29,6 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "Tehran": ("Teheran",),
     "Kuwait City": ("Al Kuwayt",),
     # cities
-    "Aarhus": ("Arhus",),
     "Antwerp": ("Antwerpen",),
     "Arhus": ("Aarhus",),
     "Basrah": ("Basra",),
@@ -47,7 +46,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "Ho Chi Minh City": ("Saigon", "Ho Chi Minh"),
     "Homyel": ("Gomel",),
     "Hrodna": ("Grodno",),
-    "Iraklion": ("Heraklion",),
+    "Irakleion": ("Heraklion", "Iraklion"),
     "Kharkiv": ("Kharkov",),
     "Koln": ("Cologne",),
     "Kolkata": ("Calcutta",),
