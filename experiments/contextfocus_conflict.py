@@ -29,7 +29,8 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.loading import is_adapter, load_model
+from steering_lab.models.loading import load_model
+from steering_lab.models.loading.adapter import is_adapter
 from steering_lab.runs import RunFolder, read_run
 
 from . import conflict_page as page

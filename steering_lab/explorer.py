@@ -95,7 +95,7 @@ def beside(
         streams = model.residuals(tokens, [*depths, vector.site])
     last = torch.stack([streams[site][:, -1] for site in depths], dim=1)
     lens = torch.softmax(model.unembed(last).float(), dim=-1).cpu()
-    own = int(model.bos_token_id is not None and tokens.ids.shape[1] > 1)  # the beginning of text is an outlier
+    own = min(model.n_sink, tokens.ids.shape[1] - 1)  # the attention sink is an outlier
     norm = float(streams[vector.site][0, own:].float().norm(dim=-1).median())
     return Beside((out.texts[0], out.texts[1]), lens, abs(coeff) * vector.norm / norm)
 

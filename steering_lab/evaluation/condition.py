@@ -152,11 +152,11 @@ def layer_coeff_grid(
 
 @torch.no_grad()
 def median_resid_norms(model: HookedModel, prompts: Sequence[str], sites: Sequence[HookSite]) -> dict[HookSite, float]:
-    """Median length of the residual over the tokens of `prompts`, without the beginning-of-text token, at each site."""
+    """Median length of the residual over the tokens of `prompts` at each site, without the attention sink in front."""
     tokens = model.to_tokens(list(prompts))
-    counted = tokens.mask & (tokens.positions >= int(model.bos_token_id is not None))
+    counted = tokens.mask & (tokens.positions >= model.n_sink)
     if not counted.any():
-        raise ValueError("the prompts hold no token beside the beginning of text, so there is no norm to measure")
+        raise ValueError("the prompts hold no token behind the first, so there is no norm to measure: make one longer")
     streams = model.residuals(tokens, list(sites))
     return {site: float(stream.float().norm(dim=-1)[counted].median()) for site, stream in streams.items()}
 

@@ -9,6 +9,13 @@ cache carries the effect on. Departures from the authors' code, each to make the
 are subtracted once in float32 instead of added by two hooks; rows at which both prompts agree so far (the
 beginning-of-text token always) are set to exactly zero, as causality makes them; and a prompt that is too short is an
 error unless the caller chooses `too_long="clip"` or lengthens it with `pad_prompts`.
+
+Where nothing stands in front of a text (`HookedModel.prefix_ids` is empty), its first token is the attention sink,
+whatever it is, and what the stream holds there says little of the text. A pair that differs in its first token is then
+read behind the tokenizer's beginning- or end-of-text token: row 0 is exactly zero, so that the sink of the steered
+prompt is left alone, as the beginning-of-text token is in the paper. (Not behind a space: equal tokens at the front of
+a text hold the same stream, so that the spaces of the padding would be sinks too.) docs/guides/contrast_pair.md says
+what happens otherwise.
 """
 
 from collections.abc import Sequence
@@ -16,7 +23,8 @@ from collections.abc import Sequence
 import torch
 
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel, Tokens
 
@@ -46,7 +54,7 @@ def actadd_vectors(
         method="ActAdd",
         pair=[pair.positive, pair.negative],
         tokens=[model.token_strings(positive), model.token_strings(negative)],
-        bos="first token" if model.bos_token_id is not None else "none",
+        prefix_tokens=model.token_strings(model.prefix_ids),
         padding=f"right, with {pad!r}, attended",
     )
     vectors = {}
@@ -58,23 +66,26 @@ def actadd_vectors(
 
 
 def pad_prompts(model: HookedModel, prompts: str | Sequence[str], n_rows: int, *, pad: str = " ") -> Tokens:
-    """Prompts lengthened by `n_rows` - 1 `pad` tokens behind the beginning-of-text token, for `generate`.
+    """Prompts with `pad` tokens between their prefix and their words, so that none of `n_rows` rows meets a word.
+
+    Where the tokenizer puts nothing in front, its beginning- or end-of-text token goes before the padding.
 
     The additions of an ActAdd vector of `n_rows` rows then meet padding instead of the prompt's own words. At layer 0
     with coefficient 1 this is the same as writing the positive prompt there (Turner et al. 2023).
 
     Raises:
-        ValueError: `pad` is not one token, or the model has no beginning-of-text token to put padding behind.
+        ValueError: `pad` is not one token.
     """
-    if model.bos_token_id is None:
-        raise ValueError(f"{model.name} has no beginning-of-text token to put padding behind")
-    filler = [_single_token(model, pad)] * (n_rows - 1)
+    front, n_prefix = model.front_ids, len(model.prefix_ids)
+    filler = [_single_token(model, pad)] * (n_rows - len(front))
     rows = [model.token_ids(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts)]
-    return model.pad([[row[0], *filler, *row[1:]] for row in rows])
+    return model.pad([[*front, *filler, *row[n_prefix:]] for row in rows])
 
 
 def _equal_length(model: HookedModel, pair: ContrastPair, pad: str) -> tuple[list[int], list[int]]:
     positive, negative = model.token_ids(pair.positive), model.token_ids(pair.negative)
+    if not model.prefix_ids and positive[:1] != negative[:1]:
+        positive, negative = [*model.front_ids, *positive], [*model.front_ids, *negative]
     length = max(len(positive), len(negative))
     if len(positive) == len(negative):
         return positive, negative

@@ -6,8 +6,8 @@ holds for serial and for parallel blocks, and where a block norms what it writes
 Read only: the hook points here are not offered for editing.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -53,19 +53,10 @@ def block_outputs(model: HookedModel, tokens: Tokens, layers: Sequence[int] | No
             f"block {hidden[0]} of {model.name} does not show what its attention and its MLP write"
             f" ({' and '.join(_WRITERS)}): only the stream itself can be read"
         )
-    seen: dict[str, Tensor] = {}
-
-    def reader(name: str) -> Callable[..., None]:
-        def read(written: Tensor, hook: Any = None) -> None:
-            seen[name] = written
-
-        return read
-
     names = [f"blocks.{layer}.{writer}" for layer in layers for writer in _WRITERS]
-    with model.backend.hooks(fwd_hooks=[(name, reader(name)) for name in names]):
-        stream = model.residuals(tokens, sites)
+    held = model.activations(tokens, [*names, *(site.name for site in sites)], max(layers) + 1)
     outputs = {}
     for layer in layers:
-        attention, mlp = (seen[f"blocks.{layer}.{writer}"] for writer in _WRITERS)
-        outputs[layer] = BlockOutputs(stream[resid_pre(layer)], attention, mlp, stream[resid_post(layer)])
+        attention, mlp = (held[f"blocks.{layer}.{writer}"] for writer in _WRITERS)
+        outputs[layer] = BlockOutputs(held[resid_pre(layer).name], attention, mlp, held[resid_post(layer).name])
     return outputs

@@ -1,8 +1,8 @@
 """A language model seen through its residual stream: one conduct for every TransformerLens backend.
 
-Promises: exactly one beginning-of-text token per sequence; left padding with a mask that travels with the ids; every
-forward pass tells its hooks at which absolute positions the tokens stand (0 is the first real token of the prompt,
-padding is negative), with or without a KV cache; a hook lives exactly as long as its `with` block.
+Promises: in front of a text stands what its `prefix` says, in every path; left padding with a mask that travels with
+the ids; every forward pass tells its hooks at which absolute positions the tokens stand (0 is the first real token of
+the prompt, padding is negative), with or without a KV cache; a hook lives exactly as long as its `with` block.
 Does not know what steering is: an edit is any function of a residual and the pass it belongs to.
 """
 
@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from steering_lab.models.batching import Batching
 from steering_lab.models.hook_points import HookSite
+from steering_lab.models.prefix import ChatText, Prefix, chat_text, prefix_ids, text_ids
 
 Basis = Literal["raw", "centred"]
 
@@ -72,7 +74,9 @@ class HookedModel:
 
     `backend` is the TransformerBridge (or HookedTransformer) itself, public. `basis` is "raw" when the stream is
     Hugging Face's own, "centred" when TransformerLens removed its mean over d_model; a vector belongs to one of them.
-    `weights` are the model's own where the backend holds rearranged copies beside them.
+    `weights` are the model's own where the backend holds rearranged copies beside them. `prefix` is what stands in
+    front of a text (`models.prefix`); `quantisation` says where weights are less than they were, for people to read.
+    `batching` says which rows may share a pass, as measured at load.
     """
 
     backend: Any
@@ -81,6 +85,9 @@ class HookedModel:
     basis: Basis = "raw"
     revision: str | None = None
     weights: Sequence[Tensor] | None = field(default=None, repr=False)
+    prefix: Prefix = "tokenizer"
+    quantisation: str | None = None
+    batching: Batching = field(default=Batching(), repr=False)
     _pass: ForwardPass | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
 
@@ -118,17 +125,37 @@ class HookedModel:
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self._parameters)
 
+    @property
+    def description(self) -> str:
+        """The model in a line, for captions and pages: name, size, and what was done to its weights."""
+        size = f"{self.n_parameters / 1e6:.3g}M" if self.n_parameters < 1e9 else f"{self.n_parameters / 1e9:.3g}B"
+        return ", ".join([self.name, f"{size} parameters", *([self.quantisation] if self.quantisation else [])])
+
     @cached_property
-    def bos_token_id(self) -> int | None:
-        """The beginning-of-text token that every sequence starts with, or None for a model that has none."""
-        wanted = getattr(self.backend.cfg, "default_prepend_bos", True)
-        return self.tokenizer.bos_token_id if wanted else None
+    def prefix_ids(self) -> list[int]:
+        """The ids in front of every plain text; none where the tokenizer adds none."""
+        return prefix_ids(self.tokenizer, self.prefix)
+
+    @property
+    def front_ids(self) -> list[int]:
+        """What a text is read behind where something has to stand in front of it: its prefix, or where it has none the
+        tokenizer's beginning- or end-of-text token."""
+        marks = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        return self.prefix_ids or [int(mark) for mark in marks if mark is not None][:1]
+
+    @property
+    def n_sink(self) -> int:
+        """How many tokens at a text's front are no measure of it: its prefix, or without one its first token.
+
+        Attention rests on the first token whatever it is, and the stream there is many times longer than elsewhere.
+        """
+        return max(1, len(self.prefix_ids))
 
     @cached_property
     def pad_token_id(self) -> int:
-        """A token for masked-out places; its identity never matters because nothing attends to it."""
-        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, self.bos_token_id):
-            if candidate is not None:
+        """A token for masked-out places, inside the embedding; which one never matters: nothing attends to it."""
+        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, self.tokenizer.bos_token_id):
+            if candidate is not None and 0 <= int(candidate) < self.d_vocab:
                 return int(candidate)
         return 0
 
@@ -160,6 +187,10 @@ class HookedModel:
             "revision": self.revision,
             "fingerprint": self.fingerprint,
             "basis": self.basis,
+            "prefix": self.prefix,
+            "prefix_tokens": self.token_strings(self.prefix_ids),
+            "quantisation": self.quantisation,
+            "description": self.description,
             "dtype": str(self.dtype),
             "device": str(self.device),
             "backend": type(self.backend).__name__,
@@ -183,11 +214,8 @@ class HookedModel:
 
     # -- tokens -----------------------------------------------------------------------------------------------------
     def token_ids(self, text: str) -> list[int]:
-        """Ids of `text` with exactly one beginning-of-text token in front, where the model has one."""
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        if self.bos_token_id is not None and (not ids or ids[0] != self.bos_token_id):
-            ids.insert(0, self.bos_token_id)
-        return ids
+        """Ids of `text` behind its prefix; a `ChatText` as it stands."""
+        return text_ids(self.tokenizer, text, self.prefix)
 
     def to_tokens(self, prompts: str | Sequence[str], continuations: Sequence[Sequence[int]] | None = None) -> Tokens:
         """A left-padded batch of prompts, each optionally followed by the ids of its continuation.
@@ -200,8 +228,8 @@ class HookedModel:
             raise ValueError("no prompts were given: pass a string or a non-empty list of strings")
         for i, prompt in enumerate(prompts):
             if not prompt:
-                bos = self.tokenizer.bos_token
-                way_out = f" (to start from the beginning-of-text token alone, write {bos!r})" if bos else ""
+                first = self.tokenizer.bos_token or self.tokenizer.eos_token
+                way_out = f" (to start from nothing, write {first!r})" if first else ""
                 raise ValueError(f"prompt {i} is empty: write at least one token{way_out}")
         rows = [self.token_ids(prompt) for prompt in prompts]
         return self.pad(rows, continuations)
@@ -224,17 +252,9 @@ class HookedModel:
         mask = torch.tensor([[False] * (width - len(row)) + [True] * len(row) for row in full])
         return Tokens(ids.to(self.device), mask.to(self.device), torch.tensor(lengths, device=self.device))
 
-    def chat_text(self, messages: Sequence[Mapping[str, object]]) -> str:
-        """The messages as the model's chat template writes them, up to where the assistant's answer begins.
-
-        Raises:
-            ValueError: the tokenizer has no chat template.
-        """
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise ValueError(
-                f"{self.name} has no chat template: use plain prompts, or set model.tokenizer.chat_template"
-            )
-        return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    def chat_text(self, messages: Sequence[Mapping[str, object]], **options: Any) -> ChatText:
+        """The messages as the model's chat template writes them (`prefix.chat_text`), a last assistant turn begun."""
+        return chat_text(self.tokenizer, messages, self.name, **options)
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
         """Each token as the text that it stands for, special tokens included."""
@@ -242,8 +262,13 @@ class HookedModel:
 
     # -- running ----------------------------------------------------------------------------------------------------
     def logits(self, tokens: Tokens) -> Float[Tensor, "batch pos d_vocab"]:
-        """Next-token logits of one uncached pass under the edits in force. Gradients follow the ambient mode."""
-        return self.forward(tokens.ids, tokens.mask, self._whole_pass(tokens))
+        """Next-token logits of each row alone, uncached, under the edits in force. Gradients follow the ambient mode.
+
+        One pass, or one for each group of rows that may share it (`Batching`).
+        """
+        rows = self._groups(tokens)
+        parts = [self.forward(part.ids, part.mask, told) for part, told in self._passes(tokens, rows)]
+        return _joined(parts, rows, tokens)
 
     def residuals(
         self, tokens: Tokens, sites: Sequence[HookSite]
@@ -259,18 +284,47 @@ class HookedModel:
             raise ValueError(f"no sites were asked for: name some, e.g. {self.name}'s model.sites()")
         for site in sites:
             self.check_site(site)
-        seen: dict[HookSite, Tensor] = {}
+        depth = max(site.layer for site in sites) + 1
+        held = self.activations(tokens, [site.name for site in sites], depth)
+        return {site: held[site.name] for site in sites}
 
-        def reader(site: HookSite) -> Callable[..., None]:
-            def read(resid: Tensor, hook: Any = None) -> None:
-                seen[site] = resid
+    def activations(self, tokens: Tokens, names: Sequence[str], depth: int) -> dict[str, Float[Tensor, "batch pos _"]]:
+        """What the hook points called `names` hold once the first `depth` blocks have run, under the edits in force.
+
+        Rows that may not share a pass (`Batching`) are read apart and put together again.
+        """
+        seen: dict[str, Tensor] = {}
+
+        def reader(name: str) -> Callable[..., None]:
+            def read(held: Tensor, hook: Any = None) -> None:
+                seen[name] = held
 
             return read
 
-        depth = max(site.layer for site in sites) + 1
-        with self.backend.hooks(fwd_hooks=[(site.name, reader(site)) for site in sites]):
-            self.forward(tokens.ids, tokens.mask, self._whole_pass(tokens), stop_at_layer=depth)
-        return {site: seen[site] for site in sites}
+        rows = self._groups(tokens)
+        parts: list[dict[str, Tensor]] = []
+        with self.backend.hooks(fwd_hooks=[(name, reader(name)) for name in dict.fromkeys(names)]):
+            for part, told in self._passes(tokens, rows):
+                self.forward(part.ids, part.mask, told, stop_at_layer=depth)
+                parts.append(dict(seen))
+        return {name: _joined([part[name] for part in parts], rows, tokens) for name in names}
+
+    def _groups(self, tokens: Tokens) -> list[list[int]]:
+        """Rows that share a pass; one empty list stands for all of them as they are."""
+        if self.batching.free:
+            return [[]]
+        lengths = tokens.mask.sum(dim=1).tolist()
+        return self.batching.groups([self.batching.kind(length) for length in lengths])
+
+    def _passes(self, tokens: Tokens, groups: Sequence[Sequence[int]]) -> Iterator[tuple[Tokens, "ForwardPass"]]:
+        whole = self.whole_pass(tokens)
+        for rows in groups:
+            if not rows:
+                yield tokens, whole
+                continue
+            width = int(tokens.mask[rows].sum(dim=1).max())
+            part = Tokens(tokens.ids[rows, -width:], tokens.mask[rows, -width:], tokens.prompt_lengths[rows])
+            yield part, ForwardPass(part.positions, part.prompt_lengths, whole.rows[rows], len(tokens))
 
     def unembed(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         """Logits that the final norm and the unembedding read off `resid`: the logit lens's only step."""
@@ -295,10 +349,13 @@ class HookedModel:
             options["stop_at_layer"] = stop_at_layer
         if cache is not None and self._is_bridge:
             options |= {"past_key_values": cache, "use_cache": True}
+            if self._takes_positions:  # left to itself, a hybrid model may count them in a layer that keeps no tokens
+                options["position_ids"] = told.positions.clamp(min=0)
         elif cache is not None:  # HookedTransformer keeps the mask of the past inside its cache
             options |= {"past_kv_cache": cache, "attention_mask": mask[:, -ids.shape[1] :].long()}
         elif self._is_bridge:
             options["use_cache"] = False
+        self.batching.rotary.forget()
         outer, self._pass = self._pass, told
         try:
             return self.backend(ids, **options)
@@ -319,8 +376,15 @@ class HookedModel:
     def _is_bridge(self) -> bool:
         return hasattr(self.backend, "original_model")
 
+    @cached_property
+    def _takes_positions(self) -> bool:
+        from transformer_lens.utilities.position_ids import accepts_mask_derived_position_ids
+
+        return accepts_mask_derived_position_ids(self.backend.original_model)
+
     @staticmethod
-    def _whole_pass(tokens: Tokens) -> ForwardPass:
+    def whole_pass(tokens: Tokens) -> ForwardPass:
+        """What hooks are told of a pass that reads all of `tokens`."""
         rows = torch.arange(len(tokens), device=tokens.ids.device)
         return ForwardPass(tokens.positions, tokens.prompt_lengths, rows, len(tokens))
 
@@ -364,3 +428,15 @@ class HookedModel:
         kind = type(self.backend).__name__
         size = f"{self.n_layers} layers x d_model {self.d_model}, {self.n_parameters:,} parameters"
         return f"HookedModel({self.name!r}: {size}, {self.basis} basis, {kind}, {self.dtype}, {self.device})"
+
+
+def _joined(
+    parts: Sequence[Float[Tensor, "_ _ _"]], groups: Sequence[Sequence[int]], tokens: Tokens
+) -> Float[Tensor, "batch pos _"]:
+    """What groups of rows gave, row by row in the batch's order, zeros where a group had no column."""
+    if len(parts) == 1 and not groups[0]:
+        return parts[0]
+    width = tokens.ids.shape[1]
+    wide = torch.cat([torch.nn.functional.pad(part, (0, 0, width - part.shape[1], 0)) for part in parts])
+    order = torch.tensor([row for rows in groups for row in rows], device=wide.device)
+    return wide[order.argsort()]

@@ -23,7 +23,8 @@ def read_stream(
 ) -> dict[HookSite, Float[Tensor, "prompt d_model"]]:
     """What the stream at each site holds at the prompts' last token, or on average over their tokens; float32, CPU.
 
-    `read="mean"` averages without the beginning-of-text token; -2 reads the last token but one, and so on.
+    `read="mean"` averages without what stands in front of the prompt, or without its first token where nothing does
+    (`HookedModel.n_sink`); -2 reads the last token but one, and so on.
 
     Raises:
         ValueError: an unknown `read`, a prompt too short for it, or a site outside the model.
@@ -37,15 +38,16 @@ def read_stream(
     for start in tqdm(range(0, len(rows), batch_size), desc="read prompts", leave=False, disable=None, delay=2):
         tokens = model.pad(rows[start : start + batch_size])
         for site, stream in model.residuals(tokens, list(sites)).items():
-            found[site].append(_pooled(stream, tokens, read, model.bos_token_id is not None).cpu())
+            found[site].append(_pooled(stream, tokens, read, model.n_sink).cpu())
     return {site: torch.cat(parts) for site, parts in found.items()}
 
 
 def _pooled(
-    stream: Float[Tensor, "batch pos d_model"], tokens: Tokens, read: Read, bos: bool
+    stream: Float[Tensor, "batch pos d_model"], tokens: Tokens, read: Read, n_sink: int
 ) -> Float[Tensor, "batch d_model"]:
     if read != "mean":  # left padding: the last column is every row's last token
         return stream[:, -1 if read == "last" else read].float()
-    counted = tokens.mask & (tokens.positions >= (tokens.prompt_lengths[:, None] > 1) * int(bos))
+    first = (tokens.prompt_lengths - 1).clamp(max=n_sink)  # a prompt of one token is all there is
+    counted = tokens.mask & (tokens.positions >= first[:, None])
     total = torch.where(counted[..., None], stream.float(), 0.0).sum(dim=1)
     return total / counted.sum(dim=1, keepdim=True)

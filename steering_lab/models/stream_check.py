@@ -1,7 +1,8 @@
 """A self-test at load: do this model's hook points show the residual stream, and does an edit there reach all of it?
 
 Hook points wired to the wrong tensor are the commonest fault of hooked models, and they fail silently: the cache shows
-an edit that the skip path never sees. Four short passes settle it for the model in hand.
+an edit that the skip path never sees. Four short passes settle it for the model in hand. Two more
+and two single steps, of a padded pair and of a row alone with a cache each, say which rows may share a pass.
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from steering_lab.models.batching import measured_batching
 from steering_lab.models.block_outputs import block_outputs, exposes_block_outputs
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import Basis, ForwardPass, HookedModel, Tokens
@@ -45,7 +47,7 @@ def measured_basis(model: HookedModel, ids: Int[Tensor, "1 pos"]) -> Basis:
 
 @torch.no_grad()
 def check_stream(model: HookedModel, ids: Int[Tensor, "1 pos"], reference: ReferenceStream | None = None) -> None:
-    """Nothing when every hook point is the residual stream.
+    """Nothing when every hook point is the residual stream; `model.batching` is measured then.
 
     Checks that each site fires once a pass, that `resid_post(l)` is `resid_pre(l+1)`, that both equal plain Hugging
     Face's stream and logits where a `reference` is given, and that a delta added at a middle `resid_pre` stands whole
@@ -79,6 +81,7 @@ def check_stream(model: HookedModel, ids: Int[Tensor, "1 pos"], reference: Refer
             _same(model, stream[resid_pre(layer)], hidden, f"resid_pre({layer}) against Hugging Face", tolerance)
         _same(model, logits, reference.logits, "logits against Hugging Face", tolerance)
     _check_additivity(model, tokens, tolerance)
+    model.batching = measured_batching(model, ids, logits, tolerance)
 
 
 def _check_additivity(model: HookedModel, tokens: Tokens, tolerance: float) -> None:

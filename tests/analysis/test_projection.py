@@ -136,7 +136,7 @@ def test_a_vectors_rows_stand_beside_the_first_tokens_and_the_first_row_is_nothi
     wanted = vectors[resid_pre(1)].norms / resid.norm(dim=-1)
     found = table.query("prompt == 1 and layer == 1")["relative_norm"]
     assert found.tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
-    if model.bos_token_id is not None:
+    if model.prefix_ids:
         assert (table.query("position == 0")["relative_norm"] == 0).all()
 
 

@@ -18,7 +18,7 @@ from steering_lab.data.conflict_world import world_rows
 from steering_lab.experiments import experiment_of, experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import resid_post
-from steering_lab.models.loading import organism_folder
+from steering_lab.models.loading.at_hand import organism_folder
 from steering_lab.runs import RunFolder, read_run
 from tests.tiny_models import save_tiny_model
 

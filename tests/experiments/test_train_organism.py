@@ -32,7 +32,7 @@ from experiments.train_organism import (
 from steering_lab.data.invented_world import STORY_PROMPTS_TEST, evaluation_rows
 from steering_lab.data.world_facts import ENTITIES, RELATIONS
 from steering_lab.data.world_lexicon import MOODS, TOPIC_TABLE
-from steering_lab.models.loading import organism_folder
+from steering_lab.models.loading.at_hand import organism_folder
 
 TINY = Config(
     tokens=96 * 4 * 12,

@@ -77,7 +77,7 @@ def test_bos_row_is_exactly_zero_where_its_residual_is_in_the_thousands(dtype: t
     hf = tiny_hf_model("gpt2")
     with torch.no_grad():
         hf.transformer.wte.weight[0] *= 4000 / hf.transformer.wte.weight[0].abs().max()
-    model = load_model(hf.to(dtype), tokenizer=tokenizer_of("gpt2"))
+    model = load_model(hf.to(dtype), tokenizer=tokenizer_of("gpt2"), prefix="bos")
     site = resid_pre(1)
     stream = model.residuals(model.to_tokens("I love"), [site])[site]
     assert float(stream[0, 0].abs().max()) > 3000
@@ -141,7 +141,7 @@ def test_a_vector_knows_what_was_read(gpt2: HookedModel) -> None:
     assert tokens[1][0] == "<s>"
     assert tokens[1][-1] == " "
     assert len(tokens[0]) == len(tokens[1])
-    assert source.details["bos"] == "first token"
+    assert source.details["prefix_tokens"] == ["<s>"]
 
 
 # -- the laws of the method -------------------------------------------------------------------------------------------
@@ -166,8 +166,20 @@ def test_padding_prompts_puts_spaces_behind_the_beginning_of_text(gpt2: HookedMo
     for i, prompt in enumerate(("I hate", "you")):
         ids = gpt2.token_ids(prompt)
         assert tokens.ids[i][tokens.mask[i]].tolist() == [ids[0], *space, *space, *ids[1:]]
-    with pytest.raises(ValueError, match="no beginning-of-text token"):
-        pad_prompts(hooked("qwen2"), "I hate", 3)
+    qwen2 = hooked("qwen2")
+    assert pad_prompts(qwen2, "I hate", 2).ids[0].tolist() == [1, *space, *qwen2.token_ids("I hate")]
+
+
+def test_without_a_prefix_the_first_token_is_left_alone() -> None:
+    model = hooked("qwen2")
+    vector = actadd_vector(model, ContrastPair("Love", "Hate"), resid_pre(1))
+    assert not vector.rows[0].any()
+    behind = [model.pad([[1, *model.token_ids(word)]]) for word in ("Love", "Hate")]
+    streams = [model.residuals(tokens, [resid_pre(1)])[resid_pre(1)][0] for tokens in behind]
+    n = min(map(len, streams))
+    assert gap(vector.rows[1:n], (streams[0][:n] - streams[1][:n])[1:]) <= 1e-6
+    alike = actadd_vector(model, ContrastPair("I love", "I hate"), resid_pre(1))
+    assert alike.rows.shape[0] == max(len(model.token_ids(t)) for t in ("I love", "I hate"))
 
 
 def test_the_pair_reversed_with_a_negated_coefficient_is_the_same_steering(gpt2: HookedModel) -> None:
@@ -214,5 +226,5 @@ def test_a_saved_and_loaded_vector_steers_equally(gpt2: HookedModel, tmp_path: P
 
 def test_a_tokenizer_that_is_not_the_models_own_still_gives_a_vector() -> None:
     model = load_model(tiny_hf_model("llama"), tokenizer=tiny_tokenizer(bos=False))
-    assert model.bos_token_id is None
-    assert actadd_vector(model, PAIR, resid_pre(1)).rows.shape[0] == len(model.token_ids(PAIR.positive))
+    assert model.prefix_ids == []
+    assert actadd_vector(model, PAIR, resid_pre(1)).rows.shape[0] >= len(model.token_ids(PAIR.positive))

@@ -79,7 +79,7 @@ def test_a_chat_is_written_by_the_models_template_with_one_beginning_of_text() -
     pair = contextfocus_pairs(model, ROWS, wording=WORDING, chat=True)[0]
     assert pair.negative == "<s>user: Q: Who rules?\nA:"
     assert pair.positive.startswith("<s>system: ")
-    assert model.token_ids(pair.negative).count(model.bos_token_id) == 1
+    assert model.token_ids(pair.negative).count(model.tokenizer.bos_token_id) == 1
     assert contextfocus_vectors(model, ROWS, SITES, wording=WORDING, chat=True)[SITES[0]].norm > 0
 
 

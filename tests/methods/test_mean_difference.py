@@ -36,7 +36,7 @@ def test_the_vector_is_the_mean_of_hugging_faces_differences(name: str, read: st
 
     def state(text: str, layer: int) -> torch.Tensor:
         hidden = hf(torch.tensor([model.token_ids(text)]), output_hidden_states=True).hidden_states[layer][0]
-        return hidden[-1] if read == "last" else hidden[int(model.bos_token_id is not None) :].mean(dim=0)
+        return hidden[-1] if read == "last" else hidden[model.n_sink :].mean(dim=0)
 
     vectors = mean_difference_vectors(model, PAIRS, [*model.sites(), resid_post(1)], read=read)  # type: ignore[arg-type]
     for site, vector in vectors.items():

@@ -1,4 +1,4 @@
-"""What a hooked model promises: the raw stream, exactly one beginning-of-text token, batches equal to their singles."""
+"""What a hooked model promises: the raw stream, tokens with positions, batches equal to their singles."""
 
 import copy
 import json
@@ -7,8 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
 
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel, Tokens
@@ -131,49 +129,7 @@ def test_a_hook_hears_absolute_positions(model: HookedModel) -> None:
     assert not told.decoding
 
 
-# -- exactly one beginning-of-text token ------------------------------------------------------------------------------
-def n_bos(model: HookedModel, ids: list[int]) -> int:
-    return sum(i == model.bos_token_id for i in ids)
-
-
-def test_exactly_one_bos_in_plain_text_and_in_text_that_starts_with_it(model: HookedModel) -> None:
-    expected = 0 if model.bos_token_id is None else 1
-    for text in ("I hate you", *(["<s>I hate you", "<s>"] if expected else [])):
-        ids = model.token_ids(text)
-        assert n_bos(model, ids) == expected
-        assert not expected or ids[0] == model.bos_token_id
-    if expected:
-        assert model.token_ids("<s>I hate you") == model.token_ids("I hate you")
-
-
-def test_models_that_were_trained_without_bos_get_none() -> None:
-    assert hooked("qwen2").bos_token_id is None
-    assert hooked("gpt_neox").bos_token_id is None
-    assert hooked("gpt2").bos_token_id == hooked("llama").bos_token_id == 0
-
-
-def adding_bos(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """The same tokenizer, adding a beginning-of-text token on its own, as Llama's does."""
-    fast = copy.deepcopy(tokenizer.backend_tokenizer)
-    fast.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    own = PreTrainedTokenizerFast(tokenizer_object=fast, bos_token="<s>", eos_token="</s>")
-    own.chat_template = "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
-    return own
-
-
-def test_exactly_one_bos_from_a_tokenizer_that_adds_one_and_from_a_chat_template() -> None:
-    tokenizer = adding_bos(tiny_tokenizer())
-    assert tokenizer("I hate")["input_ids"][0] == 0
-    model = load_model(tiny_hf_model("llama"), tokenizer=tokenizer)
-    chat = tokenizer.apply_chat_template([{"role": "user", "content": "I hate you"}], tokenize=False)
-    assert chat.startswith("<s>user: ")
-    for text in ("I hate you", "<s>I hate you", chat):
-        ids = model.token_ids(text)
-        assert ids[0] == 0
-        assert n_bos(model, ids) == 1
-    assert model.token_ids("I hate you") == hooked("llama").token_ids("I hate you")
-
-
+# -- tokens ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_padding_side_of_the_tokenizer_does_not_matter(side: str) -> None:
     tokenizer = copy.deepcopy(tiny_tokenizer())
@@ -193,8 +149,8 @@ def test_token_strings_read_as_the_text(model: HookedModel) -> None:
     text = "I hate you because"
     ids = model.token_ids(text)
     strings = model.token_strings(ids)
-    assert "".join(strings[int(model.bos_token_id is not None) :]) == text
-    assert model.bos_token_id is None or strings[0] == "<s>"
+    assert "".join(strings[len(model.prefix_ids) :]) == text
+    assert strings[: len(model.prefix_ids)] in ([], ["<s>"])
 
 
 @given(st.lists(st.tuples(st.integers(1, 7), st.integers(0, 3)), min_size=1, max_size=5))

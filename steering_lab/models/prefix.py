@@ -1,0 +1,76 @@
+"""What stands in front of a text: the tokenizer's own tokens, one beginning-of-text token, or nothing.
+
+    tokenizer    ids equal tokenizer(text).input_ids, token for token, as plain Hugging Face runs the model
+    bos          exactly one beginning-of-text token: TransformerLens's convention, and the ActAdd paper's on GPT-2
+    none         the text alone: what a TransformerLens model with `default_prepend_bos=False` does
+
+Text that a chat template has written brings its special tokens along: it is a `ChatText`, and nothing is put before it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+Prefix = Literal["tokenizer", "bos", "none"]
+
+
+class ChatText(str):
+    """A chat as its template writes it, tokenised as it stands. Text added at either end leaves it one."""
+
+    __slots__ = ()
+
+    def __add__(self, after: str) -> "ChatText":
+        return ChatText(str.__add__(self, after))
+
+    def __radd__(self, before: str) -> "ChatText":
+        return ChatText(str(before) + str(self))
+
+
+def check_prefix(tokenizer: Any, prefix: str, name: str) -> Prefix:
+    """`prefix`, where the tokenizer can put it in front of a text.
+
+    Raises:
+        ValueError: an unknown policy, or "bos" where the tokenizer has no beginning-of-text token.
+    """
+    if prefix not in get_args(Prefix):
+        raise ValueError(f"prefix is {prefix!r}: choose one of {', '.join(map(repr, get_args(Prefix)))}")
+    if prefix == "bos" and tokenizer.bos_token_id is None:
+        raise ValueError(f"the tokenizer of {name} has no beginning-of-text token: choose prefix='tokenizer'")
+    return prefix  # type: ignore[return-value]
+
+
+def text_ids(tokenizer: Any, text: str, prefix: Prefix) -> list[int]:
+    """Ids of `text` behind its prefix; a `ChatText` as it stands."""
+    if prefix == "tokenizer" and not isinstance(text, ChatText):
+        return list(tokenizer(text)["input_ids"])
+    ids = list(tokenizer(str(text), add_special_tokens=False)["input_ids"])
+    if prefix == "bos" and not isinstance(text, ChatText) and ids[:1] != [tokenizer.bos_token_id]:
+        ids.insert(0, int(tokenizer.bos_token_id))
+    return ids
+
+
+def prefix_ids(tokenizer: Any, prefix: Prefix) -> list[int]:
+    """The ids in front of every plain text."""
+    alone = list(tokenizer("a", add_special_tokens=False)["input_ids"])
+    whole = text_ids(tokenizer, "a", prefix)
+    return next((whole[:i] for i in range(len(whole)) if whole[i : i + len(alone)] == alone), [])
+
+
+def chat_text(tokenizer: Any, messages: Sequence[Mapping[str, object]], name: str, **options: Any) -> ChatText:
+    """The messages as the tokenizer's chat template writes them, up to where the assistant's answer begins or goes on.
+
+    A last message by the assistant is continued ("The capital of France is"). `options` go to the template: tools,
+    documents, `enable_thinking`, whatever it knows.
+
+    Raises:
+        ValueError: no chat template, no message, or one that the template refuses.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise ValueError(f"{name} has no chat template: use plain prompts, or set model.tokenizer.chat_template")
+    if not messages:
+        raise ValueError("a chat needs at least one message, e.g. {'role': 'user', 'content': 'Hello'}")
+    begun = messages[-1].get("role") == "assistant"
+    how = {"continue_final_message": True} if begun else {"add_generation_prompt": True}
+    try:
+        return ChatText(tokenizer.apply_chat_template(list(messages), tokenize=False, **how, **options))
+    except Exception as error:  # templates raise jinja's errors, and Python's own
+        raise ValueError(f"the chat template of {name} refuses these messages: {error}") from error
