@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from steering_lab.check import check
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -284,7 +286,7 @@ def _write_lens(
 def main() -> None:
     """The command line; a mistake of the user's is one line on stderr and exit status 2."""
     commands: dict[str, Callable[..., Any]] = {
-        "demo": demo, "run": run, "report": report, "steer": steer, "lens": lens,
+        "demo": demo, "run": run, "report": report, "steer": steer, "lens": lens, "check": check,
     }  # fmt: skip
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="steering-lab", description=__doc__)

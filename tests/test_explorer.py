@@ -8,8 +8,9 @@ import torch
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.explorer import PLACES, Explorer, beside, explore
 from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.display import number
 from steering_lab.models.generation import Sampling, generate
@@ -135,7 +136,7 @@ def test_no_hook_outlives_an_update() -> None:
 
 
 def test_hostile_text_never_becomes_markup() -> None:
-    source = Source(HOSTILE, HOSTILE, "0" * 16)
+    source = Source(HOSTILE, HOSTILE, MODEL.fingerprint)
     shown = explore(
         MODEL, SteeringVector(torch.ones(1, MODEL.d_model), resid_pre(1), source), HOSTILE, max_new_tokens=4
     )

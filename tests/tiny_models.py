@@ -13,19 +13,30 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForCausalLM,
+    BambaConfig,
     Gemma2Config,
     GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
+    JambaConfig,
+    Lfm2Config,
     LlamaConfig,
     MistralConfig,
+    NemotronHConfig,
+    OlmoHybridConfig,
     OPTConfig,
+    Phi3Config,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3_5TextConfig,
+    Qwen3NextConfig,
+    RecurrentGemmaConfig,
+    Zamba2Config,
 )
 
 from steering_lab.interventions.intervention import Intervention
-from steering_lab.interventions.steering_vector import Source, SteeringVector, ablate, clamp, preserving_norm
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector, ablate, clamp, preserving_norm
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel, Tokens
 from steering_lab.models.loading import load_model
@@ -54,6 +65,55 @@ CONFIGS["mistral_window"] = lambda: MistralConfig(**ROTARY, head_dim=8, sliding_
 CONFIGS["gemma2_window"] = lambda: Gemma2Config(
     **ROTARY, head_dim=8, sliding_window=6, query_pre_attn_scalar=8, final_logit_softcapping=2.0, **IDS
 )
+
+# Kinds whose rows may not share a pass, or whose cache is not one of keys and values alone.
+_LONGROPE = {
+    "rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0, 6.0, 8.0, 10.0],
+    "original_max_position_embeddings": 16, "factor": 6.0,
+}  # fmt: skip
+_LINEAR = {
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+    "linear_conv_kernel_dim": 4, "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+}  # fmt: skip
+_EXPERTS = {
+    "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16,
+}  # fmt: skip
+_MAMBA2 = {
+    "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1, "mamba_d_state": 8, "mamba_expand": 2,
+    "mamba_d_conv": 4, "mamba_chunk_size": 8,
+}  # fmt: skip
+UNUSUAL = {
+    "phi3_longrope": lambda: Phi3Config(
+        **ROTARY, **IDS, original_max_position_embeddings=16, rope_parameters=dict(_LONGROPE)
+    ),
+    "llama_longrope": lambda: LlamaConfig(**ROTARY, **IDS, rope_parameters=dict(_LONGROPE)),
+    "recurrent_gemma": lambda: RecurrentGemmaConfig(**ROTARY, **IDS, lru_width=32, attention_window_size=6, head_dim=8),
+    "qwen3_next": lambda: Qwen3NextConfig(**ROTARY, **IDS, **_LINEAR, **_EXPERTS, head_dim=8),
+    "qwen3_5": lambda: Qwen3_5TextConfig(**ROTARY, **IDS, **_LINEAR, head_dim=8),
+    "olmo_hybrid": lambda: OlmoHybridConfig(**ROTARY, **IDS, **_LINEAR),
+    "bamba": lambda: BambaConfig(**ROTARY, **IDS, **_MAMBA2, attn_layer_indices=[1]),
+    "jamba": lambda: JambaConfig(
+        **ROTARY, **IDS, attn_layer_period=3, attn_layer_offset=1, expert_layer_period=2, expert_layer_offset=1,
+        num_experts=4, mamba_d_state=8, mamba_d_conv=4, mamba_expand=2, mamba_dt_rank=4, use_mamba_kernels=False,
+    ),
+    "lfm2": lambda: Lfm2Config(
+        **ROTARY, **IDS, layer_types=["conv", "full_attention", "conv"], conv_L_cache=3, block_ff_dim=48,
+        block_auto_adjust_ff_dim=False,
+    ),
+    "nemotron_h": lambda: NemotronHConfig(
+        **ROTARY, **IDS, layers_block_type=["mamba", "attention", "mlp"], mamba_num_heads=8, mamba_head_dim=8,
+        n_groups=1, ssm_state_size=8, chunk_size=8, head_dim=8,
+    ),
+    "zamba2": lambda: Zamba2Config(
+        **ROTARY, **IDS, mamba_d_state=8, mamba_ngroups=1, n_mamba_heads=8, num_mem_blocks=1, chunk_size=8,
+        layers_block_type=["mamba", "hybrid", "mamba"], adapter_rank=4,
+    ),
+    # The context of "dynamic" is the length from which it scales; tests widen it to go beyond.
+    "llama_dynamic": lambda: LlamaConfig(
+        **{**ROTARY, **IDS, "max_position_embeddings": 16},
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0},
+    ),
+}  # fmt: skip
 
 HAS_HOOKED_TRANSFORMER = find_spec("transformer_lens.HookedTransformer") is not None
 _ONLY_3 = pytest.mark.skipif(not HAS_HOOKED_TRANSFORMER, reason="TransformerLens 4 has no HookedTransformer")
@@ -93,7 +153,9 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
 def tiny_hf_model(architecture: str, seed: int = 0) -> Any:
     """A random model with weights large enough for its layers to matter."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(CONFIGS[architecture](), attn_implementation="eager").eval()
+    config = {**CONFIGS, **UNUSUAL}[architecture]()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    model.config.architectures = [type(model).__name__]
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim >= 2:

@@ -5,13 +5,14 @@ reported is the difference of the two streams. The rule's own claim, which terms
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import GREEDY, Sampling, generate
@@ -38,7 +39,7 @@ class _Recorder:
 
     def __init__(self, site: HookSite, intervention: Intervention) -> None:
         self.site, self.terms = site, list(intervention.at_site(site))
-        self.seen: list[_Seen] = []
+        self.seen: dict[int, list[tuple[_Seen, int]]] = {}  # of each prompt, pass by pass, and its row there
         self._before: Tensor | None = None
 
     def before(self, resid: Tensor, told: ForwardPass) -> Tensor:
@@ -50,7 +51,9 @@ class _Recorder:
         before, self._before = self._before.float(), None
         claimed = [term.place.touched(told, term.edit.rows.shape[0]).cpu() for term in self.terms]
         change = (resid.float() - before).norm(dim=-1)
-        self.seen.append(_Seen(told.positions.cpu(), change.cpu(), before.norm(dim=-1).cpu(), claimed))
+        seen = _Seen(told.positions.cpu(), change.cpu(), before.norm(dim=-1).cpu(), claimed)
+        for k, row in enumerate(told.rows.tolist()):
+            self.seen.setdefault(row, []).append((seen, k))
         return resid
 
 
@@ -62,6 +65,7 @@ def audit(
     max_new_tokens: int = 40,
     sampling: Sampling = GREEDY,
     seed: int = 0,
+    **permissions: Unpack[Permissions],
 ) -> pd.DataFrame:
     """One row per prompt, forward pass, edited site and token in view, padding (negative positions) included.
 
@@ -70,6 +74,7 @@ def audit(
     `relative` that over the norm of the stream before it, `touched` whether the stream changed at all. `terms` are
     those whose place includes the token, in vain where `touched` is false (a zero row, a zero coefficient). Edits
     already in force act before the reading and are not reported. A text that ends early is followed to its end.
+    `permissions` are those of `steer`.
 
     Raises:
         ValueError: whatever `steer` and `generate` refuse.
@@ -78,7 +83,7 @@ def audit(
     recorders = [_Recorder(site, intervention) for site in list(intervention.sites)]
     before: dict[HookSite, Edit] = {recorder.site: recorder.before for recorder in recorders}
     after: dict[HookSite, Edit] = {recorder.site: recorder.after for recorder in recorders}
-    with model.hooks(before), steer(model, intervention), model.hooks(after):
+    with model.hooks(before), steer(model, intervention, **permissions), model.hooks(after):
         drawn = generate(
             model, rows, max_new_tokens=max_new_tokens, sampling=sampling, seed=seed, batch_size=len(rows) or 1
         ).tokens
@@ -89,13 +94,15 @@ def audit(
         (
             *(i, forward, recorder.site.layer, recorder.site.stream, position),
             *(strings[i][position] if position >= 0 else padding, 0 <= position < len(prompt_ids[i])),
-            *_measured(seen, recorder, i, column),
+            *_measured(seen, recorder, k, column),
         )
-        for forward in range(max((len(recorder.seen) for recorder in recorders), default=0))
+        for forward in range(
+            max((len(passes) for recorder in recorders for passes in recorder.seen.values()), default=0)
+        )
         for recorder in recorders
-        for seen in [recorder.seen[forward]]
         for i in range(len(rows))
-        for column, position in enumerate(seen.positions[i].tolist())
+        for seen, k in recorder.seen[i][forward : forward + 1]
+        for column, position in enumerate(seen.positions[k].tolist())
         if position < len(strings[i])
     ]
     return pd.DataFrame(table, columns=list(COLUMNS))

@@ -27,6 +27,13 @@ class Column(NamedTuple):
     number: bool
 
 
+class Beside(NamedTuple):
+    """One prompt and what followed it under several conditions: (what was done, continuation)."""
+
+    prompt: str
+    texts: Sequence[tuple[str, str]]
+
+
 class Printed(NamedTuple):
     """A table as strings."""
 
@@ -40,6 +47,7 @@ def write_page(
     title: str,
     question: str,
     finding: str = "",
+    beside: Beside | None = None,
     headline: pd.DataFrame | None = None,
     headline_note: str = "",
     tables: Mapping[str, pd.DataFrame] | None = None,
@@ -56,11 +64,12 @@ def write_page(
 ) -> Path:
     """Write the page and return its path.
 
-    `headline` and, folded away and sortable under their titles, all `tables` are printed as given (numbers to three
-    significant digits, NaN as a dash); `captions` go under the figures of the same name. `generations` needs `prompt`
-    and `text`; the browser filters on those of `filters` that it has, opens at `start` (say `{"method": "actadd_front",
-    "layer": 3, "coeff": 4}`), and puts the unsteered continuation of the same prompt and sample beside each. `missing`
-    says in sentences what the page would have shown and cannot. `links` are relative paths of the data beside the page.
+    `beside` opens the page in large letters. `headline` and, folded away and sortable under their titles, all `tables`
+    are printed as given (numbers to three significant digits, NaN as a dash); `captions` go under the figures of the
+    same name. `generations` needs `prompt` and `text`; the browser filters on those of `filters` that it has, opens at
+    `start` (say `{"method": "actadd_front", "layer": 3, "coeff": 4}`), and puts the unsteered continuation of the same
+    prompt and sample beside each. `missing` says in sentences what the page would have shown and cannot. `links` are
+    relative paths of the data beside the page.
 
     Raises:
         ValueError: a caption without a figure, generations without prompt or text, a filter to start at that the
@@ -75,6 +84,7 @@ def write_page(
         title=title,
         question=question,
         finding=finding,
+        beside=beside,
         headline=None if headline is None else _printed(headline),
         headline_note=headline_note,
         tables=[(name, _printed(table)) for name, table in (tables or {}).items()],

@@ -11,17 +11,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from steering_lab.evaluation.condition import Condition, Example, example_key, seed_of
 from steering_lab.evaluation.measures import Measure, measure_table
 from steering_lab.interventions.intervention import Clamp, Intervention
+from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import Sampling, bar_disabled, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.provenance import software
 
 FACTORS = ("method", "layer", "coeff", "relative_norm", "draw")
@@ -33,14 +36,21 @@ class Decoding:
     """How every arm of a comparison is decoded alike: `n_samples` continuations per prompt.
 
     Without `log_probs` they are NaN, and the pass that scores a continuation under the unsteered model is saved.
+
+    Raises:
+        ValueError: a number of tokens or samples, or a seed, that is no integer.
     """
 
-    max_new_tokens: int = 24
-    n_samples: int = 4
+    max_new_tokens: Whole = 24
+    n_samples: Whole = 4
     sampling: Sampling = field(default_factory=Sampling)
-    seed: int = 0
+    seed: Whole = 0
     stop: tuple[str, ...] = ()
     log_probs: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "n_samples", "seed"):
+            object.__setattr__(self, name, whole_number(getattr(self, name), name))
 
 
 DECODING = Decoding()
@@ -76,6 +86,7 @@ def run_conditions(
     kept: Mapping[str, Rows] | None = None,
     keep: Callable[[str, Rows], None] | None = None,
     progress: bool | None = None,
+    **permissions: Unpack[Permissions],
 ) -> pd.DataFrame:
     """One row per condition, example and sample: factors, prompt, text, n_tokens, log_prob_unsteered, log_prob_steered.
 
@@ -83,6 +94,7 @@ def run_conditions(
     continuation: under the condition as it ran, and under the unsteered model given the bare prompt (for a question,
     the prompt as the condition writes it). `kept` maps `cell_key`s to rows of an earlier run, which are not computed
     again; `keep` is called with each finished cell, so that a killed run loses at most one batch.
+    `permissions` are those of `steer`: `allow_other_model`, `allow_other_prefix`.
 
     Raises:
         ValueError: no conditions or examples, a name or an example twice, or whatever `steer` and `generate` refuse.
@@ -100,7 +112,7 @@ def run_conditions(
     waiting = [c for c in conditions if c.name not in cells]
     with tqdm(total=len(conditions), initial=len(cells), desc="cells", disable=bar_disabled(progress)) as bar:
         for together in _batches(waiting, max(1, batch_size // (len(examples) * decoding.n_samples))):
-            for name, rows in _run_together(model, together, examples, decoding, batch_size):
+            for name, rows in _run_together(model, together, examples, decoding, batch_size, permissions):
                 cells[name] = rows
                 if keep is not None:
                     keep(keys[name], rows)
@@ -112,7 +124,7 @@ def cell_key(model: HookedModel, condition: Condition, examples: Sequence[Exampl
     """A hash of everything that determines a cell's rows: weights, numerics, edit, prompts, decoding."""
     shared = isinstance(condition.intervention, Intervention)
     edits = [_described(condition.intervention_for(example)) for example in (examples[:1] if shared else examples)]
-    numerics = [model.fingerprint, model.basis, str(model.dtype), model.device.type, software()]
+    numerics = [model.fingerprint, model.basis, model.prefix, str(model.dtype), model.device.type, software()]
     written = [[example_key(e), condition.write(e)] for e in examples]
     second = [condition.without_context(e) for e in examples] if condition.without_context else None
     whole = [numerics, dict(condition.factors), edits, written, repr(condition.rule), second, asdict(decoding)]
@@ -122,9 +134,13 @@ def cell_key(model: HookedModel, condition: Condition, examples: Sequence[Exampl
 def _described(intervention: Intervention) -> list[list[Any]]:
     return [
         [type(t.edit).__name__, t.edit.to if isinstance(t.edit, Clamp) else None, str(t.edit.site), asdict(t.place),
-         t.coeff, hashlib.sha256(t.edit.rows.float().contiguous().numpy().tobytes()).hexdigest()]
+         t.coeff, hashlib.sha256(_bytes(t.edit.rows)).hexdigest()]
         for t in intervention.terms
     ]  # fmt: skip
+
+
+def _bytes(rows: torch.Tensor) -> bytes:
+    return rows.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()
 
 
 def row_seed(seed: int, prompt: int, sample: int) -> int:
@@ -138,6 +154,7 @@ def _run_together(
     examples: Sequence[Example],
     decoding: Decoding,
     batch_size: int,
+    permissions: Permissions,
 ) -> Iterator[tuple[str, Rows]]:
     """The cells of conditions that share a rule, from one batch."""
     places = [(p, s) for p in range(len(examples)) for s in range(decoding.n_samples)]
@@ -145,7 +162,8 @@ def _run_together(
     rule, second = conditions[0].rule, None
     if rule is not None:
         second = [c.without_context(examples[p]) for c in conditions for p, _ in places]  # type: ignore[misc]
-    with steer(model, [condition.intervention_for(examples[p]) for condition in conditions for p, _ in places]):
+    edits = [condition.intervention_for(examples[p]) for condition in conditions for p, _ in places]
+    with steer(model, edits, **permissions):
         out = generate(
             model,
             written,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Unpack
 
 import pandas as pd
 import torch
@@ -9,6 +10,7 @@ import torch
 from steering_lab.evaluation.condition import Condition
 from steering_lab.evaluation.evaluate import FACTORS
 from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import continuation_log_probs
 from steering_lab.models.hooked_model import HookedModel
@@ -17,7 +19,12 @@ HELD_OUT_PERPLEXITY = "held_out_perplexity"
 
 
 def held_out_table(
-    model: HookedModel, conditions: Sequence[Condition], texts: Sequence[str], *, prompt_tokens: int = 4
+    model: HookedModel,
+    conditions: Sequence[Condition],
+    texts: Sequence[str],
+    *,
+    prompt_tokens: int = 4,
+    **permissions: Unpack[Permissions],
 ) -> pd.DataFrame:
     """The tidy table of `HELD_OUT_PERPLEXITY`: one row per condition and text, weighing by its number of tokens.
 
@@ -25,7 +32,8 @@ def held_out_table(
     are not scored, the rest is read as if it had been generated: an edit placed from the last prompt token on is in
     force for every token that is scored. A condition counts by its edit alone, since the texts are no questions:
     prompting leaves them as they are. NaN for a condition with a logits rule, which needs a second prompt that a bare
-    text has not, or with an intervention for each question, and for a text that is all prompt.
+    text has not, or with an intervention for each question, and for a text that is all prompt. `permissions` are those
+    of `steer`.
 
     Raises:
         ValueError: no text is longer than its prompt, or one is longer than the model's context.
@@ -37,7 +45,7 @@ def held_out_table(
     for condition in conditions:
         edit, scored = condition.intervention, [list[float]() for _ in rows]
         if condition.rule is None and isinstance(edit, Intervention):
-            scored = _scored(model, edit, rows, prompt_tokens)
+            scored = _scored(model, edit, rows, prompt_tokens, permissions)
         columns = {
             "prompt": [f"text {i}" for i in range(len(texts))],
             "sample": 0,
@@ -55,9 +63,13 @@ _NUMBERS = {name: "float64" for name in FACTORS if name != "method"}
 
 @torch.no_grad()
 def _scored(
-    model: HookedModel, intervention: Intervention, rows: Sequence[list[int]], prompt_tokens: int
+    model: HookedModel,
+    intervention: Intervention,
+    rows: Sequence[list[int]],
+    prompt_tokens: int,
+    permissions: Permissions,
 ) -> list[list[float]]:
-    with steer(model, intervention):
+    with steer(model, intervention, **permissions):
         return continuation_log_probs(
             model, [ids[:prompt_tokens] for ids in rows], [ids[prompt_tokens:] for ids in rows]
         )

@@ -5,6 +5,7 @@ different kinds can be compared at equal distance from the unsteered model.
 """
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import pandas as pd
 import torch
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from steering_lab.evaluation.condition import Condition, Example, example_key
 from steering_lab.evaluation.divergence import kl
 from steering_lab.evaluation.measures import FACTORS
+from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import SCORED_LOGITS, bar_disabled
 from steering_lab.models.hooked_model import HookedModel
@@ -29,16 +31,18 @@ def next_token_kl(
     reference: Condition,
     *,
     progress: bool | None = None,
+    **permissions: Unpack[Permissions],
 ) -> pd.DataFrame:
     """Tidy rows of the metric "kl", one per condition and example: KL(reference ‖ condition) of the next token in nats.
 
     Both are read after the prompt as each of the two writes it, so the example is the same and the prompt need not be.
+    `permissions` are those of `steer`.
     """
-    base = next_token_log_probs(model, reference, examples)
+    base = next_token_log_probs(model, reference, examples, **permissions)
     keys = [example_key(example) for example in examples]
     blocks = []
     for condition in tqdm(conditions, desc="divergence", disable=bar_disabled(progress)):
-        apart = kl(base, next_token_log_probs(model, condition, examples))
+        apart = kl(base, next_token_log_probs(model, condition, examples, **permissions))
         factors = {name: condition.factors.get(name) for name in FACTORS}
         known = {"condition": condition.name, "prompt": keys, "sample": 0}
         blocks.append(pd.DataFrame({**factors, **known, "metric": KL, "value": apart.tolist(), "weight": 1.0}))
@@ -48,7 +52,7 @@ def next_token_kl(
 
 @torch.no_grad()
 def next_token_log_probs(
-    model: HookedModel, condition: Condition, examples: Sequence[Example]
+    model: HookedModel, condition: Condition, examples: Sequence[Example], **permissions: Unpack[Permissions]
 ) -> Float[Tensor, "example d_vocab"]:
     """Float32 log-probabilities of the token that follows each prompt under the condition, its rule included."""
     written = [model.token_ids(condition.write(example)) for example in examples]
@@ -59,7 +63,7 @@ def next_token_log_probs(
     found = []
     for start in range(0, len(examples), size):
         part = slice(start, start + size)
-        with steer(model, [condition.intervention_for(example) for example in examples[part]]):
+        with steer(model, [condition.intervention_for(example) for example in examples[part]], **permissions):
             logits = model.logits(model.pad(written[part]))[:, -1].float()
         if condition.rule is not None and bare is not None:
             with model.unedited():

@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from steering_lab.interventions.source import Source
 from steering_lab.models import display
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import ForwardPass
+from steering_lab.models.integers import Whole, whole_number
 
 Rule = Literal["at", "everywhere", "from_last_prompt_token", "generated"]
 
@@ -31,11 +33,17 @@ class Place:
     Padding is never touched. "at" starts at token `start` of the prompt, counted from its end where negative, and
     lasts as many tokens as the edit has rows; it never reaches generated tokens. `clip` drops rows that stand beyond
     the prompt, otherwise a prompt too short for them is an error.
+
+    Raises:
+        ValueError: a start that is not an integer.
     """
 
     rule: Rule
-    start: int = 0
+    start: Whole = 0
     clip: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", whole_number(self.start, "a position"))
 
     def __str__(self) -> str:
         return f"{self.rule}({self.start})" if self.rule == "at" else self.rule
@@ -82,14 +90,19 @@ class Place:
 class Edit:
     """One way to change the stream at `site`; `rows` has one row, or one per consecutive token.
 
-    Subclasses give `delta`. `basis` is that of the model in which the rows were computed, `label` says what they are.
+    Subclasses give `delta`. `source` says which model the rows belong to; rows made by hand, being optimised say, may
+    have none, and then only their width is checked. Gradients reach `rows`.
     """
 
     rows: Float[Tensor, "row d_model"]
     site: HookSite
-    basis: str = "raw"
-    label: str = ""
+    source: Source | None = None
     verb: ClassVar[str] = "add"
+
+    @property
+    def label(self) -> str:
+        """What the rows are, in words."""
+        return (self.source and self.source.recipe) or "the vector"
 
     @property
     def name(self) -> str:
@@ -104,7 +117,7 @@ class Edit:
         """Row k at token k of the prompt, the beginning-of-text token being token 0: ActAdd's own place."""
         return self.at(0, too_long=too_long)
 
-    def at(self, start: int, *, too_long: Literal["error", "clip"] = "error") -> "Intervention":
+    def at(self, start: SupportsIndex, *, too_long: Literal["error", "clip"] = "error") -> "Intervention":
         """Rows at consecutive prompt tokens from `start`, or from the prompt's end where it is negative.
 
         Raises:
@@ -114,7 +127,7 @@ class Edit:
             raise ValueError(
                 f"too_long is {too_long!r}: choose 'error' or 'clip' (or lengthen prompts with pad_prompts)"
             )
-        return self._placed(Place("at", start, clip=too_long == "clip"))
+        return self._placed(Place("at", whole_number(start, "a position"), clip=too_long == "clip"))
 
     def everywhere(self) -> "Intervention":
         """The one row at every token, of the prompt and of what is generated."""
@@ -131,7 +144,7 @@ class Edit:
     def _placed(self, place: Place) -> "Intervention":
         if place.rule != "at" and self.rows.shape[0] != 1:
             raise ValueError(
-                f"{self.label or 'this vector'} has {self.rows.shape[0]} rows, one per token: place it with at_front()"
+                f"{self.label} has {self.rows.shape[0]} rows, one per token: place it with at_front()"
                 f" or at(i), or take one row with .row(-1) or .mean_row()"
             )
         return Intervention((Term(self, place, 1.0),))
@@ -196,10 +209,10 @@ class Term:
 
     def __post_init__(self) -> None:
         if not isfinite(self.coeff):
-            raise ValueError(f"the coefficient of {self.edit.label or 'an edit'} is {self.coeff}: it must be finite")
+            raise ValueError(f"the coefficient of {self.edit.label} is {self.coeff}: it must be finite")
 
     def __str__(self) -> str:
-        return f"{self.coeff:+g} x {self.edit.verb} {self.edit.label or 'vector'} {self.place} {self.edit.site}"
+        return f"{self.coeff:+g} x {self.edit.verb} {self.edit.label} {self.place} {self.edit.site}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,9 +262,9 @@ class Intervention:
         if not self.terms:
             return display.card("Intervention: nothing")
         rows = [
-            (term.coeff, term.edit.name, term.edit.label or "vector", str(term.place), str(term.edit.site), norm)
+            (term.coeff, term.edit.name, term.edit.label, str(term.place), str(term.edit.site), norm)
             for term in self.terms
-            for norm in [float(term.edit.rows.float().norm(dim=-1).max())]
+            for norm in [float(term.edit.rows.detach().float().norm(dim=-1).max())]
         ]
         return display.card("Intervention", display.rows(("coeff", "edit", "of", "where", "site", "norm"), rows))
 

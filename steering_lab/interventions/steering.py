@@ -8,49 +8,57 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
+from typing import Unpack
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steering_lab.interventions.intervention import Add, Clamp, Edit, Intervention, Place, Term, add_rows
+from steering_lab.interventions.source import Permissions
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import ForwardPass, HookedModel
 
 
 @contextmanager
-def steer(model: HookedModel, intervention: Intervention | Sequence[Intervention]) -> Iterator[HookedModel]:
+def steer(
+    model: HookedModel,
+    intervention: Intervention | Sequence[Intervention],
+    *,
+    allow_other_model: bool = False,
+    allow_other_prefix: bool = False,
+) -> Iterator[HookedModel]:
     """The model under `intervention` until the block ends; a sequence gives every batch row an intervention of its own.
 
     Blocks nest, and the inner one sees what the outer one left. Passes must go through `model.logits`,
     `model.residuals` or `generate`, which tell the hooks where each token stands.
 
+    A vector belongs to the weights it was made with, by their fingerprint, and to what stood in front of the texts.
+    `allow_other_model` lets one of other or unknown weights through (a fine-tune's, say), `allow_other_prefix` one made
+    behind another prefix; width and basis are never waived.
+
     Raises:
-        ValueError: a layer outside the model, a vector of another width, or one made in another basis of the stream.
+        ValueError: a layer outside the model, a vector of another width, or one of elsewhere (`Source.check`).
     """
     shared = isinstance(intervention, Intervention)
     interventions = [intervention] if isinstance(intervention, Intervention) else list(intervention)
     for one in interventions:
-        _check(model, one)
+        _check(model, one, allow_other_model=allow_other_model, allow_other_prefix=allow_other_prefix)
     sites = sorted({site for one in interventions for site in one.sites})
     with model.hooks({site: _SiteEdit(site, interventions, shared, model) for site in sites}):
         yield model
 
 
-def _check(model: HookedModel, intervention: Intervention) -> None:
+def _check(model: HookedModel, intervention: Intervention, **permissions: Unpack[Permissions]) -> None:
     for term in intervention.terms:
         edit = term.edit
         model.check_site(edit.site)
         if edit.rows.shape[-1] != model.d_model:
             raise ValueError(
-                f"{edit.label or 'the vector'} is {edit.rows.shape[-1]} wide, the stream of {model.name} is"
-                f" {model.d_model}"
+                f"{edit.label} is {edit.rows.shape[-1]} wide, the stream of {model.name} is {model.d_model}"
             )
-        if edit.basis != model.basis:
-            raise ValueError(
-                f"{edit.label or 'the vector'} was made in the {edit.basis} basis, {model.name} runs in the"
-                f" {model.basis} basis: make the vector with this model"
-            )
+        if edit.source is not None:
+            edit.source.check(model, **permissions)
 
 
 @dataclass(frozen=True, eq=False)

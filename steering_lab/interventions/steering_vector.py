@@ -4,67 +4,41 @@ A vector is a value: arithmetic returns a new one, nothing normalises it silentl
 header, so that any tool can read the numbers and `safe_open` shows the provenance without running code.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from steering_lab.interventions.intervention import Ablate, Add, Clamp, Edit, Intervention, PreserveNorm, add_rows
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.vector_file import read_vector, write_vector
 from steering_lab.models import display
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.provenance import software
-
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a vector comes from: its recipe, the model it was read from, and what the method wants remembered.
-
-    `details` is JSON: token strings read, beginning-of-text and padding policy, data hash, seed, diagnostics.
-    """
-
-    recipe: str
-    model: str
-    fingerprint: str
-    basis: str = "raw"
-    revision: str | None = None
-    dtype: str = "torch.float32"
-    details: Mapping[str, Any] = field(default_factory=dict)
-    software: Mapping[str, str] = field(default_factory=software)
-
-    @classmethod
-    def of(cls, model: HookedModel, recipe: str, **details: Any) -> "Source":
-        """The source of a vector just read from `model`."""
-        return cls(recipe, model.name, model.fingerprint, model.basis, model.revision, str(model.dtype), details)
+from steering_lab.models.integers import whole_number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SteeringVector:
-    """Rows to add to the residual stream at `site`: one row, or one per consecutive token. float32, on the CPU.
+    """Rows to add to the residual stream at `site`: one row, or one per consecutive token.
+
+    Whatever is given, `rows` is a float32 copy on the CPU without gradients; one dimension means one row.
 
     Raises:
-        ValueError: no row, or a value that is not finite.
+        ValueError: not a tensor of floating-point rows, no row, or a value that is not finite in float32.
     """
 
-    rows: Float[Tensor, "row d_model"]
+    rows: Float[Tensor, "*row d_model"]
     site: HookSite
     source: Source
 
     def __post_init__(self) -> None:
-        if self.rows.shape[0] == 0:
-            raise ValueError("a steering vector needs at least one row")
+        object.__setattr__(self, "rows", _as_rows(self.rows))
         if not bool(torch.isfinite(self.rows).all()):
-            raise ValueError(f"{self.source.recipe} at {self.site} has values that are not finite")
+            raise ValueError(f"{self.source.recipe} at {self.site} has values that are not finite in float32")
 
     # -- measures -----------------------------------------------------------------------------------------------------
     @property
@@ -82,14 +56,16 @@ class SteeringVector:
         """The sum, zero rows continuing the shorter vector.
 
         Raises:
-            ValueError: another site or another basis: superpose interventions instead, `a.at_front() + b.at_front()`.
+            ValueError: another site, or another basis, weights or prefix, since the sum would belong to no model:
+                superpose interventions instead, `a.at_front() + b.at_front()`.
         """
         if not isinstance(other, SteeringVector):
             return NotImplemented
-        if (self.site, self.source.basis) != (other.site, other.source.basis):
+        mine, others = ((v.site, *v.source.belongs_to) for v in (self, other))
+        if mine != others:
             raise ValueError(
-                f"cannot add a vector at {other.site} ({other.source.basis} basis) to one at {self.site}"
-                f" ({self.source.basis} basis): place both and add the interventions"
+                f"cannot add a vector at {other.site} ({other.source.where}) to one at {self.site}"
+                f" ({self.source.where}): place both and add the interventions"
             )
         parts = {"parts": [asdict(self.source), asdict(other.source)]}
         source = replace(self.source, recipe=f"{self.source.recipe} + {other.source.recipe}", details=parts)
@@ -115,9 +91,16 @@ class SteeringVector:
         """Each row at length 1, zero rows staying zero: a direction."""
         return self._from(torch.nn.functional.normalize(self.rows, dim=-1), f"unit({self.source.recipe})")
 
-    def row(self, index: int) -> "SteeringVector":
-        """One row on its own, e.g. `row(-1)` for use at every token."""
-        return self._from(self.rows[index].unsqueeze(0).clone(), f"row {index} of ({self.source.recipe})")
+    def row(self, index: SupportsIndex) -> "SteeringVector":
+        """One row on its own, e.g. `row(-1)` for use at every token.
+
+        Raises:
+            ValueError: an index that is no integer, or that the vector has no row for.
+        """
+        index, n_rows = whole_number(index, "the index of a row"), self.rows.shape[0]
+        if not -n_rows <= index < n_rows:
+            raise ValueError(f"row {index} is outside {-n_rows}..{n_rows - 1}: {self!r}")
+        return self._from(self.rows[index], f"row {index} of ({self.source.recipe})")
 
     def mean_row(self) -> "SteeringVector":
         """The mean over rows, as one row."""
@@ -133,13 +116,13 @@ class SteeringVector:
 
     # -- placing ------------------------------------------------------------------------------------------------------
     def _edit(self, kind: type[Edit] = Add, **options: Any) -> Edit:
-        return kind(self.rows, self.site, self.source.basis, self.source.recipe, **options)
+        return kind(self.rows, self.site, self.source, **options)
 
     def at_front(self, *, too_long: Any = "error") -> Intervention:
         """Add row k at token k of the prompt (`Edit.at_front`)."""
         return self._edit().at_front(too_long=too_long)
 
-    def at(self, start: int, *, too_long: Any = "error") -> Intervention:
+    def at(self, start: SupportsIndex, *, too_long: Any = "error") -> Intervention:
         """Add the rows at consecutive prompt tokens from `start` (`Edit.at`)."""
         return self._edit().at(start, too_long=too_long)
 
@@ -158,11 +141,7 @@ class SteeringVector:
     # -- files --------------------------------------------------------------------------------------------------------
     def save(self, path: str | Path) -> Path:
         """Write `path` (safetensors): tensor `direction.<hook name>`, provenance as JSON under "steering_lab"."""
-        path = Path(path)
-        header = {"format": FORMAT, "site": self.site.name, "norms": self.norms.tolist(), "source": asdict(self.source)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({f"direction.{self.site.name}": self.rows.contiguous()}, path, {"steering_lab": json.dumps(header)})
-        return path
+        return write_vector(path, self.rows, self.site, self.source)
 
     @classmethod
     def load(cls, path: str | Path) -> "SteeringVector":
@@ -170,20 +149,9 @@ class SteeringVector:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not safetensors, or not a steering vector of a format known here.
+            ValueError: no steering vector of a format known here, or one that changed since it was written.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no steering vector at {path}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})["steering_lab"])
-                if header["format"] != FORMAT:
-                    raise ValueError(f"{path} has format {header['format']}, this version reads {FORMAT}")
-                rows = file.get_tensor(f"direction.{header['site']}")
-                source = Source(**header["source"])
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a steering vector saved by steering_lab: {error}") from error
-        return cls(rows, HookSite.parse(header["site"]), source)
+        return cls(*read_vector(path))
 
     def __repr__(self) -> str:
         shape = f"{self.rows.shape[0]} row{'s' * (self.rows.shape[0] > 1)} x {self.rows.shape[1]}"
@@ -201,7 +169,7 @@ class SteeringVector:
             del details["tokens"]
         facts = {
             "site": str(self.site),
-            "model": f"{source.model}, weights {source.fingerprint}, {source.basis} basis, {source.dtype}",
+            "model": f"{source.where}, {source.dtype}",
             "revision": source.revision,
             "rows": f"{n_rows} x {self.rows.shape[1]}",
             "norm": self.norm,
@@ -212,8 +180,25 @@ class SteeringVector:
         return display.card(source.recipe, display.facts({**facts, **details, "software": source.software}), table)
 
 
-def random_like(vector: SteeringVector, seed: int) -> SteeringVector:
-    """Gaussian rows with the lengths of `vector`'s rows: the norm-matched random control. Zero rows stay zero."""
+def _as_rows(rows: Any) -> Float[Tensor, "row d_model"]:
+    if not isinstance(rows, Tensor) or not rows.is_floating_point():
+        what = f"{rows.dtype} tensor" if isinstance(rows, Tensor) else type(rows).__name__
+        raise ValueError(f"rows are a tensor of floating-point numbers, not a {what}")
+    if rows.ndim not in (1, 2) or rows.numel() == 0:
+        raise ValueError(
+            f"rows have shape {list(rows.shape)}: a steering vector needs at least one row, [d_model] or [row, d_model]"
+        )
+    own = rows.detach().to("cpu", torch.float32, copy=True)
+    return own.reshape(-1, own.shape[-1]).contiguous()
+
+
+def random_like(vector: SteeringVector, seed: SupportsIndex) -> SteeringVector:
+    """Gaussian rows with the lengths of `vector`'s rows: the norm-matched random control. Zero rows stay zero.
+
+    Raises:
+        ValueError: a seed that is not an integer.
+    """
+    seed = whole_number(seed, "a seed")
     noise = torch.randn(vector.rows.shape, generator=torch.Generator().manual_seed(seed))
     rows = torch.nn.functional.normalize(noise, dim=-1) * vector.norms[:, None]
     source = replace(vector.source, recipe=f"random like ({vector.source.recipe})", details={"seed": seed})

@@ -12,8 +12,10 @@ error unless the caller chooses `too_long="clip"` or lengthens it with `pad_prom
 
 Where nothing stands in front of a text (`HookedModel.prefix_ids` is empty), its first token is the attention sink,
 whatever it is, and what the stream holds there says little of the text. A pair that differs in its first token is then
-read behind one `pad` token: row 0 is exactly zero, so that the sink of the steered prompt is left alone, as the
-beginning-of-text token is in the paper. docs/guides/contrast_pair.md says what happens otherwise.
+read behind the tokenizer's beginning- or end-of-text token: row 0 is exactly zero, so that the sink of the steered
+prompt is left alone, as the beginning-of-text token is in the paper. (Not behind a space: equal tokens at the front of
+a text hold the same stream, so that the spaces of the padding would be sinks too.) docs/guides/contrast_pair.md says
+what happens otherwise.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,8 @@ from collections.abc import Sequence
 import torch
 
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel, Tokens
 
@@ -65,23 +68,24 @@ def actadd_vectors(
 def pad_prompts(model: HookedModel, prompts: str | Sequence[str], n_rows: int, *, pad: str = " ") -> Tokens:
     """Prompts with `pad` tokens between their prefix and their words, so that none of `n_rows` rows meets a word.
 
+    Where the tokenizer puts nothing in front, its beginning- or end-of-text token goes before the padding.
+
     The additions of an ActAdd vector of `n_rows` rows then meet padding instead of the prompt's own words. At layer 0
     with coefficient 1 this is the same as writing the positive prompt there (Turner et al. 2023).
 
     Raises:
         ValueError: `pad` is not one token.
     """
-    front = model.prefix_ids
+    front, n_prefix = model.front_ids, len(model.prefix_ids)
     filler = [_single_token(model, pad)] * (n_rows - len(front))
     rows = [model.token_ids(prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts)]
-    return model.pad([[*front, *filler, *row[len(front) :]] for row in rows])
+    return model.pad([[*front, *filler, *row[n_prefix:]] for row in rows])
 
 
 def _equal_length(model: HookedModel, pair: ContrastPair, pad: str) -> tuple[list[int], list[int]]:
     positive, negative = model.token_ids(pair.positive), model.token_ids(pair.negative)
     if not model.prefix_ids and positive[:1] != negative[:1]:
-        sink = _single_token(model, pad)
-        positive, negative = [sink, *positive], [sink, *negative]
+        positive, negative = [*model.front_ids, *positive], [*model.front_ids, *negative]
     length = max(len(positive), len(negative))
     if len(positive) == len(negative):
         return positive, negative

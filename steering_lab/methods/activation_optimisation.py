@@ -22,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.delta_cache import find_optimum, hash_json, keep_optimum, optimum_key
 from steering_lab.methods.delta_pass import DeltaPass
 from steering_lab.methods.descent import Descended, Descent, Evaluation, descend
@@ -106,14 +107,17 @@ class _Batch:
         self.owner = torch.tensor([k for k, problem in enumerate(problems) for _ in problem], device=model.device)
         self.n_rows = torch.bincount(self.owner, minlength=len(problems))
         self.target = self.objective.target(model, self.prompts)
-        self.parts = [slice(first, first + batch_size) for first in range(0, len(rows), batch_size)]
-        self.targets = [self.target.take(range(*part.indices(len(rows)))) for part in self.parts]
+        more = max(map(len, self.target.tokens)) - 1
+        groups = model.batching.groups([model.batching.kind(len(ids), more) for ids in self.ids])
+        self.parts = [own[i : i + batch_size] for own in groups for i in range(0, len(own), batch_size)]
+        self.targets = [self.target.take(part) for part in self.parts]
         self.passes = [
-            DeltaPass(model, self.ids[part], target.tokens, sites)
+            DeltaPass(model, [self.ids[i] for i in part], target.tokens, sites)
             for part, target in zip(self.parts, self.targets, strict=True)
         ]
         self.unsteered = [one.unsteered() for one in self.passes]
         norms = torch.cat([seen.resid_norms for seen in self.unsteered])
+        norms = norms[torch.tensor([i for part in self.parts for i in part], device=norms.device).argsort()]
         self.scales = torch.stack([norms[self.owner == k].median(dim=0).values for k in range(len(problems))])
 
     def optimise(
@@ -167,6 +171,7 @@ class _Batch:
             "n_prompts": len(rows),
             "first_prompt": self.prompts[rows[0]],
             "init": started_elsewhere,
+            "passes": "from the last prompt token" if self._keeps_prefix(rows) else "whole prompts",
         }
         source = Source.of(self.model, f"optimised delta ({wish['name']})", **asked, **settings, **measured)
         vectors = (SteeringVector(row[None].clone(), s, source) for row, s in zip(deltas, self.sites, strict=True))
@@ -180,7 +185,16 @@ class _Batch:
         forced = sum(len(self.target.tokens[i]) for i in rows)
         made = sum(self.target.tokens_run[i] for i in rows) if self.target.tokens_run else 0
         prefix = prompt - len(rows)
-        return (made + prefix + forced * (1 + n_evaluated * (1 + back))) / prompt
+        once, each = (prefix, forced) if self._keeps_prefix(rows) else (0, prefix + forced)
+        return (made + once + each * (1 + n_evaluated * (1 + back))) / prompt
+
+    def _keeps_prefix(self, rows: Sequence[int]) -> bool:
+        """Whether every pass over the problem's rows reads from the last prompt token on."""
+        return all(
+            one.keeps_prefix
+            for part, one in zip(self.parts, self.passes, strict=True)
+            if not set(part).isdisjoint(rows)
+        )
 
 
 def _check(

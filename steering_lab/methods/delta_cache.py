@@ -17,7 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.objectives import Objective
 from steering_lab.methods.optimum import Optimum
 from steering_lab.models.hook_points import HookSite
@@ -63,7 +64,7 @@ def find_optimum(folder: Path, key: str) -> Optimum | None:
             header = json.loads((file.metadata() or {})["steering_lab"])
             if header["key"] != key:
                 return None
-            source = Source(**header["source"])
+            source = Source.read(header["source"])
             vectors = tuple(SteeringVector(file.get_tensor(n), HookSite.parse(n), source) for n in header["sites"])
         measured = {name: header["measured"][name] for name in MEASURES}
     except (SafetensorError, KeyError, TypeError, ValueError, OSError):

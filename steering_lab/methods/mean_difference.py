@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import Read, read_stream

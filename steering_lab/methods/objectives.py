@@ -14,7 +14,7 @@ from torch import Tensor
 
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.target import Avoided, Target
-from steering_lab.models.generation import LogitsRule, generate
+from steering_lab.models.generation import LogitsRule, forced_logits, generate
 from steering_lab.models.hooked_model import HookedModel
 
 
@@ -162,9 +162,8 @@ def forced_log_probs(
     rows = [model.token_ids(prompt) for prompt in prompts]
     for start in range(0, len(rows), 32):
         part = slice(start, start + 32)
-        logits = model.logits(model.pad(rows[part], continuations[part]))
-        for row, continuation in zip(logits, continuations[part], strict=True):
-            found.append(torch.log_softmax(row[-len(continuation) - 1 : -1].float(), dim=-1))
+        for logits in forced_logits(model, rows[part], continuations[part]):
+            found.append(torch.log_softmax(logits.float(), dim=-1))
     return tuple(found)
 
 

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import Read, read_stream
@@ -105,13 +106,9 @@ def read_for(
     """The unedited model's stream of every prompt at the direction's site.
 
     Raises:
-        ValueError: the direction belongs to another basis.
+        ValueError: the direction belongs to another basis, other weights or another prefix.
     """
-    if direction.source.basis != model.basis:
-        raise ValueError(
-            f"{direction!r} was made in the {direction.source.basis} basis, {model.name} runs in the {model.basis} one:"
-            " make it with this model"
-        )
+    direction.source.check(model)
     with model.unedited():
         return read_stream(model, prompts, [direction.site], read=read)[direction.site]
 

@@ -1,13 +1,15 @@
 """The one decode loop: KV cache, left-padded batches, per-row edits, per-row randomness.
 
 Promises: a row's text depends on its own prompt, seed and edits, never on the rows beside it; with and without the KV
-cache the same text; padding is never attended to. Whatever edits are in force on the model act in every pass.
+cache the same text; padding is never attended to. Whatever edits are in force on the model act in every pass. What a
+row says is what it says alone, read whole without a cache; rows of a model where company, padding or a cache would
+change that (`Batching`) go in passes of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +18,7 @@ from tqdm import tqdm
 
 from steering_lab.models import display
 from steering_lab.models.hooked_model import ForwardPass, HookedModel, Tokens
+from steering_lab.models.integers import Whole, whole_number
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,15 @@ class Sampling:
     """
 
     temperature: float = 1.0
-    top_k: int | None = None
+    top_k: Whole | None = None
     top_p: float = 1.0
     freq_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
             raise ValueError(f"temperature is {self.temperature}: it must be 0 (greedy) or more")
+        if self.top_k is not None:
+            object.__setattr__(self, "top_k", whole_number(self.top_k, "top_k"))
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k is {self.top_k}: it must be 1 or more, or None")
         if not 0 < self.top_p <= 1:
@@ -99,29 +104,35 @@ def _mean(values: Sequence[float]) -> float:
 
 
 class _Stream:
-    """One sequence per row being decoded: the ids not yet seen by the model, and the KV cache of those it has seen."""
+    """One sequence per row being decoded, and the KV cache of the `held` columns that it stands for."""
 
     def __init__(self, model: HookedModel, tokens: Tokens, rows: Int[Tensor, " batch"], n_batch: int, use_cache: bool):
-        self.model, self.tokens, self.rows, self.n_batch, self.use_cache = model, tokens, rows, n_batch, use_cache
+        self.model, self.tokens, self.rows, self.n_batch = model, tokens, rows, n_batch
         self.ids, self.mask, self.positions = tokens.ids, tokens.mask, tokens.positions
-        self.cache: Any = model.new_cache(len(tokens)) if use_cache else None
-        self.decoding = False
+        self.use_cache = use_cache
+        self.cache: Any = None
+        self.held = 0
+        self.longest = int(tokens.mask.sum(dim=1).max())
 
     def logits(self) -> Float[Tensor, "batch d_vocab"]:
-        """Float32 logits of the token that comes next, by one pass over what is new."""
-        told = ForwardPass(self.positions, self.tokens.prompt_lengths, self.rows, self.n_batch, self.decoding)
-        return self.model.forward(self.ids, self.mask, told, self.cache)[:, -1].float()
+        """Float32 logits of the token that comes next, by one pass over what the cache does not hold."""
+        width = self.ids.shape[1]
+        if self.cache is not None and not self.model.batching.same(self.longest - width + self.held, self.longest):
+            self.cache, self.held = None, 0
+        if self.use_cache and self.cache is None:
+            self.cache = self.model.new_cache(len(self.tokens))
+        new, lengths = slice(self.held, None), self.tokens.prompt_lengths
+        told = ForwardPass(self.positions[:, new], lengths, self.rows, self.n_batch, decoding=self.held > 0)
+        logits = self.model.forward(self.ids[:, new], self.mask, told, self.cache)[:, -1].float()
+        self.held = width if self.use_cache else 0
+        return logits
 
     def append(self, chosen: Int[Tensor, " batch"]) -> None:
         """Continues every row by its chosen token."""
-        position = self.positions[:, -1:] + 1
         self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], dim=1)
-        self.decoding = self.use_cache
-        if self.use_cache:
-            self.ids, self.positions = chosen[:, None], position
-        else:
-            self.ids = torch.cat([self.ids, chosen[:, None]], dim=1)
-            self.positions = torch.cat([self.positions, position], dim=1)
+        self.ids = torch.cat([self.ids, chosen[:, None]], dim=1)
+        self.positions = torch.cat([self.positions, self.positions[:, -1:] + 1], dim=1)
+        self.longest += 1
 
 
 @dataclass
@@ -157,7 +168,7 @@ def generate(
     *,
     max_new_tokens: int = 40,
     sampling: Sampling = GREEDY,
-    seed: int | Sequence[int] = 0,
+    seed: SupportsIndex | Sequence[SupportsIndex] = 0,
     stop: Sequence[str] = (),
     batch_size: int = 256,
     log_probs: bool = False,
@@ -178,8 +189,8 @@ def generate(
     the edits in force, and `without_context`, one prompt per row, which the unedited model reads.
 
     Raises:
-        ValueError: an empty prompt, a rule without its second stream or the reverse, or prompt and continuation longer
-            than the model's context; nothing has run then.
+        ValueError: an empty prompt, a seed that is no integer, a rule without its second stream or the reverse, or
+            prompt and continuation longer than the model's context; nothing has run then.
     """
     whole = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
     prompt_ids = [row[kept].tolist() for row, kept in zip(whole.ids, whole.mask, strict=True)]
@@ -197,7 +208,10 @@ def generate(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it must be 1 or more")
     _check_room(model, whole, max_new_tokens)
-    seeds = [(seed, i) for i in range(len(whole))] if isinstance(seed, int) else [(int(s), 0) for s in seed]
+    if isinstance(seed, Iterable) and getattr(seed, "ndim", 1) != 0:  # a tensor of no dimension is one number
+        seeds = [(whole_number(s, "a seed"), 0) for s in seed]
+    else:
+        seeds = [(whole_number(seed, "a seed"), i) for i in range(len(whole))]
     if len(seeds) != len(whole):
         raise ValueError(f"{len(seeds)} seeds for {len(whole)} prompts: pass one number or one per prompt")
 
@@ -209,30 +223,45 @@ def generate(
     if second is not None:
         _check_room(model, second, max_new_tokens)
 
-    out = Generations(texts, [], [], [] if log_probs else None, [] if log_probs else None)
-    order = range(0, len(whole), batch_size)
-    for start in tqdm(order, desc="generate", disable=bar_disabled(progress), leave=False):
-        rows = range(start, min(start + batch_size, len(whole)))
-        told = torch.arange(rows.start, rows.stop, device=model.device)
-        ids = prompt_ids[rows.start : rows.stop]
-        uniforms = torch.stack([_uniforms(seeds[i], max_new_tokens) for i in rows]).to(model.device)
-        prompt = [prompt_ids[i][: lengths[i]] for i in rows]
-        begun = [prompt_ids[i][lengths[i] :] for i in rows]
-        batch = _Batch(_Stream(model, model.pad(prompt, begun), told, len(whole), use_cache), uniforms, rule)
-        if second is not None:
-            bare = model.pad([second.ids[i][second.mask[i]].tolist() for i in rows], begun)
-            batch.without_context = _Stream(model, bare, told, len(whole), use_cache)
-        ends = _decode(batch, sampling, stop, frozenset() if ignore_eos else model.eos_token_ids)
-        drawn = torch.stack(batch.drawn, dim=1).tolist()
-        for before, row, end in zip(ids, drawn, ends, strict=True):
-            out.tokens.append(row[:end])
-            out.texts.append(_cut(_text(model, before, row[:end], skip_special_tokens=True), stop))
-        if out.log_probs is not None and out.unsteered_log_probs is not None:
-            steered = torch.stack(batch.log_probs, dim=1).tolist()
-            out.log_probs.extend(row[:end] for row, end in zip(steered, ends, strict=True))
-            with model.unedited():
-                out.unsteered_log_probs.extend(continuation_log_probs(model, ids, out.tokens[rows.start :]))
+    n = len(whole)
+    use_cache = use_cache and model.batching.caches and (second is None or model.batching.interleaves)
+    out = Generations(texts, [""] * n, [[]] * n, [[]] * n if log_probs else None, [[]] * n if log_probs else None)
+    with tqdm(total=n, desc="generate", disable=bar_disabled(progress), leave=False) as bar:
+        for rows in _sharing(model, [whole] if second is None else [whole, second], max_new_tokens, batch_size):
+            told = torch.tensor(rows, device=model.device)
+            uniforms = torch.stack([_uniforms(seeds[i], max_new_tokens) for i in rows]).to(model.device)
+            prompt = [prompt_ids[i][: lengths[i]] for i in rows]
+            begun = [prompt_ids[i][lengths[i] :] for i in rows]
+            batch = _Batch(_Stream(model, model.pad(prompt, begun), told, n, use_cache), uniforms, rule)
+            if second is not None:
+                bare = model.pad([second.ids[i][second.mask[i]].tolist() for i in rows], begun)
+                batch.without_context = _Stream(model, bare, told, n, use_cache)
+            ends = _decode(batch, sampling, stop, frozenset() if ignore_eos else model.eos_token_ids)
+            drawn = torch.stack(batch.drawn, dim=1).tolist()
+            for i, row, end in zip(rows, drawn, ends, strict=True):
+                out.tokens[i] = row[:end]
+                out.texts[i] = _cut(_text(model, prompt_ids[i], row[:end], skip_special_tokens=True), stop)
+            if out.log_probs is not None and out.unsteered_log_probs is not None:
+                steered = torch.stack(batch.log_probs, dim=1).tolist()
+                with model.unedited():
+                    plain = continuation_log_probs(model, [prompt_ids[i] for i in rows], [out.tokens[i] for i in rows])
+                for i, row, unsteered in zip(rows, steered, plain, strict=True):
+                    out.log_probs[i], out.unsteered_log_probs[i] = row[: len(unsteered)], unsteered
+            bar.update(len(rows))
     return out
+
+
+def _sharing(model: HookedModel, streams: Sequence[Tokens], new_tokens: int, batch_size: int) -> Iterator[list[int]]:
+    """Rows to decode together, at most `batch_size`: such as may share the passes of every stream."""
+    n = len(streams[0])
+    groups = [list(range(n))]
+    if not model.batching.free:
+        lengths = [tokens.mask.sum(dim=1).tolist() for tokens in streams]
+        kinds = [tuple(model.batching.kind(length[i], new_tokens) for length in lengths) for i in range(n)]
+        groups = model.batching.groups(kinds)
+    for rows in groups:
+        for start in range(0, len(rows), batch_size):
+            yield rows[start : start + batch_size]
 
 
 @torch.no_grad()
@@ -241,19 +270,35 @@ def continuation_log_probs(
 ) -> list[list[float]]:
     """Log-probability in nats of each continuation token given all before it, by uncached passes over ready ids.
 
-    Rows are scored in slices small enough for their float32 logits to stay under half a gigabyte. Edits in force apply;
-    a per-row intervention does not, because rows lose their number.
+    Each token's is that of the row up to it, alone. Rows are scored in slices small enough for their float32 logits to
+    stay under half a gigabyte. Edits in force apply; a per-row intervention does not, because rows lose their number.
     """
-    longest = max(len(p) + len(c) for p, c in zip(prompts, continuations, strict=True))
-    size = max(1, SCORED_LOGITS // (longest * model.d_vocab))
+    size = max(1, SCORED_LOGITS // (max(map(len, prompts)) + max(map(len, continuations))) // model.d_vocab)
     found: list[list[float]] = []
     for start in range(0, len(prompts), size):
         part = slice(start, start + size)
-        tokens = model.pad(prompts[part], continuations[part])
-        log_probs = torch.log_softmax(model.logits(tokens)[:, :-1].float(), dim=-1)
-        chosen = log_probs.gather(-1, tokens.ids[:, 1:, None]).squeeze(-1)
-        found += [row[row.shape[0] - len(c) :].tolist() for row, c in zip(chosen, continuations[part], strict=True)]
+        for scores, ids in zip(
+            forced_logits(model, prompts[part], continuations[part]), continuations[part], strict=True
+        ):
+            log_probs = torch.log_softmax(scores.float(), dim=-1)
+            found.append(log_probs.gather(-1, torch.tensor(ids, device=scores.device)[:, None]).squeeze(-1).tolist())
     return found
+
+
+def forced_logits(
+    model: HookedModel, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
+) -> list[Float[Tensor, "step d_vocab"]]:
+    """The logits from which each continuation token would be drawn, by uncached passes over ready ids.
+
+    One pass; on a model whose rotary frequencies change with length, one more for each change within a continuation.
+    """
+    spans = [model.batching.spans(len(p), len(c)) for p, c in zip(prompts, continuations, strict=True)]
+    read = [(i, first, last) for i, own in enumerate(spans) for first, last in own]
+    tokens = model.pad([prompts[i] for i, _, _ in read], [continuations[i][: max(0, last - 1)] for i, _, last in read])
+    found: list[list[Tensor]] = [[] for _ in spans]
+    for (i, first, last), row in zip(read, model.logits(tokens), strict=True):
+        found[i].append(row[row.shape[0] - (last - first) :])
+    return [torch.cat(parts) for parts in found]
 
 
 def _decode(batch: _Batch, sampling: Sampling, stop: Sequence[str], eos: frozenset[int]) -> list[int]:

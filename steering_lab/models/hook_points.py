@@ -6,7 +6,9 @@ the skip path, although the cache shows the edit: steering there would not be wh
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, SupportsIndex, get_args
+
+from steering_lab.models.integers import Whole, whole_number
 
 Stream = Literal["resid_pre", "resid_post"]
 
@@ -23,12 +25,13 @@ class HookSite:
         ValueError: a negative or non-integer layer, or a stream other than those two.
     """
 
-    layer: int
+    layer: Whole
     stream: Stream = "resid_pre"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.layer, int) or isinstance(self.layer, bool) or self.layer < 0:
-            raise ValueError(f"a layer is an integer from 0 upward, not {self.layer!r}")
+        object.__setattr__(self, "layer", whole_number(self.layer, "a layer"))
+        if self.layer < 0:
+            raise ValueError(f"a layer is an integer from 0 upward, not {self.layer}")
         if self.stream not in get_args(Stream):
             raise ValueError(f"unknown stream {self.stream!r}: choose one of {', '.join(get_args(Stream))}")
 
@@ -56,11 +59,11 @@ class HookSite:
         return f"{self.stream}({self.layer})"
 
 
-def resid_pre(layer: int) -> HookSite:
+def resid_pre(layer: SupportsIndex) -> HookSite:
     """The residual stream that block `layer` reads; `resid_pre(0)` is the embedding."""
-    return HookSite(layer, "resid_pre")
+    return HookSite(whole_number(layer, "a layer"), "resid_pre")
 
 
-def resid_post(layer: int) -> HookSite:
+def resid_post(layer: SupportsIndex) -> HookSite:
     """The residual stream that block `layer` leaves; the same tensor as `resid_pre(layer + 1)`."""
-    return HookSite(layer, "resid_post")
+    return HookSite(whole_number(layer, "a layer"), "resid_post")

@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from steering_lab.models.batching import Batching
 from steering_lab.models.hook_points import HookSite
+from steering_lab.models.output_scale import OutputScale
 from steering_lab.models.prefix import ChatText, Prefix, chat_text, prefix_ids, text_ids
 
 Basis = Literal["raw", "centred"]
@@ -75,6 +77,9 @@ class HookedModel:
     Hugging Face's own, "centred" when TransformerLens removed its mean over d_model; a vector belongs to one of them.
     `weights` are the model's own where the backend holds rearranged copies beside them. `prefix` is what stands in
     front of a text (`models.prefix`); `quantisation` says where weights are less than they were, for people to read.
+    `batching` says which rows may share a pass, as measured at load.
+    `output_scale` and `refused` are measured at load: what stands between unembedding and output, and the views that do
+    not hold of this model ("lens", "block outputs"), each with the reason.
     """
 
     backend: Any
@@ -85,6 +90,9 @@ class HookedModel:
     weights: Sequence[Tensor] | None = field(default=None, repr=False)
     prefix: Prefix = "tokenizer"
     quantisation: str | None = None
+    batching: Batching = field(default=Batching(), repr=False)
+    output_scale: OutputScale = field(default=OutputScale(), init=False, repr=False)
+    refused: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _pass: ForwardPass | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
 
@@ -134,6 +142,13 @@ class HookedModel:
         return prefix_ids(self.tokenizer, self.prefix)
 
     @property
+    def front_ids(self) -> list[int]:
+        """What a text is read behind where something has to stand in front of it: its prefix, or where it has none the
+        tokenizer's beginning- or end-of-text token."""
+        marks = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        return self.prefix_ids or [int(mark) for mark in marks if mark is not None][:1]
+
+    @property
     def n_sink(self) -> int:
         """How many tokens at a text's front are no measure of it: its prefix, or without one its first token.
 
@@ -143,9 +158,9 @@ class HookedModel:
 
     @cached_property
     def pad_token_id(self) -> int:
-        """A token for masked-out places; its identity never matters because nothing attends to it."""
+        """A token for masked-out places, inside the embedding; which one never matters: nothing attends to it."""
         for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, self.tokenizer.bos_token_id):
-            if candidate is not None:
+            if candidate is not None and 0 <= int(candidate) < self.d_vocab:
                 return int(candidate)
         return 0
 
@@ -202,6 +217,21 @@ class HookedModel:
         if site.layer >= self.n_layers:
             raise ValueError(f"layer {site.layer} is outside 0..{self.n_layers - 1} of {self.name}")
 
+    @property
+    def architecture(self) -> str:
+        """The name of the Hugging Face class, or of the TransformerLens class where there is none."""
+        return type(getattr(self.backend, "original_model", None) or self.backend).__name__
+
+    def check_view(self, view: Literal["lens", "block outputs"]) -> None:
+        """Nothing when the view holds of this model.
+
+        Raises:
+            ValueError: it was measured not to, with the reason and what is offered instead.
+        """
+        if reason := self.refused.get(view):
+            name = self.name if self.name == self.architecture else f"{self.name} ({self.architecture})"
+            raise ValueError(f"{name}: {reason}")
+
     # -- tokens -----------------------------------------------------------------------------------------------------
     def token_ids(self, text: str) -> list[int]:
         """Ids of `text` behind its prefix; a `ChatText` as it stands."""
@@ -252,8 +282,13 @@ class HookedModel:
 
     # -- running ----------------------------------------------------------------------------------------------------
     def logits(self, tokens: Tokens) -> Float[Tensor, "batch pos d_vocab"]:
-        """Next-token logits of one uncached pass under the edits in force. Gradients follow the ambient mode."""
-        return self.forward(tokens.ids, tokens.mask, self._whole_pass(tokens))
+        """Next-token logits of each row alone, uncached, under the edits in force. Gradients follow the ambient mode.
+
+        One pass, or one for each group of rows that may share it (`Batching`).
+        """
+        rows = self._groups(tokens)
+        parts = [self.forward(part.ids, part.mask, told) for part, told in self._passes(tokens, rows)]
+        return _joined(parts, rows, tokens)
 
     def residuals(
         self, tokens: Tokens, sites: Sequence[HookSite]
@@ -269,27 +304,71 @@ class HookedModel:
             raise ValueError(f"no sites were asked for: name some, e.g. {self.name}'s model.sites()")
         for site in sites:
             self.check_site(site)
-        seen: dict[HookSite, Tensor] = {}
+        depth = max(site.layer for site in sites) + 1
+        held = self.activations(tokens, [site.name for site in sites], depth)
+        return {site: held[site.name] for site in sites}
 
-        def reader(site: HookSite) -> Callable[..., None]:
-            def read(resid: Tensor, hook: Any = None) -> None:
-                seen[site] = resid
+    def activations(self, tokens: Tokens, names: Sequence[str], depth: int) -> dict[str, Float[Tensor, "batch pos _"]]:
+        """What the hook points called `names` hold once the first `depth` blocks have run, under the edits in force.
+
+        Rows that may not share a pass (`Batching`) are read apart and put together again.
+        """
+        seen: dict[str, Tensor] = {}
+
+        def reader(name: str) -> Callable[..., None]:
+            def read(held: Tensor, hook: Any = None) -> None:
+                seen[name] = held
 
             return read
 
-        depth = max(site.layer for site in sites) + 1
-        with self.backend.hooks(fwd_hooks=[(site.name, reader(site)) for site in sites]):
-            self.forward(tokens.ids, tokens.mask, self._whole_pass(tokens), stop_at_layer=depth)
-        return {site: seen[site] for site in sites}
+        rows = self._groups(tokens)
+        parts: list[dict[str, Tensor]] = []
+        with self.backend.hooks(fwd_hooks=[(name, reader(name)) for name in dict.fromkeys(names)]):
+            for part, told in self._passes(tokens, rows):
+                self.forward(part.ids, part.mask, told, stop_at_layer=depth)
+                parts.append(dict(seen))
+        return {name: _joined([part[name] for part in parts], rows, tokens) for name in names}
+
+    def _groups(self, tokens: Tokens) -> list[list[int]]:
+        """Rows that share a pass; one empty list stands for all of them as they are."""
+        if self.batching.free:
+            return [[]]
+        lengths = tokens.mask.sum(dim=1).tolist()
+        return self.batching.groups([self.batching.kind(length) for length in lengths])
+
+    def _passes(self, tokens: Tokens, groups: Sequence[Sequence[int]]) -> Iterator[tuple[Tokens, "ForwardPass"]]:
+        whole = self.whole_pass(tokens)
+        for rows in groups:
+            if not rows:
+                yield tokens, whole
+                continue
+            width = int(tokens.mask[rows].sum(dim=1).max())
+            part = Tokens(tokens.ids[rows, -width:], tokens.mask[rows, -width:], tokens.prompt_lengths[rows])
+            yield part, ForwardPass(part.positions, part.prompt_lengths, whole.rows[rows], len(tokens))
 
     def unembed(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
-        """Logits that the final norm and the unembedding read off `resid`: the logit lens's only step."""
+        """The model's output, were `resid` the stream behind its last block: the logit lens's only step.
+
+        Final norm, unembedding, and whatever scales or caps the logits behind it.
+
+        Raises:
+            ValueError: the model's output is not that of its last stream, as was measured at load.
+        """
+        self.check_view("lens")
+        return self.output_scale.output(self.unembedded(resid))
+
+    def unembedded(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
+        """What the unembedding gives before the output is scaled and capped. Use `unembed` for logits."""
+        read = self.normed(resid)
+        return self.backend.unembed(read.reshape(1, -1, read.shape[-1])).reshape(*resid.shape[:-1], -1)
+
+    def normed(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_read"]:
+        """What the unembedding reads: `resid` behind the final norm and the projection, where the model has them."""
         flat = resid.reshape(1, -1, self.d_model).to(self.dtype)
-        logits = self.backend.unembed(self.backend.ln_final(flat))
-        cap = getattr(self.backend.cfg, "output_logits_soft_cap", None)
-        if cap is not None and cap > 0:
-            logits = cap * torch.tanh(logits / cap)
-        return logits.reshape(*resid.shape[:-1], -1)
+        for part in ("ln_final", "project_out"):
+            if hasattr(self.backend, part):
+                flat = getattr(self.backend, part)(flat)
+        return flat.reshape(*resid.shape[:-1], -1)
 
     def forward(
         self,
@@ -305,10 +384,13 @@ class HookedModel:
             options["stop_at_layer"] = stop_at_layer
         if cache is not None and self._is_bridge:
             options |= {"past_key_values": cache, "use_cache": True}
+            if self._takes_positions:  # left to itself, a hybrid model may count them in a layer that keeps no tokens
+                options["position_ids"] = told.positions.clamp(min=0)
         elif cache is not None:  # HookedTransformer keeps the mask of the past inside its cache
             options |= {"past_kv_cache": cache, "attention_mask": mask[:, -ids.shape[1] :].long()}
         elif self._is_bridge:
             options["use_cache"] = False
+        self.batching.rotary.forget()
         outer, self._pass = self._pass, told
         try:
             return self.backend(ids, **options)
@@ -329,8 +411,15 @@ class HookedModel:
     def _is_bridge(self) -> bool:
         return hasattr(self.backend, "original_model")
 
+    @cached_property
+    def _takes_positions(self) -> bool:
+        from transformer_lens.utilities.position_ids import accepts_mask_derived_position_ids
+
+        return accepts_mask_derived_position_ids(self.backend.original_model)
+
     @staticmethod
-    def _whole_pass(tokens: Tokens) -> ForwardPass:
+    def whole_pass(tokens: Tokens) -> ForwardPass:
+        """What hooks are told of a pass that reads all of `tokens`."""
         rows = torch.arange(len(tokens), device=tokens.ids.device)
         return ForwardPass(tokens.positions, tokens.prompt_lengths, rows, len(tokens))
 
@@ -374,3 +463,15 @@ class HookedModel:
         kind = type(self.backend).__name__
         size = f"{self.n_layers} layers x d_model {self.d_model}, {self.n_parameters:,} parameters"
         return f"HookedModel({self.name!r}: {size}, {self.basis} basis, {kind}, {self.dtype}, {self.device})"
+
+
+def _joined(
+    parts: Sequence[Float[Tensor, "_ _ _"]], groups: Sequence[Sequence[int]], tokens: Tokens
+) -> Float[Tensor, "batch pos _"]:
+    """What groups of rows gave, row by row in the batch's order, zeros where a group had no column."""
+    if len(parts) == 1 and not groups[0]:
+        return parts[0]
+    width = tokens.ids.shape[1]
+    wide = torch.cat([torch.nn.functional.pad(part, (0, 0, width - part.shape[1], 0)) for part in parts])
+    order = torch.tensor([row for rows in groups for row in rows], device=wide.device)
+    return wide[order.argsort()]

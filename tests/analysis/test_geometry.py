@@ -8,7 +8,8 @@ import torch
 from scipy.stats import ortho_group
 
 from steering_lab.analysis.geometry import cosine_by_layer, cosines, pca_of_classes, random_cosine
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.reading import read_stream
 from tests.tiny_models import hooked, random_vector

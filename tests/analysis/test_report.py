@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from steering_lab.analysis.plots import find_chrome, layer_coeff_heatmap
-from steering_lab.analysis.report import script_json, write_page
+from steering_lab.analysis.report import Beside, script_json, write_page
 
 SweepTable = Callable[..., pd.DataFrame]
 HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> & <b>bold</b>"
@@ -56,15 +56,21 @@ def dump(path: Path, fragment: str = "") -> tuple[str, str]:
 def test_what_a_model_writes_never_becomes_markup(tmp_path: Path, sweep: SweepTable) -> None:
     figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front", examples=generations())
     headline = pd.DataFrame({"condition": [HOSTILE]})
+    beside = Beside(HOSTILE, [(HOSTILE, HOSTILE), ("steered", "text")])
     path = page(
-        tmp_path, generations(), headline=headline, figures={"a": figure}, config={HOSTILE: HOSTILE}, finding=HOSTILE
+        tmp_path,
+        generations(),
+        headline=headline,
+        figures={"a": figure},
+        config={HOSTILE: HOSTILE},
+        finding=HOSTILE,
+        beside=beside,
     )
     html = path.read_text(encoding="utf-8")
     assert "<script>document" not in html
     assert "<img src=x" not in html
-    assert (
-        html.count("&lt;script&gt;document") == 7
-    )  # title twice, question, finding, headline, config key, config value
+    # title twice, question, finding, three in the texts beside each other, headline, config key, config value
+    assert html.count("&lt;script&gt;document") == 10
 
 
 def test_the_page_names_no_address_it_could_load_from(tmp_path: Path, sweep: SweepTable) -> None:

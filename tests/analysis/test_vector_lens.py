@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from steering_lab.analysis.vector_lens import vector_lens
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from tests.tiny_models import MODELS, hooked, plain, random_vector

@@ -149,6 +149,15 @@ def test_a_cell_key_sees_everything_that_determines_the_cell(model: HookedModel,
     assert cell_key(model, grid[0], PROMPTS, DECODING) == keys[0]
 
 
+def test_numbers_off_an_axis_are_those_written(model: HookedModel, grid: list[Condition]) -> None:
+    off_an_axis = Decoding(max_new_tokens=np.int64(5), n_samples=np.int32(2), seed=np.uint8(3))
+    assert off_an_axis == DECODING
+    assert cell_key(model, grid[0], PROMPTS, off_an_axis) == cell_key(model, grid[0], PROMPTS, DECODING)
+    for name in ("seed", "n_samples", "max_new_tokens"):
+        with pytest.raises(ValueError, match=f"{name} is an integer, not True"):
+            Decoding(**{name: True})
+
+
 def test_evaluate_gives_one_row_per_continuation_and_measure(model: HookedModel, grid: list[Condition]) -> None:
     out = evaluate(model, grid[:3], PROMPTS, [TextMeasure("length", length), Perplexity()], DECODING, progress=False)
     assert len(out.generations) == 3 * len(PROMPTS) * 2

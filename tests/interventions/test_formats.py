@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -38,9 +39,10 @@ from steering_lab.interventions.formats import (
     read_svec,
 )
 from steering_lab.interventions.formats.exchange import by_layer
-from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.intervention import Add, Intervention
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector, ablate, clamp, preserving_norm
+from steering_lab.interventions.steering_vector import SteeringVector, ablate, clamp, preserving_norm
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
@@ -99,7 +101,7 @@ class Format(NamedTuple):
     """How a set is written and read here, what its files hold by layer, and whether the tool adds before the block."""
 
     write: Callable[[Set, Path, float], Path]
-    read: Callable[[Path], Any]
+    read: Callable[..., Any]
     held: Callable[[Path], Rows]
     before: bool = False
 
@@ -124,12 +126,12 @@ FORMATS = {
     "caa": Format(write_caa, read_caa, caa_rows),
     "svec, caa": Format(
         lambda v, to, c: export_svec(v, to / "v.svec", reading="caa", coeff=c, model_type="gpt2"),
-        lambda path: read_svec(path, reading="caa"),
+        partial(read_svec, reading="caa"),
         svec_rows,
     ),
     "svec, cast": Format(
         lambda v, to, c: export_svec(v, to / "v.svec", reading="cast", coeff=c, model_type="gpt2"),
-        lambda path: read_svec(path, reading="cast"),
+        partial(read_svec, reading="cast"),
         svec_rows,
         before=True,
     ),
@@ -198,7 +200,7 @@ def test_exported_vectors_steer_equally(name: str, architecture: str, tmp_path: 
     path = form.write(vectors, tmp_path, -1.5)
     assert gap(ours, logits_under(model, Intervention())) > 0.1
     assert gap(ours, logits_by_hand(architecture, form.held(path), form.before)) <= 1e-5
-    assert gap(ours, logits_under(model, as_intervention(form.read(path)))) <= 1e-5
+    assert gap(ours, logits_under(model, as_intervention(form.read(path, model=model)))) <= 1e-5
 
 
 @pytest.mark.parametrize("name", MAPPINGS)
@@ -214,6 +216,63 @@ def test_a_written_set_is_read_back_bit_for_bit_where_its_tool_adds_it(
     for site, original in zip(read, vectors.values(), strict=True):
         assert read[site].site == site
         assert torch.equal(read[site].rows, original.rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", EVERY_FORMAT)
+def test_a_file_holds_float32_whatever_the_rows_were_made_in(
+    name: str, dtype: torch.dtype, gpt2: HookedModel, tmp_path: Path
+) -> None:
+    form, site = FORMATS[name], resid_pre(2)
+    drawn = random_vector(gpt2, site)
+    made = SteeringVector(drawn.rows.to(dtype).requires_grad_(), site, drawn.source)
+    path = form.write({site: made}, tmp_path, 2.0)
+    (held,) = form.held(path).values()
+    assert (held.dtype, held.requires_grad) == (torch.float32, False)
+    assert torch.equal(held, 2.0 * drawn.rows[0].to(dtype).float())
+    back = as_intervention(form.read(path, model=gpt2)).terms[0].edit.rows
+    assert (back.dtype, back.tolist()) == (torch.float32, [held.tolist()])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_an_edit_made_by_hand_in_another_precision_is_exported_as_float32(
+    dtype: torch.dtype, gpt2: HookedModel, tmp_path: Path
+) -> None:
+    rows = random_vector(gpt2, resid_post(1)).rows.to(dtype)
+    path = export_easysteer(2.0 * Add(rows.requires_grad_(), resid_post(1)).everywhere(), tmp_path / "v.json")
+    assert torch.equal(easysteer_rows(path)[1], 2.0 * rows[0].detach().float())
+    assert json.loads(path.read_text())["vectors"][0]["name"] is None
+
+
+def without_record(path: Path) -> Path:
+    """The file as another tool would have written it: without our key."""
+    if path.suffix in (".json", ".svec"):
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "steering_lab"}))
+    return path
+
+
+@pytest.mark.parametrize("name", [p for p in EVERY_FORMAT if p.values != ("gguf",)])
+def test_a_file_that_does_not_say_its_weights_steers_only_the_model_its_reader_names(
+    name: str, gpt2: HookedModel, tmp_path: Path
+) -> None:
+    form = FORMATS[name]
+    path = without_record(form.write({resid_pre(2): random_vector(gpt2, resid_pre(2))}, tmp_path, 1.0))
+    unnamed, named = as_intervention(form.read(path)), as_intervention(form.read(path, model=gpt2))
+    with pytest.raises(ValueError, match="does not say which weights it was made with"):
+        logits_under(gpt2, unnamed)
+    with steer(gpt2, unnamed, allow_other_model=True):
+        pass
+    assert logits_under(gpt2, named).isfinite().all()
+    with pytest.raises(ValueError, match="other weights or another precision"):
+        logits_under(hooked("llama"), named)
+
+
+@pytest.mark.parametrize("name", [p for p in MAPPINGS if p.values[0] not in ("steering_vectors", "caa")])
+def test_a_file_that_says_its_weights_is_believed_over_its_reader(name: str, gpt2: HookedModel, tmp_path: Path) -> None:
+    form = FORMATS[name]
+    path = form.write({resid_pre(2): random_vector(gpt2, resid_pre(2))}, tmp_path, 1.0)
+    (read,) = form.read(path, model=hooked("llama")).values()
+    assert (read.source.fingerprint, read.source.prefix) == (gpt2.fingerprint, gpt2.prefix)
 
 
 @pytest.mark.parametrize("name", MAPPINGS)
@@ -330,6 +389,8 @@ def test_a_control_vector_of_another_tool_is_read_and_says_what_is_known(archite
     assert read[resid_post(11)].rows.tolist() == [[0, 1, 2, 3]]
     source = read[resid_post(2)].source
     assert (source.recipe, source.model, source.fingerprint) == ("read from happy.gguf", "mistral", "unknown")
+    source = read_gguf(tmp_path / "happy.gguf", model=hooked("gpt2"))[resid_post(2)].source
+    assert (source.model, source.fingerprint) == ("GPT2LMHeadModel", hooked("gpt2").fingerprint)
 
 
 @needs_gguf
@@ -420,18 +481,18 @@ def test_a_torch_file_without_layers_is_refused(tmp_path: Path) -> None:
 
 def test_a_caa_folder_of_several_models_is_read_one_model_at_a_time(gpt2: HookedModel, tmp_path: Path) -> None:
     vectors = a_set(gpt2)
-    export_caa(vectors, tmp_path, coeff=1.0, model="tiny")
-    paths = export_caa(vectors, tmp_path, coeff=2.0, model="tiny-chat")
+    export_caa(vectors, tmp_path, coeff=1.0, named="tiny")
+    paths = export_caa(vectors, tmp_path, coeff=2.0, named="tiny-chat")
     assert [path.name for path in paths] == ["vec_layer_1_tiny-chat.pt", "vec_layer_2_tiny-chat.pt"]
-    with pytest.raises(ValueError, match="vectors of 'tiny', 'tiny-chat': choose one with model="):
+    with pytest.raises(ValueError, match="vectors of 'tiny', 'tiny-chat': choose one with named="):
         read_caa(tmp_path)
-    read = read_caa(tmp_path, model="tiny-chat")[resid_post(2)]
+    read = read_caa(tmp_path, named="tiny-chat")[resid_post(2)]
     assert torch.equal(read.rows, 2.0 * vectors[resid_post(2)].rows)
     assert read.source.model == "tiny-chat"
     with pytest.raises(ValueError, match=r"holds no vec_layer_<n>\.pt of 'base'"):
-        read_caa(tmp_path, model="base")
+        read_caa(tmp_path, named="base")
     with pytest.raises(ValueError, match="already holds vectors of tiny: choose an empty folder"):
-        export_caa(vectors, tmp_path, coeff=1.0, model="tiny")
+        export_caa(vectors, tmp_path, coeff=1.0, named="tiny")
 
 
 # -- .svec ------------------------------------------------------------------------------------------------------------
@@ -519,7 +580,7 @@ PLACED: Mapping[str, Callable[[SteeringVector, SteeringVector], Intervention]] =
 @pytest.mark.parametrize("place", PLACED)
 def test_an_easysteer_spec_keeps_every_place(place: str, gpt2: HookedModel, tmp_path: Path) -> None:
     intervention = PLACED[place](random_vector(gpt2, resid_post(0)), random_vector(gpt2, resid_pre(2), 3))
-    read = read_easysteer(export_easysteer(intervention, tmp_path / "spec.json"))
+    read = read_easysteer(export_easysteer(intervention, tmp_path / "spec.json"), model=gpt2)
     tokens = gpt2.to_tokens(PROMPTS, [[5, 6], [7, 8], [9, 10]])
     with torch.no_grad(), steer(gpt2, intervention):
         wanted = real(gpt2.logits(tokens), tokens)
@@ -561,7 +622,7 @@ def test_scale_and_layers_of_a_foreign_spec_are_obeyed(gpt2: HookedModel, tmp_pa
     spec["vectors"][0] |= {"scale": -2.0, "layers": [1]}
     path.write_text(json.dumps(spec))
     wanted = logits_under(gpt2, -2.0 * vectors[resid_post(1)].everywhere())
-    assert gap(wanted, logits_under(gpt2, read_easysteer(path))) <= 1e-5
+    assert gap(wanted, logits_under(gpt2, read_easysteer(path, model=gpt2))) <= 1e-5
 
 
 @pytest.mark.parametrize(
@@ -627,7 +688,7 @@ def test_baked_weights_steer_as_everywhere_does(architecture: str, tmp_path: Pat
     opened = AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager").eval()
     with torch.no_grad():
         assert gap(wanted, real(hf_logits(opened, tokens), tokens)) <= 1e-5
-    through_lens = load_model(opened, tokenizer=tokenizer_of(architecture))
+    through_lens = load_model(opened, tokenizer=tokenizer_of(architecture), prefix=model.prefix)
     assert gap(wanted, logits_under(through_lens, Intervention())) <= 1e-5
     record = opened.config.steering_lab["sources"]["blocks.2.hook_resid_post"]
     assert (record["recipe"], record["fingerprint"]) == ("1.5 x (random 1)", model.fingerprint)

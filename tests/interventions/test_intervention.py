@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering_lab.interventions.intervention import Ablate, Add, Clamp, Intervention, Place, PreserveNorm, add_rows
+from steering_lab.interventions.source import Source
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import ForwardPass
 
@@ -137,12 +138,16 @@ def test_a_coefficient_that_is_not_finite_is_refused(coeff: float) -> None:
 
 
 def test_rows_without_a_token_of_their_own_are_refused() -> None:
-    many = Add(ROWS, resid_pre(0), label="mine")
+    many = Add(ROWS, resid_pre(0), Source("mine", "tiny", "f" * 16))
     for place in (many.everywhere, many.from_last_prompt_token, many.generated):
         with pytest.raises(ValueError, match=r"mine has 3 rows.*at_front\(\) or at\(i\)"):
             place()
 
 
 def test_an_intervention_says_what_it_does() -> None:
-    both = 2.0 * Add(ROW, resid_pre(0), label="love").at(-1) - Ablate(ROW, resid_post(1)).generated()
-    assert repr(both) == "Intervention(+2 x add love at(-1) resid_pre(0); -1 x ablate vector generated resid_post(1))"
+    both = (
+        2.0 * Add(ROW, resid_pre(0), Source("love", "tiny", "f" * 16)).at(-1) - Ablate(ROW, resid_post(1)).generated()
+    )
+    assert (
+        repr(both) == "Intervention(+2 x add love at(-1) resid_pre(0); -1 x ablate the vector generated resid_post(1))"
+    )

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import (
-    Source,
     SteeringVector,
     ablate,
     clamp,
@@ -67,29 +68,61 @@ def test_a_unit_vector_has_length_one_and_zero_rows_stay_zero() -> None:
 
 
 def test_a_result_remembers_what_it_was_made_of() -> None:
-    a, b = vector([1.0, 2.0]), vector([0.0, 1.0], source=Source("other", "tiny", "x"))
+    a, b = vector([1.0, 2.0]), vector([0.0, 1.0], source=replace(SOURCE, recipe="other"))
     assert (2.0 * a).source.recipe == "2 x (hand)"
     both = a - b
     assert both.source.recipe == "hand + -(other)"
     assert [part["recipe"] for part in both.source.details["parts"]] == ["hand", "-(other)"]
 
 
-def test_vectors_of_another_site_or_basis_are_not_added() -> None:
+def test_vectors_of_another_site_or_model_are_not_added() -> None:
     a = vector([1.0, 2.0])
     with pytest.raises(ValueError, match=r"resid_post\(1\) .*resid_pre\(1\)"):
         a + vector([1.0, 2.0], site=resid_post(1))
-    with pytest.raises(ValueError, match="centred basis"):
-        a + vector([1.0, 2.0], source=Source("hand", "tiny", "x", basis="centred"))
+    for change in ({"basis": "centred"}, {"fingerprint": "0" * 16}, {"prefix": "tokenizer"}):
+        with pytest.raises(ValueError, match=f"cannot add .*{next(iter(change.values()))}"):
+            a + vector([1.0, 2.0], source=replace(SOURCE, **change))
 
 
 @pytest.mark.parametrize("rows", [[[float("nan"), 0.0]], [[float("inf"), 0.0]]])
 def test_values_that_are_not_finite_are_refused(rows: list[list[float]]) -> None:
     with pytest.raises(ValueError, match="not finite"):
         vector(*rows)
-    with pytest.raises(ValueError, match="at least one row"):
-        SteeringVector(torch.zeros(0, 2), resid_pre(0), SOURCE)
     with pytest.raises(ValueError, match="not finite"):
         float("inf") * vector([1.0, 2.0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("grad", [False, True])
+def test_whatever_rows_are_given_a_vector_holds_a_float32_copy_without_gradients(
+    dtype: torch.dtype, grad: bool, tmp_path: Path
+) -> None:
+    rows = torch.tensor([[3.0, 4.0], [0.5, 1.0]], dtype=dtype, requires_grad=grad)
+    made = SteeringVector(rows, resid_pre(0), SOURCE)
+    rows.data.zero_()
+    for held in (made, 2.0 * made / 2.0, SteeringVector.load(made.save(tmp_path / "v.safetensors"))):
+        assert held.rows.tolist() == [[3.0, 4.0], [0.5, 1.0]]
+        assert (held.rows.dtype, held.rows.requires_grad, held.rows.device.type) == (torch.float32, False, "cpu")
+        assert held.norms.tolist()[0] == held.norm == 5.0
+        assert "norm 5" in repr(held)
+        assert "<table" in held._repr_html_()
+
+
+def test_one_dimension_means_one_row() -> None:
+    one, same = SteeringVector(torch.tensor([3.0, 4.0]), resid_pre(0), SOURCE), vector([3.0, 4.0])
+    assert one.rows.tolist() == same.rows.tolist()
+    assert one.everywhere().sites == (resid_pre(0),)
+
+
+@pytest.mark.parametrize("rows", [torch.zeros(0, 2), torch.zeros(1, 0), torch.zeros(0), torch.zeros(1, 1, 2)])
+def test_a_shape_that_is_no_rows_is_refused(rows: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"rows have shape \[.*at least one row, \[d_model\] or \[row, d_model\]"):
+        SteeringVector(rows, resid_pre(0), SOURCE)
+
+
+def test_a_float64_beyond_float32_is_refused() -> None:
+    with pytest.raises(ValueError, match="not finite in float32"):
+        SteeringVector(torch.tensor([[1e300, 0.0]], dtype=torch.float64), resid_pre(0), SOURCE)
 
 
 # -- directions -------------------------------------------------------------------------------------------------------
@@ -125,6 +158,30 @@ def test_a_random_control_has_the_length_of_every_row_and_zero_rows_stay_zero(se
     assert (control.site, control.source.basis) == (original.site, original.source.basis)
 
 
+@pytest.mark.parametrize("two", [np.int64(2), np.uint8(2), torch.tensor(2)])
+def test_seeds_and_positions_off_an_axis_are_those_written(two: Any, tmp_path: Path) -> None:
+    a = vector([3.0, 4.0])
+    control = random_like(a, two)
+    assert torch.equal(control.rows, random_like(a, 2).rows)
+    assert control.source == random_like(a, 2).source
+    control.save(tmp_path / "v.safetensors")  # as JSON
+    assert a.at(two).terms[0].place == a.at(2).terms[0].place
+    assert (a + 0 * a).row(two - two).source == (a + 0 * a).row(0).source
+
+
+@pytest.mark.parametrize("wrong", [True, np.array(True)])
+def test_a_bool_is_no_seed_and_no_position(wrong: Any) -> None:
+    for use in (lambda: random_like(vector([1.0]), wrong), lambda: vector([1.0]).at(wrong)):
+        with pytest.raises(ValueError, match="is an integer, not"):
+            use()
+
+
+@pytest.mark.parametrize("index", [-3, 2])
+def test_a_row_that_is_not_there_is_refused(index: int) -> None:
+    with pytest.raises(ValueError, match=rf"row {index} is outside -2\.\.1"):
+        vector([1.0, 0.0], [0.0, 1.0]).row(index)
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -143,7 +200,7 @@ def test_a_saved_vector_round_trips_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[float]], layer: int, stream: Any, recipe: str
 ) -> None:
     path = tmp_path_factory.mktemp("vectors") / "deep" / "v.safetensors"
-    source = Source(recipe, "tiny", "f" * 16, "centred", "main", "torch.bfloat16", SOURCE.details)
+    source = Source(recipe, "tiny", "f" * 16, "centred", "main", "torch.bfloat16", SOURCE.details, prefix="none")
     original = SteeringVector(torch.tensor(rows), HookSite(layer, stream), source)
     assert original.save(path) == path
     loaded = SteeringVector.load(path)
@@ -167,17 +224,16 @@ def test_the_header_shows_the_provenance_without_running_code(tmp_path: Path) ->
     assert {"transformer-lens", "torch", "transformers"} <= set(header["source"]["software"])
 
 
-def test_a_vector_with_gradients_is_saved_too(tmp_path: Path) -> None:
-    rows = torch.tensor([[1.0, 2.0]], requires_grad=True)
-    path = SteeringVector(rows, resid_pre(0), SOURCE).save(tmp_path / "v.safetensors")
-    assert SteeringVector.load(path).rows.tolist() == [[1.0, 2.0]]
-
-
 def header_only(path: Path, metadata: dict[str, str]) -> None:
     save_file({"direction.blocks.1.hook_resid_pre": torch.ones(1, 2)}, path, metadata)
 
 
-GOOD = {"format": 1, "site": "blocks.1.hook_resid_pre", "source": {"recipe": "r", "model": "m", "fingerprint": "f"}}
+GOOD = {
+    "format": 1,
+    "site": "blocks.1.hook_resid_pre",
+    "norms": [2**0.5],
+    "source": {"recipe": "r", "model": "m", "fingerprint": "f"},
+}
 
 
 @pytest.mark.parametrize(

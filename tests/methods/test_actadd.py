@@ -167,15 +167,14 @@ def test_padding_prompts_puts_spaces_behind_the_beginning_of_text(gpt2: HookedMo
         ids = gpt2.token_ids(prompt)
         assert tokens.ids[i][tokens.mask[i]].tolist() == [ids[0], *space, *space, *ids[1:]]
     qwen2 = hooked("qwen2")
-    assert pad_prompts(qwen2, "I hate", 2).ids[0].tolist() == [*space, *space, *qwen2.token_ids("I hate")]
+    assert pad_prompts(qwen2, "I hate", 2).ids[0].tolist() == [1, *space, *qwen2.token_ids("I hate")]
 
 
 def test_without_a_prefix_the_first_token_is_left_alone() -> None:
     model = hooked("qwen2")
     vector = actadd_vector(model, ContrastPair("Love", "Hate"), resid_pre(1))
     assert not vector.rows[0].any()
-    space = model.tokenizer(" ").input_ids
-    behind = [model.pad([space + model.token_ids(word)]) for word in ("Love", "Hate")]
+    behind = [model.pad([[1, *model.token_ids(word)]]) for word in ("Love", "Hate")]
     streams = [model.residuals(tokens, [resid_pre(1)])[resid_pre(1)][0] for tokens in behind]
     n = min(map(len, streams))
     assert gap(vector.rows[1:n], (streams[0][:n] - streams[1][:n])[1:]) <= 1e-6

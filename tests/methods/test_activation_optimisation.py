@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector, random_like
+from steering_lab.interventions.steering_vector import SteeringVector, random_like
 from steering_lab.methods import activation_optimisation
 from steering_lab.methods.activation_optimisation import optimise_delta
 from steering_lab.methods.descent import Descent
 from steering_lab.methods.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
 from steering_lab.methods.optimum import OptimisedDelta, ensemble
-from steering_lab.models.generation import generate
+from steering_lab.models.generation import forced_logits, generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
-from tests.tiny_models import PROMPTS, gap, hooked, n_hooks, placed
+from steering_lab.models.loading import load_model
+from tests.tiny_models import PROMPTS, gap, hooked, n_hooks, placed, tiny_hf_model, tiny_tokenizer
 
 THREE = ("gpt2", "llama", "gemma2")
 SITES = [resid_pre(1), resid_post(1)]
@@ -91,6 +93,26 @@ def test_a_batch_of_problems_equals_its_singles(name: str) -> None:
         assert alone.problems[0].forward_equivalents == batch.problems[i].forward_equivalents
     sliced = optimise_delta(model, PROMPTS, SITES, ANSWERS, descent=SHORT, batch_size=2)
     assert gap(rows(sliced), rows(batch)) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["qwen3_next", "recurrent_gemma", "phi3_longrope"])
+def test_rows_and_caches_that_cannot_serve_are_gone_round_and_the_source_says_so(name: str) -> None:
+    model = load_model(tiny_hf_model(name), tokenizer=tiny_tokenizer())
+    delta = optimise_delta(model, PROMPTS, SITES, ANSWERS, descent=SHORT, batch_size=2)
+    target = ANSWERS.target(model, PROMPTS)
+    longest = max(map(len, target.tokens)) - 1
+    for i, (optimum, own) in enumerate(zip(delta.problems, delta.per_row(), strict=True)):
+        assert optimum.losses[-1] < optimum.losses[0] - 0.3
+        with torch.no_grad(), steer(model, own):
+            (logits,) = forced_logits(model, [model.token_ids(PROMPTS[i])], [target.tokens[i]])
+        measured = target.take([i]).losses(torch.log_softmax(logits, dim=-1)[None])
+        assert float(measured[0]) == pytest.approx(optimum.losses[-1], abs=2e-4)
+        before = len(model.token_ids(PROMPTS[i])) - 1
+        kept = name == "phi3_longrope" and model.batching.same(before, before + 1 + longest)
+        told = "from the last prompt token" if kept else "whole prompts"
+        assert optimum.vectors[0].source.details["passes"] == told
+        alone = optimise_delta(model, PROMPTS[i], SITES, ANSWERS.take([i]), descent=SHORT)
+        assert alone.problems[0].losses == pytest.approx(optimum.losses, abs=2e-3)
 
 
 def test_a_shared_delta_is_one_for_all_and_lowers_the_mean(model: HookedModel) -> None:

@@ -1,11 +1,15 @@
 """Conditional steering: every row of a batch gets what it would get alone."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
 from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.conditional import Case, ConditionalSteering, Mentions, PointsAlong, TextIs
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_pre
@@ -107,8 +111,16 @@ def test_bad_conditions_are_refused(model: HookedModel, direction: SteeringVecto
         ConditionalSteering((Case("short", lambda model, prompts: [True], Intervention()),)).choose(model, PROMPTS)
 
 
-def test_a_direction_of_another_basis_is_refused(model: HookedModel) -> None:
-    source = Source("by hand", model.name, model.fingerprint, basis="centred")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"basis": "centred"}, "was made in the centred basis"),
+        ({"fingerprint": "0" * 16}, "other weights or another precision"),
+        ({"prefix": "none"}, "was made with prefix='none'"),
+    ],
+)
+def test_a_direction_of_another_model_is_refused(model: HookedModel, change: dict[str, Any], message: str) -> None:
+    source = replace(Source.of(model, "by hand"), **change)
     stranger = PointsAlong(SteeringVector(torch.ones(1, 32), SITE, source), 0.0)
-    with pytest.raises(ValueError, match="was made in the centred basis"):
+    with pytest.raises(ValueError, match=message):
         stranger(model, PROMPTS)

@@ -1,14 +1,29 @@
 """The pass that reads a prompt once: equal to reading it whole, and to steering by the ordinary way."""
 
+from functools import lru_cache
+
 import pytest
 import torch
 
+from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import Source, SteeringVector
-from steering_lab.methods.delta_pass import DeltaPass
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.delta_pass import DeltaPass, reuses_prefix
+from steering_lab.models.generation import forced_logits
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
-from tests.tiny_models import MODELS, PROMPTS, gap, hooked, n_hooks, placed, rows_of
+from steering_lab.models.loading import load_model
+from tests.tiny_models import (
+    MODELS,
+    PROMPTS,
+    gap,
+    hooked,
+    n_hooks,
+    placed,
+    rows_of,
+    tiny_hf_model,
+    tiny_tokenizer,
+)
 
 SITES = [resid_pre(1), resid_post(1)]
 FORCED = [[5, 6, 7], [9], [12, 13]]
@@ -96,3 +111,55 @@ def test_a_target_that_does_not_fit_the_context_is_refused() -> None:
     DeltaPass(model, [[5] * 90], [[5] * 7], SITES)(deltas()[:1])
     with pytest.raises(ValueError, match=r"layer 9 is outside 0\.\.2"):
         DeltaPass(model, [[5] * 4], [[5]], [resid_pre(9)])
+
+
+# -- kinds whose cache cannot carry on --------------------------------------------------------------------------------
+@lru_cache
+def unusual(name: str) -> HookedModel:
+    return load_model(tiny_hf_model(name), tokenizer=tiny_tokenizer())
+
+
+@pytest.mark.parametrize("name", ["qwen3_next", "qwen3_5", "jamba", "recurrent_gemma", "bamba", "phi3_longrope"])
+def test_a_model_whose_cache_cannot_carry_on_reads_whole_prompts_to_the_same_effect(name: str) -> None:
+    model = unusual(name)
+    assert reuses_prefix(model) == (name == "phi3_longrope")
+    for row, prompt in enumerate(rows_of(model, PROMPTS)):
+        one = DeltaPass(model, [prompt], [FORCED[row]], SITES)
+        added = deltas()[row : row + 1].requires_grad_()
+        said = one(added)
+        assert gap(said[0].detach(), steered_each(model, row, deltas()[row])) < 1e-4
+        (gradient,) = torch.autograd.grad(said[0, -1, 7], added)
+        direction = torch.nn.functional.normalize(gradient.flatten(), dim=0).reshape(gradient.shape)
+        with torch.no_grad():
+            apart = one(added + 5e-3 * direction)[0, -1, 7] - one(added - 5e-3 * direction)[0, -1, 7]
+        assert float(apart) / 1e-2 == pytest.approx(float(gradient.norm()), rel=2e-2)
+
+
+def steered_each(model: HookedModel, row: int, added: torch.Tensor) -> torch.Tensor:
+    """The same distributions by `steer` and an uncached pass over the row up to each token."""
+    source = Source.of(model, "by hand")
+    each = [SteeringVector(d[None], s, source).from_last_prompt_token() for d, s in zip(added, SITES, strict=True)]
+    prompt, forced = model.token_ids(PROMPTS[row]), FORCED[row]
+    with steer(model, each[0] + each[1]):
+        logits = [model.logits(model.pad([prompt], [forced[:t]]))[0, -1] for t in range(len(forced))]
+    return torch.log_softmax(torch.stack(logits).float(), dim=-1)
+
+
+@pytest.mark.parametrize("length", [14, 15, 16])
+def test_steps_on_both_sides_of_a_rotary_switch_are_read_apart(length: int) -> None:
+    model = unusual("phi3_longrope")
+    prompt, forced = list(range(5, 5 + length)), [40, 41, 42, 43]
+    added = deltas()[:1]
+    said = DeltaPass(model, [prompt], [forced], SITES)(added)[0]
+    source = Source.of(model, "by hand")
+    each = [SteeringVector(d[None], s, source).from_last_prompt_token() for d, s in zip(added[0], SITES, strict=True)]
+    with steer(model, each[0] + each[1]):
+        (wanted,) = forced_logits(model, [prompt], [forced])
+        single = [model.logits(model.pad([prompt], [forced[:t]]))[0, -1] for t in range(4)]
+    assert gap(said, wanted.log_softmax(-1)) < 1e-4
+    assert gap(wanted, torch.stack(single)) < 1e-4
+
+
+def test_rows_that_may_not_share_a_pass_are_refused() -> None:
+    with pytest.raises(ValueError, match="prompts of 4 to 6 tokens may not share a pass of RecurrentGemma"):
+        DeltaPass(unusual("recurrent_gemma"), [[5] * 4, [5] * 6], [[5], [6]], SITES)

@@ -12,7 +12,8 @@ import torch
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.interventions.intervention import Intervention
-from steering_lab.interventions.steering_vector import Source, SteeringVector, ablate, clamp
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector, ablate, clamp
 from steering_lab.methods.actadd import actadd_vector
 from steering_lab.models import display
 from steering_lab.models.generation import SHOWN, Generations, generate

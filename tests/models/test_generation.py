@@ -2,7 +2,9 @@
 
 import math
 from collections import Counter
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -153,13 +155,16 @@ def test_a_row_depends_on_its_own_seed_not_on_its_neighbours(model: HookedModel)
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(gpt2: HookedModel) -> None:
-    def text(seed: int | list[int]) -> list[list[int]]:
+    def text(seed: Any) -> list[list[int]]:
         return generate(gpt2, [PROMPTS[0]] * 4, max_new_tokens=8, sampling=Sampling(), seed=seed).tokens
 
     assert text(5) == text(5)
     assert text(5) != text(6)
     assert len({tuple(row) for row in text(5)}) == 4  # rows of one number draw apart
     assert text([9, 9, 9, 8])[:3] == [text([9, 9, 9, 8])[0]] * 3
+    assert text(np.int64(5)) == text(torch.tensor(5)) == text(5)
+    assert text([np.int64(9), np.uint8(9), 9, 8]) == text([9, 9, 9, 8])
+    assert text(np.int64(2**62)) == text(2**62)  # mixed as Python's numbers, which do not overflow
 
 
 def test_generation_leaves_the_callers_random_state_alone(gpt2: HookedModel) -> None:
@@ -477,6 +482,8 @@ def test_the_context_is_filled_to_its_last_token_and_not_beyond(gpt2: HookedMode
         ({"stop": "end"}, "pass a list of strings"),
         ({"stop": [""]}, "an empty stop string"),
         ({"seed": [1, 2, 3]}, "3 seeds for 1 prompts"),
+        ({"seed": True}, "a seed is an integer, not True"),
+        ({"seed": [np.array(True)]}, "a seed is an integer, not"),
         ({"batch_size": 0}, "batch_size is 0"),
     ],
 )

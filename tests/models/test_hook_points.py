@@ -1,6 +1,10 @@
 """Names of places in the stream: what TransformerLens calls them, and which are refused."""
 
+from typing import Any
+
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,10 +40,17 @@ def test_every_site_of_a_model_is_a_hook_point_of_its_backend(name: str) -> None
         assert all(site.name in model.backend.hook_dict for site in sites)
 
 
-@pytest.mark.parametrize("layer", [-1, True])
-def test_a_layer_that_cannot_be_is_refused(layer: int) -> None:
-    with pytest.raises(ValueError, match="integer from 0 upward"):
+@pytest.mark.parametrize("layer", [-1, True, np.int64(-1), np.array(True), torch.tensor(True), np.array([1, 2])])
+def test_a_layer_that_cannot_be_is_refused(layer: Any) -> None:
+    with pytest.raises(ValueError, match="a layer is an integer"):
         resid_pre(layer)
+
+
+@pytest.mark.parametrize("layer", [np.int64(3), np.uint8(3), np.array(3), torch.tensor(3)])
+def test_a_layer_off_an_axis_is_the_same_site_as_a_written_one(layer: Any) -> None:
+    for made, written in ((resid_pre(layer), resid_pre(3)), (resid_post(layer), resid_post(3))):
+        assert (made, hash(made), made.name) == (written, hash(written), written.name)
+        assert type(made.layer) is int
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from steering_lab.interventions.formats.exchange import (
 from steering_lab.interventions.intervention import Add, Intervention, Term
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import resid_post
+from steering_lab.models.hooked_model import HookedModel
 
 FORM = "an EasySteer spec"
 WHERE: dict[str, dict[str, Any]] = {
@@ -53,13 +54,13 @@ def export_easysteer(intervention: Intervention, path: str | Path) -> Path:
                 rows, labels = {}, []
                 clauses.append((apply, rows, labels))
             rows[layer] = rows[layer] + row if layer in rows else row
-            labels.append(term.edit.label)
+            labels.append(term.edit.source.recipe if term.edit.source else "")
     vectors = [_entry(apply, rows, labels) for apply, rows, labels in clauses]
     return written(path, {"vectors": vectors, "conflict": "sequential"})
 
 
-def read_easysteer(path: str | Path) -> Intervention:
-    """The intervention of a spec whose vectors are added as they are.
+def read_easysteer(path: str | Path, *, model: HookedModel | None = None) -> Intervention:
+    """The intervention of a spec whose vectors are added as they are. A spec never says which `model` it is for.
 
     Raises:
         ValueError: not such a file, another algorithm, a file elsewhere instead of numbers, changed numbers, a clause
@@ -70,7 +71,7 @@ def read_easysteer(path: str | Path) -> Intervention:
         raise ValueError(f"{path} is not {FORM}: it has no 'vectors'")
     if len(spec["vectors"]) > 1 and spec.get("conflict") != "sequential":
         raise ValueError(f"{path}: several vectors act together only with 'conflict': 'sequential'")
-    return sum((_placed(entry, path) for entry in spec["vectors"]), Intervention())
+    return sum((_placed(entry, path, model) for entry in spec["vectors"]), Intervention())
 
 
 def _check(term: Term) -> int:
@@ -79,13 +80,14 @@ def _check(term: Term) -> int:
         raise ValueError(f"{FORM} written here only adds vectors, not: {term}")
     if term.place.clip:
         raise ValueError(f"{FORM} cannot drop rows beyond a short prompt's end: place {term} without too_long='clip'")
-    check_basis(term.edit.basis, term.edit.label, FORM)
+    if term.edit.source is not None:
+        check_basis(term.edit.source.basis, term.edit.label, FORM)
     return same_place(term.edit.site, "resid_post", FORM).layer
 
 
 def _clauses(term: Term) -> list[tuple[dict[str, Any], Tensor]]:
     """Which tokens, and what is added there."""
-    rows = term.coeff * term.edit.rows
+    rows = term.coeff * term.edit.rows.detach().to("cpu", torch.float32)
     if term.place.rule != "at":
         return [(WHERE[term.place.rule], rows[0])]
     start = term.place.start
@@ -95,7 +97,7 @@ def _clauses(term: Term) -> list[tuple[dict[str, Any], Tensor]]:
 
 
 def _entry(apply: dict[str, Any], rows: dict[int, Tensor], labels: list[str]) -> dict[str, Any]:
-    tensors = {f"layer.{layer}": row.contiguous().numpy().astype("<f4").tobytes() for layer, row in rows.items()}
+    tensors = {f"layer.{layer}": row.numpy().astype("<f4").tobytes() for layer, row in rows.items()}
     sizes = {name: [len(data) // 4] for name, data in tensors.items()}
     wire = {
         "version": 1,
@@ -116,7 +118,7 @@ def _digest(tensors: dict[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _placed(entry: dict[str, Any], path: Path) -> Intervention:
+def _placed(entry: dict[str, Any], path: Path, model: HookedModel | None) -> Intervention:
     if entry.get("algorithm", "direct") != "direct" or entry.get("normalize"):
         raise ValueError(f"{path}: only vectors that are added as they are can be read, not {_settings(entry)}")
     layers, scale = entry.get("layers"), float(entry.get("scale", 1.0))
@@ -124,7 +126,7 @@ def _placed(entry: dict[str, Any], path: Path) -> Intervention:
     for layer, row in _rows(entry, path).items():
         if layers is None or layer in layers:
             site = resid_post(layer)
-            vector = vector_from(row, site, source_in(None, site, path), path)
+            vector = vector_from(row, site, source_in(None, site, path, model=model), path)
             total = total + scale * _at(vector, entry.get("apply"), path)
     return total
 

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from steering_lab.interventions.intervention import Edit, Intervention
-from steering_lab.interventions.steering_vector import Source, SteeringVector
+from steering_lab.interventions.source import UNKNOWN, Source
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, Stream, resid_post, resid_pre
+from steering_lab.models.hooked_model import HookedModel
 
 Vectors = SteeringVector | Mapping[HookSite, SteeringVector]
 
@@ -106,7 +108,7 @@ def only_row(vector: SteeringVector, form: str) -> Tensor:
             f"{form} adds one row to every token, {vector.source.recipe} at {vector.site} has {vector.rows.shape[0]}"
             f" rows, one per token: take one with .row(-1) or .mean_row()"
         )
-    return vector.rows[0].contiguous()
+    return vector.rows[0]
 
 
 def vector_from(values: Any, site: HookSite, source: Source, path: Path, *, n_dims: int = 1) -> SteeringVector:
@@ -116,12 +118,12 @@ def vector_from(values: Any, site: HookSite, source: Source, path: Path, *, n_di
         ValueError: `values` are not numbers of that shape.
     """
     try:
-        rows = torch.as_tensor(values).detach().to("cpu", torch.float32)
+        rows = torch.as_tensor(values).to(torch.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: what it holds for {site} is not a list of numbers ({error})") from error
     if rows.ndim != n_dims or rows.numel() == 0:
         raise ValueError(f"{path}: what it holds for {site} has shape {tuple(rows.shape)}, {n_dims}-D is expected")
-    return SteeringVector(rows.reshape(-1, rows.shape[-1]).clone(), site, source)
+    return SteeringVector(rows, site, source)
 
 
 def provenance(vectors: Mapping[int, SteeringVector] | list[SteeringVector]) -> dict[str, Any]:
@@ -130,19 +132,26 @@ def provenance(vectors: Mapping[int, SteeringVector] | list[SteeringVector]) -> 
     return {"format": 1, "sources": {vector.site.name: asdict(vector.source) for vector in listed}}
 
 
-def source_in(record: Any, site: HookSite, path: Path, *, model: str = "unknown") -> Source:
+def source_in(
+    record: Any, site: HookSite, path: Path, *, model: HookedModel | None = None, hint: str = UNKNOWN
+) -> Source:
     """The source that `provenance` recorded for `site`, or one that names the file where there is no record.
 
-    Vectors from elsewhere are taken to be in the raw basis, which is what runtimes without TransformerLens use.
+    Without a record nothing tells which weights the numbers are for: those of the caller's `model`, or unknown ones,
+    which `steer` refuses unless asked; `hint` is then the name that the file gives. Such numbers are taken to be in the
+    raw basis, which is what runtimes without TransformerLens use.
 
     Raises:
         ValueError: a record that is not one of ours.
     """
     if record is None:
-        return Source(f"read from {path.name}", model, "unknown", "raw", dtype="unknown", software={})
+        nobody = Source(f"read from {path.name}", hint, UNKNOWN, dtype=UNKNOWN, software={})
+        if model is None:
+            return nobody
+        return replace(nobody, model=model.name, fingerprint=model.fingerprint, prefix=model.prefix)
     try:
-        return Source(**record["sources"][site.name])
-    except (KeyError, TypeError) as error:
+        return Source.read(record["sources"][site.name])
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its provenance does not tell where {site} comes from ({error})") from error
 
 

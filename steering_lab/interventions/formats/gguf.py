@@ -23,6 +23,7 @@ from steering_lab.interventions.formats.exchange import (
 )
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, resid_post
+from steering_lab.models.hooked_model import HookedModel
 
 FORM = "a GGUF control vector"
 PROVENANCE = "steering_lab.provenance"
@@ -58,10 +59,11 @@ def export_gguf(vectors: Vectors, path: str | Path, *, coeff: float, model_type:
     return path
 
 
-def read_gguf(path: str | Path) -> dict[HookSite, SteeringVector]:
+def read_gguf(path: str | Path, *, model: HookedModel | None = None) -> dict[HookSite, SteeringVector]:
     """The vectors of a control-vector file, `direction.k` at `resid_post(k)`, as long as they were written.
 
-    repeng writes unit vectors; llama.cpp's own generator and saklas do not.
+    repeng writes unit vectors; llama.cpp's own generator and saklas do not. Their files do not say which weights they
+    are for: name the `model`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -86,7 +88,7 @@ def read_gguf(path: str | Path) -> dict[HookSite, SteeringVector]:
         if name is None or tensor.tensor_type != gguf.GGMLQuantizationType.F32:
             raise ValueError(f"{path}: tensor {tensor.name!r} ({tensor.tensor_type.name}) is no float32 'direction.k'")
         site = resid_post(int(name[1]))
-        source = source_in(record and json.loads(record), site, path, model=hint)
+        source = source_in(record and json.loads(record), site, path, model=model, hint=hint)
         found[site] = vector_from(np.array(tensor.data), site, source, path)
     if not found:
         raise ValueError(f"{path} holds no direction")

@@ -19,6 +19,7 @@ from steering_lab.interventions.formats.exchange import (
 )
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel
 
 FORM = "a Neuronpedia vector"
 EVERYWHERE = {
@@ -40,8 +41,10 @@ def export_neuronpedia(vectors: Vectors, path: str | Path, *, coeff: float) -> P
     return written(path, {"vectors": entries, **EVERYWHERE, "steering_lab": provenance(listed)})
 
 
-def read_neuronpedia(path: str | Path) -> dict[HookSite, SteeringVector]:
+def read_neuronpedia(path: str | Path, *, model: HookedModel | None = None) -> dict[HookSite, SteeringVector]:
     """The vectors of a request, of a list of vectors or of a single one, each times its strength; equal hooks summed.
+
+    `model` is the one that they are for where the file does not say, which only our own do.
 
     Raises:
         ValueError: not such a file, a hook outside the residual stream, or a request that steers otherwise than by
@@ -55,7 +58,7 @@ def read_neuronpedia(path: str | Path) -> dict[HookSite, SteeringVector]:
     _check_settings(path, content)
     found: dict[HookSite, SteeringVector] = {}
     for entry in content["vectors"]:
-        vector = _vector(entry, content, path)
+        vector = _vector(entry, content, path, model)
         found[vector.site] = found[vector.site] + vector if vector.site in found else vector
     return found
 
@@ -68,12 +71,13 @@ def _check_settings(path: Path, content: dict[str, Any]) -> None:
             )
 
 
-def _vector(entry: Any, content: dict[str, Any], path: Path) -> SteeringVector:
+def _vector(entry: Any, content: dict[str, Any], path: Path, model: HookedModel | None) -> SteeringVector:
     try:
         hook, numbers, strength = entry["hook"], entry["steering_vector"], float(entry["strength"])
         strength *= float(content.get("strength_multiplier", 1.0))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: a vector lacks its hook, strength or numbers ({error!r})") from error
     site = HookSite.parse(hook)
-    vector = vector_from(numbers, site, source_in(content.get("steering_lab"), site, path), path)
+    source = source_in(content.get("steering_lab"), site, path, model=model)
+    vector = vector_from(numbers, site, source, path)
     return vector if strength == 1 else strength * vector

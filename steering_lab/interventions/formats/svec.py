@@ -23,8 +23,10 @@ from steering_lab.interventions.formats.exchange import (
     vector_from,
     written,
 )
+from steering_lab.interventions.source import UNKNOWN
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, Stream
+from steering_lab.models.hooked_model import HookedModel
 
 Reading = Literal["cast", "caa", "act_add"]
 _STREAMS: dict[str, Stream] = {"cast": "resid_pre", "caa": "resid_post", "act_add": "resid_pre"}
@@ -54,8 +56,12 @@ def export_svec(vectors: Vectors, path: str | Path, *, reading: Reading, coeff: 
     return written(path, content)
 
 
-def read_svec(path: str | Path, *, reading: Reading) -> dict[HookSite, SteeringVector]:
+def read_svec(
+    path: str | Path, *, reading: Reading, model: HookedModel | None = None
+) -> dict[HookSite, SteeringVector]:
     """The vectors of a .svec file, at the sites where the tool that `reading` names would add them.
+
+    `model` is the one that they are for where the file does not say, which only our own do.
 
     Raises:
         ValueError: an unknown reading or one that `export_svec` did not write the file for, not such a file, rows per
@@ -73,7 +79,7 @@ def read_svec(path: str | Path, *, reading: Reading) -> dict[HookSite, SteeringV
     found = {}
     for layer, numbers in sorted(content["directions"].items(), key=lambda item: int(item[0])):
         site = HookSite(int(layer), stream)
-        source = source_in(record, site, path, model=str(content.get("model_type", "unknown")))
+        source = source_in(record, site, path, model=model, hint=str(content.get("model_type", UNKNOWN)))
         nested = bool(numbers) and isinstance(numbers[0], list)
         vector = vector_from(numbers, site, source, path, n_dims=2 if nested else 1)
         if reading != "act_add":

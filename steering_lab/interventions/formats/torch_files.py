@@ -14,8 +14,10 @@ from typing import Any
 import torch
 
 from steering_lab.interventions.formats.exchange import Vectors, by_layer, only_row, source_in, vector_from
+from steering_lab.interventions.source import UNKNOWN
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, resid_post
+from steering_lab.models.hooked_model import HookedModel
 
 
 class _TheirSteeringVector:
@@ -42,8 +44,10 @@ def export_steering_vectors(vectors: Vectors, path: str | Path, *, coeff: float)
     return path
 
 
-def read_steering_vectors(path: str | Path) -> dict[HookSite, SteeringVector]:
+def read_steering_vectors(path: str | Path, *, model: HookedModel | None = None) -> dict[HookSite, SteeringVector]:
     """The vectors of a {layer: tensor} file or of a pickled `steering_vectors.SteeringVector`, at block outputs.
+
+    The file does not say which weights they are for: name the `model`.
 
     Raises:
         ValueError: anything else, or vectors for attention, MLP or norms, which are not the residual stream.
@@ -58,11 +62,11 @@ def read_steering_vectors(path: str | Path) -> dict[HookSite, SteeringVector]:
     if not isinstance(held, Mapping) or not held or not all(isinstance(layer, int) for layer in held):
         raise ValueError(f"{path} does not hold {{layer: tensor}}")
     sites = {resid_post(layer): row for layer, row in sorted(held.items())}
-    return {site: vector_from(row, site, source_in(None, site, path), path) for site, row in sites.items()}
+    return {site: vector_from(row, site, source_in(None, site, path, model=model), path) for site, row in sites.items()}
 
 
-def export_caa(vectors: Vectors, folder: str | Path, *, coeff: float, model: str = "") -> list[Path]:
-    """Write `vec_layer_{n}.pt`, or `vec_layer_{n}_{model}.pt`, into `folder`: one bare tensor per layer.
+def export_caa(vectors: Vectors, folder: str | Path, *, coeff: float, named: str = "") -> list[Path]:
+    """Write `vec_layer_{n}.pt`, or `vec_layer_{n}_{named}.pt`, into `folder`: one bare tensor per layer.
 
     Raises:
         ValueError: the folder already holds such files, which would mix; or as `export_steering_vectors`.
@@ -71,17 +75,21 @@ def export_caa(vectors: Vectors, folder: str | Path, *, coeff: float, model: str
     layers = {layer: only_row(vector, form) for layer, vector in by_layer(vectors, coeff, form).items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if any(name == model for _, name in _caa_files(folder)):
-        raise ValueError(f"{folder} already holds vectors{f' of {model}' if model else ''}: choose an empty folder")
+    if any(name == named for _, name in _caa_files(folder)):
+        raise ValueError(f"{folder} already holds vectors{f' of {named}' if named else ''}: choose an empty folder")
     paths = []
     for layer, row in layers.items():
-        paths.append(folder / f"vec_layer_{layer}{f'_{model}' if model else ''}.pt")
+        paths.append(folder / f"vec_layer_{layer}{f'_{named}' if named else ''}.pt")
         torch.save(row.clone(), paths[-1])
     return paths
 
 
-def read_caa(folder: str | Path, *, model: str | None = None) -> dict[HookSite, SteeringVector]:
-    """The vectors of a folder of `vec_layer_{n}.pt` or `vec_layer_{n}_{model}.pt`, at block outputs.
+def read_caa(
+    folder: str | Path, *, named: str | None = None, model: HookedModel | None = None
+) -> dict[HookSite, SteeringVector]:
+    """The vectors of a folder of `vec_layer_{n}.pt` or `vec_layer_{n}_{named}.pt`, at block outputs.
+
+    A name in a file's name tells nothing about weights: `model` is the one that the vectors are for.
 
     Raises:
         ValueError: no such file, files of several models without saying which, or a file that is no 1-D tensor.
@@ -89,15 +97,15 @@ def read_caa(folder: str | Path, *, model: str | None = None) -> dict[HookSite, 
     folder = Path(folder)
     files = _caa_files(folder)
     models = sorted({name for _, name in files})
-    if model is None and len(models) > 1:
-        raise ValueError(f"{folder} holds vectors of {', '.join(map(repr, models))}: choose one with model=")
-    chosen = {layer: path for (layer, name), path in sorted(files.items()) if model is None or name == model}
+    if named is None and len(models) > 1:
+        raise ValueError(f"{folder} holds vectors of {', '.join(map(repr, models))}: choose one with named=")
+    chosen = {layer: path for (layer, name), path in sorted(files.items()) if named is None or name == named}
     if not chosen:
-        raise ValueError(f"{folder} holds no vec_layer_<n>.pt{f' of {model!r}' if model else ''}, only {models or '-'}")
+        raise ValueError(f"{folder} holds no vec_layer_<n>.pt{f' of {named!r}' if named else ''}, only {models or '-'}")
     found = {}
     for layer, path in chosen.items():
         site = resid_post(layer)
-        source = source_in(None, site, path, model=model or models[0] or "unknown")
+        source = source_in(None, site, path, model=model, hint=named or models[0] or UNKNOWN)
         found[site] = vector_from(_tensors(path), site, source, path)
     return found
 

@@ -1,0 +1,162 @@
+"""Which rows of a batch may share a forward pass, and whether a KV cache may stand for the tokens before.
+
+The truth is a row alone, read whole in one uncached pass. For most models neither rows beside it, nor padding in front,
+nor a cache changes that. For three kinds they do:
+
+- Layers that read padding (RecurrentGemma's recurrence): rows of equal length run together, unpadded.
+- Caches that do not hold the whole past: decoding reads each row anew for every token.
+- Rotary frequencies that depend on the longest sequence in view ("longrope": one set up to the length of pretraining,
+  another beyond it; "dynamic": beyond it, one set for every length). Hugging Face applies the longest row's to all, and
+  leaves a cache with the frequencies it was made with. Here rows on different sets never share a pass, and a row whose
+  set changes while it grows is read anew.
+
+The first two are measured, the third is read from the rotary modules, by the same field that switches it there.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from steering_lab.models.hooked_model import HookedModel, Tokens
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """The rotary modules whose frequencies depend on the length of the longest sequence in view; mostly none."""
+
+    modules: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, backend: Any) -> "Rotary":
+        """Those of a model, by the `rope_type` that Hugging Face's own update goes by."""
+        return cls(tuple(module for module in backend.modules() if _kinds(module)))
+
+    def frequencies(self, length: int) -> Hashable:
+        """What tells apart the lengths at which the frequencies differ; the same value means the same frequencies."""
+        return tuple(
+            length > limit if kind == "longrope" else max(length, limit)
+            for module in self.modules
+            for kind, limit in _kinds(module)
+        )
+
+    def forget(self) -> None:
+        """Every module as it was made: "dynamic" ones keep the frequencies of the longest sequence they ever read."""
+        for module in self.modules:
+            for prefix in _prefixes(module):
+                if hasattr(module, f"{prefix}max_seq_len_cached"):
+                    setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
+                getattr(module, f"{prefix}inv_freq").copy_(getattr(module, f"{prefix}original_inv_freq"))
+
+
+def _kinds(module: Any) -> list[tuple[str, int]]:
+    """Each length-dependent kind of a rotary module, and the length from which on it differs."""
+    rope_type = getattr(module, "rope_type", None)
+    per_layer = rope_type if isinstance(rope_type, dict) else {None: rope_type}
+    found = []
+    for layer_type, kind in per_layer.items():
+        if kind == "longrope":
+            settings = module.config.rope_parameters
+            settings = settings if layer_type is None else settings[layer_type]
+            found.append(("longrope", int(settings["original_max_position_embeddings"])))
+        elif isinstance(kind, str) and "dynamic" in kind:
+            found.append(("dynamic", int(module.original_max_seq_len)))
+    return found
+
+
+def _prefixes(module: Any) -> list[str]:
+    return [f"{layer_type}_" for layer_type in module.rope_type] if isinstance(module.rope_type, dict) else [""]
+
+
+@dataclass(frozen=True)
+class Batching:
+    """What holds for one model: whether padded rows equal their singles, and cached decoding the uncached.
+
+    `interleaves` is whether two caches may be used in turn: RecurrentGemma keeps its state in the model itself.
+    """
+
+    pads: bool = True
+    caches: bool = True
+    interleaves: bool = True
+    rotary: Rotary = Rotary()
+
+    @property
+    def free(self) -> bool:
+        """Whether any rows may share a pass."""
+        return self.pads and not self.rotary.modules
+
+    def kind(self, length: int, new_tokens: int = 0) -> Hashable:
+        """Rows of one kind may share a pass, and the passes of `new_tokens` more tokens each as well."""
+        first, last = self.rotary.frequencies(length), self.rotary.frequencies(length + new_tokens)
+        together = self.pads and first == last
+        return first, None if together else length
+
+    def groups(self, kinds: Sequence[Hashable]) -> list[list[int]]:
+        """The rows of each kind, in the order of their first row."""
+        found: dict[Hashable, list[int]] = {}
+        for row, kind in enumerate(kinds):
+            found.setdefault(kind, []).append(row)
+        return list(found.values())
+
+    def spans(self, length: int, n_steps: int) -> list[tuple[int, int]]:
+        """Steps [first, last) of a forced continuation that one pass may read: step t stands behind `length` + t."""
+        edges = [t for t in range(1, n_steps) if not self.same(length + t - 1, length + t)]
+        return list(zip([0, *edges], [*edges, n_steps], strict=True))
+
+    def same(self, length: int, other: int) -> bool:
+        """Whether what a cache holds of a sequence of one length serves the other too."""
+        return self.rotary.frequencies(length) == self.rotary.frequencies(other)
+
+
+@torch.no_grad()
+def measured_batching(
+    model: "HookedModel", ids: Int[Tensor, "1 pos"], logits: Float[Tensor, "1 pos d_vocab"], tolerance: float
+) -> Batching:
+    """Whether a short row padded beside `ids`, and a cache, leave the logits as they are for a row alone.
+
+    `logits` are those of `ids` alone, by whose beginning the short row is known too. The padded pair and the row alone
+    are read in turn with a cache each, the last token by itself; only where that differs, each is tried apart.
+    """
+    rotary = Rotary.of(model.backend)
+    row = ids[0].tolist()
+    short = row[: len(row) // 2 + 1]
+    pair, alone, other = model.pad([row, short]), model.pad([row]), model.pad([short])
+
+    def holds(*batches: "Tokens", cached: bool = True) -> bool:
+        try:
+            read = _read_in_turn(model, batches) if cached else [model.logits(tokens) for tokens in batches]
+        except Exception:  # whatever a cache of the wrong kind runs into, it is no cache for this model
+            return False
+        return all(_apart(got, tokens, logits) <= tolerance for got, tokens in zip(read, batches, strict=True))
+
+    if holds(pair, alone):
+        return Batching(rotary=rotary)
+    pads, caches, interleaves = holds(pair, cached=False), holds(alone), holds(alone, other)
+    if pads and caches and interleaves:  # each by itself and not together: it is the padding that goes
+        pads = False
+    return Batching(pads, caches, interleaves, rotary)
+
+
+def _read_in_turn(model: "HookedModel", batches: Sequence["Tokens"]) -> list[Float[Tensor, "batch pos d_vocab"]]:
+    """The logits of each batch, all read with a cache up to the last token before any is read to the end."""
+    caches = [model.new_cache(len(tokens)) for tokens in batches]
+    read: list[list[Tensor]] = [[] for _ in batches]
+    for new in (slice(None, -1), slice(-1, None)):
+        for tokens, cache, parts in zip(batches, caches, read, strict=True):
+            told = model.whole_pass(tokens)
+            step = replace(told, positions=told.positions[:, new], decoding=new.start is not None)
+            parts.append(model.forward(tokens.ids[:, new], tokens.mask[:, : new.stop], step, cache))
+    return [torch.cat(parts, dim=1) for parts in read]
+
+
+def _apart(got: Tensor, tokens: "Tokens", logits: Tensor) -> float:
+    """The largest difference from `logits` where each row has tokens, relative to their size."""
+    wanted = torch.zeros_like(got)
+    for i, length in enumerate(tokens.mask.sum(dim=1).tolist()):
+        wanted[i, -length:] = logits[0, :length]
+    apart = (got.float() - wanted.float())[tokens.mask].abs().max()
+    return float(apart) / max(1.0, float(logits.float().abs().max()))
