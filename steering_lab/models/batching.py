@@ -1,7 +1,7 @@
 """Which rows of a batch may share a forward pass, and whether a KV cache may stand for the tokens before.
 
 The truth is a row alone, read whole in one uncached pass. For most models neither rows beside it, nor padding in front,
-nor a cache changes that. For three kinds they do:
+nor a cache changes that. For four kinds they do:
 
 - Layers that read padding (RecurrentGemma's recurrence): rows of equal length run together, unpadded.
 - Caches that do not hold the whole past: decoding reads each row anew for every token.
@@ -10,7 +10,11 @@ nor a cache changes that. For three kinds they do:
   leaves a cache with the frequencies it was made with. Here rows on different sets never share a pass, and a row whose
   set changes while it grows is read anew.
 
-The first two are measured, the third is read from the rotary modules, by the same field that switches it there.
+- Attention to a selection of the tokens (GLM-5's and DeepSeek-V3.2's indexer, `index_topk`): beyond that many tokens
+  the selection counts padding, and a cached step selects otherwise; rows of equal length run together, uncached.
+
+The first two are measured. The others begin at a length that no short check reaches: the third is read from the rotary
+modules, by the same field that switches it there, the fourth from the config.
 """
 
 from collections.abc import Hashable, Sequence
@@ -122,6 +126,8 @@ def measured_batching(
     are read in turn with a cache each, the last token by itself; only where that differs, each is tried apart.
     """
     rotary = Rotary.of(model.backend)
+    if _selects_tokens(model.backend):
+        return Batching(pads=False, caches=False, interleaves=False, rotary=rotary)
     row = ids[0].tolist()
     short = row[: len(row) // 2 + 1]
     pair, alone, other = model.pad([row, short]), model.pad([row]), model.pad([short])
@@ -139,6 +145,11 @@ def measured_batching(
     if pads and caches and interleaves:  # each by itself and not together: it is the padding that goes
         pads = False
     return Batching(pads, caches, interleaves, rotary)
+
+
+def _selects_tokens(backend: Any) -> bool:
+    config = getattr(getattr(backend, "original_model", None), "config", None)
+    return config is not None and getattr(config.get_text_config(), "index_topk", None) is not None
 
 
 def _read_in_turn(model: "HookedModel", batches: Sequence["Tokens"]) -> list[Float[Tensor, "batch pos d_vocab"]]:
