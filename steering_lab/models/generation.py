@@ -300,7 +300,7 @@ def forced_logits(
 ) -> list[Float[Tensor, "step d_vocab"]]:
     """The logits from which each continuation token would be drawn, by uncached passes over ready ids.
 
-    One pass; on a model whose rotary frequencies change with length, one more for each change within a continuation.
+    One pass; on a model that changes with length, one more for each change within a continuation.
     """
     spans = [model.batching.spans(len(p), len(c)) for p, c in zip(prompts, continuations, strict=True)]
     read = [(i, first, last) for i, own in enumerate(spans) for first, last in own]

@@ -390,7 +390,7 @@ class HookedModel:
             options |= {"past_kv_cache": cache, "attention_mask": mask[:, -ids.shape[1] :].long()}
         elif self._is_bridge:
             options["use_cache"] = False
-        self.batching.rotary.forget()
+        self.batching.lengths.forget()
         outer, self._pass = self._pass, told
         try:
             return self.backend(ids, **options)
