@@ -25,30 +25,9 @@ SAMPLE = (
     "qwen2", "qwen3_5", "gemma2", "gemma4_ple", "recurrent_gemma", "olmo2_bf16", "granite", "granite_hybrid_nope",
     "cohere", "phi_qk_norm", "phi3_longrope", "mistral_bf16", "modernbert_decoder", "falcon_h1", "mamba", "helium",
 )  # fmt: skip
-# Wrong today; strict, so that mending one fails here until its line is taken away.
-WRONG = {
-    "opt_post_norm": "raw error: the final norm that is not there",
-    "falcon_40b": "raw error: QKV split for another layout",
-    "falcon_11b": "raw error: one norm where two are looked for",
-    "recurrent_gemma": "padding reaches the recurrent state",
-    "olmo2_bf16": "raw error: float32 rotary against bfloat16 weights",
-    "granite": "the lens lacks the logits' scale",
-    "granite_hybrid_nope": "raw error: the rotary embedding that is not there",
-    "cohere": "the lens lacks the logits' scale",
-    "phi_qk_norm": "raw error: norms of queries and keys",
-    "phi3_longrope": "rotary scaling depends on the longest row",
-    "modernbert_decoder": "the lens lacks the head before the output",
-    "helium": "TransformerLens's list of names instead of a sentence",
-}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=WRONG[name])) if name in WRONG else name
-        for name in SAMPLE
-    ],
-)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_a_family_holds_or_is_refused_in_a_sentence_and_its_page_says_which(name: str) -> None:
     one = outcome(ZOO[name])
     assert not one.wrong, one.holds
