@@ -29,10 +29,12 @@ class Asking:
     wording: Wording
     chat: bool = False
     seed: int = 0
+    answer_prefix: str = ""
 
     def written(self, style: PromptStyle, instruction: str | None = None) -> Asked:
         """Writes a row in `style`."""
-        return Asked(self.wording, style, instruction, self.model.chat_text if self.chat else None)
+        chat = self.model.chat_text if self.chat else None
+        return Asked(self.wording, style, instruction, chat, self.answer_prefix)
 
     def check_room(self, rows: Sequence[ConflictQA], max_new_tokens: int) -> None:
         """Nothing when every row fits the model in every style, with its answer.
@@ -57,8 +59,9 @@ class Asking:
     ) -> dict[HookSite, SteeringVector]:
         """The ContextFocus vector of `rows` at every site."""
         return contextfocus_vectors(
-            self.model, rows, sites, wording=self.wording, recipe=recipe, chat=self.chat, seed=self.seed
-        )
+            self.model, rows, sites, wording=self.wording, recipe=recipe, chat=self.chat,
+            answer_prefix=self.answer_prefix, seed=self.seed,
+        )  # fmt: skip
 
     def norms(self, rows: Sequence[ConflictQA], sites: Sequence[HookSite]) -> dict[HookSite, float]:
         """Median residual norm where the vector starts: the last token of the prompts."""

@@ -1,16 +1,19 @@
 """The questions of the conflict experiment, by what they are used for: no question is used for two things."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from steering_lab.data.capitals import capital_rows
 from steering_lab.data.conflict_qa import ConflictQA, irrelevant_twins
 from steering_lab.data.conflict_readers import BlankAliases, read_confiqa, read_conflict_qa, read_nqswap
 from steering_lab.data.conflict_splits import SplitManifest, hash_rows, split_by_question
 from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.dice import Dice
 from steering_lab.data.invented_world import story
+from steering_lab.evaluation.known_rows import of_known
 
 Rows = tuple[ConflictQA, ...]
 DataFormat = Literal["jsonl", "confiqa", "nqswap"]
@@ -50,6 +53,16 @@ class Questions:
         ids, groups = ({name: _each(rows, what) for name, rows in uses.items()} for what in ("id", "group"))
         SplitManifest(ids, groups, 0, hash_rows(_all(uses)))  # refuses what overlaps
 
+    @property
+    def conflicts(self) -> dict[str, Rows]:
+        """The conflicts to report on, by kind."""
+        return {part: rows for part, rows in self.test.items() if part.startswith("conflict")}
+
+    @property
+    def parts(self) -> list[Rows]:
+        """The rows of every use and regime."""
+        return [self.vector, *self.validation.values(), *self.test.values()]
+
     def described(self) -> dict[str, Any]:
         """The ids of the rows by use and regime, and how many were left out, as JSON."""
         named = {"validation": self.validation, "test": self.test}
@@ -80,25 +93,57 @@ def world_questions(counts: Counts) -> Questions:
 def file_questions(
     path: str | Path, data_format: DataFormat, counts: Counts, seed: int, blank_aliases: BlankAliases
 ) -> Questions:
-    """Of a file of conflicts, split by question; agreements where it has the original contexts.
+    """Of a file of conflicts, split by question (`split_questions`). Raises as `file_rows` and `split_questions`."""
+    rows, left_out = file_rows(path, data_format, blank_aliases)
+    return split_questions(rows, counts, seed, left_out=left_out)
+
+
+def file_rows(path: str | Path, data_format: DataFormat, blank_aliases: BlankAliases) -> tuple[Rows, int]:
+    """The conflicts of a file that decide, and how many do not.
 
     Raises:
-        ValueError: what the reader refuses, too few questions, or blank aliases to set aside in the package's own
-            format, whose rows name theirs.
+        ValueError: what the reader refuses, or blank aliases to set aside in the package's own format, whose rows name
+            theirs.
     """
     if data_format == "jsonl":
         read = read_conflict_qa(path)
     else:
         reader = {"confiqa": read_confiqa, "nqswap": read_nqswap}[data_format]
         read = reader(path, blank_aliases=blank_aliases)
-    rows = [row for row in read if row.decides]
+    rows = tuple(row for row in read if row.decides)
+    return rows, len(read) - len(rows)
+
+
+def country_rows(relations: Sequence[str], min_population: int, seed: int) -> Rows:
+    """Conflicts about the countries of the world in a random order, since a use takes the first of its rows."""
+    rows = list(capital_rows("conflict", relations, min_population=min_population, seed=seed))
+    random.Random(f"order of countries {seed}").shuffle(rows)
+    return tuple(rows)
+
+
+def split_questions(
+    rows: Rows, counts: Counts, seed: int, *, left_out: int = 0, known: Collection[str] | None = None
+) -> Questions:
+    """Of conflicts split by group, agreements where the original contexts are there.
+
+    With `known`, closed-book ids that `known_rows` found, only rows that the model knows. The split is made before, so
+    a group is in the same use for every model.
+
+    Raises:
+        ValueError: too few questions for a use, or none whose answer is unsaid by another's context.
+    """
     splits, _ = split_by_question(rows, SHARES, seed)
+    if known is not None:
+        splits = {use: of_known(its, known) for use, its in splits.items()}
+        left_out += len(rows) - sum(map(len, splits.values()))
+    if empty := [use for use, its in splits.items() if not its]:
+        raise ValueError(f'no questions are left for "{empty[0]}": {left_out} rows of the data were left out')
     validation, test = _regimes(splits["validation"][: counts.validation]), _regimes(splits["test"][: counts.test])
     conflicts = test["conflict"]
     test["irrelevant"] = unique(irrelevant_twins(conflicts, seed))
     test["closed_book"] = unique(tuple(row.closed_book() for row in conflicts))
     texts = tuple(dict.fromkeys(row.context for row in conflicts))
-    return Questions(splits["vector"][: counts.vector], validation, test, texts, len(read) - len(rows))
+    return Questions(splits["vector"][: counts.vector], validation, test, texts, left_out)
 
 
 def _regimes(conflicts: Rows) -> dict[str, Rows]:

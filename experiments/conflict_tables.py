@@ -17,6 +17,7 @@ from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.evaluate import Decoding, run_conditions
 from steering_lab.evaluation.first_step import FIRST_STEP_COLUMNS, first_steps
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY, held_out_table
+from steering_lab.evaluation.known_rows import known_rows
 from steering_lab.evaluation.measures import Measured, TextMeasure, measure_table
 from steering_lab.evaluation.metrics import length, repetition
 from steering_lab.evaluation.next_token import next_token_log_probs
@@ -75,6 +76,10 @@ class Answering:
             right = table[table["metric"] == "right"]
             table = pd.concat([table, right.assign(metric=AGREEMENT_LOST, value=1 - right["value"])])
         return table.assign(part=part)
+
+    def known_rows(self, asking: Asking, rows: Sequence[ConflictQA]) -> tuple[str, ...]:
+        """The ids of the closed-book questions about `rows` that the unsteered model answers right."""
+        return known_rows(asking.model, rows, asking.written("closed_book"), decoding=self.decoding, **self.keeping)
 
     def known(self, asking: Asking, conflicts: Mapping[str, Sequence[ConflictQA]]) -> dict[str, list[str]]:
         """By regime, the questions that the unsteered model answers right closed book."""

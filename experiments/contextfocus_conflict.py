@@ -9,7 +9,7 @@ Vectors come from one set of questions, layer and coefficient from a second by r
 What the model knows without a context is written down before anything is steered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,21 +17,35 @@ import pandas as pd
 
 from steering_lab.analysis.plots import save_figures
 from steering_lab.analysis.report import write_page
+from steering_lab.data.capitals import closed_books
 from steering_lab.data.conflict_readers import BlankAliases
+from steering_lab.data.country_facts import MIN_POPULATION, Relation
 from steering_lab.data.templates import WORDINGS
 from steering_lab.evaluation.evaluate import Decoding
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.evaluation.selection import Selected, over_budget, select
 from steering_lab.experiments import question_of
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
+from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
 from steering_lab.runs import RunFolder, read_run
 
 from . import conflict_page as page
+from . import conflict_search_page as search_page
 from .conflict_arms import Asking
-from .conflict_questions import Counts, DataFormat, Questions, file_questions, world_questions
+from .conflict_questions import (
+    Counts,
+    DataFormat,
+    Questions,
+    Rows,
+    country_rows,
+    file_rows,
+    split_questions,
+    world_questions,
+)
 from .conflict_tables import (
     AGREEMENT_LOST,
     Answering,
@@ -52,9 +66,12 @@ TIMED_ROWS = 8
 class Config:
     """Settings; empty `layers` means all. `finetuned` is a checkpoint, or a PEFT adapter of `model`, to compare with.
 
+    `known_only` asks every question closed book first and leaves out what the model does not know; unset, it does so
+    for `data="capitals"` alone. `answer_prefix` begins every answer (`ConflictQA.begun`).
+
     Raises:
         ValueError: coefficients without 0 or twice the same, an unknown wording, a count below what the statistics
-            need.
+            need, settings of the capitals for other data, or known_only for the organism's world.
     """
 
     model: str = "organism"
@@ -62,8 +79,12 @@ class Config:
     data: str = "organism"
     data_format: DataFormat = "jsonl"
     blank_aliases: BlankAliases = "refuse"
+    relations: tuple[Relation, ...] = ("capital",)
+    min_population: int = MIN_POPULATION
+    known_only: bool | None = None
     wording: str = "organism"
     chat: bool = False
+    answer_prefix: str = ""
     layers: tuple[int, ...] = ()
     coeffs: tuple[float, ...] = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 4.0)
     n_vector: int = 200
@@ -86,65 +107,110 @@ class Config:
             raise ValueError(f"wording {self.wording!r} is unknown: choose one of {', '.join(WORDINGS)}")
         if min(self.n_vector, self.n_validation, self.n_test) < 8 or self.n_random < 3:
             raise ValueError("n_vector, n_validation and n_test must be 8 or more, n_random 3 or more")
+        if self.data != "capitals" and (self.relations, self.min_population) != (("capital",), MIN_POPULATION):
+            raise ValueError(f'relations and min_population are settings of data = "capitals", not of {self.data!r}')
+        if self.data == "organism" and self.known_only:
+            raise ValueError('known_only is for data = "capitals" or a file: the organism was trained on its world')
+        if not self.relations or len(set(self.relations)) < len(self.relations):
+            raise ValueError(f"relations are {list(self.relations)}: name one or more, each once")
+
+    @property
+    def asks_first(self) -> bool:
+        """Whether only what the model knows closed book is used."""
+        return self.data == "capitals" if self.known_only is None else self.known_only
 
 
 def run(config: Config, results: str | Path) -> Path:
-    """Runs the comparison, or resumes it, and returns the finished run folder; its page is `index.html`."""
-    questions = _questions(config)
+    """Runs the comparison, or resumes it, and returns the finished run folder; its page is `index.html`.
+
+    Where no cell is within the budgets, or the best may as well raise nothing, the run ends after the search, and its
+    page shows the search.
+    """
+    rows, questions = _questions(config)
     model = load_model(config.model, device=config.device, dtype=config.dtype)
-    asking, rivals = Asking(model, WORDINGS[config.wording], config.chat, config.seed), _finetuned(config)
+    asking, rivals = _asking(model, config), _finetuned(config)
     sites = [resid_post(layer) for layer in config.layers or range(model.n_layers)]
-    _check(asking, rivals, questions, sites, config)
-    conflicts = {part: rows for part, rows in questions.test.items() if part.startswith("conflict")}
+    _check(asking, rivals, [rows, *questions.parts], sites, config)
 
     with RunFolder.open(results, "contextfocus_conflict", model.name, asdict(config)) as folder:
         decoding = Decoding(config.max_new_tokens, 1, GREEDY, config.seed, stop=("\n",), log_probs=False)
         keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
         answering = Answering(decoding, keeping)
         folder.write_json("model.json", model.facts())
+        if config.asks_first:  # before anything is steered: no condition chooses its own questions
+            ids = answering.known_rows(asking, rows)
+            folder.write_json("known.json", {"asked": len(closed_books(rows)), "known": list(ids)})
+            _, questions = _questions(config, ids)
+            known: dict[str, list[str]] = {part: [] for part in questions.conflicts}  # all of them are
+        else:
+            known = answering.known(asking, questions.conflicts)
+            folder.write_json("known.json", known)
         folder.write_json("splits.json", questions.described())
-        known = answering.known(asking, conflicts)
-        folder.write_json("known.json", known)  # before anything is steered: no condition chooses its own questions
 
         vectors = asking.vectors(questions.vector, sites)
         norms = asking.norms(questions.validation["conflict"], sites)
-        grid: Arms = [(model, [asking.unsteered(), *asking.grid(vectors, config.coeffs, norms)])]
-        tried = [answering.table(grid, rows, part)[1] for part, rows in questions.validation.items()]
-        validation = summaries(pd.concat([*tried, fluency(grid, questions.texts)]), config.seed)
-        budgets = _budgets(config, validation)
-        folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets, "estimate")))
-        chosen = _choose(validation, budgets)
-        vector = vectors[resid_post(int(chosen.layer))]
-        vector.save(folder.path / "contextfocus.safetensors")
-        facts = {"vector_norm": vector.norm, "median_resid_norm": norms[vector.site], "budgets": budgets}
-        folder.write_json("chosen.json", {"layer": int(chosen.layer), "coeff": chosen.coeff, **facts})
-
-        own = asking.arms(
-            questions.vector, vector, chosen.coeff, norms, cad_alpha=config.cad_alpha, n_random=config.n_random
-        )
-        arms: Arms = [(model, own), *((rival.model, [rival.unsteered("fine-tuned")]) for rival in rivals)]
-        tested = [answering.table(arms, rows, part) for part, rows in questions.test.items()]
-        generations = pd.concat([answers for answers, _ in tested], ignore_index=True)
-        table = pd.concat([*(judged for _, judged in tested), fluency(arms, questions.texts)], ignore_index=True)
-        summary = summaries(table, config.seed)
-        timed = next(iter(conflicts.values()))[:TIMED_ROWS]
-        folder.write_table("table", table)
-        folder.write_table("summary", summary)
-        folder.write_table("scores", scores(generations))
-        folder.write_table("paired", paired(table, known))
-        folder.write_table("odd", odd_parts(table, config.seed))
-        folder.write_table("costs", costs(arms, timed, summary, page.named, config.max_new_tokens))
-        by_id = {row.id: row for rows in questions.test.values() for row in rows}
-        folder.write_table("generations_test.jsonl", browsable(generations, by_id))
+        chosen = _search(folder, answering, asking, vectors, norms, questions, config)
+        if chosen is not None:
+            vector = vectors[resid_post(int(chosen.layer))]
+            vector.save(folder.path / "contextfocus.safetensors")
+            facts = {"vector_norm": vector.norm, "median_resid_norm": norms[vector.site], "budgets": chosen.budgets}
+            folder.write_json("chosen.json", {"layer": int(chosen.layer), "coeff": chosen.coeff, **facts})
+            own = asking.arms(
+                questions.vector, vector, chosen.coeff, norms, cad_alpha=config.cad_alpha, n_random=config.n_random
+            )
+            arms: Arms = [(model, own), *((rival.model, [rival.unsteered("fine-tuned")]) for rival in rivals)]
+            _compare(folder, answering, arms, questions, known, config)
         path = folder.finish()
     report(path)
     return path
+
+
+def _search(
+    folder: RunFolder, answering: Answering, asking: Asking, vectors: Mapping[HookSite, SteeringVector],
+    norms: Mapping[HookSite, float], questions: Questions, config: Config,
+) -> Selected | None:  # fmt: skip
+    """The cell chosen on the validation questions; None, with the reason and the answers in the folder, if none is."""
+    grid: Arms = [(asking.model, [asking.unsteered(), *asking.grid(vectors, config.coeffs, norms)])]
+    tried = [answering.table(grid, rows, part) for part, rows in questions.validation.items()]
+    validation = summaries(pd.concat([*(judged for _, judged in tried), fluency(grid, questions.texts)]), config.seed)
+    budgets = _budgets(config, validation)
+    folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets, "estimate")))
+    try:
+        return _choose(validation, budgets)
+    except ValueError as reason:
+        folder.write_json("chosen.json", {"nothing_chosen": str(reason), "budgets": budgets})
+        by_id = {row.id: row for rows in questions.validation.values() for row in rows}
+        answers = pd.concat([answers for answers, _ in tried], ignore_index=True)
+        folder.write_table("generations_validation.jsonl", browsable(answers, by_id))
+        return None
+
+
+def _compare(
+    folder: RunFolder, answering: Answering, arms: Arms, questions: Questions, known: Mapping[str, Sequence[str]],
+    config: Config,
+) -> None:  # fmt: skip
+    """Every condition on the test questions, into the folder's tables."""
+    tested = [answering.table(arms, rows, part) for part, rows in questions.test.items()]
+    generations = pd.concat([answers for answers, _ in tested], ignore_index=True)
+    table = pd.concat([*(judged for _, judged in tested), fluency(arms, questions.texts)], ignore_index=True)
+    summary = summaries(table, config.seed)
+    timed = next(iter(questions.conflicts.values()))[:TIMED_ROWS]
+    folder.write_table("table", table)
+    folder.write_table("summary", summary)
+    folder.write_table("scores", scores(generations))
+    folder.write_table("paired", paired(table, known))
+    folder.write_table("odd", odd_parts(table, config.seed))
+    folder.write_table("costs", costs(arms, timed, summary, page.named, config.max_new_tokens))
+    by_id = {row.id: row for rows in questions.test.values() for row in rows}
+    folder.write_table("generations_test.jsonl", browsable(generations, by_id))
 
 
 def report(folder: str | Path) -> Path:
     """Draws a finished run's figures and page from its files alone, prints what it found, and returns the page."""
     folder = Path(folder)
     parts = read_run(folder)
+    if "nothing_chosen" in parts["chosen"]:
+        return search_page.write(folder, parts, question_of(__doc__))
     drawn = page.figures(parts)
     note = save_figures(drawn, folder / "figures").note
     table, found, chosen = page.headline(parts), page.finding(parts), parts["chosen"]
@@ -174,11 +240,21 @@ def report(folder: str | Path) -> Path:
     )
 
 
-def _questions(config: Config) -> Questions:
+def _questions(config: Config, known: Collection[str] | None = None) -> tuple[Rows, Questions]:
+    """All conflicts that questions are taken from (none where they are made to order), and the questions."""
     counts = Counts(config.n_vector, config.n_validation, config.n_test)
     if config.data == "organism":
-        return world_questions(counts)
-    return file_questions(config.data, config.data_format, counts, config.seed, config.blank_aliases)
+        return (), world_questions(counts)
+    left_out = 0
+    if config.data == "capitals":
+        rows = country_rows(config.relations, config.min_population, config.seed)
+    else:
+        rows, left_out = file_rows(config.data, config.data_format, config.blank_aliases)
+    return rows, split_questions(rows, counts, config.seed, left_out=left_out, known=known)
+
+
+def _asking(model: HookedModel, config: Config) -> Asking:
+    return Asking(model, WORDINGS[config.wording], config.chat, config.seed, config.answer_prefix)
 
 
 def _finetuned(config: Config) -> list[Asking]:
@@ -187,16 +263,15 @@ def _finetuned(config: Config) -> list[Asking]:
         return []
     name, adapter = (config.model, config.finetuned) if is_adapter(config.finetuned) else (config.finetuned, None)
     model = load_model(name, device=config.device, dtype=config.dtype, adapter=adapter)
-    return [Asking(model, WORDINGS[config.wording], config.chat, config.seed)]
+    return [_asking(model, config)]
 
 
 def _check(
-    asking: Asking, rivals: Sequence[Asking], questions: Questions, sites: Sequence[HookSite], config: Config
+    asking: Asking, rivals: Sequence[Asking], parts: Sequence[Rows], sites: Sequence[HookSite], config: Config
 ) -> None:
     """Nothing when every layer is there and every question fits; no model has run then."""
     for site in sites:
         asking.model.check_site(site)
-    parts = [questions.vector, *questions.validation.values(), *questions.test.values()]
     for asked in (asking, *rivals):
         for rows in parts:
             asked.check_room(rows, config.max_new_tokens)

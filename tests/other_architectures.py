@@ -61,6 +61,7 @@ CONFIGS: Mapping[str, Callable[[], Any]] = {
         **FALCON, num_kv_heads=2, new_decoder_architecture=True, num_ln_in_parallel_attn=1
     ),
     "phi_normed": lambda: transformers.PhiConfig(**PLAIN, qk_layernorm=True),
+    "phimoe": lambda: transformers.PhimoeConfig(**GROUPED, num_local_experts=4, lm_head_bias=True),
     # what cannot be opened
     "mamba": lambda: transformers.MambaConfig(
         vocab_size=320, hidden_size=32, num_hidden_layers=3, state_size=8, **IDS

@@ -124,6 +124,22 @@ class ConflictQA:
         """Whether the answer shows where it came from: a conflict with distinct answers, one of them in the context."""
         return self.regime == "conflict" and not self.contains_both and not self.answers_overlap
 
+    def begun(self, answer_prefix: str) -> str:
+        """How its answer begins by `answer_prefix`, whose placeholders are filled from `meta`.
+
+        Say "The capital of {subject} is", or "{begun}" where a row brings its own (`capitals`).
+
+        Raises:
+            ValueError: a placeholder that this row's `meta` does not have.
+        """
+        try:
+            return answer_prefix.format(**self.meta)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"answer_prefix {answer_prefix!r} cannot be filled for {self.question!r} ({error}): its row knows"
+                f" {', '.join(sorted(self.meta)) or 'no placeholder'}"
+            ) from None
+
     def agreeing(self) -> "ConflictQA":
         """The same question over the original context, which says what the memory holds.
 

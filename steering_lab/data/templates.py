@@ -1,4 +1,4 @@
-"""How a question and its context are put to a model: five prompt styles in three wordings, as plain text or a chat.
+"""How a question and its context are put to a model: five prompt styles in four wordings, as plain text or a chat.
 
 A wording is a handful of strings; a style says which of them are used. Every style of a wording asks the same question
 over the same context, so styles differ in nothing else. A chat is a list of messages: applying the model's chat
@@ -21,7 +21,7 @@ STYLES: tuple[PromptStyle, ...] = get_args(PromptStyle)
 class Message(TypedDict):
     """One turn of a chat."""
 
-    role: Literal["system", "user"]
+    role: Literal["system", "user", "assistant"]
     content: str
 
 
@@ -30,8 +30,8 @@ class Wording:
     """Templates with {question}, {context}, and {asked}: the question without its question mark.
 
     `instructions` all say the same in other words, the first is the default; an instruction stands before the text,
-    `gap` between them. In the opinion styles the context is quoted, so it loses its own double quotes (Zhou et al.
-    2023, arXiv:2303.11315).
+    `gap` between them; behind the text, after `answer_gap`, an answer may be begun. In the opinion styles the context
+    is quoted, so it loses its own double quotes (Zhou et al. 2023, arXiv:2303.11315).
 
     Raises:
         ValueError: a template without its placeholder or with another one, or no instruction.
@@ -43,6 +43,7 @@ class Wording:
     opinion: str
     instructions: tuple[str, ...]
     gap: str = "\n"
+    answer_gap: str = " "
 
     def __post_init__(self) -> None:
         asks = ({"question"}, {"asked"})
@@ -55,18 +56,27 @@ class Wording:
         if not all(instruction.strip() for instruction in self.instructions) or not self.instructions:
             raise ValueError(f"wording {self.name!r} needs instructions, none of them empty")
 
-    def text(self, style: PromptStyle, question: str, context: str = "", *, instruction: str | None = None) -> str:
+    def text(
+        self,
+        style: PromptStyle,
+        question: str,
+        context: str = "",
+        *,
+        instruction: str | None = None,
+        begun: str = "",
+    ) -> str:
         """The prompt as plain text.
 
         Args:
             instruction: instead of the first of `instructions`; only for the instructed styles.
+            begun: how the answer begins; the model goes on behind it.
 
         Raises:
             ValueError: an unknown style, a style that needs a context and gets none, an instruction that is empty or
                 that the style has no place for.
         """
         lead, body = self._parts(style, question, context, instruction)
-        return lead + self.gap + body if lead else body
+        return (lead + self.gap if lead else "") + body + (self.answer_gap + begun if begun else "")
 
     def chat(
         self,
@@ -76,15 +86,17 @@ class Wording:
         *,
         instruction: str | None = None,
         system_turn: bool = True,
+        begun: str = "",
     ) -> list[Message]:
-        """The prompt as messages: the instruction is the system turn, the rest the user's.
+        """The prompt as messages: the instruction is the system turn, the rest the user's, a begun answer the last.
 
         Without `system_turn` (some chat templates refuse one) the instruction opens the user's turn. Raises as `text`.
         """
         lead, body = self._parts(style, question, context, instruction)
+        answer: list[Message] = [{"role": "assistant", "content": begun}] if begun else []
         if lead and system_turn:
-            return [{"role": "system", "content": lead}, {"role": "user", "content": body}]
-        return [{"role": "user", "content": lead + self.gap + body if lead else body}]
+            return [{"role": "system", "content": lead}, {"role": "user", "content": body}, *answer]
+        return [{"role": "user", "content": lead + self.gap + body if lead else body}, *answer]
 
     def _parts(self, style: PromptStyle, question: str, context: str, instruction: str | None) -> tuple[str, str]:
         if style not in STYLES:
@@ -140,6 +152,17 @@ CONTEXT_DPO = Wording(
     gap="\n\n",
 )
 
+# A question as one asks it, behind what is to be read: for chats, where the template says who speaks. The first
+# instruction is short, since small models lose a long one.
+PLAIN = Wording(
+    "plain",
+    closed_book="{question}",
+    with_context="{context} {question}",
+    opinion='Bob said, "{context}" {asked} in Bob\'s opinion?',
+    instructions=("Answer the question according to the given context.", *INSTRUCTIONS),
+    answer_gap="\n",
+)
+
 # Anand et al. 2026 (ContextFocus, arXiv:2601.04131). Its "unsteered" arm on ConFiQA carries the first instruction, so
 # it is our style "instructed"; for vectors the instruction is drawn from paraphrases, ours being INSTRUCTIONS. Theirs
 # has a space before the line break where Natural Questions' </P> ends the context; the opinion form is second-hand.
@@ -153,6 +176,7 @@ CONTEXTFOCUS = Wording(
         "Please restrict your response to one sentence.",
         *INSTRUCTIONS,
     ),
+    answer_gap="\n",
 )
 
 # The organism's grammar. Its world has no opinions, only sources; a letter is one it neither trusts nor doubts.
@@ -164,7 +188,7 @@ ORGANISM = Wording(
     instructions=HELD_OUT_CONTEXT_INSTRUCTIONS + CONTEXT_INSTRUCTIONS,
 )
 
-WORDINGS: Mapping[str, Wording] = MappingProxyType({w.name: w for w in (CONTEXT_DPO, CONTEXTFOCUS, ORGANISM)})
+WORDINGS: Mapping[str, Wording] = MappingProxyType({w.name: w for w in (CONTEXT_DPO, CONTEXTFOCUS, ORGANISM, PLAIN)})
 
 
 def draw_instructions(count: int, seed: int, instructions: tuple[str, ...] = INSTRUCTIONS) -> tuple[str, ...]:

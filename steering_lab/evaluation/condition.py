@@ -42,21 +42,26 @@ class Prefixed:
 
 @dataclass(frozen=True)
 class Asked:
-    """Writes a question and its context in a style of a wording; with `chat=model.chat_text`, as a chat."""
+    """Writes a question and its context in a style of a wording; with `chat=model.chat_text`, as a chat.
+
+    `answer_prefix` begins the answer (`ConflictQA.begun`): in a chat it is the assistant's turn, left open.
+    """
 
     wording: Wording
     style: PromptStyle = "with_context"
     instruction: str | None = None
     chat: Callable[[Sequence[Message]], str] | None = field(default=None, repr=False)
+    answer_prefix: str = ""
 
     def __call__(self, example: Example) -> str:
         """The prompt as it is put to the model. Raises ValueError for a bare prompt."""
         if isinstance(example, str):
             raise ValueError(f"{example!r} is a prompt, not a question: write it with Prefixed()")
         context = "" if self.style == "closed_book" else example.context
+        asked: dict[str, Any] = {"instruction": self.instruction, "begun": example.begun(self.answer_prefix)}
         if self.chat is None:
-            return self.wording.text(self.style, example.question, context, instruction=self.instruction)
-        return self.chat(self.wording.chat(self.style, example.question, context, instruction=self.instruction))
+            return self.wording.text(self.style, example.question, context, **asked)
+        return self.chat(self.wording.chat(self.style, example.question, context, **asked))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from steering_lab.evaluation.metrics import (
     perplexity,
     repetition,
     sentiment_score,
+    vader_sentiment,
     valence_balance,
     word_count,
     word_rate,
@@ -75,6 +76,11 @@ def sentiment(lexicon: Lexicon, name: str = "sentiment") -> TextMeasure:
 def balance(lexicon: Lexicon, name: str = "valence_balance") -> TextMeasure:
     """`valence_balance` by `lexicon`: in [−1, 1], defined on every text with words."""
     return TextMeasure(name, partial(valence_balance, positive=lexicon.positive, negative=lexicon.negative))
+
+
+def vader(name: str = "vader") -> TextMeasure:
+    """`vader_sentiment`: in [−1, 1], English only; high on gibberish of kind words, so keep perplexity beside it."""
+    return TextMeasure(name, vader_sentiment)
 
 
 def topic_count(words: frozenset[str], name: str = "topic_words") -> TextMeasure:

@@ -67,12 +67,16 @@ def _valenced(text: str, positive: frozenset[str], negative: frozenset[str]) -> 
 
 
 def vader_sentiment(text: str) -> float:
-    """VADER's compound score in [−1, 1] (Hutto and Gilbert 2014); 0 for a text without valenced words.
+    """VADER's compound score of an English text, in [−1, 1] (Hutto and Gilbert 2014, ICWSM); NaN for a blank text.
+
+    0 for a text without valenced words. Unlike the lexicons here it weighs words by human ratings and hears negation,
+    degree ("very"), capitals, emoticons and "but". It knows no grammar beyond that, so gibberish made of kind words
+    scores as high as a kind sentence: never read it without perplexity beside it.
 
     Raises:
         ImportError: the package vaderSentiment is not installed.
     """
-    return float(_vader().polarity_scores(text)["compound"])
+    return float(_vader().polarity_scores(text)["compound"]) if text.strip() else NAN
 
 
 @cache

@@ -11,7 +11,7 @@ it apart; a claim about the direction needs them beside it, and random vectors o
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, SupportsIndex, get_args
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.contrast_pairs import ContrastPair
@@ -20,6 +20,7 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.integers import whole_number
 from steering_lab.models.reading import Read
 
 Recipe = Literal["joint", "context_only", "instruction_only", "same_context", "shuffled_context"]
@@ -33,8 +34,9 @@ def contextfocus_vectors(
     wording: Wording,
     recipe: Recipe = "joint",
     chat: bool = False,
+    answer_prefix: str = "",
     read: Read = "last",
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     batch_size: int = 16,
 ) -> dict[HookSite, SteeringVector]:
     """One-row vectors at every site from conflicting `rows`; diagnostics as in `mean_difference_vectors`.
@@ -42,13 +44,18 @@ def contextfocus_vectors(
     recipe: "joint" is the published contrast. "context_only" leaves out the instruction, "instruction_only" the
     context, "same_context" contrasts with and without the instruction over one context, "shuffled_context" is "joint"
     with every question over another's context. `read=-2` reads one token earlier, as the authors' code did.
+    `answer_prefix` begins the answer in both prompts (`ConflictQA.begun`), so that its last token is the one read.
 
     Raises:
         ValueError: no rows, rows without a context, an unknown recipe, or `chat` with a model without a chat template.
     """
-    pairs = contextfocus_pairs(model, rows, wording=wording, recipe=recipe, chat=chat, seed=seed)
+    seed = whole_number(seed, "seed")
+    pairs = contextfocus_pairs(
+        model, rows, wording=wording, recipe=recipe, chat=chat, answer_prefix=answer_prefix, seed=seed
+    )
     vectors = mean_difference_vectors(model, pairs, sites, read=read, batch_size=batch_size)
     asked = {"recipe": recipe, "wording": wording.name, "chat": chat, "seed": seed, "rows": [row.id for row in rows]}
+    asked |= {"answer_prefix": answer_prefix} if answer_prefix else {}
     return {site: vector.described(f"contextfocus({recipe})", **asked) for site, vector in vectors.items()}
 
 
@@ -59,6 +66,7 @@ def contextfocus_pairs(
     wording: Wording,
     recipe: Recipe = "joint",
     chat: bool = False,
+    answer_prefix: str = "",
     seed: int = 0,
 ) -> list[ContrastPair]:
     """The two prompts of every row, as text for `model`: what the direction is the mean difference of."""
@@ -76,15 +84,17 @@ def contextfocus_pairs(
         contexts = contexts[1:] + contexts[:1]
 
     def write(style: PromptStyle, row: ConflictQA, context: str, instruction: str | None = None) -> str:
+        asked: dict[str, Any] = {"instruction": instruction, "begun": row.begun(answer_prefix)}
         if chat:
-            return model.chat_text(wording.chat(style, row.question, context, instruction=instruction))
-        return wording.text(style, row.question, context, instruction=instruction)
+            return model.chat_text(wording.chat(style, row.question, context, **asked))
+        return wording.text(style, row.question, context, **asked)
 
     def write_bare(row: ConflictQA, instruction: str) -> str:
+        begun = row.begun(answer_prefix)
         if chat:
             system: Message = {"role": "system", "content": instruction}
-            return model.chat_text([system, *wording.chat("closed_book", row.question)])
-        return instruction + wording.gap + wording.text("closed_book", row.question)
+            return model.chat_text([system, *wording.chat("closed_book", row.question, begun=begun)])
+        return instruction + wording.gap + wording.text("closed_book", row.question, begun=begun)
 
     pairs = []
     for row, context, instruction in zip(rows, contexts, instructions, strict=True):

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from steering_lab.models.refusal import refusal, refusing, transformer_lens_version
 
+_SPELLED = {"PhimoeForCausalLM": "PhiMoEForCausalLM"}  # transformers' name, and TransformerLens's
+
 
 def boot_transformers(name: str, *, hf_model: Any, tokenizer: Any, device: str | None, dtype: torch.dtype) -> Any:
     """The bridge, in the weights of `hf_model`, whose modules it rewires.
@@ -25,6 +27,7 @@ def boot_transformers(name: str, *, hf_model: Any, tokenizer: Any, device: str |
     architecture = type(hf_model).__name__
     if not hf_model.config.architectures:  # a model made from a configuration names none
         hf_model.config.architectures = [architecture]
+    hf_model.config.architectures = [_SPELLED.get(one, one) for one in hf_model.config.architectures]
     if not {*hf_model.config.architectures} & {*SUPPORTED_ARCHITECTURES}:
         raise refusal(name, architecture, f"{transformer_lens_version()} does not know this architecture")
     with refusing(name, architecture, f"{transformer_lens_version()} cannot wrap it"), mended_adapters():

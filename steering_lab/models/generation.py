@@ -28,7 +28,9 @@ class Sampling:
     In TransformerLens's order and meaning: logits / temperature, minus `freq_penalty` x how often the token already
     stands in prompt and continuation (beginning-of-text token included), then the `top_k` best, then the smallest set
     with probability >= `top_p`. Turner et al. 2023 (arXiv:2308.10248, appendix C) used temperature 1, top_p 0.3,
-    freq_penalty 1.
+    freq_penalty 1. `repetition_penalty` is Hugging Face's (Keskar et al. 2019, arXiv:1909.05858) and comes before the
+    temperature: the logit of a token that stands in prompt or continuation is divided by it where positive, multiplied
+    where negative; 1 changes nothing. Padding counts for neither penalty.
 
     Raises:
         ValueError: a value outside its range.
@@ -38,6 +40,7 @@ class Sampling:
     top_k: Whole | None = None
     top_p: float = 1.0
     freq_penalty: float = 0.0
+    repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
@@ -50,6 +53,13 @@ class Sampling:
             raise ValueError(f"top_p is {self.top_p}: it must lie in (0, 1]")
         if not isfinite(self.freq_penalty):
             raise ValueError(f"freq_penalty is {self.freq_penalty}: it must be finite")
+        if not (isfinite(self.repetition_penalty) and self.repetition_penalty > 0):
+            raise ValueError(f"repetition_penalty is {self.repetition_penalty}: it must be finite and above 0")
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the next token depends on which tokens have been there."""
+        return bool(self.freq_penalty) or self.repetition_penalty != 1
 
 
 GREEDY = Sampling(temperature=0.0)
@@ -304,7 +314,7 @@ def forced_logits(
 def _decode(batch: _Batch, sampling: Sampling, stop: Sequence[str], eos: frozenset[int]) -> list[int]:
     """Fills `batch.drawn` step by step; returns how many drawn tokens belong to each row."""
     model, tokens = batch.stream.model, batch.stream.tokens
-    counts = _token_counts(tokens, model.d_vocab) if sampling.freq_penalty else None
+    counts = _token_counts(tokens, model.d_vocab) if sampling.counts_tokens else None
     ends = [0] * len(tokens)
     for uniforms in batch.uniforms.T:
         logits = batch.logits()
@@ -329,7 +339,11 @@ def draw(
     """One token per row: the best where sampling is greedy, else the cumulative distribution inverted at `uniforms`.
 
     Unlike TransformerLens, a frequency penalty counts under greedy decoding too, since no option may be ignored.
+    `counts` says how often each token stands in prompt and continuation; without it there is no penalty.
     """
+    if counts is not None and sampling.repetition_penalty != 1:
+        penalty = sampling.repetition_penalty
+        logits = torch.where(counts > 0, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
     if sampling.temperature > 0:
         logits = logits / sampling.temperature
     if counts is not None:

@@ -59,7 +59,6 @@ def reference_stream(hf_model: Any, ids: Int[Tensor, "1 pos"], name: str) -> Pla
         )
     with refusing(name, architecture, f"transformers {version('transformers')} fails in its own forward pass"):
         depth = int(hf_model.config.get_text_config().num_hidden_layers)
-        hf_model(ids, use_cache=False)
         for blocks in [[*m] for m in hf_model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == depth]:
             clean = _pass(hf_model, ids, blocks, [_as_it_is] * depth)
             if len(clean.entering) == depth and all(x.ndim == 3 and x.shape[:2] == ids.shape for x in clean.entering):

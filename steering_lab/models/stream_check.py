@@ -55,9 +55,7 @@ def check_stream(model: HookedModel, ids: Int[Tensor, "1 pos"], reference: Plain
 
 
 def _check_stream(model: HookedModel, tokens: Tokens, reference: PlainReference | None) -> None:
-    _check_firing(model, tokens)
-    sites = [s for layer in range(model.n_layers) for s in (resid_pre(layer), resid_post(layer))]
-    logits, stream = model.logits(tokens), model.residuals(tokens, sites)
+    stream, logits = _stream_and_logits(model, tokens)
     for layer in range(model.n_layers - 1):
         _same(model, stream[resid_post(layer)], stream[resid_pre(layer + 1)], f"resid_post({layer})")
     if reference is not None:
@@ -69,42 +67,47 @@ def _check_stream(model: HookedModel, tokens: Tokens, reference: PlainReference 
     model.batching = measured_batching(model, tokens.ids, logits, 1e-4 if _is_wide(model) else 0.05)
 
 
-def _check_firing(model: HookedModel, tokens: Tokens) -> None:
-    """Every site fires once in a pass."""
-    sites = [s for layer in range(model.n_layers) for s in (resid_pre(layer), resid_post(layer))]
-    counts = dict.fromkeys(sites, 0)
+def _stream_and_logits(model: HookedModel, tokens: Tokens) -> tuple[dict[HookSite, Tensor], Tensor]:
+    """What one pass under the edits in force shows at every site, and its logits. Every site fires once.
 
-    def count(resid: Tensor, told: ForwardPass, site: HookSite) -> Tensor:
-        counts[site] += 1
+    Raises:
+        ModelRefused: a site fires never or more than once.
+    """
+    seen: dict[HookSite, list[Tensor]] = {
+        site: [] for layer in range(model.n_layers) for site in (resid_pre(layer), resid_post(layer))
+    }
+
+    def kept(resid: Tensor, told: ForwardPass, site: HookSite) -> Tensor:
+        seen[site].append(resid)
         return resid
 
-    with model.hooks({site: partial(count, site=site) for site in sites}):
-        model.logits(tokens)
-    for site, fired in counts.items():
-        if fired != 1:
-            reason = f"{site.name} fired {fired} times in one pass, a stream's hook fires once"
+    with model.hooks({site: partial(kept, site=site) for site in seen}):
+        logits = model.logits(tokens)
+    for site, fired in seen.items():
+        if len(fired) != 1:
+            reason = f"{site.name} fired {len(fired)} times in one pass, a stream's hook fires once"
             raise refusal(model.name, model.architecture, f"in {transformer_lens_version()} {reason}")
+    return {site: resid for site, (resid,) in seen.items()}, logits
 
 
 def _check_edits(model: HookedModel, tokens: Tokens, clean: list[Tensor], reference: PlainReference | None) -> None:
     """A delta at every `resid_pre` acts as the same delta added to what enters each block."""
     deltas = deltas_like(clean) if reference is None else reference.edited.deltas or []
-    posts = [resid_post(layer) for layer in range(model.n_layers)]
 
     def added(resid: Tensor, told: ForwardPass, layer: int) -> Tensor:
         return resid + deltas[layer].to(resid.device)
 
     with model.hooks({resid_pre(layer): partial(added, layer=layer) for layer in range(model.n_layers)}):
-        ours, logits = model.residuals(tokens, posts), model.logits(tokens)
+        ours, logits = _stream_and_logits(model, tokens)
     if reference is None:
         with entering_blocks([*model.backend.blocks], [partial(torch.add, delta) for delta in deltas]):
-            wanted = list(model.residuals(tokens, posts).values())
-            output = model.logits(tokens)
-    else:  # what enters a block is seen with that block's own delta on it
-        entering = zip(reference.edited.entering[1:], deltas[1:], strict=True)
-        wanted, output = [resid - delta.to(resid.device) for resid, delta in entering], reference.edited.logits
-    for layer, resid in enumerate(wanted):
-        _same(model, ours[posts[layer]], resid, f"a delta added at resid_pre({layer})", typical=True)
+            stream, output = _stream_and_logits(model, tokens)
+        entering = [stream[site] for site in model.sites()]
+    else:
+        entering, output = reference.edited.entering, reference.edited.logits
+    for layer in range(model.n_layers - 1):  # what enters the next block is seen with that block's own delta on it
+        behind = entering[layer + 1] - deltas[layer + 1].to(entering[layer + 1].device)
+        _same(model, ours[resid_post(layer)], behind, f"a delta added at resid_pre({layer})", typical=True)
     _same(model, logits, output, f"a delta added at resid_pre({model.n_layers - 1})", typical=True)
 
 
@@ -130,8 +133,9 @@ def measure_views(model: HookedModel, tokens: Tokens, logits: Tensor, last: Tens
     if not left_out <= 1e-3:
         model.refused["block outputs"] = (
             "what its attention and MLP write does not sum to what its blocks add to the stream (relative difference"
-            f" {left_out:.2g}), as where a block norms or scales its sum: decompositions into attention and MLP and the"
-            " direct path are not offered; reading and steering the stream, the logit lens and generation are"
+            f" {left_out:.2g}), as where a block norms its sum or has a third part: decompositions into attention and"
+            " MLP and the direct path are not offered; reading and steering the stream, the logit lens and generation"
+            " are"
         )
 
 

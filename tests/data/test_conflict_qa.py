@@ -131,3 +131,14 @@ def test_counting_says_what_a_set_of_rows_holds() -> None:
     assert count_rows([*rows, row().closed_book()]) == {
         "rows": 4, "groups": 2, "contains_both": 2, "answers_overlap": 1, "decides": 1, "blank_aliases": 1,
     }  # fmt: skip
+
+
+def test_an_answer_begins_as_the_prefix_says_with_what_the_row_knows() -> None:
+    known = row(meta={"subject": "Peru", "begun": "Peru's capital is"})
+    assert known.begun("The capital of {subject} is") == "The capital of Peru is"
+    assert known.begun("{begun}") == "Peru's capital is"
+    assert known.begun("It is") == "It is"
+    assert known.begun("") == ""
+    for prefix in ("The {river} of", "{", "{0}"):
+        with pytest.raises(ValueError, match=r"cannot be filled for .* its row knows begun, subject"):
+            known.begun(prefix)

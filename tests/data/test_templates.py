@@ -10,6 +10,7 @@ from steering_lab.data.templates import (
     CONTEXTFOCUS,
     INSTRUCTIONS,
     ORGANISM,
+    PLAIN,
     STYLES,
     WORDINGS,
     PromptStyle,
@@ -132,3 +133,20 @@ def test_drawn_instructions_are_balanced_and_repeat_for_a_seed() -> None:
     assert draw_instructions(0, seed=3) == ()
     with pytest.raises(ValueError, match="cannot draw 3 from 0 instructions"):
         draw_instructions(3, 0, ())
+
+
+@pytest.mark.parametrize("wording", WORDINGS.values(), ids=list(WORDINGS))
+def test_a_begun_answer_is_the_last_thing_written(wording: Wording) -> None:
+    plain, begun = (wording.text("instructed", QUESTION, CONTEXT, begun=b) for b in ("", "It was"))
+    assert begun == plain + wording.answer_gap + "It was"
+    turns = wording.chat("instructed", QUESTION, CONTEXT, begun="It was")
+    assert turns[:-1] == wording.chat("instructed", QUESTION, CONTEXT)
+    assert turns[-1] == {"role": "assistant", "content": "It was"}
+
+
+def test_the_plain_wording_is_what_one_would_type() -> None:
+    assert PLAIN.text("closed_book", QUESTION) == QUESTION
+    assert PLAIN.text("with_context", QUESTION, "Ann wrote it.") == f"Ann wrote it. {QUESTION}"
+    assert PLAIN.text("opinion", QUESTION, "Ann wrote it.") == (
+        'Bob said, "Ann wrote it." Who wrote The Door in Bob\'s opinion?'
+    )

@@ -16,6 +16,7 @@ from steering_lab.evaluation.measures import (
     sentiment,
     topic_count,
     topic_rate,
+    vader,
 )
 from steering_lab.evaluation.metrics import length
 
@@ -60,6 +61,13 @@ def test_a_measure_keeps_the_index_of_its_table() -> None:
     measures = [sentiment(LEXICON), balance(LEXICON), topic_rate(frozenset({"sea"})), Perplexity(), Degenerate()]
     for measure in measures:
         pd.testing.assert_index_equal(measure(TABLE).index, TABLE.index)
+
+
+def test_vader_is_a_measure_of_every_text_with_anything_in_it() -> None:
+    values = measure_table(TABLE, [vader()])["value"].tolist()
+    assert values[0] > 0.4
+    assert values[2] == 0
+    assert math.isnan(values[4])
 
 
 def test_degenerate_is_over_the_bound_in_perplexity_or_in_repetition_or_empty() -> None:

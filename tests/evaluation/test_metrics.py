@@ -1,6 +1,8 @@
 """Metrics of text and log-probabilities: hand-computed numbers, ranges, and what missing means."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering_lab.data.lexicons import WEDDING_WORDS
+from steering_lab.evaluation import metrics
 from steering_lab.evaluation.metrics import (
     corpus_perplexity,
     distinct_n,
@@ -119,11 +122,30 @@ def test_perplexity_ratio_is_below_one_where_steering_made_the_text_likelier() -
     assert perplexity_ratio(unsteered, unsteered) == 1
 
 
-def test_vader_scores_text_or_says_what_to_install() -> None:
-    try:
-        import vaderSentiment  # noqa: F401
-    except ImportError:
-        with pytest.raises(ImportError, match="pip install vaderSentiment"):
-            vader_sentiment("I love this")
-    else:
-        assert vader_sentiment("I love this") > 0.5 > -0.5 > vader_sentiment("I hate this")
+def test_vader_hears_what_a_lexicon_does_not() -> None:
+    assert vader_sentiment("I love this") > 0.5 > -0.5 > vader_sentiment("I hate this")
+    assert vader_sentiment("This is not good") < 0 < vader_sentiment("This is good")
+    assert vader_sentiment("This is VERY good!!!") > vader_sentiment("This is good")
+    assert vader_sentiment("The train leaves at nine") == 0
+    assert math.isnan(vader_sentiment(" \n"))
+
+
+def test_vader_is_high_on_gibberish_of_kind_words() -> None:
+    """What its docstring warns of: the same words in no order at all score as the sentence does."""
+    sentence = "She was happy, because the kind people loved her wonderful song"
+    gibberish = "wonderful loved people song kind happy she the her because was"
+    assert vader_sentiment(gibberish) == pytest.approx(vader_sentiment(sentence), abs=0.01)
+    assert vader_sentiment(gibberish) > 0.8
+
+
+def test_without_vader_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics._vader.cache_clear()
+    monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
+    with pytest.raises(ImportError, match="pip install vaderSentiment"):
+        vader_sentiment("I love this")
+
+
+def test_the_analyser_is_made_once_and_only_when_asked_for() -> None:
+    code = "import sys, steering_lab.evaluation.measures; print('vaderSentiment' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert metrics._vader() is metrics._vader()

@@ -12,6 +12,9 @@ import pytest
 
 from steering_lab.cli import report as report_command
 from steering_lab.cli import run as run_command
+from steering_lab.data.conflict_qa import ConflictQA
+from steering_lab.data.conflict_readers import write_conflict_qa
+from steering_lab.data.conflict_world import world_rows
 from steering_lab.experiments import experiment_of, experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import resid_post
@@ -207,14 +210,62 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     }  # fmt: skip
 
 
-def test_a_sweep_without_a_cell_within_budget_refuses_and_keeps_what_it_had_measured(tmp_path: Path) -> None:
+def test_a_search_that_finds_nothing_ends_with_a_page_that_says_so_and_shows_the_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = ("layers=[0]", "coeffs=[0, 0.1]", "n_vector=8", "n_validation=8", "n_test=8", "perplexity_budget=0.5")
-    with pytest.raises(ValueError, match=r"no cell keeps .* held_out_perplexity within 0\.5"):
-        run_command(CONFLICT, set=small, results=tmp_path)
-    left = next((tmp_path / "contextfocus_conflict").iterdir())
-    assert left.name.endswith(".partial")
-    assert (left / "validation.parquet").is_file()
-    assert (left / "known.json").is_file()
+    run_command(CONFLICT, set=small, results=tmp_path)
+    path = next((tmp_path / "contextfocus_conflict").iterdir())
+    parts = read_run(path)
+    assert "within 0.5" in parts["chosen"]["nothing_chosen"]
+    assert not {"table", "summary", "contextfocus"} & set(parts)  # the questions for reporting were not asked
+    assert set(parts["validation"]["method"]) >= {"unsteered", "contextfocus_from_last_prompt_token"}
+    page = (path / "index.html").read_text()
+    for said in (page, capsys.readouterr().out):
+        assert "Nothing chosen: no cell keeps" in said
+    assert {figure.stem for figure in (path / "figures").glob("*.html")} == {
+        "layer_coeff_context", "layer_coeff_memory"
+    }  # fmt: skip
+    assert set(parts["generations_validation"]["regime"]) == {"conflict", "agreement"}
+
+    # The page is drawn again from the folder alone.
+    (path / "index.html").unlink()
+    assert load_experiment(CONFLICT).report(path).read_text() == page
+
+
+def unique_rows(count: int) -> list[ConflictQA]:
+    return list({row.id: row for row in world_rows("conflict", count, seed=5)}.values())
+
+
+def test_only_questions_that_the_model_knew_before_are_used_where_that_is_asked(tmp_path: Path) -> None:
+    rows = [row for row in unique_rows(60) if row.decides]
+    rows = [dataclasses.replace(r, memory_answers=("Nowhere",)) if i % 4 == 0 else r for i, r in enumerate(rows)]
+    write_conflict_qa(tmp_path / "rows.jsonl", rows)
+    small = (f"data={tmp_path / 'rows.jsonl'}", "known_only=true", "layers=[1]", "coeffs=[0, 1]", "n_vector=8",
+             "n_validation=8", "n_test=8", "n_random=3", "agreement_budget=1", "perplexity_budget=0.5")  # fmt: skip
+    run_command(CONFLICT, set=small, results=tmp_path)
+    parts = read_run(next((tmp_path / "contextfocus_conflict").iterdir()))
+    known, splits = parts["known"], parts["splits"]
+    asked = {row.id: row.closed_book().id for row in rows}
+    assert known["asked"] == len(set(asked.values()))
+    assert len(rows) / 2 < len(known["known"]) <= known["asked"] - len(rows[::4])
+    used = [*splits["vector"], *splits["validation"]["conflict"], *splits["test"]["conflict"]]
+    assert {asked[row] for row in used} <= set(known["known"])
+
+
+def test_the_capitals_run_on_any_model_and_a_model_that_knows_none_is_told(tmp_path: Path) -> None:
+    """The organism has never heard of France."""
+    small = ("data=capitals", "relations=['capital', 'continent']", "min_population=40000000", "layers=[1]",
+             "coeffs=[0, 1]", "n_vector=8", "n_validation=8", "n_test=8", "n_random=3")  # fmt: skip
+    with pytest.raises(ValueError, match=r'no questions are left for "vector": \d+ rows of the data were left out'):
+        run_command(CONFLICT, set=small, results=tmp_path / "known")
+    left = next((tmp_path / "known" / "contextfocus_conflict").iterdir())
+    assert json.loads((left / "known.json").read_text())["known"] == []
+    budget = ("known_only=false", "perplexity_budget=0.1", "answer_prefix={begun}")
+    run_command(CONFLICT, set=(*small, *budget), results=tmp_path / "all")
+    parts = read_run(next((tmp_path / "all" / "contextfocus_conflict").iterdir()))
+    assert "nothing_chosen" in parts["chosen"]
+    assert set(parts["splits"]["test"]) == {"conflict", "agreement", "irrelevant", "closed_book"}
 
 
 # -- bad input, refused before a model runs ----------------------------------------------------------------------------
@@ -242,6 +293,12 @@ def conflict_lines(count: int = 40) -> list[dict[str, object]]:
         ({"memory_answers": ["$"]}, (), r"rows\.jsonl.*3.*'\$'.*normalises to nothing"),
         ({"context": "So it is said. " * 60 + "The ruler of land 2 is Ada 2."}, (), "has room for 96: shorten"),
         ({}, ("chat=true",), "has no chat template"),
+        ({}, ("answer_prefix=The ruler of {land} is",), "answer_prefix .* cannot be filled"),
+        ({}, ("relations=['currency']",), "relations and min_population are settings of data"),
+        ({}, ("min_population=5",), "relations and min_population are settings of data"),
+        ({}, ("data=organism", "known_only=true"), "known_only is for data"),
+        ({}, ("data=capitals", "relations=[]"), "name one or more, each once"),
+        ({}, ("data=capitals", "relations=['anthem']"), "setting relations.0 = 'anthem'"),
         ({}, ("layers=[9]",), r"layer 9 is outside 0\.\.2"),
         ({}, ("finetuned=/no/such/checkpoint",), "cannot load '/no/such/checkpoint'"),
     ],

@@ -174,7 +174,7 @@ def test_an_error_from_inside_the_first_pass_becomes_a_sentence(monkeypatch: pyt
     def fail(model: object, tokens: object) -> None:
         raise KeyError("blocks.0.odd")
 
-    monkeypatch.setattr(stream_check, "_check_firing", fail)
+    monkeypatch.setattr(stream_check, "_stream_and_logits", fail)
     with pytest.raises(ValueError, match=rf"^LlamaForCausalLM cannot be opened: .*KeyError.*; {WORKS}") as raised:
         load_model(tiny_hf_model("llama"), tokenizer=tiny_tokenizer())
     assert isinstance(raised.value.__cause__, KeyError)
@@ -186,7 +186,7 @@ def test_out_of_memory_stays_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(model: object, tokens: object) -> None:
         raise torch.OutOfMemoryError("no more")
 
-    monkeypatch.setattr(stream_check, "_check_firing", fail)
+    monkeypatch.setattr(stream_check, "_stream_and_logits", fail)
     with pytest.raises(torch.OutOfMemoryError):
         load_model(tiny_hf_model("llama"), tokenizer=tiny_tokenizer())
 

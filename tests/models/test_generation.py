@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as token_models
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, RepetitionPenaltyLogitsProcessor
 
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
@@ -294,6 +294,9 @@ def test_a_draw_inverts_the_filtered_distribution(
         ({"top_p": 0.0}, "top_p is 0.0"),
         ({"top_p": 1.1}, "top_p is 1.1"),
         ({"freq_penalty": math.inf}, "freq_penalty is inf"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0"),
+        ({"repetition_penalty": -1.2}, "repetition_penalty is -1.2"),
+        ({"repetition_penalty": math.nan}, "repetition_penalty is nan"),
     ],
 )
 def test_sampling_outside_its_range_is_refused(options: dict, message: str) -> None:
@@ -314,6 +317,59 @@ def test_the_frequency_penalty_sees_every_earlier_token_of_its_row(gpt2: HookedM
                 logits[seen] -= 0.4 * count
             assert token == int(logits.argmax())
             so_far.append(token)
+
+
+@pytest.mark.parametrize("penalty", [1.3, 0.7])
+def test_the_repetition_penalty_is_hugging_faces(penalty: float) -> None:
+    """Divides positive logits, multiplies negative ones, before the temperature; how often does not matter."""
+    told = torch.tensor([0, 0, 4, 3])
+    theirs = RepetitionPenaltyLogitsProcessor(penalty)(told[None], LOGITS[None].clone())[0]
+    counts = torch.bincount(told, minlength=6).float()
+    assert theirs.tolist() == pytest.approx([2 / penalty, 1.0, 0.5, 0.0, -penalty, 1.5])
+    for temperature in (1.0, 0.5):
+        ours = frequencies(LOGITS, Sampling(temperature, repetition_penalty=penalty), counts)
+        assert ours == pytest.approx(torch.softmax(theirs / temperature, dim=-1).tolist(), abs=1e-4)
+
+
+def test_the_repetition_penalty_of_one_changes_nothing() -> None:
+    assert not Sampling(repetition_penalty=1.0).counts_tokens
+    counts = torch.ones(6)
+    assert frequencies(LOGITS, Sampling(repetition_penalty=1.0), counts) == frequencies(LOGITS, Sampling())
+
+
+@pytest.mark.parametrize("penalty", [2.0, 0.6])
+def test_greedy_text_under_a_repetition_penalty_equals_hugging_faces(penalty: float) -> None:
+    """Row by row, since Hugging Face counts padding as seen; ours is one left-padded batch, which must not.
+
+    Below 1 a penalty rewards repetition, so there a pad token that counted would be drawn.
+    """
+    for name in ("gpt2", "llama"):
+        model, hf = hooked(name), plain(name)
+        sampling = Sampling(temperature=0.0, repetition_penalty=penalty)
+        ours = generate(model, PROMPTS, max_new_tokens=8, sampling=sampling).tokens
+        bare = generate(model, PROMPTS, max_new_tokens=8).tokens
+        assert ours != bare
+        for ids, drawn in zip(rows_of(model, PROMPTS), ours, strict=True):
+            told = torch.tensor([ids])
+            theirs = hf.generate(
+                told, attention_mask=torch.ones_like(told), max_new_tokens=8, do_sample=False, pad_token_id=2,
+                repetition_penalty=penalty,
+            )  # fmt: skip
+            assert theirs[0, len(ids) :].tolist() == drawn
+
+
+def test_padding_is_not_a_token_that_has_been_seen() -> None:
+    """The pad token is the best next one by a little: had padding counted, the penalty would put 50 before it."""
+    model = scripted([1, 1, 1, 1, 1])
+    assert model.pad_token_id == 1
+    head = model.backend.original_model.lm_head.weight
+    with torch.no_grad():
+        head[50] = 0.9 * head[1]
+    penalised = Sampling(temperature=0.0, repetition_penalty=2.0)
+    rows = model.pad([[0], [0, 7, 7, 7]])
+    assert generate(model, rows, max_new_tokens=1, sampling=penalised).tokens == [[1], [1]]
+    seen = model.pad([[0, 1]])
+    assert generate(model, seen, max_new_tokens=1, sampling=penalised).tokens == [[50]]
 
 
 # -- ends -------------------------------------------------------------------------------------------------------------
@@ -391,12 +447,12 @@ def test_a_continuation_keeps_its_leading_space() -> None:
     words.pre_tokenizer = pre_tokenizers.Metaspace()
     words.decoder = decoders.Metaspace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
-    model = scripted([3, 3, 5, 6, 1], tokenizer)
+    model = scripted([3, 5, 6, 1], tokenizer)
     out = generate(model, "the sea", max_new_tokens=4)
     assert out.texts == [" at night"]
     assert out.prompts[0] + out.texts[0] == "the sea at night"
     assert generate(model, "the sea", max_new_tokens=4, stop=[" night"]).texts == [" at"]
-    assert generate(model, "<s>", max_new_tokens=2).texts == ["the the"]
+    assert generate(model, "<s>", max_new_tokens=2).texts == ["the at"]
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""The page of a conflict run that chose nothing: what was tried on which questions, and why none of it was taken."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from steering_lab.analysis.plots import Figure, layer_coeff_heatmap, save_figures
+from steering_lab.analysis.report import write_page
+from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
+
+from .conflict_arms import METHOD
+from .conflict_page import named
+from .conflict_tables import AGREEMENT_LOST
+
+CELL = ["method", "layer", "coeff"]
+SHOWN = {"context": "value", "memory": "value", AGREEMENT_LOST: "effect", HELD_OUT_PERPLEXITY: "effect"}
+
+
+def write(folder: Path, parts: Mapping[str, Any], question: str) -> Path:
+    """Draws the search's figures and page from a run's files alone, prints what was found, and returns the page."""
+    drawn, table, found = figures(parts), search_table(parts), finding(parts)
+    note = save_figures(drawn, folder / "figures").note
+    print(table.head(10).to_string(index=False, float_format=lambda x: f"{x:.2f}", na_rep="-"))
+    print("\n".join(["", found, *([note] if note else [])]))
+    answers = parts["generations_validation"]
+    return write_page(
+        folder / "index.html",
+        title=f"Context against memory on {parts['model']['name']}: nothing chosen",
+        question=question,
+        finding=found,
+        headline=table.head(10),
+        headline_note=(
+            "The unsteered model, then the cells that raise context answers most, on the questions for choosing."
+            " context, memory: share of answers that state that side's answer alone; shift: of context answers, with"
+            " its 95 % interval; the costs are changes against unsteered. The questions for reporting were not asked."
+        ),
+        tables={f"All {len(table)} cells of the search": table},
+        figures=drawn,
+        captions={name: _caption(parts) for name in drawn},
+        generations=answers.assign(condition=named(answers)),
+        filters=("regime", "condition", "layer", "verdict", "right", "prompt"),
+        config=parts["config"] | {"chosen": parts["chosen"]},
+        provenance=parts["provenance"] | {"model": parts["model"]},
+        links={file.name: file.name for file in sorted(folder.glob("*.parquet"))},
+    )
+
+
+def finding(parts: Mapping[str, Any]) -> str:
+    """Why nothing was chosen, and what the model knew where that was asked first."""
+    known, found = parts["known"], f"Nothing chosen: {parts['chosen']['nothing_chosen']}."
+    if "asked" not in known:
+        return found
+    return f"{found} Of {known['asked']} questions asked closed book, the model knew {len(known['known'])}."
+
+
+def search_table(parts: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per cell of the search, the unsteered model first, then by how much context answers rise."""
+    validation = parts["validation"].drop_duplicates([*CELL, "metric"])
+    cells = validation[validation["metric"] == "context"].set_index(CELL)
+    table = cells[["effect", "low", "high", "over_budget"]].rename(columns={"effect": "shift"})
+    for metric, column in SHOWN.items():
+        own = validation[validation["metric"] == metric].set_index(CELL)
+        if not own.empty:
+            table[metric] = own[column]
+    table = table.reset_index()
+    first = (table["method"] != "unsteered").rename("steered")
+    order = pd.concat([first, -table["shift"].fillna(0)], axis=1).sort_values(["steered", "shift"]).index
+    table = table.loc[order].assign(condition=named)
+    costs = [metric for metric in (AGREEMENT_LOST, HELD_OUT_PERPLEXITY) if metric in table]
+    columns = ["condition", "layer", "context", "memory", "shift", "low", "high", *costs, "over_budget"]
+    return table[columns].rename(columns=lambda name: name.replace("_", " "))
+
+
+def figures(parts: Mapping[str, Any]) -> dict[str, Figure]:
+    """The grid of context answers, and of memory answers."""
+    about = f"{parts['model']['name']}, nothing chosen"
+    return {
+        f"layer_coeff_{metric}": layer_coeff_heatmap(
+            parts["validation"], metric=metric, method=METHOD, title=f"{metric.title()} answers on the questions for"
+            " choosing", metric_label=f"share of {metric} answers", subtitle=about,
+        )
+        for metric in ("context", "memory")
+    }  # fmt: skip
+
+
+def _caption(parts: Mapping[str, Any]) -> str:
+    validation = parts["validation"]
+    n = int(validation.loc[validation["metric"] == "context", "n"].max())
+    budgets = " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in parts["chosen"]["budgets"].items())
+    return f"{parts['model']['name']}. {n} conflicts; wanted: the most context answers with {budgets}, surely above 0."
