@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -29,15 +29,31 @@ def example_key(example: Example) -> str:
 
 @dataclass(frozen=True)
 class Prefixed:
-    """Writes `prefix` before a prompt; nothing with the empty one."""
+    """Writes `prefix` before a prompt; nothing with the empty one.
+
+    With `chat=model.chat_text` the whole is the user's turn of a chat. `system` is the turn before it: None leaves that
+    to the template, which may have a default of its own, and "" is an empty turn.
+
+    Raises:
+        ValueError: a system turn without a chat.
+    """
 
     prefix: str = ""
+    chat: Callable[[Sequence[Message]], str] | None = field(default=None, repr=False)
+    system: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.system is not None and self.chat is None:
+            raise ValueError(f"system is {self.system!r}, but there is no chat for it to stand in: pass chat as well")
 
     def __call__(self, example: Example) -> str:
         """The prompt as it is put to the model. Raises ValueError for a question, which needs `Asked`."""
         if not isinstance(example, str):
             raise ValueError(f"{example.question!r} is a question with a context: write it with Asked(wording, style)")
-        return self.prefix + example
+        if self.chat is None:
+            return self.prefix + example
+        first: list[Message] = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return self.chat([*first, {"role": "user", "content": self.prefix + example}])
 
 
 @dataclass(frozen=True)
@@ -102,10 +118,10 @@ class Condition:
 UNSTEERED = Condition("unsteered", factors={"method": "unsteered", "coeff": 0.0})
 
 
-def prompting(prefix: str) -> Condition:
-    """The baseline that writes `prefix` before every prompt instead of editing the stream."""
+def prompting(prefix: str, write: Prefixed | None = None) -> Condition:
+    """The baseline that writes `prefix` before every prompt instead of editing the stream, else as `write` does."""
     name = f"prompting {prefix.strip()}"
-    return Condition(name, write=Prefixed(prefix), factors={"method": name})
+    return Condition(name, write=replace(write or Prefixed(), prefix=prefix), factors={"method": name})
 
 
 def layer_coeff_grid(

@@ -86,13 +86,15 @@ def run_conditions(
     kept: Mapping[str, Rows] | None = None,
     keep: Callable[[str, Rows], None] | None = None,
     progress: bool | None = None,
+    bare: Callable[[Example], str] | None = None,
     **permissions: Unpack[Permissions],
 ) -> pd.DataFrame:
     """One row per condition, example and sample: factors, prompt, text, n_tokens, log_prob_unsteered, log_prob_steered.
 
     `prompt` is the example's key: a bare prompt itself, or a question's id. Log-probabilities are nats summed over the
     continuation: under the condition as it ran, and under the unsteered model given the bare prompt (for a question,
-    the prompt as the condition writes it). `kept` maps `cell_key`s to rows of an earlier run, which are not computed
+    the prompt as the condition writes it); `bare` writes that prompt where it is not the text itself, as in a chat.
+    `kept` maps `cell_key`s to rows of an earlier run, which are not computed
     again; `keep` is called with each finished cell, so that a killed run loses at most one batch.
     `permissions` are those of `steer`: `allow_other_model`, `allow_other_prefix`.
 
@@ -107,12 +109,12 @@ def run_conditions(
         raise ValueError(f"the example {max(shown, key=shown.count)!r} is there twice, which would count it twice")
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"conditions need names of their own, {sorted(twice)[0]!r} is there twice")
-    keys = {c.name: cell_key(model, c, examples, decoding) for c in conditions}
+    keys = {c.name: cell_key(model, c, examples, decoding, bare) for c in conditions}
     cells: dict[str, Rows] = {name: kept[key] for name, key in keys.items() if kept and key in kept}
     waiting = [c for c in conditions if c.name not in cells]
     with tqdm(total=len(conditions), initial=len(cells), desc="cells", disable=bar_disabled(progress)) as bar:
         for together in _batches(waiting, max(1, batch_size // (len(examples) * decoding.n_samples))):
-            for name, rows in _run_together(model, together, examples, decoding, batch_size, permissions):
+            for name, rows in _run_together(model, together, examples, decoding, batch_size, permissions, bare):
                 cells[name] = rows
                 if keep is not None:
                     keep(keys[name], rows)
@@ -120,7 +122,13 @@ def run_conditions(
     return _as_table(conditions, cells)
 
 
-def cell_key(model: HookedModel, condition: Condition, examples: Sequence[Example], decoding: Decoding) -> str:
+def cell_key(
+    model: HookedModel,
+    condition: Condition,
+    examples: Sequence[Example],
+    decoding: Decoding,
+    bare: Callable[[Example], str] | None = None,
+) -> str:
     """A hash of everything that determines a cell's rows: weights, numerics, edit, prompts, decoding."""
     shared = isinstance(condition.intervention, Intervention)
     edits = [_described(condition.intervention_for(example)) for example in (examples[:1] if shared else examples)]
@@ -128,6 +136,8 @@ def cell_key(model: HookedModel, condition: Condition, examples: Sequence[Exampl
     written = [[example_key(e), condition.write(e)] for e in examples]
     second = [condition.without_context(e) for e in examples] if condition.without_context else None
     whole = [numerics, dict(condition.factors), edits, written, repr(condition.rule), second, asdict(decoding)]
+    if bare is not None:
+        whole.append([bare(e) for e in examples])
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -155,6 +165,7 @@ def _run_together(
     decoding: Decoding,
     batch_size: int,
     permissions: Permissions,
+    reading: Callable[[Example], str] | None,
 ) -> Iterator[tuple[str, Rows]]:
     """The cells of conditions that share a rule, from one batch."""
     places = [(p, s) for p in range(len(examples)) for s in range(decoding.n_samples)]
@@ -181,8 +192,9 @@ def _run_together(
     for i, condition in enumerate(conditions):
         span = slice(i * len(places), (i + 1) * len(places))
         plain, bare = plain_of_all[span], [example_key(examples[p]) for p, _ in places]
-        if decoding.log_probs and isinstance(examples[0], str) and written[span] != bare:
-            plain = continuation_log_probs(model, [model.token_ids(prompt) for prompt in bare], out.tokens[span])
+        read = bare if reading is None else [reading(examples[p]) for p, _ in places]
+        if decoding.log_probs and isinstance(examples[0], str) and written[span] != read:
+            plain = continuation_log_probs(model, [model.token_ids(prompt) for prompt in read], out.tokens[span])
         columns = zip(bare, places, out.texts[span], out.tokens[span], own[span], plain, strict=True)
         yield (
             condition.name,

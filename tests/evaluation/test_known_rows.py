@@ -5,7 +5,7 @@ import pytest
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.templates import ORGANISM, Message
-from steering_lab.evaluation.condition import Asked
+from steering_lab.evaluation.condition import Asked, Prefixed
 from steering_lab.evaluation.evaluate import Decoding
 from steering_lab.evaluation.known_rows import known_rows, of_known
 from steering_lab.models.generation import GREEDY, generate
@@ -64,3 +64,14 @@ def test_a_begun_answer_is_written_by_the_row_in_text_and_chat() -> None:
     chat(row)
     assert [turn["role"] for turn in turns[0]] == ["user", "assistant"]
     assert turns[0][-1]["content"] == "It is"
+
+
+def test_a_prompt_in_a_chat_is_the_users_turn_behind_the_system_turn_asked_for() -> None:
+    for system, roles in ((None, ["user"]), ("", ["system", "user"]), ("Be brief.", ["system", "user"])):
+        turns: list[list[Message]] = []
+        Prefixed("So: ", lambda given, seen=turns: seen.append(list(given)) or "", system)("the sea")
+        assert [turn["role"] for turn in turns[0]] == roles
+        assert turns[0][-1]["content"] == "So: the sea"
+        assert turns[0][0]["content"] == (system if system is not None else "So: the sea")
+    with pytest.raises(ValueError, match="system is 'Hi', but there is no chat"):
+        Prefixed(system="Hi")

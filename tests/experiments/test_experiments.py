@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from transformers import AutoTokenizer
 
 from steering_lab.cli import report as report_command
 from steering_lab.cli import run as run_command
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.data.conflict_world import world_rows
+from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
+from steering_lab.evaluation.condition import Prefixed
+from steering_lab.evaluation.evaluate import row_seed
 from steering_lab.experiments import experiment_of, experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.models.generation import Sampling, continuation_log_probs, generate
 from steering_lab.models.hook_points import resid_post
+from steering_lab.models.loading import load_model
 from steering_lab.models.loading.at_hand import organism_folder
 from steering_lab.runs import RunFolder, read_run
 from tests.tiny_models import save_tiny_model
@@ -120,6 +126,91 @@ def test_the_sweep_runs_end_to_end_and_leaves_a_whole_folder(
     assert "generations.jsonl is not in this folder" in thinner
     assert "generations_test.jsonl is not" not in thinner
     assert len(thinner) < len(page)
+
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def save_chat_model(folder: Path) -> Path:
+    tokenizer = AutoTokenizer.from_pretrained(save_tiny_model("llama", folder))
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path / "tiny-chat")
+    sweep = (
+        f"model={folder}", "pairs=love_hate_sentences", "front_coeffs=[]", "everywhere_coeffs=[1]", "layers=[1]",
+        "sentiment=vader", "chat=true", "system=Hi", "top_k=40", "top_p=0.9", "repetition_penalty=1.2",
+        "temperature=0.7", "prompts=['I love the', 'the sea']",
+        "test_prompts=['I hate', 'in the']", "n_samples=2", "max_new_tokens=5",
+        "n_random=3", "n_random_confirm=3", "perplexity_budget=1e9",
+    )  # fmt: skip
+    run_command(SWEEP, set=sweep, results=tmp_path / "results")
+    path = next((tmp_path / "results" / "actadd_sweep").iterdir())
+    parts = read_run(path)
+    assert set(parts["generations"]["prompt"]) == {"I love the", "the sea"}  # the tables keep the bare prompt
+    assert set(parts["summary"]["method"]) == {
+        "unsteered", "mean_difference_everywhere", "random_everywhere",
+        f"prompting {PAIRS['love_hate_sentences'][0].positive}",
+    }  # fmt: skip
+    assert {"vader", "valence_balance", "perplexity"} <= set(parts["summary"]["metric"])
+    assert len(parts["pairs"]) == len(PAIRS["love_hate_sentences"])
+    page = (path / "index.html").read_text()
+    assert "love_hate_sentences (mean of 12 pairs)" in page
+    assert "Mean difference, everywhere" in page
+
+    # Written as a chat, and scored under the unsteered model that reads the same chat.
+    model = load_model(folder)
+    write = Prefixed("", model.chat_text, "Hi")
+    assert write("the sea") == "<system>Hi</system><user>the sea</user><assistant>"
+    rows = parts["generations"].query("method == 'unsteered'")
+    assert rows["log_prob_unsteered"].tolist() == pytest.approx(rows["log_prob_steered"].tolist(), abs=1e-4)
+    sampling = Sampling(0.7, 40, 0.9, 0.0, 1.2)
+    first = generate(model, write("I love the"), max_new_tokens=5, sampling=sampling, seed=[row_seed(0, 0, 0)]).texts[0]
+    assert rows.iloc[0]["text"] == first
+    rival = parts["generations"].query("method.str.startswith('prompting') and prompt == 'the sea' and sample == 0")
+    asked = Prefixed(f"{PAIRS['love_hate_sentences'][0].positive} ", model.chat_text, "Hi")("the sea")
+    tokens = generate(model, asked, max_new_tokens=5, sampling=sampling, seed=[row_seed(0, 1, 0)]).tokens
+    (plain,) = continuation_log_probs(model, [model.token_ids(write("the sea"))], tokens)
+    assert rival["log_prob_unsteered"].item() == pytest.approx(sum(plain), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("system=Hi",), "system is 'Hi', but plain prompts have no system turn: set chat = true"),
+        (("system=",), "system is '', but plain prompts have no system turn"),
+        (("sentiment=vader",), "reads English, which the organism does not speak"),
+        (("pairs=weddings", "everywhere_coeffs=[]"), "added at every token, but everywhere_coeffs are empty"),
+        (("pairs=nothing_like_it",), "neither a file nor one of the sets love_hate, "),
+        (("repetition_penalty=0",), "repetition_penalty is 0"),
+        (("top_k=0",), "top_k is 0"),
+        (("chat=true",), "has no chat template"),
+    ],
+)
+def test_settings_of_the_sweep_that_contradict_each_other_are_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setattr(RunFolder, "open", lambda *_: pytest.fail("the run began"))
+    with pytest.raises(ValueError, match=message):
+        run_command(SWEEP, set=settings, results=tmp_path)
+
+
+def test_pairs_are_for_every_token_and_the_one_pair_for_the_front(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("positive,negative\nJoy,Grief\n")
+    module, one, mine = load_experiment(SWEEP), (ContrastPair("Love", "Hate"),), (ContrastPair("Joy", "Grief"),)
+    for settings, wanted in (
+        ([], {"front": one, "everywhere": one}),
+        ([f"pairs={tmp_path / 'mine.csv'}"], {"front": one, "everywhere": mine}),
+        ([f"pairs={tmp_path / 'mine.csv'}", "front_coeffs=[]"], {"everywhere": mine}),
+        (["everywhere_coeffs=[]"], {"front": one}),
+    ):
+        assert module.pairs_of(read_config(module.Config, SWEEP, settings)) == wanted
 
 
 def test_an_experiment_without_a_report_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
