@@ -76,7 +76,7 @@ def optimise_delta(
     missing = [k for k in range(len(problems)) if k not in found]
     step = 1 if shared else batch_size
     parts = [missing[first : first + step] for first in range(0, len(missing), step)]
-    for part in progress_bar(parts, what="optimise deltas", delay=2):
+    for part in progress_bar(parts, what="optimise deltas", delay=2.0):
         batch = _Batch(model, prompts, [problems[k] for k in part], sites, objective, batch_size)
         for k, optimum in zip(part, batch.optimise(descent, init, settings), strict=True):
             found[k] = optimum

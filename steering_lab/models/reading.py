@@ -35,7 +35,7 @@ def read_stream(
     rows = [model.token_ids(prompt) for prompt in prompts]
     if isinstance(read, int) and (short := min(map(len, rows))) < -read:
         raise ValueError(f"read is {read}, but the shortest prompt is {short} tokens long")
-    for start in progress_bar(range(0, len(rows), batch_size), what="read prompts", delay=2):
+    for start in progress_bar(range(0, len(rows), batch_size), what="read prompts", delay=2.0):
         tokens = model.pad(rows[start : start + batch_size])
         for site, stream in model.residuals(tokens, list(sites)).items():
             found[site].append(_pooled(stream, tokens, read, model.n_sink).cpu())
