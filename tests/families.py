@@ -217,8 +217,9 @@ def _zoo() -> Iterator[Member]:
     yield one("glm4", "GLM-4", "glm4", {**HEADS, "partial_rotary_factor": 0.5}, "sandwich norms")
     yield one("glm4_moe", "GLM-4-MoE", "glm4_moe", {**HEADS, **ROUTED, "first_k_dense_replace": 1}, "experts")
     yield one("glm4_moe_lite", "GLM-4-MoE Lite", "glm4_moe_lite", {**PLAIN, **LATENT, **ROUTED}, "latent attention")
+    # Two index heads would score a quarter of the keys exactly 0, and which of equals are picked is left to chance.
     yield one("glm_moe_dsa", "GLM-5", "glm_moe_dsa", {**PLAIN, **LATENT, **ROUTED, "index_topk": 8,
-              "index_head_dim": 16, "index_n_heads": 2}, "sparse attention")
+              "index_head_dim": 16, "index_n_heads": 8}, "sparse attention")
     yield one("deepseek_v2", "DeepSeek-V2", "deepseek_v2", {**PLAIN, **LATENT, **ROUTED, "first_k_dense_replace": 1},
               "latent attention, experts")
     yield one("deepseek_v3", "DeepSeek-V3", "deepseek_v3", {**PLAIN, **LATENT, **ROUTED, "first_k_dense_replace": 1},

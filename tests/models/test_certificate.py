@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from steering_lab.models.certificate import Certificate, certificate
+from steering_lab.models.certificate import Certificate, certificate, checks
 from steering_lab.models.certificate.plain import plain_model
 from steering_lab.models.certificate.value import Line
 from steering_lab.models.hooked_model import HookedModel
@@ -24,6 +24,7 @@ SAMPLE = (
     "gpt2", "gpt1", "opt_350m", "opt_post_norm", "bloom_post_ln", "falcon_40b", "falcon_11b", "llama", "mixtral",
     "qwen2", "qwen3_5", "gemma2", "gemma4_ple", "recurrent_gemma", "olmo2_bf16", "granite", "granite_hybrid_nope",
     "cohere", "phi_qk_norm", "phi3_longrope", "mistral_bf16", "modernbert_decoder", "falcon_h1", "mamba", "helium",
+    "glm_moe_dsa",
 )  # fmt: skip
 
 
@@ -126,6 +127,21 @@ def test_a_value_that_is_not_a_number_is_wrong() -> None:
     model = model_of("llama")
     model.unembed = lambda resid: torch.full((*resid.shape[:-1], 320), torch.nan)  # type: ignore[method-assign]
     assert wrong_in(model) == ["lens"]
+
+
+def test_a_text_is_hugging_faces_too_where_only_its_cache_would_write_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = checks.plain_greedy
+
+    def leaving(plain: Any, ids: Any, new: int, *, use_cache: bool = True) -> list[int]:
+        return [7] * new if use_cache else own(plain, ids, new, use_cache=False)
+
+    model = model_of("llama")
+    monkeypatch.setattr(checks, "plain_greedy", leaving)
+    line = certificate(model)["greedy"]
+    assert line.verdict == "ok"
+    assert line.detail.count("without a cache") == 3
+    monkeypatch.setattr(checks, "plain_greedy", lambda plain, ids, new, **more: [7] * new)
+    assert wrong_in(model) == ["greedy"]
 
 
 def test_what_is_raised_inside_is_wrong_and_what_we_refuse_is_refused() -> None:

@@ -121,8 +121,8 @@ def _reading(
 
 
 @torch.no_grad()
-def plain_greedy(plain: Any, ids: Int[Tensor, "1 pos"], new: int) -> list[int]:
-    """The `new` token ids that Hugging Face's own `generate` continues with: greedily, cached, past any end of text.
+def plain_greedy(plain: Any, ids: Int[Tensor, "1 pos"], new: int, *, use_cache: bool = True) -> list[int]:
+    """The `new` token ids that Hugging Face's own `generate` continues with, greedily and past any end of text.
 
     Without the checkpoint's own generation settings, whose penalties would make another text than the best tokens.
     """
@@ -130,7 +130,8 @@ def plain_greedy(plain: Any, ids: Int[Tensor, "1 pos"], new: int) -> list[int]:
 
     own, plain.generation_config = plain.generation_config, GenerationConfig(pad_token_id=0)
     try:
-        output = plain.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=new)
+        how: dict[str, Any] = {"do_sample": False, "max_new_tokens": new, "use_cache": use_cache}
+        output = plain.generate(ids, attention_mask=torch.ones_like(ids), **how)
     finally:
         plain.generation_config = own
     return output[0, ids.shape[1] :].tolist()

@@ -1,6 +1,7 @@
 """Folders written by `save_pretrained`, and names on the Hugging Face hub."""
 
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,10 +81,8 @@ def _quantization(asked: Any, config: Any) -> tuple[Any, str | None]:
         return asked, f"quantised ({getattr(method, 'value', method)})"
     if asked not in ("8bit", "4bit"):
         raise ValueError(f"quantization is {asked!r}: choose '8bit', '4bit' or a configuration of transformers")
-    try:
-        import bitsandbytes  # type: ignore[import-not-found] # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"quantization={asked!r} needs one more package: pip install bitsandbytes") from error
+    if find_spec("bitsandbytes") is None:
+        raise ImportError(f"quantization={asked!r} needs one more package: pip install bitsandbytes")
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(**{f"load_in_{asked}": True}), f"quantised to {asked[0]} bits (bitsandbytes)"
