@@ -1,6 +1,5 @@
 """Loading: every way to name a model leads to the same model; what is not there is said at the door."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.loading import load_model
-from steering_lab.models.loading.adapter import is_adapter
 from tests.tiny_models import (
     ARCHITECTURES,
     HOOKED_TRANSFORMERS,
     PROMPTS,
     gap,
-    hf_logits,
     hooked,
     placed,
     random_vector,
@@ -120,45 +117,6 @@ def test_a_hooked_transformer_says_what_the_bridge_says(name: str) -> None:
             ours = generate(model, PROMPTS, max_new_tokens=5).tokens
         with steer(bridge, placed(bridge, resid_pre(1), "a sum of all")):
             assert generate(bridge, PROMPTS, max_new_tokens=5).tokens == ours
-
-
-# -- adapters ----------------------------------------------------------------------------------------------------------
-def save_tiny_lora(folder: Path) -> Any:
-    """A LoRA of rank 2 on the tiny Llama's query and value weights in `folder`, and the model that carries it."""
-    peft = pytest.importorskip("peft")
-    base = tiny_hf_model("llama")
-    config = peft.LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    torch.manual_seed(1)
-    adapted = peft.get_peft_model(base, config).eval()
-    adapted.save_pretrained(folder)
-    return adapted
-
-
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT's, on transformers 5
-@torch.no_grad()
-def test_an_adapter_is_in_the_weights_before_anything_is_hooked(tmp_path: Path) -> None:
-    base, adapted = save_tiny_model("llama", tmp_path / "base"), save_tiny_lora(tmp_path / "lora")
-    model = load_model(base, adapter=tmp_path / "lora")
-    tokens = model.to_tokens(PROMPTS)
-    assert gap(real(model.logits(tokens), tokens), real(hf_logits(adapted, tokens), tokens)) <= 1e-4
-    assert gap(real(model.logits(tokens), tokens), real(hooked("llama").logits(tokens), tokens)) > 0.1
-    assert model.name == "base+lora"
-    assert model.n_parameters == hooked("llama").n_parameters
-    assert model.fingerprint != hooked("llama").fingerprint
-
-
-def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
-    base = save_tiny_model("llama", tmp_path / "base")
-    assert not is_adapter(base)
-    with pytest.raises(OSError, match=r"base holds no adapter_config\.json"):
-        load_model(base, adapter=base)
-
-
-def test_an_adapter_without_peft_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "adapter_config.json").write_text("{}")
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ImportError, match="pip install peft"):
-        load_model(save_tiny_model("llama", tmp_path / "base"), adapter=tmp_path)
 
 
 # -- hook points that lie ---------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from steering_lab.models.loading.gguf_file import is_gguf, open_gguf
 from steering_lab.models.loading.placement import resolve_device, resolve_dtype
 from steering_lab.models.loading.pretrained import display_name, open_pretrained
 from steering_lab.models.loading.sources import Opened
+from steering_lab.models.loading.text_alone import text_alone
 from steering_lab.models.prefix import Prefix
 
 
@@ -65,7 +66,8 @@ def load_model(
         opened = _open(str(given), device, dtype, revision, device_map, quantization)
         if adapter is not None:
             opened = _adapted(opened, Path(adapter), tokenizer)
-        return boot(opened._replace(tokenizer=tokenizer or opened.tokenizer), prefix or "tokenizer")
+        with text_alone():
+            return boot(opened._replace(tokenizer=tokenizer or opened.tokenizer), prefix or "tokenizer")
     if (device, dtype) != ("auto", "auto") or any(x is not None for x in (revision, adapter, device_map, quantization)):
         raise ValueError(
             "device, dtype, revision, adapter, device_map and quantization choose how a name or folder is loaded: move"
@@ -78,11 +80,16 @@ def load_model(
         return adopt(given, tokenizer, prefix)
     if not hasattr(given, "config"):
         raise ValueError(f"{type(given).__name__} is neither a name, a Hugging Face model nor a TransformerLens model")
+    if getattr(given, "_hf_peft_config_loaded", False) and not is_adapted(given):
+        raise ValueError(
+            f"{type(given).__name__} carries adapters that transformers attached: pass a PeftModel instead"
+        )
     plain = merged_copy(given) if is_adapted(given) else sharing_copy(given)
     name = display_name(getattr(given.config, "_name_or_path", "") or type(plain).__name__)
     if is_adapted(given):
         name += "+" + "+".join(given.active_adapters)
-    return boot(Opened(plain, tokenizer, name), prefix or "tokenizer")
+    with text_alone():
+        return boot(Opened(plain, tokenizer, name), prefix or "tokenizer")
 
 
 def _adapted(opened: Opened, adapter: Path, tokenizer: Any) -> Opened:

@@ -1,5 +1,6 @@
 """Folders written by `save_pretrained`, and names on the Hugging Face hub."""
 
+import json
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from steering_lab.models.loading.adapter import ADAPTER_CONFIG, is_adapter
 from steering_lab.models.loading.placement import say_size, weights_size
 from steering_lab.models.loading.sources import Opened, weight_bar
 
@@ -33,6 +35,11 @@ def open_pretrained(
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     local = Path(name).exists()
+    if is_adapter(name):
+        base = json.loads((Path(name) / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path") or "its base model"
+        raise OSError(
+            f"{name!r} is a PEFT adapter of {base}, not a whole model: load_model({base!r}, adapter={name!r})"
+        )
     options: dict[str, Any] = {"revision": revision}
     if not local:
         options["local_files_only"] = not _hub_answers()
