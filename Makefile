@@ -1,5 +1,6 @@
 # make demo   sweep a steering vector over layers and coefficients on the embedded model, and draw it
 # make test   run the tests, then the model and intervention laws under TransformerLens 3.9
+# make check-families   check a tiny model of every family and write the table of docs/families.md (about a minute)
 # make docs   build the guides and the API reference into site/
 # make setup  create or refresh .venv alone (demo and test do it when needed); make lint, make lock, make notebooks: see README.md
 
@@ -23,7 +24,7 @@ ifneq ($(shell $(PY) -c "print(open('$(STATE)').read().strip())" 2>/dev/null),$(
 .PHONY: $(STATE)
 endif
 
-.PHONY: demo test test-tl39 setup lint lock docs notebooks
+.PHONY: demo test test-tl39 check-families setup lint lock docs notebooks
 
 demo: $(STATE)
 	$(VENV)/bin/steering-lab demo $(DEMO_ARGS)
@@ -36,6 +37,10 @@ test: $(STATE)
 test-tl39: $(TL39)/.ready
 	@echo "== model and intervention laws, with TransformerLens 3.9 =="
 	$(TL39)/bin/python -m pytest tests/models tests/interventions $(TEST_ARGS)
+
+# Exit status 1 when a family is wrong; the table is written either way.
+check-families: $(STATE)
+	$(PY) -m tests.check_families --write
 
 setup: $(STATE)
 

@@ -19,11 +19,12 @@ import pandas as pd
 from steering_lab.analysis.condition_table import condition_table
 from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap, save_figures
 from steering_lab.analysis.plots.labels import signed
-from steering_lab.analysis.report import FILTERS, write_page
+from steering_lab.analysis.report import FILTERS, Beside, write_page
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.condition import (
     UNSTEERED,
     Condition,
+    PlaceName,
     Prefixed,
     layer_coeff_grid,
     median_resid_norms,
@@ -47,6 +48,7 @@ from .sweep_settings import METRICS, Config, measures_of, pairs_of, prompts_of, 
 
 FORMS = ("actadd_front", "actadd_everywhere", "mean_difference_everywhere")
 Pairs = Sequence[ContrastPair]
+ByPlace = Mapping[PlaceName, Pairs]
 
 # What a folder that was thinned out, or made before the file was kept, cannot say on its page.
 MISSING = {
@@ -63,7 +65,7 @@ def run(config: Config, results: str | Path) -> Path:
     pairs, (choosing, reporting) = pairs_of(config), prompts_of(config)
     model = load_model(config.model, device=config.device, dtype=config.dtype)
     write = writing(model, config)
-    unsteered, rival = replace(UNSTEERED, write=write), prompting(f"{pairs[0].positive} ", write)
+    unsteered, rival = replace(UNSTEERED, write=write), prompting(f"{_said(pairs).positive} ", write)
     conditions = [unsteered, rival, *_grid(model, config, pairs, choosing, write)]
     with RunFolder.open(results, "actadd_sweep", model.name, asdict(config), question_of(__doc__)) as folder:
         keeping: dict[str, Any] = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
@@ -78,7 +80,7 @@ def run(config: Config, results: str | Path) -> Path:
         confirmed = summarise(measure_table(held_out, measures_of(config)), seed=config.seed)
 
         if config.pairs:
-            folder.write_json("pairs.json", [asdict(pair) for pair in pairs])
+            folder.write_json("pairs.json", [asdict(pair) for pair in pairs["everywhere"]])
         folder.write_table("table", table)
         folder.write_table("summary", summary)
         folder.write_table("confirmed", confirmed)
@@ -90,14 +92,16 @@ def run(config: Config, results: str | Path) -> Path:
     return path
 
 
-def _grid(model: HookedModel, config: Config, pairs: Pairs, prompts: Sequence[str], write: Prefixed) -> list[Condition]:
+def _grid(
+    model: HookedModel, config: Config, pairs: ByPlace, prompts: Sequence[str], write: Prefixed
+) -> list[Condition]:
     sites = [resid_pre(layer) for layer in config.layers or range(model.n_layers)]
     norms = median_resid_norms(model, [write(prompt) for prompt in prompts], sites)
     grid: list[Condition] = []
-    for place, vectors in _vectors(model, pairs, sites).items():
-        coeffs = getattr(config, f"{place}_coeffs")
-        options: dict[str, Any] = {"method": _method(pairs), "place": place, "n_random": config.n_random}
-        grid += layer_coeff_grid(vectors, coeffs, norms, seed=config.seed, write=write, **options) if coeffs else []
+    for place in pairs:
+        vectors, coeffs = _vectors(model, pairs, place, sites), getattr(config, f"{place}_coeffs")
+        options: dict[str, Any] = {"method": _method(pairs[place]), "place": place, "n_random": config.n_random}
+        grid += layer_coeff_grid(vectors, coeffs, norms, seed=config.seed, write=write, **options)
     return grid
 
 
@@ -105,14 +109,18 @@ def _method(pairs: Pairs) -> str:
     return "actadd" if len(pairs) == 1 else "mean_difference"
 
 
+def _said(pairs: ByPlace) -> ContrastPair:
+    """The pair whose sides prompting writes."""
+    return pairs["everywhere" if "everywhere" in pairs else "front"][0]
+
+
 def _vectors(
-    model: HookedModel, pairs: Pairs, sites: Sequence[HookSite]
-) -> dict[str, Mapping[HookSite, SteeringVector]]:
+    model: HookedModel, pairs: ByPlace, place: PlaceName, sites: Sequence[HookSite]
+) -> Mapping[HookSite, SteeringVector]:
     """The front form has one row per token; the form for every token is the mean difference at the last token."""
-    everywhere = mean_difference_vectors(model, pairs, sites)
-    if len(pairs) > 1:
-        return {"everywhere": everywhere}
-    return {"front": actadd_vectors(model, pairs[0], sites), "everywhere": everywhere}
+    if place == "front":
+        return actadd_vectors(model, pairs[place][0], sites)
+    return mean_difference_vectors(model, pairs[place], sites)
 
 
 def _choose(summary: pd.DataFrame, config: Config) -> dict[str, Selected | str]:
@@ -129,18 +137,18 @@ def _choose(summary: pd.DataFrame, config: Config) -> dict[str, Selected | str]:
 
 
 def _confirming(
-    model: HookedModel, config: Config, pairs: Pairs, prompts: Sequence[str],
+    model: HookedModel, config: Config, pairs: ByPlace, prompts: Sequence[str],
     chosen: Mapping[str, Selected | str], write: Prefixed,
 ) -> list[Condition]:  # fmt: skip
     """Prompting the other way, and the chosen cells with their reversal and `n_random_confirm` random vectors."""
-    conditions = [prompting(f"{pairs[0].negative} ", write)]
+    conditions = [prompting(f"{_said(pairs).negative} ", write)]
     for method, cell in chosen.items():
         if isinstance(cell, str):
             continue
-        site, place = resid_pre(int(cell.layer)), method.removeprefix(f"{_method(pairs)}_")
-        vector = _vectors(model, pairs, [site])[place]
+        site, place = resid_pre(int(cell.layer)), _place(method)
+        vector = _vectors(model, pairs, place, [site])
         norms = median_resid_norms(model, [write(prompt) for prompt in prompts], [site])
-        options: dict[str, Any] = {"method": _method(pairs), "place": place, "n_random": config.n_random_confirm}
+        options: dict[str, Any] = {"method": _method(pairs[place]), "place": place, "n_random": config.n_random_confirm}
         coeffs = [cell.coeff, -cell.coeff]
         conditions += layer_coeff_grid(vector, coeffs, norms, seed=config.seed + 1, write=write, **options)
     return conditions
@@ -159,6 +167,10 @@ def _conditions(summary: pd.DataFrame, metric: str, costs: Sequence[str]) -> pd.
     return table.assign(condition=table["condition"].replace(spaced))
 
 
+def _place(method: str) -> PlaceName:
+    return "front" if method.endswith("_front") else "everywhere"
+
+
 def _form(method: str) -> str:
     """What a reader calls a form: "ActAdd, front"."""
     kind, _, place = method.rpartition("_")
@@ -167,7 +179,7 @@ def _form(method: str) -> str:
 
 def figures(
     summary: pd.DataFrame, generations: pd.DataFrame | None, chosen: Mapping[str, Selected | str],
-    pair: str, model: str, sentiment: str = "lexicon",
+    pairs: Mapping[PlaceName, str], model: str, sentiment: str = "lexicon",
 ) -> dict[str, Figure]:  # fmt: skip
     """A heatmap of sentiment and one of perplexity for each form, and the curves of the chosen layers."""
     drawn: dict[str, Figure] = {}
@@ -175,7 +187,7 @@ def figures(
     unsteered = summary[(summary["method"] == "unsteered") & (summary["metric"] == metric)]["value"].iloc[0]
     center = 0.0 if pd.isna(unsteered) else "unsteered"
     for method, cell in chosen.items():
-        form = "at the first tokens" if method.endswith("front") else "at every token"
+        pair, form = pairs[_place(method)], "at the first tokens" if _place(method) == "front" else "at every token"
         mark = None if isinstance(cell, str) else (int(cell.layer), cell.coeff)
         common = {"method": method, "chosen": mark, "examples": generations, "subtitle": model}
         drawn[f"{method}_sentiment"] = layer_coeff_heatmap(
@@ -200,10 +212,10 @@ def report(folder: str | Path) -> Path:
     parts = read_run(folder)
     config: Config = as_config(Config, parts["config"])
     summary, confirmed, facts = parts["summary"], parts["confirmed"], parts.get("model", {})
-    pair, name = _pair(parts), facts.get("name", config.model)
+    pairs, name = _pairs(parts), facts.get("name", config.model)
     about, chosen = _about(config, facts), _choose(summary, config)
     generations = _generations(parts)
-    drawn = figures(summary, parts.get("generations"), chosen, pair, about, config.sentiment)
+    drawn = figures(summary, parts.get("generations"), chosen, pairs, about, config.sentiment)
     saved = save_figures(drawn, folder / "figures")
     table = headline(confirmed, config.metric)
     findings = [_finding(cell, confirmed) for cell in chosen.values()]
@@ -211,9 +223,10 @@ def report(folder: str | Path) -> Path:
     conditions = _conditions(summary, config.metric, ["perplexity", "repetition", "degenerate", "sentiment", *others])
     page = write_page(
         folder / "index.html",
-        title=f"{pair} on {name}",
+        title=f"{' and '.join(dict.fromkeys(pairs[_place(method)] for method in chosen))} on {name}",
         question=question_of(__doc__),
         finding=" ".join(findings),
+        beside=_beside(chosen, parts.get("generations_test")),
         headline=table,
         headline_note=(
             f"{confirmed['n_prompts'].max()} prompts x {config.n_samples} samples that were not used for choosing."
@@ -237,14 +250,34 @@ def report(folder: str | Path) -> Path:
     return page
 
 
-def _pair(parts: Mapping[str, Any]) -> str:
-    """What was added, as a reader calls it."""
-    config, pairs = parts["config"], parts.get("pairs")
-    if not config.get("pairs"):
-        return str(ContrastPair(config["positive"], config["negative"]))
-    if pairs is not None and len(pairs) == 1:
-        return str(ContrastPair(**pairs[0]))
-    return f"{Path(config['pairs']).stem}" + (f" (mean of {len(pairs)} pairs)" if pairs is not None else "")
+def _pairs(parts: Mapping[str, Any]) -> dict[PlaceName, str]:
+    """What was added at each place, as a reader calls it."""
+    config, several = parts["config"], parts.get("pairs")
+    one = many = str(ContrastPair(config["positive"], config["negative"]))
+    if config.get("pairs"):
+        many = Path(config["pairs"]).stem + ("" if several is None else f" (mean of {len(several)} pairs)")
+        if several is not None and len(several) == 1:
+            many = str(ContrastPair(**several[0]))
+    return {"front": one, "everywhere": many}
+
+
+def _beside(chosen: Mapping[str, Selected | str], held_out: pd.DataFrame | None) -> Beside | None:
+    """The first held-out prompt's first sample, unsteered, steered and under a random vector: none was picked."""
+    cells = [cell for cell in chosen.values() if isinstance(cell, Selected)]
+    if held_out is None or not cells:
+        return None
+    cell = cells[-1]  # the form at every token, where both were chosen
+    first = held_out[(held_out["prompt"] == held_out["prompt"].iloc[0]) & (held_out["sample"] == 0)]
+    at = f"layer {cell.layer:g}, coefficient {cell.coeff:g}"
+    of_cell = (first["layer"] == cell.layer) & (first["coeff"] == cell.coeff)
+    random = f"random_{_place(cell.method)}"
+    shown = {
+        "unsteered": first["method"] == "unsteered",
+        f"{_form(cell.method)}, {at}": of_cell & (first["method"] == cell.method),
+        "a random vector of the same norm": of_cell & (first["method"] == random) & (first["draw"] == 0),
+    }
+    texts = [(label, str(first.loc[rows, "text"].iloc[0])) for label, rows in shown.items()]
+    return Beside(str(first["prompt"].iloc[0]), texts)
 
 
 def _generations(parts: Mapping[str, Any]) -> pd.DataFrame | None:
@@ -258,7 +291,10 @@ def _about(config: Config, facts: Mapping[str, Any]) -> str:
     """What the figures were measured on."""
     name = facts.get("name", config.model)
     kind = f"synthetic model {name}" if config.model == "organism" else str(name)
-    return f"{kind}, {facts['n_layers']} layers, {facts['n_parameters'] / 1e6:.2g}M parameters" if facts else kind
+    if not facts:
+        return kind
+    size = [f"{facts['n_layers']} layers", f"{facts['n_parameters'] / 1e6:.3g}M parameters"]
+    return ", ".join([kind, *size, *filter(None, [facts.get("quantisation")])])
 
 
 def _finding(cell: Selected | str, confirmed: pd.DataFrame) -> str:

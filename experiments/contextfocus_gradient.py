@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from steering_lab.analysis.plots import save_figures
 from steering_lab.analysis.report import write_page
@@ -45,6 +44,7 @@ from steering_lab.methods.optimum import Optimum
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.loading import load_model
+from steering_lab.models.progress import progress_bar
 from steering_lab.runs import RunFolder, read_run
 
 from . import gradient_page as page
@@ -251,7 +251,8 @@ def _validate(bench: Bench, parts: Mapping[str, Rows]) -> Choice:
 
 def _descents(bench: Bench, settings: Sequence[Setting], rows: Rows, varied: str) -> pd.DataFrame:
     doses = [
-        gradient_dose(bench, rows, setting) for setting in tqdm(settings, desc=f"descents, {varied}", disable=None)
+        gradient_dose(bench, rows, setting)
+        for setting in progress_bar(settings, what=f"descents, {varied}", leave=True)
     ]
     swept = _swept(bench, doses, rows, varied)
     numbers = {"iterations": [s.iterations for s in settings], "n_layers": [len(s.sites) for s in settings]}
@@ -356,7 +357,7 @@ def _doses(bench: Bench, rows: Rows, choice: Choice, *, every: bool) -> list[Dos
     ]
     found = [dose for dose in vectors if every or _is_chosen(dose.condition, choice)]
     return found + [
-        gradient_dose(bench, rows, setting) for setting in tqdm(settings, desc="descents, test", disable=None)
+        gradient_dose(bench, rows, setting) for setting in progress_bar(settings, what="descents, test", leave=True)
     ]
 
 

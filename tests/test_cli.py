@@ -19,7 +19,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["report"], ["steer"], ["lens"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["report"], ["steer"], ["lens"], ["check"]])
 def test_help_teaches_each_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
@@ -32,10 +32,14 @@ def test_steer_prints_unsteered_beside_steered(
 ) -> None:
     folder = str(save_tiny_model("gpt2", tmp_path / "tiny"))
     options = ["--model", folder, "--layer", "1", "--max-new-tokens", "5"]
-    assert call(monkeypatch, "steer", "--prompt", "I hate you because", *options, "--coeff", "4") == 0
-    out = capsys.readouterr().out
-    assert "Love − Hate, front, layer 1, coefficient 4" in out
-    assert out.index("unsteered (perplexity") < out.index("steered (perplexity", out.index("unsteered") + 9)
+    pair = ["--positive", "Love", "--negative", "Hate", "--place", "front", "--coeff", "4"]
+    prompt = ["--prompt", "I hate you because you love the sea"]
+    for chosen, said in ((pair, "Love − Hate, front"), ([], "love_hate_sentences, mean of 12 pairs, everywhere")):
+        assert call(monkeypatch, "steer", *prompt, *options, *chosen) == 0
+        out = capsys.readouterr().out
+        assert f"parameters: {said}, layer 1, coefficient" in out
+        labels = [line.split(" (perplexity")[0].strip() for line in out.splitlines() if "(perplexity" in line]
+        assert labels == ["unsteered", "steered", "random, same norm"]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,8 @@ def test_steer_prints_unsteered_beside_steered(
         (["--prompt", ""], "prompt 0 is empty"),
         (["--dtype", "float13"], "unknown dtype 'float13'"),
         (["--max-new-tokens", "500"], "context of tiny"),
-        (["--positive", "", "--negative", ""], "both are empty"),
+        (["--pairs", "nobody's"], "are neither a file nor one of the sets love_hate"),
+        (["--place", "front"], "at the front stands one pair, love_hate_sentences has 12"),
     ],
 )
 def test_a_mistake_is_one_line_in_the_users_terms(

@@ -22,7 +22,7 @@ FLOORS = (
     {"interventions"},
     {"methods", "evaluation", "analysis"},
     {"runs", "executors", "explorer"},
-    {"cli", "experiments", "notebooks", "front door"},
+    {"cli", "check", "experiments", "notebooks", "front door"},
 )
 OPEN_FLOORS = (3, 4)  # where single modules live side by side; the rooms of the floors below are strangers
 ONLY_IN = {

@@ -16,6 +16,7 @@ from transformers import (
     BambaConfig,
     Gemma2Config,
     GemmaConfig,
+    GlmMoeDsaConfig,
     GPT2Config,
     GPTNeoXConfig,
     JambaConfig,
@@ -107,6 +108,11 @@ UNUSUAL = {
     "zamba2": lambda: Zamba2Config(
         **ROTARY, **IDS, mamba_d_state=8, mamba_ngroups=1, n_mamba_heads=8, num_mem_blocks=1, chunk_size=8,
         layers_block_type=["mamba", "hybrid", "mamba"], adapter_rank=4,
+    ),
+    "glm_moe_dsa": lambda: GlmMoeDsaConfig(
+        **{**ROTARY, **IDS, "num_key_value_heads": 4}, kv_lora_rank=16, q_lora_rank=16, qk_rope_head_dim=8,
+        v_head_dim=8, qk_nope_head_dim=8, n_routed_experts=4, n_shared_experts=1, num_experts_per_tok=2, n_group=1,
+        topk_group=1, moe_intermediate_size=16, index_topk=8, index_head_dim=16, index_n_heads=2,
     ),
     # The context of "dynamic" is the length from which it scales; tests widen it to go beyond.
     "llama_dynamic": lambda: LlamaConfig(

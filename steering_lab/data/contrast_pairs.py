@@ -157,6 +157,19 @@ def read_pairs(path: str | Path) -> tuple[ContrastPair, ...]:
     return pairs
 
 
+def find_pairs(name: str) -> tuple[ContrastPair, ...]:
+    """The pairs of a built-in set (`PAIRS`), or of a file (`read_pairs`).
+
+    Raises:
+        ValueError: neither a built-in set nor a file, or what `read_pairs` refuses.
+    """
+    if name in PAIRS:
+        return PAIRS[name]
+    if not Path(name).is_file():
+        raise ValueError(f"pairs {name!r} are neither a file nor one of the sets {', '.join(PAIRS)}")
+    return read_pairs(name)
+
+
 def _pair(entry: object, where: str) -> ContrastPair:
     expected = "each pair has exactly the keys 'positive' and 'negative'"
     if not isinstance(entry, dict):

@@ -15,16 +15,16 @@ from typing import Any, NamedTuple, Unpack
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from steering_lab.evaluation.condition import Condition, Example, example_key, seed_of
 from steering_lab.evaluation.measures import Measure, measure_table
 from steering_lab.interventions.intervention import Clamp, Intervention
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
-from steering_lab.models.generation import Sampling, bar_disabled, continuation_log_probs, generate
+from steering_lab.models.generation import Sampling, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import Whole, whole_number
+from steering_lab.models.progress import progress_bar
 from steering_lab.models.provenance import software
 
 FACTORS = ("method", "layer", "coeff", "relative_norm", "draw")
@@ -112,7 +112,7 @@ def run_conditions(
     keys = {c.name: cell_key(model, c, examples, decoding, bare) for c in conditions}
     cells: dict[str, Rows] = {name: kept[key] for name, key in keys.items() if kept and key in kept}
     waiting = [c for c in conditions if c.name not in cells]
-    with tqdm(total=len(conditions), initial=len(cells), desc="cells", disable=bar_disabled(progress)) as bar:
+    with progress_bar(what="cells", shown=progress, total=len(conditions), initial=len(cells), leave=True) as bar:
         for together in _batches(waiting, max(1, batch_size // (len(examples) * decoding.n_samples))):
             for name, rows in _run_together(model, together, examples, decoding, batch_size, permissions, bare):
                 cells[name] = rows

@@ -11,15 +11,15 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from steering_lab.evaluation.condition import Condition, Example, example_key
 from steering_lab.evaluation.divergence import kl
 from steering_lab.evaluation.measures import FACTORS
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
-from steering_lab.models.generation import SCORED_LOGITS, bar_disabled
+from steering_lab.models.generation import SCORED_LOGITS
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.progress import progress_bar
 
 KL = "kl"
 
@@ -41,7 +41,7 @@ def next_token_kl(
     base = next_token_log_probs(model, reference, examples, **permissions)
     keys = [example_key(example) for example in examples]
     blocks = []
-    for condition in tqdm(conditions, desc="divergence", disable=bar_disabled(progress)):
+    for condition in progress_bar(conditions, what="divergence", shown=progress, leave=True):
         apart = kl(base, next_token_log_probs(model, condition, examples, **permissions))
         factors = {name: condition.factors.get(name) for name in FACTORS}
         known = {"condition": condition.name, "prompt": keys, "sample": 0}

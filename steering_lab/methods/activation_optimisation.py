@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
@@ -32,6 +31,7 @@ from steering_lab.methods.optimum import OptimisedDelta, Optimum
 from steering_lab.methods.target import Target
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.progress import progress_bar
 
 
 @torch.inference_mode(False)  # whose tensors no gradient could pass
@@ -76,7 +76,7 @@ def optimise_delta(
     missing = [k for k in range(len(problems)) if k not in found]
     step = 1 if shared else batch_size
     parts = [missing[first : first + step] for first in range(0, len(missing), step)]
-    for part in tqdm(parts, desc="optimise deltas", leave=False, disable=None, delay=2):
+    for part in progress_bar(parts, what="optimise deltas", delay=2.0):
         batch = _Batch(model, prompts, [problems[k] for k in part], sites, objective, batch_size)
         for k, optimum in zip(part, batch.optimise(descent, init, settings), strict=True):
             found[k] = optimum

@@ -11,7 +11,7 @@ it apart; a claim about the direction needs them beside it, and random vectors o
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, SupportsIndex, get_args
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.contrast_pairs import ContrastPair
@@ -20,6 +20,7 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.integers import whole_number
 from steering_lab.models.reading import Read
 
 Recipe = Literal["joint", "context_only", "instruction_only", "same_context", "shuffled_context"]
@@ -35,7 +36,7 @@ def contextfocus_vectors(
     chat: bool = False,
     answer_prefix: str = "",
     read: Read = "last",
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     batch_size: int = 16,
 ) -> dict[HookSite, SteeringVector]:
     """One-row vectors at every site from conflicting `rows`; diagnostics as in `mean_difference_vectors`.
@@ -48,6 +49,7 @@ def contextfocus_vectors(
     Raises:
         ValueError: no rows, rows without a context, an unknown recipe, or `chat` with a model without a chat template.
     """
+    seed = whole_number(seed, "seed")
     pairs = contextfocus_pairs(
         model, rows, wording=wording, recipe=recipe, chat=chat, answer_prefix=answer_prefix, seed=seed
     )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.integers import whole_number
 from steering_lab.models.reading import Read, read_stream
 
 
@@ -49,7 +51,7 @@ def fit_probe(
     read: Read = "last",
     ridge: float = 0.1,
     held_out: float = 0.25,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
 ) -> Probe:
     """The probe that tells the stream of `positive` prompts from that of `negative` ones.
 
@@ -63,6 +65,7 @@ def fit_probe(
         ValueError: fewer than four prompts of a class, a prompt given twice, `ridge` not above 0, or a held-out
             share that leaves a class with none to fit or to score.
     """
+    seed = whole_number(seed, "seed")
     if min(len(positive), len(negative)) < 4:
         raise ValueError(f"{len(positive)} positive and {len(negative)} negative prompts: a probe needs 4 of each")
     if twice := [prompt for prompt, n in Counter([*positive, *negative]).items() if n > 1]:

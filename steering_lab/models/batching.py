@@ -1,7 +1,7 @@
 """Which rows of a batch may share a forward pass, and whether a KV cache may stand for the tokens before.
 
 The truth is a row alone, read whole in one uncached pass. For most models neither rows beside it, nor padding in front,
-nor a cache changes that. For three kinds they do:
+nor a cache changes that. For four kinds they do:
 
 - Layers that read padding (RecurrentGemma's recurrence): rows of equal length run together, unpadded.
 - Caches that do not hold the whole past: decoding reads each row anew for every token.
@@ -9,8 +9,12 @@ nor a cache changes that. For three kinds they do:
   another beyond it; "dynamic": beyond it, one set for every length). Hugging Face applies the longest row's to all, and
   leaves a cache with the frequencies it was made with. Here rows on different sets never share a pass, and a row whose
   set changes while it grows is read anew.
+- Attention to a selection of the tokens (GLM-5's indexer, `index_topk`): beyond that many tokens the selection counts
+  padding and tokens still to come, and a cached step selects otherwise. Rows of different lengths run apart there, and
+  every token anew.
 
-The first two are measured, the third is read from the rotary modules, by the same field that switches it there.
+The first two are measured. The others begin at a length that no short check reaches: they are read from the rotary
+modules, by the same field that switches them there, and from the config.
 """
 
 from collections.abc import Hashable, Sequence
@@ -26,27 +30,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rotary:
-    """The rotary modules whose frequencies depend on the length of the longest sequence in view; mostly none."""
+class LengthDependence:
+    """What depends on the length of the longest sequence in view; mostly nothing.
 
-    modules: tuple[Any, ...] = ()
+    `rotary` are modules whose frequencies do, `selected` is the number of tokens beyond which attention selects some.
+    """
+
+    rotary: tuple[Any, ...] = ()
+    selected: int | None = None
 
     @classmethod
-    def of(cls, backend: Any) -> "Rotary":
-        """Those of a model, by the `rope_type` that Hugging Face's own update goes by."""
-        return cls(tuple(module for module in backend.modules() if _kinds(module)))
+    def of(cls, backend: Any) -> "LengthDependence":
+        """That of a model: by the `rope_type` that Hugging Face's own update goes by, and by its config."""
+        config = getattr(getattr(backend, "original_model", None), "config", None)
+        selected = None if config is None else getattr(config.get_text_config(), "index_topk", None)
+        return cls(tuple(module for module in backend.modules() if _kinds(module)), selected)
 
-    def frequencies(self, length: int) -> Hashable:
-        """What tells apart the lengths at which the frequencies differ; the same value means the same frequencies."""
-        return tuple(
+    def __bool__(self) -> bool:
+        return bool(self.rotary) or self.selected is not None
+
+    def regime(self, length: int) -> Hashable:
+        """The same value for lengths between which nothing changes."""
+        frequencies = [
             length > limit if kind == "longrope" else max(length, limit)
-            for module in self.modules
+            for module in self.rotary
             for kind, limit in _kinds(module)
-        )
+        ]
+        return (*frequencies, 0 if self.selected is None else max(length, self.selected))
 
     def forget(self) -> None:
         """Every module as it was made: "dynamic" ones keep the frequencies of the longest sequence they ever read."""
-        for module in self.modules:
+        for module in self.rotary:
             for prefix in _prefixes(module):
                 if hasattr(module, f"{prefix}max_seq_len_cached"):
                     setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
@@ -82,16 +96,16 @@ class Batching:
     pads: bool = True
     caches: bool = True
     interleaves: bool = True
-    rotary: Rotary = Rotary()
+    lengths: LengthDependence = LengthDependence()
 
     @property
     def free(self) -> bool:
         """Whether any rows may share a pass."""
-        return self.pads and not self.rotary.modules
+        return self.pads and not self.lengths
 
     def kind(self, length: int, new_tokens: int = 0) -> Hashable:
         """Rows of one kind may share a pass, and the passes of `new_tokens` more tokens each as well."""
-        first, last = self.rotary.frequencies(length), self.rotary.frequencies(length + new_tokens)
+        first, last = self.lengths.regime(length), self.lengths.regime(length + new_tokens)
         together = self.pads and first == last
         return first, None if together else length
 
@@ -109,7 +123,7 @@ class Batching:
 
     def same(self, length: int, other: int) -> bool:
         """Whether what a cache holds of a sequence of one length serves the other too."""
-        return self.rotary.frequencies(length) == self.rotary.frequencies(other)
+        return self.lengths.regime(length) == self.lengths.regime(other)
 
 
 @torch.no_grad()
@@ -121,7 +135,7 @@ def measured_batching(
     `logits` are those of `ids` alone, by whose beginning the short row is known too. The padded pair and the row alone
     are read in turn with a cache each, the last token by itself; only where that differs, each is tried apart.
     """
-    rotary = Rotary.of(model.backend)
+    lengths = LengthDependence.of(model.backend)
     row = ids[0].tolist()
     short = row[: len(row) // 2 + 1]
     pair, alone, other = model.pad([row, short]), model.pad([row]), model.pad([short])
@@ -134,11 +148,11 @@ def measured_batching(
         return all(_apart(got, tokens, logits) <= tolerance for got, tokens in zip(read, batches, strict=True))
 
     if holds(pair, alone):
-        return Batching(rotary=rotary)
+        return Batching(lengths=lengths)
     pads, caches, interleaves = holds(pair, cached=False), holds(alone), holds(alone, other)
     if pads and caches and interleaves:  # each by itself and not together: it is the padding that goes
         pads = False
-    return Batching(pads, caches, interleaves, rotary)
+    return Batching(pads, caches, interleaves, lengths)
 
 
 def _read_in_turn(model: "HookedModel", batches: Sequence["Tokens"]) -> list[Float[Tensor, "batch pos d_vocab"]]:

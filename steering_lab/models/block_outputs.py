@@ -3,12 +3,15 @@
     resid_post(l) = resid_pre(l) + attention(l) + mlp(l)
 
 holds for serial and for parallel blocks, and where a block norms what it writes (Gemma 2) these are the normed tensors.
+Where it does not hold (a block that norms or scales its sum, as OPT-350m and Gemma 4 do) the view is refused: whether
+it holds is measured at load.
 Read only: the hook points here are not offered for editing.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -32,7 +35,11 @@ class BlockOutputs(NamedTuple):
 
 
 def exposes_block_outputs(model: HookedModel, layer: int) -> bool:
-    """Whether block `layer` of this architecture shows its attention's and its MLP's output apart."""
+    """Whether block `layer` shows what its attention and its MLP write, and these sum to what it adds to the stream."""
+    return "block outputs" not in model.refused and _shows(model, layer)
+
+
+def _shows(model: HookedModel, layer: int) -> bool:
     return all(f"blocks.{layer}.{writer}" in model.backend.hook_dict for writer in _WRITERS)
 
 
@@ -42,12 +49,14 @@ def block_outputs(model: HookedModel, tokens: Tokens, layers: Sequence[int] | No
     Padding positions hold meaningless values: use `tokens.mask`.
 
     Raises:
-        ValueError: a layer outside the model, or an architecture that does not show attention and MLP apart.
+        ValueError: a layer outside the model, or an architecture that does not show attention and MLP apart or whose
+            blocks are not their sum.
     """
     layers = list(range(model.n_layers)) if layers is None else list(layers)
     sites = [site for layer in layers for site in (resid_pre(layer), resid_post(layer))]
     for site in sites:
         model.check_site(site)
+    model.check_view("block outputs")
     if hidden := [layer for layer in layers if not exposes_block_outputs(model, layer)]:
         raise ValueError(
             f"block {hidden[0]} of {model.name} does not show what its attention and its MLP write"
@@ -60,3 +69,19 @@ def block_outputs(model: HookedModel, tokens: Tokens, layers: Sequence[int] | No
         attention, mlp = (held[f"blocks.{layer}.{writer}"] for writer in _WRITERS)
         outputs[layer] = BlockOutputs(held[resid_pre(layer).name], attention, mlp, held[resid_post(layer).name])
     return outputs
+
+
+@torch.no_grad()
+def measured_block_outputs(model: HookedModel, tokens: Tokens) -> float:
+    """How far attention and MLP are from summing to what their block adds: the largest share of it that they leave out.
+
+    From 0 on, beyond what rounding of the sum in the model's precision explains; 0 where no block shows them apart.
+    """
+    shown = [layer for layer in range(model.n_layers) if _shows(model, layer)]
+    shares = [0.0]
+    for block in block_outputs(model, tokens, shown).values() if shown else []:
+        pre, attention, mlp, post = (x.float() for x in block)
+        rounding = 2 * torch.finfo(block.resid_post.dtype).eps * (pre.abs() + attention.abs() + mlp.abs() + post.abs())
+        left_out = ((post - pre - attention - mlp).abs() - rounding).clamp(min=0)
+        shares.append(float(left_out.norm() / (post - pre).norm().clamp(min=1e-30)))
+    return max(shares)

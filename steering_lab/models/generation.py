@@ -14,11 +14,11 @@ from typing import Any, Protocol, SupportsIndex, runtime_checkable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from steering_lab.models import display
 from steering_lab.models.hooked_model import ForwardPass, HookedModel, Tokens
 from steering_lab.models.integers import Whole, whole_number
+from steering_lab.models.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def generate(
     `Tokens` that hold the beginning of a continuation are continued where they end. Every row draws from a stream of
     its own: row i from `seed[i]`, or from (`seed`, i) when one number is given. Decoding ends at an end-of-text token,
     before any of the `stop` strings, or after `max_new_tokens`; with `ignore_eos` an end-of-text token is a token like
-    any other, so that every row has as many (for timing). `progress=None` shows a bar on a terminal only.
+    any other, so that every row has as many (for timing). `progress=None` shows a bar on a terminal and lines in a log.
 
     A contrastive `rule` (`CAD`, `COIECD`) decodes two streams in step, each with its own KV cache: the prompts, under
     the edits in force, and `without_context`, one prompt per row, which the unedited model reads.
@@ -236,7 +236,7 @@ def generate(
     n = len(whole)
     use_cache = use_cache and model.batching.caches and (second is None or model.batching.interleaves)
     out = Generations(texts, [""] * n, [[]] * n, [[]] * n if log_probs else None, [[]] * n if log_probs else None)
-    with tqdm(total=n, desc="generate", disable=bar_disabled(progress), leave=False) as bar:
+    with progress_bar(what="generate", shown=progress, total=n) as bar:
         for rows in _sharing(model, [whole] if second is None else [whole, second], max_new_tokens, batch_size):
             told = torch.tensor(rows, device=model.device)
             uniforms = torch.stack([_uniforms(seeds[i], max_new_tokens) for i in rows]).to(model.device)
@@ -300,7 +300,7 @@ def forced_logits(
 ) -> list[Float[Tensor, "step d_vocab"]]:
     """The logits from which each continuation token would be drawn, by uncached passes over ready ids.
 
-    One pass; on a model whose rotary frequencies change with length, one more for each change within a continuation.
+    One pass; on a model that changes with length, one more for each change within a continuation.
     """
     spans = [model.batching.spans(len(p), len(c)) for p, c in zip(prompts, continuations, strict=True)]
     read = [(i, first, last) for i, own in enumerate(spans) for first, last in own]
@@ -406,8 +406,3 @@ def _text(model: HookedModel, before: Sequence[int], drawn: Sequence[int], **opt
 
 def _cut(text: str, stop: Sequence[str]) -> str:
     return text[: min((found for s in stop if (found := text.find(s)) >= 0), default=len(text))]
-
-
-def bar_disabled(progress: bool | None) -> bool | None:
-    """tqdm's `disable`: None means only where there is no terminal."""
-    return None if progress is None else not progress

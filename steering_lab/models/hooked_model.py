@@ -19,6 +19,7 @@ from torch import Tensor
 
 from steering_lab.models.batching import Batching
 from steering_lab.models.hook_points import HookSite
+from steering_lab.models.output_scale import OutputScale
 from steering_lab.models.prefix import ChatText, Prefix, chat_text, prefix_ids, text_ids
 
 Basis = Literal["raw", "centred"]
@@ -77,6 +78,8 @@ class HookedModel:
     `weights` are the model's own where the backend holds rearranged copies beside them. `prefix` is what stands in
     front of a text (`models.prefix`); `quantisation` says where weights are less than they were, for people to read.
     `batching` says which rows may share a pass, as measured at load.
+    `output_scale` and `refused` are measured at load: what stands between unembedding and output, and the views that do
+    not hold of this model ("lens", "block outputs"), each with the reason.
     """
 
     backend: Any
@@ -88,6 +91,8 @@ class HookedModel:
     prefix: Prefix = "tokenizer"
     quantisation: str | None = None
     batching: Batching = field(default=Batching(), repr=False)
+    output_scale: OutputScale = field(default=OutputScale(), init=False, repr=False)
+    refused: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _pass: ForwardPass | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
 
@@ -212,6 +217,21 @@ class HookedModel:
         if site.layer >= self.n_layers:
             raise ValueError(f"layer {site.layer} is outside 0..{self.n_layers - 1} of {self.name}")
 
+    @property
+    def architecture(self) -> str:
+        """The name of the Hugging Face class, or of the TransformerLens class where there is none."""
+        return type(getattr(self.backend, "original_model", None) or self.backend).__name__
+
+    def check_view(self, view: Literal["lens", "block outputs"]) -> None:
+        """Nothing when the view holds of this model.
+
+        Raises:
+            ValueError: it was measured not to, with the reason and what is offered instead.
+        """
+        if reason := self.refused.get(view):
+            name = self.name if self.name == self.architecture else f"{self.name} ({self.architecture})"
+            raise ValueError(f"{name}: {reason}")
+
     # -- tokens -----------------------------------------------------------------------------------------------------
     def token_ids(self, text: str) -> list[int]:
         """Ids of `text` behind its prefix; a `ChatText` as it stands."""
@@ -327,13 +347,28 @@ class HookedModel:
             yield part, ForwardPass(part.positions, part.prompt_lengths, whole.rows[rows], len(tokens))
 
     def unembed(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
-        """Logits that the final norm and the unembedding read off `resid`: the logit lens's only step."""
+        """The model's output, were `resid` the stream behind its last block: the logit lens's only step.
+
+        Final norm, unembedding, and whatever scales or caps the logits behind it.
+
+        Raises:
+            ValueError: the model's output is not that of its last stream, as was measured at load.
+        """
+        self.check_view("lens")
+        return self.output_scale.output(self.unembedded(resid))
+
+    def unembedded(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
+        """What the unembedding gives before the output is scaled and capped. Use `unembed` for logits."""
+        read = self.normed(resid)
+        return self.backend.unembed(read.reshape(1, -1, read.shape[-1])).reshape(*resid.shape[:-1], -1)
+
+    def normed(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_read"]:
+        """What the unembedding reads: `resid` behind the final norm and the projection, where the model has them."""
         flat = resid.reshape(1, -1, self.d_model).to(self.dtype)
-        logits = self.backend.unembed(self.backend.ln_final(flat))
-        cap = getattr(self.backend.cfg, "output_logits_soft_cap", None)
-        if cap is not None and cap > 0:
-            logits = cap * torch.tanh(logits / cap)
-        return logits.reshape(*resid.shape[:-1], -1)
+        for part in ("ln_final", "project_out"):
+            if hasattr(self.backend, part):
+                flat = getattr(self.backend, part)(flat)
+        return flat.reshape(*resid.shape[:-1], -1)
 
     def forward(
         self,
@@ -355,7 +390,7 @@ class HookedModel:
             options |= {"past_kv_cache": cache, "attention_mask": mask[:, -ids.shape[1] :].long()}
         elif self._is_bridge:
             options["use_cache"] = False
-        self.batching.rotary.forget()
+        self.batching.lengths.forget()
         outer, self._pass = self._pass, told
         try:
             return self.backend(ids, **options)

@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.progress import progress_bar
 
 Read = Literal["last", "mean"] | int
 
@@ -35,7 +35,7 @@ def read_stream(
     rows = [model.token_ids(prompt) for prompt in prompts]
     if isinstance(read, int) and (short := min(map(len, rows))) < -read:
         raise ValueError(f"read is {read}, but the shortest prompt is {short} tokens long")
-    for start in tqdm(range(0, len(rows), batch_size), desc="read prompts", leave=False, disable=None, delay=2):
+    for start in progress_bar(range(0, len(rows), batch_size), what="read prompts", delay=2.0):
         tokens = model.pad(rows[start : start + batch_size])
         for site, stream in model.residuals(tokens, list(sites)).items():
             found[site].append(_pooled(stream, tokens, read, model.n_sink).cpu())

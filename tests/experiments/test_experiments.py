@@ -186,9 +186,8 @@ def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) ->
         (("system=Hi",), "system is 'Hi', but plain prompts have no system turn: set chat = true"),
         (("system=",), "system is '', but plain prompts have no system turn"),
         (("sentiment=vader",), "reads English, which the organism does not speak"),
-        (("pairs=weddings", "positive=Joy"), "give pairs .'weddings'., or positive and negative, not both"),
+        (("pairs=weddings", "everywhere_coeffs=[]"), "added at every token, but everywhere_coeffs are empty"),
         (("pairs=nothing_like_it",), "neither a file nor one of the sets love_hate, "),
-        (("pairs=love_hate_sentences",), "has 12 pairs, and front_coeffs need one"),
         (("repetition_penalty=0",), "repetition_penalty is 0"),
         (("top_k=0",), "top_k is 0"),
         (("chat=true",), "has no chat template"),
@@ -202,11 +201,16 @@ def test_settings_of_the_sweep_that_contradict_each_other_are_refused_before_any
         run_command(SWEEP, set=settings, results=tmp_path)
 
 
-def test_a_file_of_one_pair_has_a_front_form(tmp_path: Path) -> None:
+def test_pairs_are_for_every_token_and_the_one_pair_for_the_front(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("positive,negative\nJoy,Grief\n")
-    module = load_experiment(SWEEP)
-    config = read_config(module.Config, SWEEP, [f"pairs={tmp_path / 'mine.csv'}"])
-    assert module.pairs_of(config) == (ContrastPair("Joy", "Grief"),)
+    module, one, mine = load_experiment(SWEEP), (ContrastPair("Love", "Hate"),), (ContrastPair("Joy", "Grief"),)
+    for settings, wanted in (
+        ([], {"front": one, "everywhere": one}),
+        ([f"pairs={tmp_path / 'mine.csv'}"], {"front": one, "everywhere": mine}),
+        ([f"pairs={tmp_path / 'mine.csv'}", "front_coeffs=[]"], {"everywhere": mine}),
+        (["everywhere_coeffs=[]"], {"front": one}),
+    ):
+        assert module.pairs_of(read_config(module.Config, SWEEP, settings)) == wanted
 
 
 def test_an_experiment_without_a_report_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

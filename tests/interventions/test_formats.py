@@ -338,10 +338,12 @@ def test_sets_that_cannot_be_meant_are_refused(gpt2: HookedModel) -> None:
     vector = random_vector(gpt2, resid_post(1))
     centred = SteeringVector(vector.rows, vector.site, Source("v", "m", "f", basis="centred"))
     narrow = SteeringVector(vector.rows[:, :5], resid_post(2), vector.source)
+    other = random_vector(hooked("llama"), resid_pre(1))
     for wrong, message in (
         ({}, "no vectors were given"),
         ({resid_post(2): vector}, r"given under resid_post\(2\) belongs to resid_post\(1\)"),
         (centred, "v was made in the centred basis"),
+        ({resid_post(1): vector, resid_pre(1): other}, "of GPT2LM.* and of Llama"),
         ({resid_post(1): vector, resid_post(2): narrow}, r"widths \[5, 32\]"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -473,6 +475,10 @@ def test_no_file_runs_code(save: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_a_torch_file_without_layers_is_refused(tmp_path: Path) -> None:
+    for strange in (torch.ones(4, dtype=torch.complex64), torch.ones(4, dtype=torch.bool)):
+        torch.save({3: strange}, tmp_path / "v.pt")
+        with pytest.raises(ValueError, match=rf"v\.pt: .* not a list of numbers \(they are {strange.dtype}"):
+            read_steering_vectors(tmp_path / "v.pt")
     for held in (torch.ones(4), {}, {"3": torch.ones(4)}, [torch.ones(4)]):
         torch.save(held, tmp_path / "v.pt")
         with pytest.raises(ValueError, match=r"does not hold \{layer: tensor\}"):

@@ -1,5 +1,6 @@
 """The linear probe: the closed form by hand, and prompts it was not fitted on."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +29,7 @@ def test_a_probe_tells_prompts_that_it_never_saw(model: HookedModel) -> None:
     others = ["my weddings and love", "my weddings and hate"]
     assert probe(model, others) == [True, False]
     assert probe(model, others[::-1]) == [False, True]  # each row by itself
+    assert fit_probe(model, LOVE, HATE, SITE, seed=np.int64(0)).direction.source == probe.direction.source
 
 
 def test_labels_that_mean_nothing_are_held_out_at_chance(model: HookedModel) -> None:

@@ -85,7 +85,7 @@ def test_hostile_text_is_shown_and_never_becomes_markup(tmp_path: Path) -> None:
 def test_a_vector_shows_where_it_comes_from_and_what_each_row_read() -> None:
     shown = actadd_vector(hooked("gpt2"), ContrastPair("Love", "Hate"), resid_pre(1))
     cells = Reader(shown._repr_html_()).cells
-    for fact in ("resid_pre(1)", "ActAdd", "first token", f"{shown.rows.shape[0]} x 32", "'<s>'", "token of prompt 2"):
+    for fact in ("resid_pre(1)", "ActAdd", f"{shown.rows.shape[0]} x 32", "'<s>'", "token of prompt 2"):
         assert fact in cells, fact
     assert cells[cells.index("norm") + 1] == display.number(shown.norm)
     assert "'<s>'" not in Reader((shown.row(-1))._repr_html_()).cells  # its one row was read elsewhere

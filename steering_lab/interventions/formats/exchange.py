@@ -23,8 +23,8 @@ def scaled(vectors: Vectors | Intervention | Edit, coeff: float, form: str) -> l
     """`coeff` times each vector, in the order of the stream: what a file of the kind `form` will hold.
 
     Raises:
-        ValueError: not vectors, none, one under another's site, another basis than raw, unequal widths, or a
-            coefficient that is not finite.
+        ValueError: not vectors, none, one under another's site, another basis than raw, unequal widths, several
+            models, or a coefficient that is not finite.
     """
     if isinstance(vectors, SteeringVector):
         vectors = {vectors.site: vectors}
@@ -44,6 +44,10 @@ def scaled(vectors: Vectors | Intervention | Edit, coeff: float, form: str) -> l
     widths = {vector.rows.shape[-1] for vector in vectors.values()}
     if len(widths) > 1:
         raise ValueError(f"vectors of widths {sorted(widths)} cannot belong to one model")
+    if len(models := {vector.source.belongs_to: vector.source.where for vector in vectors.values()}) > 1:
+        raise ValueError(
+            f"vectors of {' and of '.join(models.values())} cannot belong to one model: write a file for each"
+        )
     in_order = sorted(vectors.values(), key=lambda vector: (vector.site.layer, vector.site.stream == "resid_post"))
     return [vector if coeff == 1 else coeff * vector for vector in in_order]
 
@@ -118,7 +122,10 @@ def vector_from(values: Any, site: HookSite, source: Source, path: Path, *, n_di
         ValueError: `values` are not numbers of that shape.
     """
     try:
-        rows = torch.as_tensor(values).to(torch.float32)
+        rows = torch.as_tensor(values)
+        if rows.is_complex() or rows.dtype == torch.bool:
+            raise TypeError(f"they are {rows.dtype}")
+        rows = rows.to(torch.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: what it holds for {site} is not a list of numbers ({error})") from error
     if rows.ndim != n_dims or rows.numel() == 0:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from steering_lab.models.bridging import boot_transformers
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading.sources import Opened
 from steering_lab.models.prefix import Prefix, check_prefix, prefix_ids
@@ -15,19 +16,18 @@ def boot(opened: Opened, prefix: Prefix) -> HookedModel:
     """The model in its own weights and basis, by a TransformerBridge.
 
     Raises:
-        ValueError: a prefix that the tokenizer lacks, or hook points that do not show the stream (`check_stream`).
+        ValueError: a prefix that the tokenizer lacks, an architecture that TransformerLens does not run, or hook points
+            that do not show the stream (`check_stream`).
     """
-    from transformer_lens.model_bridge import TransformerBridge
-
     name, tokenizer = opened.name, opened.tokenizer
     check_prefix(tokenizer, prefix, name)
     hf_model = opened.hf_model.eval().requires_grad_(False)
     hf_model.set_attn_implementation("eager")
     weight = next(hf_model.parameters())
     ids = probe_ids(tokenizer, hf_model.config.get_text_config().vocab_size, weight.device)
-    reference, weights = reference_stream(hf_model, ids), list(hf_model.parameters())
+    reference, weights = reference_stream(hf_model, ids, name), list(hf_model.parameters())
     spread = getattr(hf_model, "hf_device_map", None) and len(set(hf_model.hf_device_map.values())) > 1
-    bridge = TransformerBridge.boot_transformers(
+    bridge = boot_transformers(
         name,
         hf_model=hf_model,
         tokenizer=_as_it_is(tokenizer),

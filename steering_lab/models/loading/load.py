@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.loading.adapter import merged
+from steering_lab.models.loading.adapter import adapter_tokenizer, is_adapted, merged, merged_copy
 from steering_lab.models.loading.adopted import adopt
 from steering_lab.models.loading.at_hand import open_smollm2, organism_folder
 from steering_lab.models.loading.boot import boot, sharing_copy
@@ -48,7 +48,8 @@ def load_model(
             puts there; "bos" one beginning-of-text token, the ActAdd paper's convention on GPT-2. A TransformerLens
             object keeps its own convention unless another is asked for.
         revision: a branch, tag or commit on the hub.
-        adapter: a folder written by PEFT (say, a LoRA), merged into the weights before anything is hooked.
+        adapter: a folder written by PEFT (say, a LoRA), merged into the weights before anything is hooked, and checked
+            against PEFT's own forward pass. A tokenizer in it counts, with the tokens that it adds.
         device_map: transformers' placement of layers over several devices, instead of `device`.
         quantization: "8bit" or "4bit" (bitsandbytes), or a quantization configuration of transformers.
 
@@ -63,9 +64,7 @@ def load_model(
     if isinstance(given, str | Path):
         opened = _open(str(given), device, dtype, revision, device_map, quantization)
         if adapter is not None:
-            opened = opened._replace(
-                hf_model=merged(opened.hf_model, Path(adapter)), name=f"{opened.name}+{Path(adapter).name}"
-            )
+            opened = _adapted(opened, Path(adapter), tokenizer)
         return boot(opened._replace(tokenizer=tokenizer or opened.tokenizer), prefix or "tokenizer")
     if (device, dtype) != ("auto", "auto") or any(x is not None for x in (revision, adapter, device_map, quantization)):
         raise ValueError(
@@ -79,8 +78,20 @@ def load_model(
         return adopt(given, tokenizer, prefix)
     if not hasattr(given, "config"):
         raise ValueError(f"{type(given).__name__} is neither a name, a Hugging Face model nor a TransformerLens model")
-    name = display_name(getattr(given.config, "_name_or_path", "") or type(given).__name__)
-    return boot(Opened(sharing_copy(given), tokenizer, name), prefix or "tokenizer")
+    plain = merged_copy(given) if is_adapted(given) else sharing_copy(given)
+    name = display_name(getattr(given.config, "_name_or_path", "") or type(plain).__name__)
+    if is_adapted(given):
+        name += "+" + "+".join(given.active_adapters)
+    return boot(Opened(plain, tokenizer, name), prefix or "tokenizer")
+
+
+def _adapted(opened: Opened, adapter: Path, tokenizer: Any) -> Opened:
+    """The model with the adapter merged, behind the tokenizer given, the adapter's own, or the model's."""
+    own = tokenizer or adapter_tokenizer(adapter)
+    hf_model = merged(opened.hf_model, adapter, own)
+    return opened._replace(
+        hf_model=hf_model, tokenizer=own or opened.tokenizer, name=f"{opened.name}+{adapter.resolve().name}"
+    )
 
 
 def _open(name: str, device: Any, dtype: Any, revision: str | None, device_map: Any, quantization: Any) -> Opened:

@@ -1,0 +1,59 @@
+"""A TransformerBridge around a Hugging Face model, with what TransformerLens gets wrong of an architecture put right.
+
+Whatever it raises for an architecture that it does not run becomes one sentence (`ModelRefused`).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steering_lab.models.refusal import refusal, refusing, transformer_lens_version
+
+_SPELLED = {"PhimoeForCausalLM": "PhiMoEForCausalLM"}  # transformers' name, and TransformerLens's
+
+
+def boot_transformers(name: str, *, hf_model: Any, tokenizer: Any, device: str | None, dtype: torch.dtype) -> Any:
+    """The bridge, in the weights of `hf_model`, whose modules it rewires.
+
+    Raises:
+        ModelRefused: TransformerLens does not run this architecture.
+    """
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from steering_lab.models.mended_adapters import mended_adapters
+
+    architecture = type(hf_model).__name__
+    if not hf_model.config.architectures:  # a model made from a configuration names none
+        hf_model.config.architectures = [architecture]
+    hf_model.config.architectures = [_SPELLED.get(one, one) for one in hf_model.config.architectures]
+    if not {*hf_model.config.architectures} & {*SUPPORTED_ARCHITECTURES}:
+        raise refusal(name, architecture, f"{transformer_lens_version()} does not know this architecture")
+    with refusing(name, architecture, f"{transformer_lens_version()} cannot wrap it"), mended_adapters():
+        bridge = TransformerBridge.boot_transformers(
+            name, hf_model=hf_model, tokenizer=tokenizer, device=device, dtype=dtype
+        )
+    _round_rotated(bridge, dtype)
+    return bridge
+
+
+def _round_rotated(bridge: Any, dtype: torch.dtype) -> None:
+    """Queries and keys leave the rotation in the model's precision, as in Hugging Face.
+
+    Where the rotary module gives float32 (OLMo), a bridge in half precision would multiply float32 attention patterns
+    with half-precision values, which torch refuses.
+    """
+    from transformer_lens.model_bridge.generalized_components import PositionEmbeddingsAttentionBridge
+
+    def rounded(point: torch.nn.Module, args: tuple, rotated: Tensor) -> Tensor:
+        return rotated.to(dtype)
+
+    if dtype not in (torch.bfloat16, torch.float16):
+        return
+    for block in bridge.blocks:
+        attention = getattr(block, "attn", None)
+        if isinstance(attention, PositionEmbeddingsAttentionBridge):
+            for point in ("hook_rot_q", "hook_rot_k"):
+                if hasattr(attention, point):
+                    getattr(attention, point).register_forward_hook(rounded)

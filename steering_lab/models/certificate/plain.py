@@ -1,0 +1,136 @@
+"""Plain Hugging Face as the oracle: the same weights in modules that nothing wraps, read and edited by torch's hooks.
+
+Knows nothing of TransformerLens's hook points: blocks are reached through Hugging Face's own module tree.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
+from steering_lab.models.hooked_model import HookedModel
+
+
+class PlainPass(NamedTuple):
+    """What plain Hugging Face computed: the stream before and after each block, and the logits."""
+
+    stream: dict[HookSite, Float[Tensor, "batch pos d_model"]]
+    logits: Float[Tensor, "batch pos d_vocab"]
+
+
+def plain_model(model: HookedModel) -> Any | None:
+    """Unwrapped Hugging Face modules around the model's own weights, without a copy; None where there are none.
+
+    A TransformerLens object that its owner made has none: its weights may have been processed.
+
+    Raises:
+        ValueError: the weights are quantised, on several devices, or do not fit the modules that the config describes.
+    """
+    kept = getattr(model, "plain", None)
+    if kept is not None or model.weights is None or not hasattr(model.backend, "original_model"):
+        return kept
+    rewired, given = model.backend.original_model, list(model.weights)
+    if not all(weight.is_floating_point() for weight in given):
+        raise ValueError("the weights are quantised")
+    if len({weight.device for weight in given}) > 1:
+        raise ValueError("the weights lie on several devices")
+    plain = _empty(rewired)
+    own = list(plain.parameters())
+    if [p.shape for p in own] != [w.shape for w in given]:
+        raise ValueError("the weights do not fit the modules that the config describes")
+    places = dict(zip(map(id, own), given, strict=True))
+    for module in plain.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = torch.nn.Parameter(places[id(parameter)].data, requires_grad=False)
+    buffers = {name.replace("._original_component", ""): b for name, b in rewired.named_buffers()}
+    for name, buffer in plain.named_buffers():
+        module = plain.get_submodule(name.rpartition(".")[0])
+        module._buffers[name.rpartition(".")[2]] = buffers.get(name, buffer).to(model.device)
+    return plain.eval()
+
+
+def _empty(rewired: Any) -> Any:
+    """The config's modules with parameters that take no memory and buffers that hold their values."""
+    from accelerate import init_empty_weights
+    from transformers.initialization import no_init_weights
+
+    with init_empty_weights(include_buffers=False), no_init_weights():
+        plain = type(rewired)(copy.deepcopy(rewired.config))
+    plain.tie_weights()  # not above: there a tied weight would become a second parameter
+    return plain
+
+
+def plain_blocks(model: HookedModel, plain: Any) -> torch.nn.ModuleList:
+    """The transformer blocks of `plain`, in order."""
+    path = model.backend.adapter.component_mapping["blocks"].name
+    return plain.get_submodule(path)
+
+
+@torch.no_grad()
+def plain_pass(
+    model: HookedModel,
+    plain: Any,
+    ids: Int[Tensor, "1 pos"],
+    edit: tuple[HookSite, Callable[[Tensor], Tensor]] | None = None,
+) -> PlainPass:
+    """One uncached pass of one unpadded sequence, with an edit of the stream at one site or without."""
+    seen: dict[HookSite, Tensor] = {}
+    with _reading(plain_blocks(model, plain), seen, edit):
+        logits = plain(ids, use_cache=False).logits
+    return PlainPass(seen, logits)
+
+
+@contextmanager
+def _reading(
+    blocks: torch.nn.ModuleList, seen: dict[HookSite, Tensor], edit: tuple[HookSite, Callable[[Tensor], Tensor]] | None
+) -> Iterator[None]:
+    def see(site: HookSite, resid: Tensor) -> Tensor:
+        seen[site] = edit[1](resid) if edit is not None and edit[0] == site else resid
+        return seen[site]
+
+    def before(site: HookSite) -> Any:
+        def run(module: Any, args: tuple, kwargs: dict) -> tuple:
+            if args:
+                return (see(site, args[0]), *args[1:]), kwargs
+            return args, kwargs | {"hidden_states": see(site, kwargs["hidden_states"])}
+
+        return run
+
+    def after(site: HookSite) -> Any:
+        def run(module: Any, args: tuple, output: Any) -> Any:
+            if isinstance(output, tuple):
+                return (see(site, output[0]), *output[1:])
+            return see(site, output)
+
+        return run
+
+    with ExitStack() as stack:
+        for layer, block in enumerate(blocks):
+            for handle in (
+                block.register_forward_pre_hook(before(resid_pre(layer)), with_kwargs=True),
+                block.register_forward_hook(after(resid_post(layer))),
+            ):
+                stack.callback(handle.remove)
+        yield
+
+
+@torch.no_grad()
+def plain_greedy(plain: Any, ids: Int[Tensor, "1 pos"], new: int) -> list[int]:
+    """The `new` token ids that Hugging Face's own `generate` continues with: greedily, cached, past any end of text.
+
+    Without the checkpoint's own generation settings, whose penalties would make another text than the best tokens.
+    """
+    from transformers import GenerationConfig
+
+    own, plain.generation_config = plain.generation_config, GenerationConfig(pad_token_id=0)
+    try:
+        output = plain.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=new)
+    finally:
+        plain.generation_config = own
+    return output[0, ids.shape[1] :].tolist()

@@ -1,0 +1,29 @@
+"""Long work tells how far it is, in a log too."""
+
+import io
+import sys
+
+import pytest
+
+from steering_lab.models import progress
+from steering_lab.models.progress import progress_bar
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
+    with progress_bar(what="cells", total=3) as bar:
+        for _ in range(3):
+            bar.update()
+    lines = log.getvalue().splitlines()
+    assert lines[-1].startswith("cells: 3 of 3 after 00:00")
+    assert "\r" not in log.getvalue()
+    assert all(line.startswith("cells: ") for line in lines)
+
+
+def test_short_work_and_work_that_is_not_to_be_told_write_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
+    assert list(progress_bar(range(3), what="steps")) == [0, 1, 2]
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    assert list(progress_bar(range(3), what="steps", shown=False)) == [0, 1, 2]
+    assert log.getvalue() == ""
