@@ -72,7 +72,7 @@ def test_a_mistake_is_one_line_in_the_users_terms(
 LENS_MISTAKES = [
     (["--coeff", "4"], "give a pair"),
     (["--positive", "Love", "--layer", "99"], "layer 99 is outside 0..2 of tiny"),
-    (["--positive", "Love", "--coeff", "0"], "coefficients"),
+    (["--positive", "Love", "--layer", "1", "--coeff", "0"], "coefficients"),
     (["--token", "zzz"], "'zzz' is 3 tokens of tiny"),
     (["--top-k", "0"], "top_k is 0"),
     (["--out", "lens.pdf"], "the page is HTML"),
@@ -121,7 +121,7 @@ def test_lens_without_a_pair_is_the_model_alone(
     folder = str(save_tiny_model("gpt2", tmp_path / "tiny"))
     assert call(monkeypatch, "lens", "--prompt", "I hate you", "--model", folder) == 0
     out = capsys.readouterr().out
-    assert "tiny, unsteered" in out
+    assert "parameters, unsteered" in out
     assert "steered   KL" not in out
 
 

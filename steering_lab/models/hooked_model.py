@@ -133,7 +133,10 @@ class HookedModel:
     @property
     def description(self) -> str:
         """The model in a line, for captions and pages: name, size, and what was done to its weights."""
-        size = f"{self.n_parameters / 1e6:.3g}M" if self.n_parameters < 1e9 else f"{self.n_parameters / 1e9:.3g}B"
+        unit, letter = (
+            (1e9, "B") if self.n_parameters >= 1e9 else (1e6, "M") if self.n_parameters >= 1e6 else (1e3, "k")
+        )
+        size = f"{self.n_parameters / unit:.3g}{letter}"
         return ", ".join([self.name, f"{size} parameters", *([self.quantisation] if self.quantisation else [])])
 
     @cached_property
