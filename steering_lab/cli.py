@@ -50,11 +50,12 @@ def demo(quick: bool = False, results: Path = Path("results")) -> None:
 def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     sweep = (
         "model=smollm2", "pairs=love_hate_sentences", "sentiment=vader", "temperature=0.7", "top_p=0.9", "n_samples=1",
-        *(("layers=[20]", "front_coeffs=[]", "everywhere_coeffs=[-2, 2]", "n_prompts=8", "max_new_tokens=16",
+        "perplexity_budget=2.5", "batch_size=96",
+        *(("layers=[20]", "front_coeffs=[]", "everywhere_coeffs=[-1.5, 1.5]", "n_prompts=8", "max_new_tokens=16",
            "n_random=3", "n_random_confirm=3")
           if quick else
-          ("layers=[6, 14, 20]", "front_coeffs=[5]", "everywhere_coeffs=[-2, 1, 2]", "n_prompts=12",
-           "max_new_tokens=20", "n_random=3", "n_random_confirm=5")),
+          ("layers=[6, 14, 20]", "front_coeffs=[2]", "everywhere_coeffs=[-1.5, 1.5, 3]", "n_prompts=16",
+           "max_new_tokens=24", "n_random=3", "n_random_confirm=5")),
     )  # fmt: skip
     conflict = (
         "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=12", "batch_size=64",
