@@ -100,8 +100,8 @@ decomposition_bars(
 
 # %% [markdown]
 # The tokens that moved, with their share of the KL; and what the vector says by itself, read off the unembedding. The
-# likelier words are kind ones; the direction itself, read at block 20, names none of them: a direction may steer without
-# being readable.
+# likelier words are kind ones; the direction itself, read at block 20, names none of them: a direction may steer
+# without being readable.
 
 # %%
 token_change_bars(moved, title="The next token, steered against clean", subtitle=about).show()
