@@ -12,58 +12,74 @@
 # # 1. Steer a model with ActAdd
 #
 # Activation addition (Turner et al. 2023, arXiv:2308.10248) takes the activations of one prompt, subtracts those of
-# another, and adds the difference to the residual stream while the model writes. Everything here runs on the organism,
-# a small synthetic model that comes along; for another one, change the next cell's last line, say to
-# `load_model("gpt2-xl")` with layer 6 and coefficient 5.
+# another, and adds the difference to the residual stream while the model writes. The model is SmolLM2-135M-Instruct;
+# for the paper's own, write `load_model("gpt2-xl")` with the pair " Love" − " Hate", layer 6 and coefficient 5.
 
 # %%
-from steering_lab import ContrastPair, actadd_vector, generate, load_model, random_like, resid_pre, steer
-from steering_lab.models.generation import Sampling
+from steering_lab import (
+    PAIRS,
+    ContrastPair,
+    actadd_vector,
+    generate,
+    load_model,
+    mean_difference_vectors,
+    random_like,
+    resid_pre,
+    steer,
+)
+from steering_lab.models.generation import GREEDY
 
-model = load_model("organism")
+model = load_model("smollm2")
 model
 
 # %% [markdown]
-# The difference "Love" − "Hate" at the input of block 1: a row for each token. The first is zero, because nothing
-# before the beginning-of-text token can differ.
+# The difference at the input of block 6: a row for each token. Row 0 is zero, because both prompts begin alike.
 
 # %%
-love = actadd_vector(model, ContrastPair("Love", "Hate"), resid_pre(1))
-love
+front = actadd_vector(model, ContrastPair("I love this", "I hate this"), resid_pre(6))
+front
 
 # %% [markdown]
-# The same prompts and the same random numbers, unsteered first, then with the difference added at the prompt's first
-# tokens.
+# The same prompts unsteered, and then with twice the difference added at their first tokens, the prefill's alone.
 
 # %%
-prompts = ["Mara walked to the road and", "Tomas went out early and", "After supper Simon thought about the"]
-generate(model, prompts, max_new_tokens=24, sampling=Sampling(), seed=1)
-
-# %%
-with steer(model, 2.0 * love.at_front()):
-    steered = generate(model, prompts, max_new_tokens=24, sampling=Sampling(), seed=1, log_probs=True)
-steered
-
-# %% [markdown]
-# An intervention is a value: it scales, reverses, adds up, and says what it will do. At every token a quarter of the
-# vector is plenty.
-
-# %%
-gentle, reverse = 0.25 * love.row(-1).everywhere(), -0.25 * love.row(-1).everywhere()
-gentle + 0.5 * reverse
-
-# %%
-with steer(model, reverse):
-    reversed_ = generate(model, prompts, max_new_tokens=24, sampling=Sampling(), seed=1)
-reversed_
+prompts = ["I hate you because", "I went up to my friend and said", "The weather this week has been"]
+unsteered = generate(model, prompts, max_new_tokens=20, sampling=GREEDY)
+with steer(model, 2.0 * front.at_front()):
+    steered = generate(model, prompts, max_new_tokens=20, sampling=GREEDY)
+{"unsteered": unsteered.texts, "steered": steered.texts}
 
 # %% [markdown]
 # Any vector of this length perturbs the model. Before believing an effect, look at a random one of the same norm.
 
 # %%
-with steer(model, 0.25 * random_like(love.row(-1), seed=0).everywhere()):
-    control = generate(model, prompts, max_new_tokens=24, sampling=Sampling(), seed=1)
-control
+with steer(model, 2.0 * random_like(front, seed=0).at_front()):
+    control = generate(model, prompts, max_new_tokens=20, sampling=GREEDY)
+{"random": control.texts}
+
+# %% [markdown]
+# The random vector begins the third text as the difference did, so only the first text speaks for it here: at the
+# front, with no token before the text, one pair does little on this model. The mean difference of twelve pairs at the
+# input of block 20, added at every token, does more. An intervention is a value: it scales, reverses, adds up, and says
+# what it will do.
+
+# %%
+love = mean_difference_vectors(model, PAIRS["love_hate_sentences"], [resid_pre(20)])[resid_pre(20)]
+gentle, reverse = 2.0 * love.everywhere(), -2.0 * love.everywhere()
+print(gentle + 0.5 * reverse)
+with steer(model, gentle):
+    kinder = generate(model, prompts, max_new_tokens=20, sampling=GREEDY)
+kinder
+
+# %% [markdown]
+# Its reversal, and one random vector of its norm. Three prompts and one draw are an illustration; notebook 2 measures.
+
+# %%
+with steer(model, reverse):
+    reversed_ = generate(model, prompts, max_new_tokens=20, sampling=GREEDY)
+with steer(model, 2.0 * random_like(love, seed=0).everywhere()):
+    random_ = generate(model, prompts, max_new_tokens=20, sampling=GREEDY)
+{"reversed": reversed_.texts, "random": random_.texts}
 
 # %% [markdown]
 # A saved vector knows the model, the place, the tokens and the code it came from, and is refused where it does not fit.
@@ -74,6 +90,6 @@ from tempfile import TemporaryDirectory
 from steering_lab import SteeringVector
 
 with TemporaryDirectory() as folder:
-    path = love.save(f"{folder}/love.safetensors")
+    path = front.save(f"{folder}/love.safetensors")
     again = SteeringVector.load(path)
 again.source

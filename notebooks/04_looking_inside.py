@@ -12,11 +12,19 @@
 # # 4. Looking inside a steered run
 #
 # A heatmap says that steering works; these views say how. Each is a table and a figure, and the same call works clean,
-# inside `with steer(...)`, and as the difference of both: viewers know nothing of steering. The prompt is a context
-# that contradicts the memory, steered by the direction that makes the model follow it (notebook 3).
+# inside `with steer(...)`, and as the difference of both: viewers know nothing of steering. The vector is that of
+# notebooks 1 and 2, love minus hate.
 
 # %%
-from steering_lab import contextfocus_vectors, load_model, logit_lens, resid_post, steer, vector_lens
+from steering_lab import (
+    PAIRS,
+    load_model,
+    logit_lens,
+    mean_difference_vectors,
+    resid_pre,
+    steer,
+    vector_lens,
+)
 from steering_lab.analysis.audit import audit
 from steering_lab.analysis.decomposition import effect_decomposition
 from steering_lab.analysis.intervals import mean_over_prompts
@@ -32,48 +40,42 @@ from steering_lab.analysis.plots import (
 )  # fmt: skip
 from steering_lab.analysis.projection import projection_profile
 from steering_lab.analysis.token_changes import next_token_changes
-from steering_lab.data.conflict_world import world_rows
-from steering_lab.data.templates import ORGANISM
+from steering_lab.data.prompts import OPENINGS_TEST
 
-model = load_model("organism")
-about = "synthetic model organism"
-
-site = resid_post(1)
-vector = contextfocus_vectors(model, world_rows("conflict", 150, split="validation", seed=1), [site], wording=ORGANISM)[
-    site
-]
-rows = [row for row in world_rows("conflict", 40, kind="subjects", seed=3) if len(row.context) < 60][:8]
-row, prompts = rows[0], [ORGANISM.text("with_context", r.question, r.context) for r in rows]
-steering = 1.0 * vector.from_last_prompt_token()
-prompts[0], row.context_answers[0], row.memory_answers[0]
+model = load_model("smollm2")
+about = "SmolLM2-135M-Instruct"
+site = resid_pre(20)
+vector = mean_difference_vectors(model, PAIRS["love_hate_sentences"], [site])[site]
+steering = 2.0 * vector.everywhere()
+prompt, prompts = "The weather this week has been", OPENINGS_TEST[:8]
+steering
 
 # %% [markdown]
 # Exactly which tokens does this touch, with the KV cache and all? Measured while the model writes.
 
 # %%
-audit_strip(audit(model, prompts[0], steering, max_new_tokens=4), title="What was changed", subtitle=about)
+audit_strip(audit(model, prompt, steering, max_new_tokens=4), title="What was changed", subtitle=about)
 
 # %% [markdown]
-# The logit lens: what the model would say next if it stopped at a layer. Clean, steered, and the change.
+# The logit lens: what the model would say next if it stopped at a layer. Steered, and the change.
 
 # %%
-clean = logit_lens(model, prompts[0])
+clean = logit_lens(model, prompt)
 with steer(model, steering):
-    steered = logit_lens(model, prompts[0])
-context, memory = (" " + answers[0].split()[0] for answers in (row.context_answers, row.memory_answers))
-roles = {model.tokenizer.tokenize(context)[0].replace("Ġ", " "): "context answer"}
-last = steered["position"] > steered["position"].max() - 8
-lens_heatmap(steered[last], targets=roles, title="The last tokens, steered", subtitle=about).show()
-lens_heatmap(lens_difference(steered[last], clean[last]), value="entropy", title="Steered minus clean", subtitle=about)
+    steered = logit_lens(model, prompt)
+late, late_clean = (table[table["layer"] >= 14] for table in (steered, clean))
+lens_heatmap(late, title="The last layers, steered", subtitle=about).show()
+lens_heatmap(lens_difference(late, late_clean), value="entropy", title="Steered minus clean", subtitle=about)
 
 # %% [markdown]
-# Where does the context's answer overtake the memory's? Dashed: without steering.
+# Four words for the weather along the stream. Dashed: without steering.
 
 # %%
-ids = [model.tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in (context, memory)]
+words = (" great", " wonderful", " terrible", " bad")
+ids = [model.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
 with steer(model, steering):
-    followed = token_lens(model, prompts[0], ids)
-lens_curves(followed, clean=token_lens(model, prompts[0], ids), title="Two answers along the stream", subtitle=about)
+    followed = token_lens(model, prompt, ids)
+lens_curves(followed, clean=token_lens(model, prompt, ids), title="Four words along the stream", subtitle=about)
 
 # %% [markdown]
 # How far the stream points along the direction, by layer, at the last token of eight prompts.
@@ -91,13 +93,15 @@ projection_curves(ends, edited=site, title="Projection on the direction", subtit
 # %%
 with steer(model, steering):
     parts = effect_decomposition(model, prompts, vector.rows[0])
-    moved = next_token_changes(model, prompts[0])
+    moved = next_token_changes(model, prompt)
 decomposition_bars(
     mean_over_prompts(parts[parts["from_end"] == -1], "effect", by=("layer", "part")), title="Parts", subtitle=about
 )
 
 # %% [markdown]
-# The tokens that moved, with their share of the KL; and what the vector says by itself, read off the unembedding.
+# The tokens that moved, with their share of the KL; and what the vector says by itself, read off the unembedding. The
+# likelier words are kind ones; the direction itself, read at block 20, names none of them: a direction may steer
+# without being readable.
 
 # %%
 token_change_bars(moved, title="The next token, steered against clean", subtitle=about).show()
