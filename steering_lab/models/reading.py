@@ -32,7 +32,7 @@ def read_stream(
     if not (read in ("last", "mean") or (isinstance(read, int) and read < 0)):
         raise ValueError(f"read is {read!r}: choose 'last', 'mean', or a number from the prompt's end such as -2")
     found: dict[HookSite, list[Tensor]] = {site: [] for site in sites}
-    rows = [model.token_ids(prompt) for prompt in prompts]
+    rows = [model.token_ids(prompt) or model.front_ids for prompt in prompts]  # an empty side of a pair says nothing
     if isinstance(read, int) and (short := min(map(len, rows))) < -read:
         raise ValueError(f"read is {read}, but the shortest prompt is {short} tokens long")
     for start in progress_bar(range(0, len(rows), batch_size), what="read prompts", delay=2.0):
