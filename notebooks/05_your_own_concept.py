@@ -55,8 +55,8 @@ pairs[:3]
 {str(site): {k: v for k, v in vector.source.details.items() if "cosine" in k} for site, vector in vectors.items()}
 
 # %% [markdown]
-# Choose on the validation prompts: the largest effect whose text costs at most five times the unsteered perplexity,
-# each judged by the unfavourable end of its interval. The budget is generous.
+# Choose on the validation prompts: the largest effect whose text costs at most eight times the unsteered perplexity,
+# each judged by the unfavourable end of its interval. That is a lot.
 
 # %%
 prompts = OPENINGS_VALIDATION[:8]
@@ -66,7 +66,7 @@ measures = [topic_count(frozenset(words.split())), Perplexity(), Degenerate()]
 decoding = Decoding(max_new_tokens=12, n_samples=1, sampling=Sampling(temperature=0.7, top_p=0.9))
 chosen_on = evaluate(model, [UNSTEERED, *grid], prompts, measures, decoding)
 summary = summarise(chosen_on.table)
-chosen = select(summary, effect="topic_words", budgets={"perplexity": 5.0})
+chosen = select(summary, effect="topic_words", budgets={"perplexity": 8.0})
 chosen
 
 # %% [markdown]
@@ -102,9 +102,9 @@ held_out = summarise(reported_on.table)
 confirm(chosen, held_out).round(2)
 
 # %% [markdown]
-# `holds` asks whether the interval on these prompts leaves out zero, and whether the cost is still within the budget. The
-# effect does not hold: block 8 at coefficient 3 writes of weddings on the validation prompts, but costs more than the
-# budget, and what fits in it is too weak. Asking in words does better. All the arms:
+# `holds` asks whether the interval on these prompts leaves out zero, and whether the cost is still within the budget.
+# The effect does not hold: one wedding word a text when choosing, an eighth of one here. Eight prompts are too few to
+# choose by, and asking in words does better. All the arms:
 
 # %%
 columns = ["metric", "method", "coeff", "value", "effect", "low", "high", "control_low", "control_high", "n_prompts"]
