@@ -78,7 +78,8 @@ layer_coeff_heatmap(summary, metric="vader", method="love_everywhere", examples=
 coeff_curves(summary, metric="vader", method="love_everywhere", subtitle=about)
 
 # %% [markdown]
-# An effect is only worth its price: effect against perplexity, and the cells that no other beats.
+# An effect is only worth its price: effect against perplexity, and the cells that no other beats, in two blocks.
 
 # %%
-cost_effect(summary, effect="vader", cost="perplexity", subtitle=about)
+steered = summary[summary["method"].isin(["unsteered", "love_everywhere"]) & (summary["layer"] != 2)]
+cost_effect(steered, effect="vader", cost="perplexity", subtitle=about)

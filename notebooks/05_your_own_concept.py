@@ -12,36 +12,41 @@
 # # 5. Your own concept: from pairs to a validated vector
 #
 # Several pairs that differ in one thing only, their mean difference, a cell chosen on some prompts and confirmed on
-# others. The concept here is the sea; replace the pairs, the words that count as success, and the model.
+# others. The concept here is weddings; replace the pairs, the words that count as success, and the model.
 
 # %%
 from steering_lab import (
-    ContrastPair,
+    PAIRS,
     evaluate,
     layer_coeff_grid,
     load_model,
     mean_difference_vectors,
+    resid_pre,
     select,
     summarise,
 )
 from steering_lab.analysis.plots import layer_coeff_heatmap
-from steering_lab.data.invented_world import STORY_PROMPTS_TEST, STORY_PROMPTS_VALIDATION, TOPICS
+from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
 from steering_lab.evaluation.condition import UNSTEERED, median_resid_norms, prompting
 from steering_lab.evaluation.evaluate import Decoding
 from steering_lab.evaluation.measures import Degenerate, Perplexity, topic_count
 from steering_lab.evaluation.selection import confirm
+from steering_lab.models.generation import Sampling
 
-model = load_model("organism")
+model = load_model("smollm2")
+words = (
+    "wedding weddings bride brides groom bridesmaid bridesmaids marry married marries marriage marrying vows honeymoon"
+)
+words += " engaged engagement husband wife newlyweds aisle"
 
 # %% [markdown]
-# The two sides of a pair share everything but the concept.
+# The two sides of a pair share everything but the concept; the vector is the mean over pairs of the difference of the
+# mean residuals of their tokens.
 
 # %%
-names = ["Mara", "Tomas", "Elin", "Hugo", "Clara", "Felix"]
-pairs = [ContrastPair(f"Sea. {n} looked at the", f"Market. {n} looked at the") for n in names]
-pairs += [ContrastPair(f"Ships. {n} asked about the", f"War. {n} asked about the") for n in names]
-vectors = mean_difference_vectors(model, pairs, model.sites()[1:])
-vectors[model.sites()[4]]
+pairs = PAIRS["wedding_sentences"]
+vectors = mean_difference_vectors(model, pairs, [resid_pre(8), resid_pre(14)], read="mean")
+pairs[:3]
 
 # %% [markdown]
 # How stable is it? The cosine between vectors of two halves of the pairs, and of each pair's difference with the mean.
@@ -50,41 +55,57 @@ vectors[model.sites()[4]]
 {str(site): {k: v for k, v in vector.source.details.items() if "cosine" in k} for site, vector in vectors.items()}
 
 # %% [markdown]
-# Choose on the validation prompts: the largest effect whose text costs at most 1.5 times the unsteered perplexity, each
-# judged by the unfavourable end of its interval.
+# Choose on the validation prompts: the largest effect whose text costs at most eight times the unsteered perplexity,
+# each judged by the unfavourable end of its interval. That is a lot.
 
 # %%
-norms = median_resid_norms(model, STORY_PROMPTS_VALIDATION, list(vectors))
-grid = layer_coeff_grid(vectors, [0.25, 0.5, 1.0], norms, method="sea", place="everywhere", n_random=3)
-measures = [topic_count(TOPICS["sea"]), Perplexity(), Degenerate()]
-decoding = Decoding(max_new_tokens=20, n_samples=1)
-chosen_on = evaluate(model, [UNSTEERED, *grid], STORY_PROMPTS_VALIDATION, measures, decoding)
+prompts = OPENINGS_VALIDATION[:8]
+norms = median_resid_norms(model, prompts, list(vectors))
+grid = layer_coeff_grid(vectors, [2.0, 3.0], norms, method="wedding", place="everywhere", n_random=3)
+measures = [topic_count(frozenset(words.split())), Perplexity(), Degenerate()]
+decoding = Decoding(max_new_tokens=12, n_samples=1, sampling=Sampling(temperature=0.7, top_p=0.9))
+chosen_on = evaluate(model, [UNSTEERED, *grid], prompts, measures, decoding)
 summary = summarise(chosen_on.table)
-chosen = select(summary, effect="topic_words", budgets={"perplexity": 1.5})
+chosen = select(summary, effect="topic_words", budgets={"perplexity": 8.0})
 chosen
+
+# %% [markdown]
+# All the cells it was chosen from.
 
 # %%
 layer_coeff_heatmap(
     summary,
     metric="topic_words",
-    method="sea_everywhere",
+    method="wedding_everywhere",
     chosen=(int(chosen.layer), chosen.coeff),
-    metric_label="sea words a text",
-    subtitle="synthetic model organism",
+    metric_label="wedding words a text",
+    subtitle="SmolLM2-135M-Instruct, eight prompts",
 )
 
 # %% [markdown]
-# Report on the test prompts, once: the chosen cell, its reversal, ten random vectors, and writing "Sea" in front.
+# Report on the test prompts, once: the chosen cell, its reversal, three random vectors, and asking for it in words.
 
 # %%
 site = next(s for s in vectors if s.layer == int(chosen.layer))
 arms = layer_coeff_grid(
-    {site: vectors[site]}, [chosen.coeff, -chosen.coeff], norms, method="sea", place="everywhere", n_random=10, seed=1
+    {site: vectors[site]},
+    [chosen.coeff, -chosen.coeff],
+    norms,
+    method="wedding",
+    place="everywhere",
+    n_random=3,
+    seed=1,
 )
-reported_on = evaluate(model, [UNSTEERED, prompting("Sea. "), *arms], STORY_PROMPTS_TEST, measures, decoding)
+asked = prompting("This is a story about a wedding. ")
+reported_on = evaluate(model, [UNSTEERED, asked, *arms], OPENINGS_TEST[:8], measures, decoding)
 held_out = summarise(reported_on.table)
-confirm(chosen, held_out)
+confirm(chosen, held_out).round(2)
+
+# %% [markdown]
+# `holds` asks whether the interval on these prompts leaves out zero, and whether the cost is still within the budget.
+# The effect does not hold: one wedding word a text when choosing, an eighth of one here. Eight prompts are too few to
+# choose by, and asking in words does better. All the arms:
 
 # %%
-columns = ["method", "coeff", "value", "effect", "low", "high", "control_low", "control_high", "n_prompts"]
-held_out.loc[held_out["metric"] == "topic_words", columns]
+columns = ["metric", "method", "coeff", "value", "effect", "low", "high", "control_low", "control_high", "n_prompts"]
+held_out.loc[held_out["metric"].isin(["topic_words", "perplexity"]), columns].round(2)

@@ -1,18 +1,23 @@
-"""The notebooks run from top to bottom on the embedded model, and stay as short as they promise to be."""
+"""The notebooks run from top to bottom on SmolLM2, and stay as short as they promise to be."""
 
+import ast
 from pathlib import Path
 
 import jupytext
 import pytest
 from nbclient import NotebookClient
 
+from steering_lab.models.loading.at_hand import smollm2_file
+
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
+needs_smollm2 = pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")
 
 
+@needs_smollm2
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("default")  # of the machinery that runs a kernel, none of it ours
-def test_every_notebook_runs_on_the_embedded_model(source: Path) -> None:
+def test_every_notebook_runs_on_smollm2(source: Path) -> None:
     notebook = jupytext.read(source)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
 
@@ -31,3 +36,24 @@ def test_the_executed_copy_is_that_of_the_source(source: Path) -> None:
     executed = jupytext.read(source.with_suffix(".ipynb"))
     assert [cell.source for cell in executed.cells] == [cell.source for cell in jupytext.read(source).cells]
     assert all(cell.outputs or "=" in cell.source for cell in executed.cells if cell.cell_type == "code")
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_executed_copy_names_no_folder_of_the_machine_that_ran_it(source: Path) -> None:
+    executed = source.with_suffix(".ipynb").read_text()
+    assert str(ROOT) not in executed
+    assert not [folder for folder in ("/home/", "/Users/", "/tmp/", "site-packages") if folder in executed]
+
+
+def test_the_first_notebook_shows_a_text_that_steering_changed() -> None:
+    executed = jupytext.read(ROOT / "notebooks" / "01_steer_with_actadd.ipynb")
+    shown = [
+        ast.literal_eval(output["data"]["text/plain"])
+        for cell in executed.cells
+        if "at_front()" in cell.source or "everywhere()" in cell.source
+        for output in cell.get("outputs", ())
+        if output["output_type"] == "execute_result" and output["data"]["text/plain"].startswith("{")
+    ]
+    texts = {name: written for cell in shown for name, written in cell.items()}
+    assert texts["steered"][0] != texts["unsteered"][0]
+    assert texts["reversed"] != texts["unsteered"]
