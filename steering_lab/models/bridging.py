@@ -19,23 +19,32 @@ def boot_transformers(name: str, *, hf_model: Any, tokenizer: Any, device: str |
     Raises:
         ModelRefused: TransformerLens does not run this architecture.
     """
-    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
     from transformer_lens.model_bridge import TransformerBridge
 
     from steering_lab.models.mended_adapters import mended_adapters
 
     architecture = type(hf_model).__name__
-    if not hf_model.config.architectures:  # a model made from a configuration names none
-        hf_model.config.architectures = [architecture]
-    hf_model.config.architectures = [_SPELLED.get(one, one) for one in hf_model.config.architectures]
-    if not {*hf_model.config.architectures} & {*SUPPORTED_ARCHITECTURES}:
-        raise refusal(name, architecture, f"{transformer_lens_version()} does not know this architecture")
+    hf_model.config.architectures = known_architectures(name, hf_model.config, architecture)
     with refusing(name, architecture, f"{transformer_lens_version()} cannot wrap it"), mended_adapters():
         bridge = TransformerBridge.boot_transformers(
             name, hf_model=hf_model, tokenizer=tokenizer, device=device, dtype=dtype
         )
     _round_rotated(bridge, dtype)
     return bridge
+
+
+def known_architectures(name: str, config: Any, architecture: str) -> list[str]:
+    """The configuration's architectures as TransformerLens spells them; a model made from a configuration names none.
+
+    Raises:
+        ModelRefused: it runs none of them.
+    """
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+
+    named = [_SPELLED.get(one, one) for one in config.architectures or [architecture]]
+    if not {*named} & {*SUPPORTED_ARCHITECTURES}:
+        raise refusal(name, architecture, f"{transformer_lens_version()} does not know this architecture")
+    return named
 
 
 def _round_rotated(bridge: Any, dtype: torch.dtype) -> None:

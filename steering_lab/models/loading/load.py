@@ -63,7 +63,9 @@ def load_model(
     """
     given = name_or_path_or_model
     if isinstance(given, str | Path):
-        opened = _open(str(given), device, dtype, revision, device_map, quantization)
+        if adapter is not None:
+            tokenizer = tokenizer or adapter_tokenizer(Path(adapter))
+        opened = _open(str(given), tokenizer, device, dtype, revision, device_map, quantization)
         if adapter is not None:
             opened = _adapted(opened, Path(adapter), tokenizer)
         with text_alone():
@@ -93,15 +95,14 @@ def load_model(
 
 
 def _adapted(opened: Opened, adapter: Path, tokenizer: Any) -> Opened:
-    """The model with the adapter merged, behind the tokenizer given, the adapter's own, or the model's."""
-    own = tokenizer or adapter_tokenizer(adapter)
-    hf_model = merged(opened.hf_model, adapter, own)
-    return opened._replace(
-        hf_model=hf_model, tokenizer=own or opened.tokenizer, name=f"{opened.name}+{adapter.resolve().name}"
-    )
+    """The model with the adapter merged; `tokenizer` is the one given or the adapter's own, where there is one."""
+    hf_model = merged(opened.hf_model, adapter, tokenizer)
+    return opened._replace(hf_model=hf_model, name=f"{opened.name}+{adapter.resolve().name}")
 
 
-def _open(name: str, device: Any, dtype: Any, revision: str | None, device_map: Any, quantization: Any) -> Opened:
+def _open(
+    name: str, tokenizer: Any, device: Any, dtype: Any, revision: str | None, device_map: Any, quantization: Any
+) -> Opened:
     """The plain model that `name` stands for, on its device."""
     if device_map is not None and device != "auto":
         raise ValueError("device_map places the layers by itself: leave device out")
@@ -110,7 +111,13 @@ def _open(name: str, device: Any, dtype: Any, revision: str | None, device_map: 
     if name != "smollm2" and not is_gguf(name):
         source = str(organism_folder()) if name == "organism" else name
         return open_pretrained(
-            source, device=where, dtype=what, revision=revision, device_map=device_map, quantization=quantization
+            source,
+            tokenizer=tokenizer,
+            device=where,
+            dtype=what,
+            revision=revision,
+            device_map=device_map,
+            quantization=quantization,
         )
     if any(x is not None for x in (revision, device_map, quantization)):
         raise ValueError(f"{name!r} is a GGUF file: revision, device_map and quantization do not apply to it")

@@ -1,14 +1,21 @@
 """Folders written by `save_pretrained`, and names on the Hugging Face hub."""
 
-import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from steering_lab.models.loading.adapter import ADAPTER_CONFIG, is_adapter
+from steering_lab.models.loading.checkpoint import (
+    check_complete,
+    check_files,
+    check_tokenizer,
+    model_class,
+    no_tokenizer,
+)
 from steering_lab.models.loading.placement import say_size, weights_size
 from steering_lab.models.loading.sources import Opened, weight_bar
 
@@ -19,53 +26,82 @@ Quantization = Literal["8bit", "4bit"]
 def open_pretrained(
     name: str,
     *,
+    tokenizer: Any = None,
     device: torch.device,
     dtype: torch.dtype | str,
     revision: str | None = None,
     device_map: Any = None,
     quantization: Any = None,
 ) -> Opened:
-    """The model and tokenizer of a folder or a hub name, its weights put where they belong one by one.
+    """The model of a folder or a hub name, its weights put where they belong one by one, and its tokenizer.
+
+    Args:
+        name: The folder, or the name on the hub.
+        tokenizer: Instead of the one beside the weights, which is then not looked for.
+        device: Where the weights go.
+        dtype: What they become; "auto" is what they are.
+        revision: A branch, tag or commit on the hub.
+        device_map: transformers' placement over several devices, instead of `device`.
+        quantization: "8bit", "4bit", or a configuration of transformers.
 
     Raises:
-        OSError: neither a folder with a saved model nor a model that the hub gave.
-        ValueError: more memory than there is.
+        OSError: neither a folder with a saved model nor a model that the hub gave, or no tokenizer with it.
+        ValueError: no decoder of text that can be opened, weights missing, or more memory than there is.
         ImportError: a quantization, and its package is not installed.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
+    check_files(name)
     local = Path(name).exists()
-    if is_adapter(name):
-        base = json.loads((Path(name) / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path") or "its base model"
-        raise OSError(
-            f"{name!r} is a PEFT adapter of {base}, not a whole model: load_model({base!r}, adapter={name!r})"
-        )
-    options: dict[str, Any] = {"revision": revision}
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     if not local:
         options["local_files_only"] = not _hub_answers()
+    with _hub_left_alone(options.get("local_files_only", False)):
+        config = _config(name, local, options)
+        opener = model_class(display_name(name), config)
+        tokenizer = tokenizer or _tokenizer(name, local, options)
+        scheme, quantisation = _quantization(quantization, config)
+        if scheme is not None:
+            options["quantization_config"] = scheme
+        elif quantisation is None and device_map is None:
+            say_size(name, weights_size(opener, config, dtype), device)
+        try:
+            with weight_bar(shown=not local):
+                hf_model, found = opener.from_pretrained(
+                    name,
+                    config=config,
+                    dtype=dtype,
+                    attn_implementation="eager",
+                    device_map={"": device} if device_map is None else device_map,
+                    output_loading_info=True,
+                    **options,
+                )
+        except (OSError, ValueError) as error:
+            raise _not_given(name, local, options, error) from error
+    check_complete(display_name(name), type(hf_model).__name__, found["missing_keys"])
+    return Opened(hf_model, tokenizer, display_name(name), revision, quantisation)
+
+
+def _config(name: str, local: bool, options: dict[str, Any]) -> Any:
+    """The model's configuration."""
+    from transformers import AutoConfig
+
     try:
-        config = AutoConfig.from_pretrained(name, **options)
+        return AutoConfig.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise _not_given(name, local, options, error) from error
+
+
+def _tokenizer(name: str, local: bool, options: dict[str, Any]) -> Any:
+    """The tokenizer beside the weights."""
+    from transformers import AutoTokenizer
+
+    try:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
-        raise _not_given(name, local, options, error) from error
-    scheme, quantisation = _quantization(quantization, config)
-    if scheme is not None:
-        options["quantization_config"] = scheme
-    elif quantisation is None and device_map is None:
-        say_size(name, weights_size(AutoModelForCausalLM, config, dtype), device)
-    try:
-        with weight_bar(shown=not local):
-            hf_model = AutoModelForCausalLM.from_pretrained(
-                name,
-                config=config,
-                dtype=dtype,
-                attn_implementation="eager",
-                device_map={"": device} if device_map is None else device_map,
-                **options,
-            )
-    except (OSError, ValueError) as error:
-        raise _not_given(name, local, options, error) from error
-    return Opened(hf_model, tokenizer, display_name(name), revision, quantisation)
+        if options.get("local_files_only"):
+            raise _not_given(name, local, options, error) from error
+        raise no_tokenizer(name, " ".join(str(error).split())[:160]) from error
+    check_tokenizer(name, tokenizer)
+    return tokenizer
 
 
 def display_name(name: str) -> str:
@@ -98,9 +134,11 @@ def _quantization(asked: Any, config: Any) -> tuple[Any, str | None]:
 def _not_given(name: str, local: bool, options: dict[str, Any], error: Exception) -> OSError:
     """What to say of a model that could not be opened, in one sentence."""
     reason = str(error).strip().splitlines()[0]
+    if "trust_remote_code" in str(error):
+        reason = "it brings code of its own, which is not run here: open it yourself and pass the model in memory"
     if local:
         return OSError(f"cannot load {name!r}: the folder holds no saved model that can be opened ({reason})")
-    if options["local_files_only"]:
+    if options["local_files_only"] and "code of its own" not in reason:
         reason = "it cannot be reached from here, and its cache does not hold the model"
     return OSError(
         f"cannot load {name!r}: it is no folder with a saved model here, and the Hugging Face hub did not give it"
@@ -130,3 +168,16 @@ def _hub_answers() -> bool:
     thread.start()
     thread.join(HUB_PATIENCE + 0.5)
     return bool(answered)
+
+
+@contextmanager
+def _hub_left_alone(unreachable: bool) -> Iterator[None]:
+    """Inside the block a hub that cannot be reached is not asked, which its client does even for cached files."""
+    from huggingface_hub import constants
+
+    was = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = was or unreachable
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = was
