@@ -1,8 +1,5 @@
 """Folders written by `save_pretrained`, and names on the Hugging Face hub."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +13,10 @@ from steering_lab.models.loading.checkpoint import (
     model_class,
     no_tokenizer,
 )
+from steering_lab.models.loading.hub import hub_answers, hub_left_alone
 from steering_lab.models.loading.placement import say_size, weights_size
 from steering_lab.models.loading.sources import Opened, weight_bar
 
-HUB_PATIENCE = 4.0  # seconds
 Quantization = Literal["8bit", "4bit"]
 
 
@@ -53,8 +50,8 @@ def open_pretrained(
     local = Path(name).exists()
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     if not local:
-        options["local_files_only"] = not _hub_answers()
-    with _hub_left_alone(options.get("local_files_only", False)):
+        options["local_files_only"] = not hub_answers()
+    with hub_left_alone(options.get("local_files_only", False)):
         config = _config(name, local, options)
         opener = model_class(display_name(name), config)
         tokenizer = tokenizer or _tokenizer(name, local, options)
@@ -145,39 +142,3 @@ def _not_given(name: str, local: bool, options: dict[str, Any], error: Exception
         f" ({reason}). Check the spelling and the network, or pass a local folder, a GGUF file, a model in memory,"
         " 'smollm2' or 'organism'"
     )
-
-
-def _hub_answers() -> bool:
-    """Whether the hub can be reached, known within seconds; its own client would try for more than a minute."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    answered: list[bool] = []
-
-    def ask() -> None:
-        import httpx
-
-        try:
-            httpx.head(constants.ENDPOINT, timeout=HUB_PATIENCE)
-            answered.append(True)
-        except httpx.HTTPError:
-            pass
-
-    thread = threading.Thread(target=ask, daemon=True)  # a name server that never answers has no time limit of its own
-    thread.start()
-    thread.join(HUB_PATIENCE + 0.5)
-    return bool(answered)
-
-
-@contextmanager
-def _hub_left_alone(unreachable: bool) -> Iterator[None]:
-    """Inside the block a hub that cannot be reached is not asked, which its client does even for cached files."""
-    from huggingface_hub import constants
-
-    was = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = was or unreachable
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = was
