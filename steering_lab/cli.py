@@ -54,8 +54,8 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         *(("layers=[20]", "front_coeffs=[]", "everywhere_coeffs=[-1.5, 1.5]", "n_prompts=8", "max_new_tokens=16",
            "n_random=3", "n_random_confirm=3")
           if quick else
-          ("layers=[6, 14, 20]", "front_coeffs=[2]", "everywhere_coeffs=[-1.5, 1.5, 3]", "n_prompts=16",
-           "max_new_tokens=24", "n_random=3", "n_random_confirm=5")),
+          ("layers=[14, 20]", "front_coeffs=[2]", "everywhere_coeffs=[-1.5, 1.5, 3]", "n_prompts=12",
+           "max_new_tokens=20", "n_random=3", "n_random_confirm=5")),
     )  # fmt: skip
     conflict = (
         "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=12", "batch_size=64",
