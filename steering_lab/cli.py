@@ -54,14 +54,15 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         *(("layers=[20]", "front_coeffs=[]", "everywhere_coeffs=[-1.5, 1.5]", "n_prompts=8", "max_new_tokens=16",
            "n_random=3", "n_random_confirm=3")
           if quick else
-          ("layers=[14, 20]", "front_coeffs=[2]", "everywhere_coeffs=[-1.5, 1.5, 3]", "n_prompts=12",
+          ("layers=[14, 20]", "front_coeffs=[2]", "everywhere_coeffs=[-1.5, 1.5]", "n_prompts=12",
            "max_new_tokens=20", "n_random=3", "n_random_confirm=5")),
     )  # fmt: skip
     conflict = (
-        "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=12", "batch_size=64",
-        *(("layers=[17]", "coeffs=[0, 0.5]", "n_vector=16", "n_validation=8", "n_test=8", "n_random=3")
+        "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=10", "batch_size=64",
+        "layers=[17]", "coeffs=[0, 0.5]", "agreement_budget=0.25", "n_vector=24", "n_random=3",
+        *(("min_population=40000000", "n_validation=8", "n_test=8")
           if quick else
-          ("layers=[15, 17]", "coeffs=[0, 0.5, 1]", "n_vector=32", "n_validation=16", "n_test=16", "n_random=3")),
+          ("min_population=15000000", "n_validation=10", "n_test=10")),
     )  # fmt: skip
     return sweep, conflict
 
