@@ -94,6 +94,7 @@ class Config:
     n_random: int = 10
     agreement_budget: float = 0.03
     perplexity_budget: float = 1.25
+    sure: bool = True
     cad_alpha: float = 1.0
     batch_size: int = 256
     device: str = "auto"
@@ -176,7 +177,7 @@ def _search(
     budgets = _budgets(config, validation)
     folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets, "estimate")))
     try:
-        return _choose(validation, budgets)
+        return _choose(validation, budgets, config.sure)
     except ValueError as reason:
         folder.write_json("chosen.json", {"nothing_chosen": str(reason), "budgets": budgets})
         by_id = {row.id: row for rows in questions.validation.values() for row in rows}
@@ -283,14 +284,14 @@ def _budgets(config: Config, validation: pd.DataFrame) -> dict[str, float]:
     return {cost: budget for cost, budget in budgets.items() if cost in set(validation["metric"])}
 
 
-def _choose(validation: pd.DataFrame, budgets: dict[str, float]) -> Selected:
+def _choose(validation: pd.DataFrame, budgets: dict[str, float], sure: bool) -> Selected:
     """The cell with the most context answers among those within the budgets, by the estimates, as the paper's rule is.
 
     Raises:
-        ValueError: none is within the budgets, or the best of those may as well raise nothing.
+        ValueError: none is within the budgets, or, where it has to be `sure`, the best of those may raise nothing.
     """
     chosen = select(validation, effect="context", budgets=budgets, judged_by="estimate")
-    if not chosen.effect["low"] > 0:
+    if sure and not chosen.effect["low"] > 0:
         raise ValueError(
             f"no cell within the budgets surely raises context answers: the best, {chosen}, moves them by"
             f" {chosen.effect['effect']:+.2f} [{chosen.effect['low']:+.2f}, {chosen.effect['high']:+.2f}]"
