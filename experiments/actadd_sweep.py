@@ -63,7 +63,7 @@ MISSING = {
 def run(config: Config, results: str | Path) -> Path:
     """Runs the sweep, or resumes it, and returns the finished run folder; its page is `index.html`."""
     pairs, (choosing, reporting) = pairs_of(config), prompts_of(config)
-    model = load_model(config.model, device=config.device, dtype=config.dtype)
+    model = load_model(config.model, device=config.device, dtype=config.dtype, prefix=config.prefix)
     write = writing(model, config)
     unsteered, rival = replace(UNSTEERED, write=write), prompting(f"{_said(pairs).positive} ", write)
     conditions = [unsteered, rival, *_grid(model, config, pairs, choosing, write)]

