@@ -99,7 +99,7 @@ class Asking:
         n_random: int,
         take_apart: bool = True,
     ) -> list[Condition]:
-        """Every column of the comparison: rivals, the chosen vector both ways, random ones, and its parts at its norm."""
+        """Every column of the comparison: rivals, the chosen vector both ways, random ones, its parts at its norm."""
         site, name = vector.site, "contextfocus and instructed"
         steered = coeff * vector.from_last_prompt_token()
         arms = [self.unsteered()]
