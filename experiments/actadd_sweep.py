@@ -46,7 +46,7 @@ from steering_lab.runs import RunFolder, data_files, read_run
 
 from .sweep_settings import METRICS, Config, measures_of, pairs_of, prompts_of, writing
 
-FORMS = ("actadd_front", "actadd_everywhere", "mean_difference_everywhere")
+FORMS = ("mean_difference_everywhere", "actadd_front", "actadd_everywhere")
 Pairs = Sequence[ContrastPair]
 ByPlace = Mapping[PlaceName, Pairs]
 
@@ -63,7 +63,7 @@ MISSING = {
 def run(config: Config, results: str | Path) -> Path:
     """Runs the sweep, or resumes it, and returns the finished run folder; its page is `index.html`."""
     pairs, (choosing, reporting) = pairs_of(config), prompts_of(config)
-    model = load_model(config.model, device=config.device, dtype=config.dtype)
+    model = load_model(config.model, device=config.device, dtype=config.dtype, prefix=config.prefix)
     write = writing(model, config)
     unsteered, rival = replace(UNSTEERED, write=write), prompting(f"{_said(pairs).positive} ", write)
     conditions = [unsteered, rival, *_grid(model, config, pairs, choosing, write)]
@@ -266,7 +266,7 @@ def _beside(chosen: Mapping[str, Selected | str], held_out: pd.DataFrame | None)
     cells = [cell for cell in chosen.values() if isinstance(cell, Selected)]
     if held_out is None or not cells:
         return None
-    cell = cells[-1]  # the form at every token, where both were chosen
+    cell = next((cell for cell in cells if _place(cell.method) == "everywhere"), cells[0])
     first = held_out[(held_out["prompt"] == held_out["prompt"].iloc[0]) & (held_out["sample"] == 0)]
     at = f"layer {cell.layer:g}, coefficient {cell.coeff:g}"
     of_cell = (first["layer"] == cell.layer) & (first["coeff"] == cell.coeff)

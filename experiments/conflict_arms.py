@@ -97,8 +97,9 @@ class Asking:
         *,
         cad_alpha: float,
         n_random: int,
+        take_apart: bool = True,
     ) -> list[Condition]:
-        """Every column of the comparison: rivals, the chosen vector both ways, its parts at equal norm, random ones."""
+        """Every column of the comparison: rivals, the chosen vector both ways, random ones, its parts at its norm."""
         site, name = vector.site, "contextfocus and instructed"
         steered = coeff * vector.from_last_prompt_token()
         arms = [self.unsteered()]
@@ -110,7 +111,7 @@ class Asking:
         ]  # fmt: skip
         arms += self.grid({site: vector}, [coeff, -coeff], norms, n_random=n_random)
         arms.append(Condition(name, steered, self.written("instructed"), factors={"method": name}))
-        for recipe in RECIPES:
+        for recipe in RECIPES if take_apart else ():
             part = self.vectors(rows, [site], recipe)[site].unit() * vector.norm
             arms += self.grid({site: part}, [coeff], norms, method=f"part {recipe}")
         return arms

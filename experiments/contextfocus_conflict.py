@@ -94,6 +94,8 @@ class Config:
     n_random: int = 10
     agreement_budget: float = 0.03
     perplexity_budget: float = 1.25
+    sure: bool = True
+    take_apart: bool = True
     cad_alpha: float = 1.0
     batch_size: int = 256
     device: str = "auto"
@@ -156,7 +158,13 @@ def run(config: Config, results: str | Path) -> Path:
             facts = {"vector_norm": vector.norm, "median_resid_norm": norms[vector.site], "budgets": chosen.budgets}
             folder.write_json("chosen.json", {"layer": int(chosen.layer), "coeff": chosen.coeff, **facts})
             own = asking.arms(
-                questions.vector, vector, chosen.coeff, norms, cad_alpha=config.cad_alpha, n_random=config.n_random
+                questions.vector,
+                vector,
+                chosen.coeff,
+                norms,
+                cad_alpha=config.cad_alpha,
+                n_random=config.n_random,
+                take_apart=config.take_apart,
             )
             arms: Arms = [(model, own), *((rival.model, [rival.unsteered("fine-tuned")]) for rival in rivals)]
             _compare(folder, answering, arms, questions, known, config)
@@ -176,7 +184,7 @@ def _search(
     budgets = _budgets(config, validation)
     folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets, "estimate")))
     try:
-        return _choose(validation, budgets)
+        return _choose(validation, budgets, config.sure)
     except ValueError as reason:
         folder.write_json("chosen.json", {"nothing_chosen": str(reason), "budgets": budgets})
         by_id = {row.id: row for rows in questions.validation.values() for row in rows}
@@ -283,14 +291,14 @@ def _budgets(config: Config, validation: pd.DataFrame) -> dict[str, float]:
     return {cost: budget for cost, budget in budgets.items() if cost in set(validation["metric"])}
 
 
-def _choose(validation: pd.DataFrame, budgets: dict[str, float]) -> Selected:
+def _choose(validation: pd.DataFrame, budgets: dict[str, float], sure: bool) -> Selected:
     """The cell with the most context answers among those within the budgets, by the estimates, as the paper's rule is.
 
     Raises:
-        ValueError: none is within the budgets, or the best of those may as well raise nothing.
+        ValueError: none is within the budgets, or, where it has to be `sure`, the best of those may raise nothing.
     """
     chosen = select(validation, effect="context", budgets=budgets, judged_by="estimate")
-    if not chosen.effect["low"] > 0:
+    if sure and not chosen.effect["low"] > 0:
         raise ValueError(
             f"no cell within the budgets surely raises context answers: the best, {chosen}, moves them by"
             f" {chosen.effect['effect']:+.2f} [{chosen.effect['low']:+.2f}, {chosen.effect['high']:+.2f}]"

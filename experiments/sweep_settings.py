@@ -32,9 +32,9 @@ METRICS = {
 class Config:
     """Settings of the sweep; empty `layers` means all, empty coefficients leave that form out.
 
-    `positive`, `negative` is the pair whose tokens are added at the front (ActAdd), and at every token too unless
-    `pairs`, a built-in set (`data.contrast_pairs.PAIRS`) or a file, names others: then the mean of their differences is
-    added there. `sentiment` is the score by which a
+    `prefix` is what stands in front of a text (`load_model`). `positive`, `negative` is the pair whose tokens are added
+    at the front (ActAdd), and at every token too unless `pairs`, a built-in set (`data.contrast_pairs.PAIRS`) or a
+    file, names others: then the mean of their differences is added there. `sentiment` is the score by which a
     cell is chosen. With `chat` every prompt is a user's turn; `system` is the turn before it: unset, the template's own
     default, "" an empty one.
 
@@ -43,6 +43,7 @@ class Config:
     """
 
     model: str = "organism"
+    prefix: Literal["tokenizer", "bos"] = "tokenizer"
     positive: str = "Love"
     negative: str = "Hate"
     pairs: str = ""

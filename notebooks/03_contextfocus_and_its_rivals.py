@@ -13,7 +13,8 @@
 #
 # A passage contradicts what the model learnt. Which one answers? This is a small version of
 # `steering-lab run experiments/contextfocus_conflict.toml --set model=smollm2 data=capitals wording=plain chat=true
-# max_new_tokens=16`, whose layer and coefficient are chosen by rule on validation questions; here they are given.
+# max_new_tokens=16`, whose layer and coefficient are chosen by rule on validation questions; here they are
+# given, from trials on capitals that overlap with these.
 
 # %%
 from steering_lab import Condition, contextfocus_vectors, layer_coeff_grid, load_model, resid_post, summarise

@@ -1,4 +1,4 @@
-"""steering-lab: the demo, experiments from files, their pages, and a prompt steered or looked into at the terminal.
+"""steering-lab: the demo, experiments from files, their pages, a prompt steered or looked into, the models.
 
 Heavy imports happen inside the commands, so that `--help` answers at once.
 """
@@ -54,14 +54,16 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         *(("layers=[20]", "front_coeffs=[]", "everywhere_coeffs=[-1.5, 1.5]", "n_prompts=8", "max_new_tokens=16",
            "n_random=3", "n_random_confirm=3")
           if quick else
-          ("layers=[6, 14, 20]", "front_coeffs=[2]", "everywhere_coeffs=[-1.5, 1.5, 3]", "n_prompts=16",
-           "max_new_tokens=24", "n_random=3", "n_random_confirm=5")),
+          ("layers=[14, 20]", "front_coeffs=[2]", "everywhere_coeffs=[-1.5, 1.5]", "n_prompts=12",
+           "max_new_tokens=20", "n_random=3", "n_random_confirm=5")),
     )  # fmt: skip
     conflict = (
-        "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=12", "batch_size=64",
-        *(("layers=[17]", "coeffs=[0, 0.5]", "n_vector=16", "n_validation=8", "n_test=8", "n_random=3")
+        "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=10", "batch_size=64",
+        "layers=[17]", "coeffs=[0, 0.5]", "agreement_budget=0.25", "sure=false", "take_apart=false", "n_vector=24",
+        "n_random=3",
+        *(("min_population=40000000", "n_validation=8", "n_test=8")
           if quick else
-          ("layers=[15, 17]", "coeffs=[0, 0.5, 1]", "n_vector=32", "n_validation=16", "n_test=16", "n_random=3")),
+          ("min_population=15000000", "n_validation=10", "n_test=8")),
     )  # fmt: skip
     return sweep, conflict
 
@@ -329,10 +331,26 @@ def _write_lens(
     write_page(out, title="Logit lens", question=prompt, finding=what, figures=figures)
 
 
+def models(paths: tyro.conf.Positional[tuple[Path, ...]] = ()) -> None:
+    """List the models that need no network: organism, smollm2, the Hugging Face hub's cache, and given paths.
+
+    Example: steering-lab models my_finetune/ ~/models/*.gguf
+
+    Args:
+        paths: Folders written by save_pretrained, PEFT adapters, GGUF files: what each holds, or why it cannot open.
+    """
+    from steering_lab.models.loading.at_hand import given, models_at_hand
+
+    found = [*models_at_hand(), *(given(path) for path in paths)]
+    width = max(len(model.name) for model in found)
+    for model in found:
+        print(f"{model.name.ljust(width)}   {model.what}")
+
+
 def main() -> None:
     """The command line; a mistake of the user's is one line on stderr and exit status 2."""
     commands: dict[str, Callable[..., Any]] = {
-        "demo": demo, "run": run, "report": report, "steer": steer, "lens": lens, "check": check,
+        "demo": demo, "run": run, "report": report, "steer": steer, "lens": lens, "check": check, "models": models,
     }  # fmt: skip
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="steering-lab", description=__doc__)

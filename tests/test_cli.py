@@ -19,7 +19,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["report"], ["steer"], ["lens"], ["check"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["report"], ["steer"], ["lens"], ["check"], ["models"]])
 def test_help_teaches_each_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
@@ -162,3 +162,19 @@ def test_an_unreachable_model_is_named_with_the_ways_out(
 ) -> None:
     assert call(monkeypatch, "steer", "--model", "nobody/nothing", "--prompt", "x") == 2
     assert "cannot load 'nobody/nothing'" in capsys.readouterr().err
+
+
+def test_models_lists_what_is_at_hand_and_what_a_path_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = save_tiny_model("llama", tmp_path / "tiny")
+    (tmp_path / "lora").mkdir()
+    (tmp_path / "lora" / "adapter_config.json").write_text('{"base_model_name_or_path": "tiny"}')
+    (tmp_path / "torn.gguf").write_bytes(b"GGUF and nothing else")
+    paths = [folder, tmp_path / "lora", tmp_path / "torn.gguf", tmp_path, tmp_path / "nowhere"]
+    assert call(monkeypatch, "models", *map(str, paths)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    said = ["LlamaForCausalLM", "a PEFT adapter of tiny", "cannot be opened", "no config.json", "no such path"]
+    assert [line.split()[0] for line in lines[:2]] == ["organism", "smollm2"]
+    for path, what in zip(paths, said, strict=True):
+        assert any(line.startswith(f"{path} ") and what in line for line in lines)

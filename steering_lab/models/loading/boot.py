@@ -3,12 +3,11 @@
 import copy
 from typing import Any
 
-import torch
-
 from steering_lab.models.bridging import boot_transformers
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading.sources import Opened
 from steering_lab.models.prefix import Prefix, check_prefix, prefix_ids
+from steering_lab.models.quantised_weights import compute_dtype, said_of, sharing_parameters
 from steering_lab.models.stream_check import check_stream, probe_ids, reference_stream
 
 
@@ -26,18 +25,17 @@ def boot(opened: Opened, prefix: Prefix) -> HookedModel:
     weight = next(hf_model.parameters())
     ids = probe_ids(tokenizer, hf_model.config.get_text_config().vocab_size, weight.device)
     reference, weights = reference_stream(hf_model, ids, name), list(hf_model.parameters())
+    quantisation = opened.quantisation or said_of(weights)
     spread = getattr(hf_model, "hf_device_map", None) and len(set(hf_model.hf_device_map.values())) > 1
     bridge = boot_transformers(
         name,
         hf_model=hf_model,
         tokenizer=_as_it_is(tokenizer),
         device=None if spread else str(weight.device),
-        dtype=weight.dtype,
+        dtype=compute_dtype(weights),
     )
     bridge.cfg.default_prepend_bos = bool(prefix_ids(tokenizer, prefix))  # what its own `to_tokens` does
-    model = HookedModel(
-        bridge, copy.deepcopy(tokenizer), name, "raw", opened.revision, weights, prefix, opened.quantisation
-    )
+    model = HookedModel(bridge, copy.deepcopy(tokenizer), name, "raw", opened.revision, weights, prefix, quantisation)
     for parameter in bridge.parameters():
         parameter.requires_grad_(False)
     check_stream(model, ids, reference)
@@ -53,9 +51,5 @@ def _as_it_is(tokenizer: Any) -> Any:
 
 def sharing_copy(hf_model: Any) -> Any:
     """A copy with its own modules around the same weights: booting a bridge rewires the modules it is given."""
-    memo: dict[int, Any] = {}
-    for parameter in hf_model.parameters():
-        memo[id(parameter)] = torch.nn.Parameter(parameter.data, requires_grad=False)
-    for buffer in hf_model.buffers():
-        memo[id(buffer)] = buffer
+    memo = sharing_parameters(hf_model) | {id(buffer): buffer for buffer in hf_model.buffers()}
     return copy.deepcopy(hf_model, memo)

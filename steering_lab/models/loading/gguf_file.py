@@ -4,11 +4,14 @@ transformers reads them with the `gguf` package, for the architectures that it k
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from steering_lab.models.loading.sources import Opened, weight_bar
+
+if TYPE_CHECKING:
+    import torch
+
+WHOLE = ("F32", "F16", "BF16")  # stored as they are, not quantised
 
 
 class Kind(NamedTuple):
@@ -16,6 +19,13 @@ class Kind(NamedTuple):
 
     architecture: str
     quantisation: str
+    n_parameters: int
+    unread: str | None  # what of it transformers would leave out without a word, or None
+
+    @property
+    def dequantised(self) -> str | None:
+        """What dequantising it leaves to be said of the weights, or None where they are stored whole."""
+        return None if self.quantisation in WHOLE else f"dequantised from {self.quantisation}"
 
 
 def is_gguf(path: str | Path) -> bool:
@@ -32,53 +42,98 @@ def kind_of(path: Path) -> Kind:
     Raises:
         ValueError: the file is damaged.
     """
-    from gguf import GGUFReader, LlamaFileType
+    from gguf import LlamaFileType
 
     try:
-        reader = GGUFReader(path)
-        architecture = reader.fields["general.architecture"].contents()
+        reader = _reader(path)
+        architecture = str(reader.fields["general.architecture"].contents())
         stored = reader.fields.get("general.file_type")
         if stored is not None:
             quantisation = LlamaFileType(stored.contents()).name.removeprefix("MOSTLY_").removeprefix("ALL_")
         else:
-            matrices = [t for t in reader.tensors if len(t.shape) > 1]
-            quantisation = max((t.tensor_type.name for t in matrices), key=[t.tensor_type.name for t in matrices].count)
-    except (ValueError, KeyError, IndexError, OSError) as error:
-        raise ValueError(f"{path.name} is no GGUF file that can be read: {error}") from error
-    return Kind(architecture, quantisation)
+            matrices = [t.tensor_type.name for t in reader.tensors if len(t.shape) > 1]
+            quantisation = max(matrices, key=matrices.count)
+        n_parameters = sum(int(t.n_elements) for t in reader.tensors)
+        unread = _unread(architecture, reader)
+    except Exception as error:  # bytes that mean nothing stumble over anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path.name} is damaged, no GGUF file that can be read: {reason}") from error
+    return Kind(architecture, quantisation, n_parameters, unread)
 
 
-def open_gguf(path: Path, dtype: torch.dtype, name: str | None = None) -> Opened:
+def _reader(path: Path) -> Any:
+    """The package's reader, which by itself reads past the end of a file that breaks off."""
+    from gguf import GGUFReader
+
+    class WithinTheFile(GGUFReader):
+        def _get(self, offset: Any, dtype: Any, count: Any = 1, *rest: Any, **options: Any) -> Any:
+            found = super()._get(offset, dtype, count, *rest, **options)
+            if len(found) < int(count):
+                raise ValueError(f"it breaks off after {len(self.data)} bytes")
+            return found
+
+    return WithinTheFile(path)
+
+
+def _unread(architecture: str, reader: Any) -> str | None:
+    """Scaled rotary positions, which transformers reads for one architecture alone: without them the model is another.
+
+    llama.cpp has them as fields, and for Llama 3 as a tensor of factors.
+    """
+    scaling = reader.fields.get(f"{architecture}.rope.scaling.type")
+    kind = "none" if scaling is None or architecture == "gpt-oss" else str(scaling.contents())
+    if kind != "none":
+        return f"the scaling of its rotary positions ({kind})"
+    if any(t.name.startswith(("rope_freqs", "rope_factors")) for t in reader.tensors):
+        return "the factors of its rotary positions"
+    return None
+
+
+def open_gguf(path: Path, dtype: "torch.dtype", name: str | None = None) -> Opened:
     """The model in the file, its weights dequantised to `dtype` on the CPU.
 
     Raises:
-        ValueError: an architecture or a storage that transformers cannot dequantise, or a damaged file.
+        ValueError: an architecture or a storage that transformers cannot dequantise, a damaged file, or one of which
+            transformers would leave something out.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     kind = kind_of(path)
-    if kind.architecture not in GGUF_SUPPORTED_ARCHITECTURES:
-        known = ", ".join(sorted(GGUF_SUPPORTED_ARCHITECTURES))
-        raise ValueError(
-            f"{path.name} holds a model of architecture {kind.architecture!r}, which transformers cannot dequantise"
-            f" (it can: {known}): pass the folder or hub name of the unquantised model"
-        )
+    refusal = why_not(path, kind)
+    if refusal is not None:
+        raise ValueError(refusal)
     folder, file = str(path.parent), path.name
+    what = f"{file} ({kind.architecture}, {kind.quantisation})"
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
         with weight_bar(shown=False):
-            hf_model = AutoModelForCausalLM.from_pretrained(
-                folder, gguf_file=file, dtype=dtype, attn_implementation="eager"
+            hf_model, loaded = AutoModelForCausalLM.from_pretrained(
+                folder, gguf_file=file, dtype=dtype, attn_implementation="eager", output_loading_info=True
             )
     except Exception as error:  # whatever the reader of that architecture or storage stumbles over
-        raise ValueError(
-            f"{file} ({kind.architecture}, {kind.quantisation}) cannot be dequantised by transformers: {error}"
-        ) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{what} cannot be dequantised by transformers: {reason}") from error
+    missing = sorted(loaded["missing_keys"])
+    if missing:
+        raise ValueError(f"{what} lacks {len(missing)} of the model's weights, {missing[0]} the first of them")
     _forget_the_file(hf_model)
-    whole = kind.quantisation in ("F32", "F16", "BF16")
-    quantisation = None if whole else f"dequantised from {kind.quantisation}"
-    return Opened(hf_model, tokenizer, name or path.stem, None, quantisation)
+    return Opened(hf_model, tokenizer, name or path.stem, None, kind.dequantised)
+
+
+def why_not(path: Path, kind: Kind) -> str | None:
+    """In a sentence why the file cannot be opened as the model that its makers run, or None where it can."""
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    way_out = "pass the folder or hub name of the unquantised model"
+    if kind.architecture not in GGUF_SUPPORTED_ARCHITECTURES:
+        known = ", ".join(sorted(GGUF_SUPPORTED_ARCHITECTURES))
+        return (
+            f"{path.name} holds a model of architecture {kind.architecture!r}, which transformers cannot dequantise"
+            f" (it can: {known}): {way_out}"
+        )
+    if kind.unread is not None:
+        return f"{path.name} ({kind.architecture}): transformers does not read {kind.unread} from GGUF files: {way_out}"
+    return None
 
 
 def _forget_the_file(hf_model: Any) -> None:
