@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -421,6 +422,8 @@ class HookedModel:
 
     @cached_property
     def _takes_positions(self) -> bool:
+        if find_spec("transformer_lens.utilities.position_ids") is None:  # TransformerLens 3 counts them from the mask
+            return False
         from transformer_lens.utilities.position_ids import accepts_mask_derived_position_ids
 
         return accepts_mask_derived_position_ids(self.backend.original_model)
