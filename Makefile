@@ -1,4 +1,4 @@
-# make demo   sweep a steering vector over layers and coefficients on the embedded model, and draw it
+# make demo   steer SmolLM2 over layers and coefficients, set what it reads against what it knows, and draw it
 # make test   run the tests, then the model and intervention laws under TransformerLens 3.9
 # make check-families   check a tiny model of every family and write the table of docs/families.md (about a minute)
 # make docs   build the guides and the API reference into site/

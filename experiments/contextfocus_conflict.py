@@ -31,6 +31,7 @@ from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
+from steering_lab.models.prefix import Prefix
 from steering_lab.runs import RunFolder, read_run
 
 from . import conflict_page as page
@@ -75,6 +76,7 @@ class Config:
     """
 
     model: str = "organism"
+    prefix: Prefix = "tokenizer"
     finetuned: str = ""
     data: str = "organism"
     data_format: DataFormat = "jsonl"
@@ -129,7 +131,7 @@ def run(config: Config, results: str | Path) -> Path:
     page shows the search.
     """
     rows, questions = _questions(config)
-    model = load_model(config.model, device=config.device, dtype=config.dtype)
+    model = load_model(config.model, device=config.device, dtype=config.dtype, prefix=config.prefix)
     asking, rivals = _asking(model, config), _finetuned(config)
     sites = [resid_post(layer) for layer in config.layers or range(model.n_layers)]
     _check(asking, rivals, [rows, *questions.parts], sites, config)
@@ -270,7 +272,7 @@ def _finetuned(config: Config) -> list[Asking]:
     if not config.finetuned:
         return []
     name, adapter = (config.model, config.finetuned) if is_adapter(config.finetuned) else (config.finetuned, None)
-    model = load_model(name, device=config.device, dtype=config.dtype, adapter=adapter)
+    model = load_model(name, device=config.device, dtype=config.dtype, prefix=config.prefix, adapter=adapter)
     return [_asking(model, config)]
 
 

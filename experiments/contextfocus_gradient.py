@@ -44,6 +44,7 @@ from steering_lab.methods.optimum import Optimum
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.loading import load_model
+from steering_lab.models.prefix import Prefix
 from steering_lab.models.progress import progress_bar
 from steering_lab.runs import RunFolder, read_run
 
@@ -89,6 +90,7 @@ class Config:
     """
 
     model: str = "organism"
+    prefix: Prefix = "tokenizer"
     data: str = "organism"
     data_format: DataFormat = "jsonl"
     blank_aliases: BlankAliases = "refuse"
@@ -140,7 +142,7 @@ class Choice(NamedTuple):
 def run(config: Config, results: str | Path) -> Path:
     """Runs the comparison, or resumes it, and returns the finished run folder."""
     asked = questions(config)
-    model = load_model(config.model, device=config.device, dtype=config.dtype)
+    model = load_model(config.model, device=config.device, dtype=config.dtype, prefix=config.prefix)
     with RunFolder.open(results, "contextfocus_gradient", model.name, asdict(config)) as folder:
         folder.write_json("splits.json", asked.described())
         folder.write_json("model.json", model.facts())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
@@ -77,6 +78,8 @@ class Config:
         for name in ("n_prompts", "n_samples", "max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be 1 or more")
+        if not self.perplexity_budget > 0 or not all(map(isfinite, (*self.front_coeffs, *self.everywhere_coeffs))):
+            raise ValueError("perplexity_budget must be above 0, and every coefficient of front and everywhere finite")
         if overlap := set(self.prompts) & set(self.test_prompts):
             raise ValueError(f"prompts for choosing and for reporting overlap: {sorted(overlap)[0]!r}")
         for name in ("n_random", "n_random_confirm"):

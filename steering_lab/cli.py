@@ -121,7 +121,7 @@ def report(runs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
 
 def steer(
     prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT")],
-    pairs: str = "love_hate_sentences",
+    pairs: str = "",
     positive: str = "",
     negative: str = "",
     model: str = "smollm2",
@@ -150,7 +150,8 @@ def steer(
 
     Args:
         prompt: One or more prompts to continue.
-        pairs: A built-in set of pairs, or a file of them (.json, .jsonl, .csv, .toml).
+        pairs: A built-in set of pairs, or a file of them (.json, .jsonl, .csv, .toml); love_hate_sentences if neither
+            this nor one pair is given.
         positive: Of one pair instead: the prompt to steer toward; spaces at its ends count.
         negative: The prompt to steer away from; may be empty.
         model: "smollm2", "organism", a Hugging Face hub name, a local folder, or a GGUF file.
@@ -171,6 +172,9 @@ def steer(
     from steering_lab.models.loading import load_model
 
     one = bool(positive or negative)
+    if one and pairs:
+        raise ValueError(f"give --pairs ({pairs!r}) or one pair, --positive and --negative, not both")
+    pairs = pairs or "love_hate_sentences"
     chosen = (ContrastPair(positive, negative),) if one else find_pairs(pairs)
     what = str(chosen[0]) if len(chosen) == 1 else f"{pairs}, mean of {len(chosen)} pairs"
     if place == "front" and len(chosen) > 1:

@@ -51,6 +51,8 @@ def test_steer_prints_unsteered_beside_steered(
         (["--dtype", "float13"], "unknown dtype 'float13'"),
         (["--max-new-tokens", "500"], "context of tiny"),
         (["--pairs", "nobody's"], "are neither a file nor one of the sets love_hate"),
+        (["--n-samples", "0"], "n_samples is 0: it must be 1 or more"),
+        (["--pairs", "weddings", "--positive", "Love"], "give --pairs ('weddings') or one pair"),
         (["--place", "front"], "at the front stands one pair, love_hate_sentences has 12"),
     ],
 )

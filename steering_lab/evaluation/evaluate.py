@@ -38,7 +38,7 @@ class Decoding:
     Without `log_probs` they are NaN, and the pass that scores a continuation under the unsteered model is saved.
 
     Raises:
-        ValueError: a number of tokens or samples, or a seed, that is no integer.
+        ValueError: a number of tokens or samples below 1, or one or a seed that is no integer.
     """
 
     max_new_tokens: Whole = 24
@@ -51,6 +51,9 @@ class Decoding:
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "n_samples", "seed"):
             object.__setattr__(self, name, whole_number(getattr(self, name), name))
+        for name in ("max_new_tokens", "n_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be 1 or more")
 
 
 DECODING = Decoding()

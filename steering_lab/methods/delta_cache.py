@@ -42,7 +42,7 @@ def optimum_key(
 ) -> str:
     """The hash of model, prompts as tokens, objective, start and settings: equal keys, equal deltas."""
     start = [hashlib.sha256(v.rows.contiguous().numpy().tobytes()).hexdigest() for v in init or ()]
-    of_model = [model.fingerprint, _config(model), model.basis, str(model.dtype), model.device.type]
+    of_model = [model.fingerprint, _config(model), model.basis, model.prefix, str(model.dtype), model.device.type]
     ids = [model.token_ids(prompt) for prompt in prompts]
     return hash_json([FORMAT, of_model, ids, objective.described(model), start, settings])
 

@@ -281,7 +281,7 @@ class HookedModel:
         mask = torch.tensor([[False] * (width - len(row)) + [True] * len(row) for row in full])
         return Tokens(ids.to(self.device), mask.to(self.device), torch.tensor(lengths, device=self.device))
 
-    def chat_text(self, messages: Sequence[Mapping[str, object]], **options: Any) -> ChatText:
+    def chat_text(self, messages: str | Sequence[Mapping[str, object]], **options: Any) -> ChatText:
         """The messages as the model's chat template writes them (`prefix.chat_text`), a last assistant turn begun."""
         return chat_text(self.tokenizer, messages, self.name, **options)
 

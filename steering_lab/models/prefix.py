@@ -7,6 +7,7 @@
 Text that a chat template has written brings its special tokens along: it is a `ChatText`, and nothing is put before it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -55,22 +56,48 @@ def prefix_ids(tokenizer: Any, prefix: Prefix) -> list[int]:
     return next((whole[:i] for i in range(len(whole)) if whole[i : i + len(alone)] == alone), [])
 
 
-def chat_text(tokenizer: Any, messages: Sequence[Mapping[str, object]], name: str, **options: Any) -> ChatText:
+def chat_text(
+    tokenizer: Any,
+    messages: str | Sequence[Mapping[str, object]],
+    name: str,
+    system: str | None = None,
+    **options: Any,
+) -> ChatText:
     """The messages as the tokenizer's chat template writes them, up to where the assistant's answer begins or goes on.
 
-    A last message by the assistant is continued ("The capital of France is"). `options` go to the template: tools,
-    documents, `enable_thinking`, whatever it knows.
+    A bare string is a user's turn. `system` goes before the messages: "" is an empty system turn, None the template's
+    own default. A last message by the assistant is continued ("The capital of France is"). `options` go to the
+    template: tools, documents, `enable_thinking`, whatever it knows.
 
     Raises:
-        ValueError: no chat template, no message, or one that the template refuses.
+        ValueError: no chat template, no message, two system turns, an option that the template does not read, or
+            messages that it refuses.
     """
+    messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(f"{name} has no chat template: use plain prompts, or set model.tokenizer.chat_template")
     if not messages:
         raise ValueError("a chat needs at least one message, e.g. {'role': 'user', 'content': 'Hello'}")
-    begun = messages[-1].get("role") == "assistant"
+    if stray := [message for message in messages if not isinstance(message, Mapping) or "role" not in message]:
+        raise ValueError(f"{stray[0]!r} is no message: write it as {{'role': 'user', 'content': 'Hello'}}")
+    if system is not None:
+        if messages[0]["role"] == "system":
+            raise ValueError(
+                f"there are two system turns, {messages[0].get('content')!r} and {system!r}: leave one out"
+            )
+        messages = [{"role": "system", "content": system}, *messages]
+    if unread := set(options) - _read_by(tokenizer.chat_template, set(options)):
+        raise ValueError(f"the chat template of {name} does not read {min(unread)!r}: leave it out")
+    begun = messages[-1]["role"] == "assistant"
     how = {"continue_final_message": True} if begun else {"add_generation_prompt": True}
     try:
-        return ChatText(tokenizer.apply_chat_template(list(messages), tokenize=False, **how, **options))
+        return ChatText(tokenizer.apply_chat_template(messages, tokenize=False, **how, **options))
     except Exception as error:  # templates raise jinja's errors, and Python's own
         raise ValueError(f"the chat template of {name} refuses these messages: {error}") from error
+
+
+def _read_by(template: Any, options: set[str]) -> set[str]:
+    """Those of `options` that the template names; all of them where it is more than one text."""
+    if not isinstance(template, str):
+        return options
+    return {option for option in options if re.search(rf"\b{re.escape(option)}\b", template)}

@@ -93,6 +93,13 @@ def test_a_chat_is_tokenised_as_the_template_is(chatting: HookedModel, options: 
     assert ("<sys>" in text) == (system is None)
 
 
+def test_a_string_is_a_users_turn_and_a_system_turn_is_an_option(chatting: HookedModel) -> None:
+    assert chatting.chat_text("I hate you") == chatting.chat_text(MESSAGES)
+    for system in ("", "Be brief."):
+        turns = [{"role": "system", "content": system}, *MESSAGES]
+        assert chatting.chat_text("I hate you", system=system) == chatting.chat_text(turns)
+
+
 def test_an_answer_that_is_begun_goes_on(chatting: HookedModel) -> None:
     turns = [*MESSAGES, {"role": "assistant", "content": "The capital of France is"}]
     text = chatting.chat_text(turns)
@@ -111,6 +118,12 @@ def test_text_added_to_a_chat_leaves_it_one(chatting: HookedModel) -> None:
 def test_what_a_template_refuses_is_said_in_a_sentence(chatting: HookedModel) -> None:
     with pytest.raises(ValueError, match=r"the chat template of .* refuses these messages: no robots"):
         chatting.chat_text([{"role": "robot", "content": "beep"}])
+    with pytest.raises(ValueError, match=r"\{'content': 'beep'\} is no message: write it as"):
+        chatting.chat_text([{"content": "beep"}])
+    with pytest.raises(ValueError, match="does not read 'enable_thinkng'"):
+        chatting.chat_text("I hate you", enable_thinkng=False)
+    with pytest.raises(ValueError, match="two system turns, 'Be brief' and ''"):
+        chatting.chat_text([{"role": "system", "content": "Be brief"}, *MESSAGES], system="")
     with pytest.raises(ValueError, match="at least one message"):
         chatting.chat_text([])
     with pytest.raises(ValueError, match="has no chat template"):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from steering_lab.models.loading.adapter import ADAPTER_CONFIG, is_adapter
+from steering_lab.models.loading.checkpoint import check_files
 from steering_lab.models.loading.gguf_file import is_gguf, kind_of, open_gguf, why_not
 from steering_lab.models.loading.sources import Opened, weight_bar
 
@@ -160,6 +161,10 @@ def given(path: Path) -> AtHand:
             "no config.json in it" if path.is_dir() else "no GGUF file" if path.exists() else "there is no such path"
         )
         return AtHand(str(path), f"holds no model: {missing}")
+    try:
+        check_files(str(path))
+    except OSError as error:
+        return AtHand(str(path), str(error))
     config = json.loads((path / "config.json").read_text())
     stored = config.get("quantization_config", {}).get("quant_method")
     size = sum(file.stat().st_size for file in (*path.glob("*.safetensors"), *path.glob("*.bin"))) / 1e9

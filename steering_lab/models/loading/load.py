@@ -106,6 +106,8 @@ def _open(
     """The plain model that `name` stands for, on its device."""
     if device_map is not None and device != "auto":
         raise ValueError("device_map places the layers by itself: leave device out")
+    if revision is not None and (name == "organism" or Path(name).exists()):
+        raise ValueError(f"revision {revision!r} is one of the hub's: {name!r} is here as it is")
     where = resolve_device(device)
     what = resolve_dtype(dtype, where)
     if name != "smollm2" and not is_gguf(name):
