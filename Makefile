@@ -13,7 +13,7 @@ LOCK_ARGS ?=
 ON_TWO_CORES := OMP_NUM_THREADS=1
 
 # What is laid down again under TransformerLens 3.9; families, files, adapters and packages are tested once, above.
-LAWS := $(addprefix tests/models/test_,hooked_model.py generation.py prefix.py batching.py loading.py hook_points.py) \
+LAWS := $(addprefix tests/models/test_,hooked_model.py generation.py prefix.py loading.py hook_points.py) \
     tests/interventions
 
 VENV := .venv

@@ -113,7 +113,7 @@ def test_a_hooked_transformer_says_what_the_bridge_says(name: str) -> None:
     assert gap(real(one, tokens), real(other, tokens)) <= 1e-4
     assert generate(model, PROMPTS, max_new_tokens=5).tokens == generate(bridge, PROMPTS, max_new_tokens=5).tokens
     if model.basis == "raw":
-        with steer(model, placed(bridge, resid_pre(1), "a sum of all")):
+        with steer(model, placed(bridge, resid_pre(1), "a sum of all"), allow_other_model=True):
             ours = generate(model, PROMPTS, max_new_tokens=5).tokens
         with steer(bridge, placed(bridge, resid_pre(1), "a sum of all")):
             assert generate(bridge, PROMPTS, max_new_tokens=5).tokens == ours
