@@ -61,9 +61,9 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=10", "batch_size=64",
         "layers=[17]", "coeffs=[0, 0.5]", "agreement_budget=0.25", "sure=false", "take_apart=false", "n_vector=24",
         "n_random=3",
-        *(("min_population=40000000", "n_validation=8", "n_test=8")
+        *(("n_validation=8", "n_test=8")
           if quick else
-          ("min_population=15000000", "n_validation=10", "n_test=8")),
+          ("n_validation=10", "n_test=8")),
     )  # fmt: skip
     return sweep, conflict
 
