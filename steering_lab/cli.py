@@ -59,7 +59,7 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )  # fmt: skip
     conflict = (
         "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=10", "batch_size=64",
-        "layers=[17]", "coeffs=[0, 0.5]", "agreement_budget=0.25", "sure=false", "take_apart=false", "n_vector=24",
+        "layers=[17]", "coeffs=[0, 0.5]", "n_vector=24",
         "n_random=3",
         *(("n_validation=8", "n_test=8")
           if quick else
