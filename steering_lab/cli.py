@@ -28,11 +28,11 @@ Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALU
 def demo(quick: bool = False, results: Path = Path("results")) -> None:
     """Steer SmolLM2 toward love over layers and coefficients, then set what it reads against what it knows.
 
-    Leaves two folders with figures, tables, continuations and a page, index.html, to open in a browser. Takes about
-    four minutes on two cores; killed, it goes on where it stopped. Without SmolLM2 it runs on the synthetic organism.
+    Leaves two folders with figures, tables, continuations and a page, index.html, to open in a browser. Takes some
+    minutes on two cores; killed, it goes on where it stopped. Without SmolLM2 it runs on the synthetic organism.
 
     Args:
-        quick: Fewer cells, prompts and draws, about a minute and a half in all.
+        quick: Fewer cells, prompts and draws.
         results: The folder in which the runs' own folders are made.
     """
     from steering_lab.experiments import experiments_folder
@@ -59,8 +59,7 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )  # fmt: skip
     conflict = (
         "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=10", "batch_size=64",
-        "layers=[17]", "coeffs=[0, 0.5]", "n_vector=24",
-        "n_random=3",
+        "layers=[17]", "coeffs=[0, 0.5]", "n_vector=24", "n_random=3",
         *(("n_validation=8", "n_test=8")
           if quick else
           ("n_validation=10", "n_test=8")),

@@ -9,7 +9,7 @@ import transformers
 
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
-from tests.tiny_models import IDS, ROTARY, SIZE, tiny_tokenizer
+from tests.tiny_models import IDS, ROTARY, SIZE, enlarged, tiny_tokenizer
 
 PLAIN = {**SIZE, "intermediate_size": 48, "max_position_embeddings": 96, **IDS}
 GROUPED = {**ROTARY, **IDS}
@@ -91,13 +91,7 @@ def other_hf_model(name: str, dtype: torch.dtype = torch.float32) -> Any:
     """A random model with weights large enough for its layers to matter."""
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(CONFIGS[name](), attn_implementation="eager").eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim >= 2:
-                parameter.mul_(4.0)
-            else:
-                parameter.add_(0.05 * torch.randn_like(parameter))
-    return model.to(dtype)
+    return enlarged(model).to(dtype)
 
 
 @lru_cache

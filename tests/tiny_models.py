@@ -156,12 +156,8 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
     return tiny_tokenizer(bos=name != "qwen2", pad=not gpt2, adds_bos=not gpt2 and name != "gpt_neox")
 
 
-def tiny_hf_model(architecture: str, seed: int = 0) -> Any:
-    """A random model with weights large enough for its layers to matter."""
-    torch.manual_seed(seed)
-    config = {**CONFIGS, **UNUSUAL}[architecture]()
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
-    model.config.architectures = [type(model).__name__]
+def enlarged(model: Any) -> Any:
+    """The model with its weights made large enough for its layers to matter."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim >= 2:
@@ -169,6 +165,15 @@ def tiny_hf_model(architecture: str, seed: int = 0) -> Any:
             else:
                 parameter.add_(0.05 * torch.randn_like(parameter))
     return model
+
+
+def tiny_hf_model(architecture: str, seed: int = 0) -> Any:
+    """A random model with weights large enough for its layers to matter."""
+    torch.manual_seed(seed)
+    config = {**CONFIGS, **UNUSUAL}[architecture]()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    model.config.architectures = [type(model).__name__]
+    return enlarged(model)
 
 
 def save_tiny_model(architecture: str, folder: Path, seed: int = 0) -> Path:
