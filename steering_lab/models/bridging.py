@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from steering_lab.models.refusal import refusal, refusing, transformer_lens_version
+from steering_lab.models.text_alone import text_alone
 
 _SPELLED = {"PhimoeForCausalLM": "PhiMoEForCausalLM"}  # transformers' name, and TransformerLens's
 
@@ -25,7 +26,8 @@ def boot_transformers(name: str, *, hf_model: Any, tokenizer: Any, device: str |
 
     architecture = type(hf_model).__name__
     hf_model.config.architectures = known_architectures(name, hf_model.config, architecture)
-    with refusing(name, architecture, f"{transformer_lens_version()} cannot wrap it"), mended_adapters():
+    cannot = f"{transformer_lens_version()} cannot wrap it"
+    with refusing(name, architecture, cannot), mended_adapters(), text_alone():
         bridge = TransformerBridge.boot_transformers(
             name, hf_model=hf_model, tokenizer=tokenizer, device=device, dtype=dtype
         )

@@ -279,3 +279,10 @@ def test_a_quantization_that_is_none_is_refused(tmp_path: Path) -> None:
     folder = save_tiny_model("llama", tmp_path / "whole")
     with pytest.raises(ValueError, match="quantization is '3bit': choose '8bit', '4bit' or a configuration"):
         load_model(folder, quantization="3bit")
+
+
+def test_a_revision_is_refused_where_there_is_no_hub_to_have_it(tmp_path: Path) -> None:
+    folder = save_tiny_model("llama", tmp_path / "tiny")
+    for name in (str(folder), "organism"):
+        with pytest.raises(ValueError, match="revision 'v1' is one of the hub's"):
+            load_model(name, revision="v1")

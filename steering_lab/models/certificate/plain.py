@@ -6,6 +6,7 @@ Knows nothing of TransformerLens's hook points: blocks are reached through Huggi
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.plain_stream import entering_blocks
 
 
 class PlainPass(NamedTuple):
@@ -94,14 +96,6 @@ def _reading(
         seen[site] = edit[1](resid) if edit is not None and edit[0] == site else resid
         return seen[site]
 
-    def before(site: HookSite) -> Any:
-        def run(module: Any, args: tuple, kwargs: dict) -> tuple:
-            if args:
-                return (see(site, args[0]), *args[1:]), kwargs
-            return args, kwargs | {"hidden_states": see(site, kwargs["hidden_states"])}
-
-        return run
-
     def after(site: HookSite) -> Any:
         def run(module: Any, args: tuple, output: Any) -> Any:
             if isinstance(output, tuple):
@@ -110,13 +104,10 @@ def _reading(
 
         return run
 
-    with ExitStack() as stack:
+    entering = [partial(see, resid_pre(layer)) for layer in range(len(blocks))]
+    with entering_blocks([*blocks], entering), ExitStack() as stack:
         for layer, block in enumerate(blocks):
-            for handle in (
-                block.register_forward_pre_hook(before(resid_pre(layer)), with_kwargs=True),
-                block.register_forward_hook(after(resid_post(layer))),
-            ):
-                stack.callback(handle.remove)
+            stack.callback(block.register_forward_hook(after(resid_post(layer))).remove)
         yield
 
 

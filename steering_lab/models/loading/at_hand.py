@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 
-from steering_lab.models.loading.adapter import ADAPTER_CONFIG, is_adapter
 from steering_lab.models.loading.checkpoint import check_files
 from steering_lab.models.loading.gguf_file import is_gguf, kind_of, open_gguf, why_not
 from steering_lab.models.loading.sources import Opened, weight_bar
@@ -153,14 +152,8 @@ def given(path: Path) -> AtHand:
         what = f"{kind.architecture}, {kind.n_parameters / 1e6:.3g}M parameters, stored as {kind.quantisation}"
         refused = why_not(path, kind)
         return AtHand(str(path), f"GGUF, {what}" + (f"; cannot be opened: {refused}" if refused else ""))
-    if is_adapter(path):
-        base = json.loads((path / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path")
-        return AtHand(str(path), f"a PEFT adapter of {base}: load_model({base!r}, adapter=...)")
-    if not (path / "config.json").is_file():
-        missing = (
-            "no config.json in it" if path.is_dir() else "no GGUF file" if path.exists() else "there is no such path"
-        )
-        return AtHand(str(path), f"holds no model: {missing}")
+    if not path.exists():
+        return AtHand(str(path), "holds no model: there is no such path")
     try:
         check_files(str(path))
     except OSError as error:

@@ -18,7 +18,6 @@ from steering_lab.models.loading.gguf_file import is_gguf, open_gguf
 from steering_lab.models.loading.placement import resolve_device, resolve_dtype
 from steering_lab.models.loading.pretrained import display_name, open_pretrained
 from steering_lab.models.loading.sources import Opened
-from steering_lab.models.loading.text_alone import text_alone
 from steering_lab.models.prefix import Prefix
 
 
@@ -68,8 +67,7 @@ def load_model(
         opened = _open(str(given), tokenizer, device, dtype, revision, device_map, quantization)
         if adapter is not None:
             opened = _adapted(opened, Path(adapter), tokenizer)
-        with text_alone():
-            return boot(opened._replace(tokenizer=tokenizer or opened.tokenizer), prefix or "tokenizer")
+        return boot(opened._replace(tokenizer=tokenizer or opened.tokenizer), prefix or "tokenizer")
     if (device, dtype) != ("auto", "auto") or any(x is not None for x in (revision, adapter, device_map, quantization)):
         raise ValueError(
             "device, dtype, revision, adapter, device_map and quantization choose how a name or folder is loaded: move"
@@ -90,8 +88,7 @@ def load_model(
     name = display_name(getattr(given.config, "_name_or_path", "") or type(plain).__name__)
     if is_adapted(given):
         name += "+" + "+".join(given.active_adapters)
-    with text_alone():
-        return boot(Opened(plain, tokenizer, name), prefix or "tokenizer")
+    return boot(Opened(plain, tokenizer, name), prefix or "tokenizer")
 
 
 def _adapted(opened: Opened, adapter: Path, tokenizer: Any) -> Opened:
@@ -106,12 +103,12 @@ def _open(
     """The plain model that `name` stands for, on its device."""
     if device_map is not None and device != "auto":
         raise ValueError("device_map places the layers by itself: leave device out")
-    if revision is not None and (name == "organism" or Path(name).exists()):
-        raise ValueError(f"revision {revision!r} is one of the hub's: {name!r} is here as it is")
     where = resolve_device(device)
     what = resolve_dtype(dtype, where)
     if name != "smollm2" and not is_gguf(name):
         source = str(organism_folder()) if name == "organism" else name
+        if revision is not None and Path(source).exists():
+            raise ValueError(f"revision {revision!r} is one of the hub's: {name!r} is here as it is")
         return open_pretrained(
             source,
             tokenizer=tokenizer,
