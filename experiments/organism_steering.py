@@ -23,10 +23,12 @@ from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector, random_like
 from steering_lab.methods.actadd import actadd_vector
 from steering_lab.methods.mean_difference import mean_difference_vectors
-from steering_lab.models.generation import Sampling, generate
+from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import HookSite, resid_pre
-from steering_lab.models.hooked_model import ForwardPass, HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.models.sampling import Sampling
+from steering_lab.models.tokens import ForwardPass, Tokens
 
 COEFFS = (0.5, 1.0, 1.5, 2.0)
 RANDOM_DRAWS = 10

@@ -1,8 +1,8 @@
 """A run on disk: whole or absent.
 
-Work goes into `<folder>.partial`; `finish` renames it, so a folder without that ending is complete. Each finished cell
-is appended to `cells.jsonl` under a hash of everything that determines it and flushed to the disk, so a killed run
-resumes where it stopped and never mixes cells of different settings.
+Work goes into `<folder>.partial`; `finish` renames it, so a folder without that ending is complete. Each finished group
+of cells is a line of `cells.jsonl`, every cell under a hash of everything that determines it, flushed to the disk, so a
+killed run resumes where it stopped and never mixes cells of different settings.
 """
 
 import json
@@ -68,13 +68,13 @@ class RunFolder:
         """Whether cells of an interrupted run are here."""
         return bool(self.kept)
 
-    def keep(self, key: str, rows: list[dict[str, Any]]) -> None:
-        """Puts a finished cell on the disk before anything else happens."""
+    def keep(self, cells: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Puts a group of finished cells on the disk before anything else happens: all of them or none."""
         with (self.path / CELLS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "rows": rows}, ensure_ascii=False) + "\n")
+            file.write(json.dumps(cells, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self.kept[key] = rows
+        self.kept |= cells
 
     def write_json(self, name: str, value: Any) -> Path:
         """`value` as indented JSON."""
@@ -212,14 +212,14 @@ def _fresh(home: Path, model: str) -> Path:
 
 
 def _read_cells(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The whole cells; a last line torn by a kill is cut off, so that the next cell starts a line of its own."""
+    """The cells of whole groups, one a line; a last line torn by a kill is cut off, so that the next starts its own."""
     if not path.is_file():
         return {}
     lines = path.read_bytes().splitlines(keepends=True)
     whole = [line for line in lines if line.endswith(b"\n")]
     if len(whole) < len(lines):
         os.truncate(path, sum(map(len, whole)))
-    return {cell["key"]: cell["rows"] for cell in map(json.loads, whole)}
+    return {key: rows for group in map(json.loads, whole) for key, rows in group.items()}
 
 
 def _read_json(path: Path) -> Any:

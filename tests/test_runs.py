@@ -34,7 +34,7 @@ def opened(tmp_path: Path) -> Iterator[Opener]:
 def test_a_finished_run_is_whole_and_an_unfinished_one_says_so(opened: Opener) -> None:
     run = opened()
     assert run.path.name.endswith(PARTIAL)
-    run.keep("k", ROWS)
+    run.keep({"k": ROWS})
     run.write_table("table", pd.DataFrame(ROWS))
     path = run.finish()
     assert not path.name.endswith(PARTIAL)
@@ -49,7 +49,7 @@ def test_a_finished_run_is_whole_and_an_unfinished_one_says_so(opened: Opener) -
 
 def test_the_unfinished_run_of_the_same_config_is_taken_up_again(opened: Opener) -> None:
     first = opened()
-    first.keep("k", ROWS)
+    first.keep({"k": ROWS})
     first.close()
     again = opened()
     assert again.path == first.path
@@ -72,7 +72,7 @@ def test_a_finished_run_is_never_written_into(opened: Opener) -> None:
 
 def test_a_torn_last_line_costs_one_cell_only(opened: Opener) -> None:
     run = opened()
-    run.keep("k", ROWS)
+    run.keep({"k": ROWS})
     run.close()
     with (run.path / CELLS).open("a") as file:
         file.write('{"key": "torn", "rows": [{"prom')
@@ -85,14 +85,14 @@ def test_a_cell_kept_after_a_torn_line_is_not_lost(opened: Opener) -> None:
     with (run.path / CELLS).open("a") as file:
         file.write('{"key": "torn", "rows"')
     again = opened()
-    again.keep("k", ROWS)
+    again.keep({"k": ROWS})
     again.close()
     assert opened().kept == {"k": ROWS}
 
 
 def _keep_and_die(results: Path) -> None:
     run = open_run(results)
-    run.keep("k", ROWS)
+    run.keep({"k": ROWS})
     os.kill(os.getpid(), signal.SIGKILL)
 
 

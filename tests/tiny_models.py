@@ -39,8 +39,9 @@ from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector, ablate, clamp, preserving_norm
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.models.tokens import Tokens
 
 SIZE = {"vocab_size": 320, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 ROTARY = {**SIZE, "intermediate_size": 48, "max_position_embeddings": 96, "num_key_value_heads": 2}
@@ -125,6 +126,9 @@ HAS_HOOKED_TRANSFORMER = find_spec("transformer_lens.HookedTransformer") is not 
 _ONLY_3 = pytest.mark.skipif(not HAS_HOOKED_TRANSFORMER, reason="TransformerLens 4 has no HookedTransformer")
 HOOKED_TRANSFORMERS = [pytest.param(name, marks=_ONLY_3) for name in ("hooked_transformer", "processed_transformer")]
 MODELS = [*CONFIGS, *HOOKED_TRANSFORMERS]
+# Every model by every runtime that it has.
+ON_BOTH = [pytest.param((name, runtime), id=f"{name}-{runtime}") for name in CONFIGS for runtime in ("hooked", "plain")]
+ON_BOTH += [pytest.param((p.values[0], "hooked"), marks=_ONLY_3, id=p.values[0]) for p in HOOKED_TRANSFORMERS]
 
 TEXT = [
     "I hate you because you love the sea and the harbour at night.",
@@ -300,8 +304,8 @@ def hf_logits(model: Any, tokens: Tokens) -> torch.Tensor:
 
 # -- looking ---------------------------------------------------------------------------------------------------------
 def n_hooks(model: HookedModel) -> int:
-    """Everything that hangs on any module of the backend."""
-    modules = list(model.backend.modules())
+    """Everything that hangs on any module of either runtime."""
+    modules = list(model.backend.modules()) + (list(model.plain.hf_model.modules()) if model.plain else [])
     listed = sum(len(getattr(m, "fwd_hooks", ())) + len(getattr(m, "bwd_hooks", ())) for m in modules)
     return listed + sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in modules)
 

@@ -15,9 +15,11 @@ from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.models.generation import GREEDY, Sampling, generate
+from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import Edit, ForwardPass, HookedModel
+from steering_lab.models.hooked_model import Edit, HookedModel
+from steering_lab.models.sampling import GREEDY, Sampling
+from steering_lab.models.tokens import ForwardPass
 
 COLUMNS = (
     *("prompt", "forward", "layer", "stream", "position", "token", "is_prompt"),

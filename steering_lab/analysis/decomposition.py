@@ -25,7 +25,8 @@ from steering_lab.analysis.projection import project
 from steering_lab.analysis.stream_table import Prompts, token_batches, token_keys
 from steering_lab.models.block_outputs import BlockOutputs, block_outputs
 from steering_lab.models.final_norm import logit_directions
-from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.tokens import Tokens
 
 PARTS = ("direct", "attention", "mlp")
 FINAL_NORM = "final norm"

@@ -24,7 +24,8 @@ from torch import Tensor
 from steering_lab.analysis.difference import difference
 from steering_lab.analysis.stream_table import stream_sites, token_keys
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
-from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.tokens import Tokens
 
 Translate = Mapping[HookSite, Callable[[Tensor], Tensor]]
 Measure = Callable[[Tensor, Tensor], Iterator[dict[str, Any]]]

@@ -14,7 +14,8 @@ from torch import Tensor
 from steering_lab.analysis.stream_table import Measured, Prompts, stream_sites, stream_table
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.tokens import Tokens
 
 
 def project(resid: Float[Tensor, "*pos d_model"], direction: Float[Tensor, " d_model"]) -> Float[Tensor, "*pos"]:

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.models.hook_points import HookSite, resid_pre
-from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.tokens import Tokens
 
 KEYS = ("prompt", "layer", "stream", "position", "from_end", "token", "generated")
 Prompts = str | Sequence[str] | Tokens

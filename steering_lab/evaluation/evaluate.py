@@ -87,7 +87,7 @@ def run_conditions(
     *,
     batch_size: int = 512,
     kept: Mapping[str, Rows] | None = None,
-    keep: Callable[[str, Rows], None] | None = None,
+    keep: Callable[[Mapping[str, Rows]], None] | None = None,
     progress: bool | None = None,
     bare: Callable[[Example], str] | None = None,
     **permissions: Unpack[Permissions],
@@ -98,7 +98,8 @@ def run_conditions(
     continuation: under the condition as it ran, and under the unsteered model given the bare prompt (for a question,
     the prompt as the condition writes it); `bare` writes that prompt where it is not the text itself, as in a chat.
     `kept` maps `cell_key`s to rows of an earlier run, which are not computed
-    again; `keep` is called with each finished cell, so that a killed run loses at most one batch.
+    again; `keep` is called with each finished group of cells, by key. Which cells make a group follows from the
+    conditions alone, so that a run that was killed goes on with batches such as it would have made.
     `permissions` are those of `steer`: `allow_other_model`, `allow_other_prefix`.
 
     Raises:
@@ -114,14 +115,15 @@ def run_conditions(
         raise ValueError(f"conditions need names of their own, {sorted(twice)[0]!r} is there twice")
     keys = {c.name: cell_key(model, c, examples, decoding, bare) for c in conditions}
     cells: dict[str, Rows] = {name: kept[key] for name, key in keys.items() if kept and key in kept}
-    waiting = [c for c in conditions if c.name not in cells]
     with progress_bar(what="cells", shown=progress, total=len(conditions), initial=len(cells), leave=True) as bar:
-        for together in _batches(waiting, max(1, batch_size // (len(examples) * decoding.n_samples))):
-            for name, rows in _run_together(model, together, examples, decoding, batch_size, permissions, bare):
-                cells[name] = rows
+        for group in _groups(conditions, examples, decoding, batch_size):
+            waiting = [condition for condition in group if condition.name not in cells]
+            if waiting:
+                found = dict(_run_together(model, waiting, examples, decoding, batch_size, permissions, bare))
+                cells |= found
                 if keep is not None:
-                    keep(keys[name], rows)
-                bar.update()
+                    keep({keys[name]: rows for name, rows in found.items()})
+                bar.update(len(waiting))
     return _as_table(conditions, cells)
 
 
@@ -225,9 +227,23 @@ def _as_table(conditions: Sequence[Condition], cells: Mapping[str, Rows]) -> pd.
     return table.astype({f: "float64" for f in FACTORS if f != "method"})
 
 
-def _batches(conditions: Sequence[Condition], size: int) -> Iterator[Sequence[Condition]]:
-    """Conditions that run together: at most `size`, all with the same rule."""
-    for _, alike in groupby(conditions, key=lambda condition: condition.rule):
-        same = list(alike)
+SHARED = 4  # batches in a group of conditions whose edits leave most of a prompt alone
+
+
+def _groups(
+    conditions: Sequence[Condition], examples: Sequence[Example], decoding: Decoding, batch_size: int
+) -> Iterator[Sequence[Condition]]:
+    """Conditions that run together, all with the same rule: about a batch of rows.
+
+    Several batches where the edits begin late in the prompt: it is read once for all the cells of a group.
+    """
+    rows = len(examples) * decoding.n_samples
+
+    def kind(condition: Condition) -> tuple[Any, bool]:
+        interventions = [condition.intervention_for(example) for example in examples[:1]]
+        return condition.rule, all(term.place.late for one in interventions for term in one.terms)
+
+    for (_, late), alike in groupby(conditions, key=kind):
+        same, size = list(alike), max(1, (SHARED * batch_size if late else batch_size) // rows)
         for start in range(0, len(same), size):
             yield same[start : start + size]

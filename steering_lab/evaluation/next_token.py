@@ -17,9 +17,9 @@ from steering_lab.evaluation.divergence import kl
 from steering_lab.evaluation.measures import FACTORS
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
-from steering_lab.models.generation import SCORED_LOGITS
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.progress import progress_bar
+from steering_lab.models.scoring import SCORED_LOGITS
 
 KL = "kl"
 

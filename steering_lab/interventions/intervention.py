@@ -20,8 +20,8 @@ from torch import Tensor
 from steering_lab.interventions.source import Source
 from steering_lab.models import display
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import ForwardPass
 from steering_lab.models.integers import Whole, whole_number
+from steering_lab.models.tokens import ForwardPass
 
 Rule = Literal["at", "everywhere", "from_last_prompt_token", "generated"]
 
@@ -48,17 +48,21 @@ class Place:
     def __str__(self) -> str:
         return f"{self.rule}({self.start})" if self.rule == "at" else self.rule
 
-    def first(self, told: ForwardPass) -> Any:
-        """Absolute position of the first touched token of each row, as `[batch, 1]`."""
-        ends = told.prompt_lengths[:, None]
+    @property
+    def late(self) -> bool:
+        """Whether it leaves all of a long prompt but its end alone."""
+        return self.rule in ("from_last_prompt_token", "generated") or (self.rule == "at" and self.start < 0)
+
+    def begins(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """Absolute position of the first touched token, behind prompts of these lengths."""
         match self.rule:
             case "at":
-                return self.start + (ends if self.start < 0 else torch.zeros_like(ends))
+                return self.start + (lengths if self.start < 0 else torch.zeros_like(lengths))
             case "from_last_prompt_token":
-                return ends - 1
+                return lengths - 1
             case "generated":
-                return ends
-        return torch.zeros_like(ends)
+                return lengths
+        return torch.zeros_like(lengths)
 
     def check_room(self, told: ForwardPass, n_rows: Int[Tensor, " batch"]) -> None:
         """Nothing when every prompt has room for its `n_rows` rows; none need no room.
@@ -68,7 +72,7 @@ class Place:
         """
         if self.rule != "at" or self.clip or told.decoding:
             return
-        first = self.first(told)[:, 0]
+        first = self.begins(told.prompt_lengths)
         lacking = ((first < 0) | (first + n_rows > told.prompt_lengths)) & (n_rows > 0)
         if bool(lacking.any()):
             row = int(lacking.nonzero()[0])
@@ -79,7 +83,7 @@ class Place:
 
     def touched(self, told: ForwardPass, n_rows: int) -> Bool[Tensor, "batch pos"]:
         """True at the tokens in view that the edit acts on."""
-        offset = told.positions - self.first(told)
+        offset = told.positions - self.begins(told.prompt_lengths)[:, None]
         touched = (offset >= 0) & (told.positions >= 0)
         if self.rule == "at":
             touched &= (offset < n_rows) & (told.positions < told.prompt_lengths[:, None])

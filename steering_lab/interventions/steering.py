@@ -6,7 +6,7 @@ hook is placed, and takes every hook away again however the block ends.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Unpack
 
@@ -17,7 +17,8 @@ from torch import Tensor
 from steering_lab.interventions.intervention import Add, Clamp, Edit, Intervention, Place, Term, add_rows
 from steering_lab.interventions.source import Permissions
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import ForwardPass, HookedModel
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.tokens import ForwardPass
 
 
 @contextmanager
@@ -81,32 +82,71 @@ class _Group:
         if told.decoding and self.place.rule == "at":
             return None
         n_rows = self.table.shape[1]
-        self.place.check_room(told, self.lengths.to(resid.device)[which])
-        offset = (told.positions - self.place.first(told)).clamp(0, n_rows - 1)
-        rows = self.table.to(resid.device)[which[:, None], offset] if n_rows > 1 else self.table.to(resid.device)[which]
-        coeffs = self.coeffs.to(resid.device)[which][:, None, None]
-        delta = coeffs * self.edit.delta(resid.float(), rows.expand(resid.shape))
+        rows = self.table[which]
+        if n_rows > 1:
+            offset = (told.positions - self.place.begins(told.prompt_lengths)[:, None]).clamp(0, n_rows - 1)
+            rows = self.table[which[:, None], offset]
+        delta = self.coeffs[which][:, None, None] * self.edit.delta(resid.float(), rows.expand(resid.shape))
         if told.decoding:
             return delta
+        self.place.check_room(told, self.lengths[which])
         touched: Bool[Tensor, "batch pos"] = self.place.touched(told, n_rows)
         return torch.where(touched[..., None], delta, 0.0)
 
+    def to(self, device: torch.device) -> "_Group":
+        """The same with its tables there."""
+        table, coeffs, lengths = (x.to(device) for x in (self.table, self.coeffs, self.lengths))
+        return replace(self, table=table, coeffs=coeffs, lengths=lengths)
+
+    def begins(self, lengths: Int[Tensor, " batch"], which: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """The first position that may change; behind the prompt where the row has no edit in this group."""
+        return torch.where(self.lengths[which] > 0, self.place.begins(lengths), lengths)
+
 
 class _SiteEdit:
-    """All that a (possibly per-row) intervention does at one site, as one hook."""
+    """All that a (possibly per-row) intervention does at one site, as one hook.
+
+    Rows that were given one and the same intervention share its rows of the tables. What a decode step adds whatever
+    the stream holds is put together once for the rows at hand, not at every step.
+    """
 
     def __init__(self, site: HookSite, interventions: Sequence[Intervention], shared: bool, model: HookedModel) -> None:
         self.shared, self.count = shared, len(interventions)
-        self.groups = list(_grouped(site, interventions, model.device))
+        acting = {id(one): one for one in interventions if any(one.at_site(site))}
+        slots = {key: slot for slot, key in enumerate(acting)}
+        which = [slots.get(id(one), len(slots)) for one in interventions]
+        self.which = torch.tensor(which, device=model.device)
+        self.groups = list(_grouped(site, [*acting.values(), Intervention()], model.device))
+        self._step: tuple[Tensor, Tensor] | None = None  # rows of a batch, and what a step adds to them
 
     def __call__(self, resid: Tensor, told: ForwardPass) -> Tensor:
-        which = torch.zeros_like(told.rows) if self.shared else told.rows
         if not self.shared and self.count != told.n_batch:
             raise ValueError(
                 f"{self.count} interventions for a batch of {told.n_batch} rows: pass one for all or one per row"
             )
+        if self.which.device != resid.device:  # its layer's, where layers lie on several
+            self.which, self.groups = self.which.to(resid.device), [g.to(resid.device) for g in self.groups]
+        if not (told.decoding and all(isinstance(group.edit, Add) for group in self.groups)):
+            return self._edited(resid, told)
+        if self._step is None or self._step[0] is not told.rows:
+            self._step = told.rows, self._edited(torch.zeros_like(resid[:, :1]), told)
+        return resid + self._step[1]
+
+    def _edited(self, resid: Tensor, told: ForwardPass) -> Tensor:
+        which = self._which(told.rows)
         deltas = [delta for group in self.groups if (delta := group.delta(resid, told, which)) is not None]
         return resid + reduce(torch.add, deltas).to(resid.dtype) if deltas else resid
+
+    def _which(self, rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        return self.which[torch.zeros_like(rows) if self.shared else rows]
+
+    def begins(self, lengths: Int[Tensor, " batch"], rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """The first position that each row's edits here may change (`Beginning`)."""
+        if not self.shared and int(rows.max()) >= self.count:
+            return torch.zeros_like(lengths)  # a pass will say what is wrong
+        which = self._which(rows.to(self.which.device))
+        firsts = [group.begins(lengths.to(which.device), which) for group in self.groups]
+        return reduce(torch.minimum, firsts, lengths.to(which.device)).to(lengths.device)
 
 
 def _grouped(site: HookSite, interventions: Sequence[Intervention], device: torch.device) -> Iterator[_Group]:

@@ -26,7 +26,8 @@ from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.tokens import Tokens
 
 
 def actadd_vector(model: HookedModel, pair: ContrastPair, site: HookSite, *, pad: str = " ") -> SteeringVector:

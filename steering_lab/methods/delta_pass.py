@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import ForwardPass, HookedModel
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.tokens import ForwardPass
 
 
 class Unsteered(NamedTuple):

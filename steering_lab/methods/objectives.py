@@ -14,8 +14,9 @@ from torch import Tensor
 
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.target import Avoided, Target
-from steering_lab.models.generation import LogitsRule, forced_logits, generate
+from steering_lab.models.generation import LogitsRule, generate
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.scoring import forced_logits
 
 
 @runtime_checkable

@@ -26,7 +26,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from steering_lab.models.hooked_model import HookedModel, Tokens
+    from steering_lab.models.hooked_model import HookedModel
+    from steering_lab.models.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class LengthDependence:
     @classmethod
     def of(cls, backend: Any) -> "LengthDependence":
         """That of a model: by the `rope_type` that Hugging Face's own update goes by, and by its config."""
-        config = getattr(getattr(backend, "original_model", None), "config", None)
+        config = getattr(getattr(backend, "original_model", backend), "config", None)
         selected = None if config is None else getattr(config.get_text_config(), "index_topk", None)
         return cls(tuple(module for module in backend.modules() if _kinds(module)), selected)
 
@@ -98,6 +99,10 @@ class Batching:
     interleaves: bool = True
     lengths: LengthDependence = LengthDependence()
 
+    def widened(self, lengths: LengthDependence) -> "Batching":
+        """The same of a model whose weights other modules run too, which keep frequencies of their own."""
+        return replace(self, lengths=replace(self.lengths, rotary=self.lengths.rotary + lengths.rotary))
+
     @property
     def free(self) -> bool:
         """Whether any rows may share a pass."""
@@ -142,7 +147,7 @@ def measured_batching(
 
     def holds(*batches: "Tokens", cached: bool = True) -> bool:
         try:
-            read = _read_in_turn(model, batches) if cached else [model.logits(tokens) for tokens in batches]
+            read = read_in_turn(model, batches) if cached else [model.logits(tokens) for tokens in batches]
         except Exception:  # whatever a cache of the wrong kind runs into, it is no cache for this model
             return False
         return all(_apart(got, tokens, logits) <= tolerance for got, tokens in zip(read, batches, strict=True))
@@ -155,7 +160,7 @@ def measured_batching(
     return Batching(pads, caches, interleaves, lengths)
 
 
-def _read_in_turn(model: "HookedModel", batches: Sequence["Tokens"]) -> list[Float[Tensor, "batch pos d_vocab"]]:
+def read_in_turn(model: "HookedModel", batches: Sequence["Tokens"]) -> list[Float[Tensor, "batch pos d_vocab"]]:
     """The logits of each batch, all read with a cache up to the last token before any is read to the end."""
     caches = [model.new_cache(len(tokens)) for tokens in batches]
     read: list[list[Tensor]] = [[] for _ in batches]

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.models.hook_points import resid_post, resid_pre
-from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.tokens import Tokens
 
 _WRITERS = ("hook_attn_out", "hook_mlp_out")
 

@@ -7,12 +7,11 @@ Does not know what steering is: an edit is any function of a residual and the pa
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,52 +22,25 @@ from steering_lab.models.hook_points import HookSite
 from steering_lab.models.output_scale import OutputScale
 from steering_lab.models.prefix import ChatText, Prefix, chat_text, prefix_ids, text_ids
 from steering_lab.models.quantised_weights import compute_dtype, n_values, row_scales, stored_parts
+from steering_lab.models.runtimes import Hook, Runtime, RuntimeName
+from steering_lab.models.runtimes.front import announcing
+from steering_lab.models.runtimes.hooked import HookedRuntime
+from steering_lab.models.runtimes.plain import PlainRuntime
+from steering_lab.models.tokens import ForwardPass, Tokens
 
 Basis = Literal["raw", "centred"]
-
-
-@dataclass(frozen=True, eq=False)
-class Tokens:
-    """A left-padded batch. `prompt_lengths` counts real prompt tokens; real tokens after them are a continuation.
-
-    Raises:
-        ValueError: padding that is not on the left, or a row without a real token.
-    """
-
-    ids: Int[Tensor, "batch pos"]
-    mask: Bool[Tensor, "batch pos"]
-    prompt_lengths: Int[Tensor, " batch"]
-
-    def __post_init__(self) -> None:
-        if not bool((self.mask[:, -1] & (self.mask[:, 1:] >= self.mask[:, :-1]).all(dim=1)).all()):
-            raise ValueError("tokens are padded on the left, and every row ends in a real token: pad with model.pad()")
-
-    @property
-    def positions(self) -> Int[Tensor, "batch pos"]:
-        """Absolute positions: 0 at each row's first real token, negative on padding."""
-        first = self.mask.shape[1] - self.mask.sum(dim=1, keepdim=True)
-        return torch.arange(self.mask.shape[1], device=self.mask.device) - first
-
-    def __len__(self) -> int:
-        return self.ids.shape[0]
-
-
-@dataclass(frozen=True, eq=False)
-class ForwardPass:
-    """What a hook is told about the tokens in front of it.
-
-    `rows` are indices into the caller's whole batch of `n_batch` rows, so a per-row edit survives splitting it.
-    `decoding` is true when a KV cache holds the prompt, so that every token in view stands after it.
-    """
-
-    positions: Int[Tensor, "batch pos"]
-    prompt_lengths: Int[Tensor, " batch"]
-    rows: Int[Tensor, " batch"]
-    n_batch: int
-    decoding: bool = False
+K = TypeVar("K")
 
 
 Edit = Callable[[Tensor, ForwardPass], Tensor]
+
+
+@runtime_checkable
+class Beginning(Protocol):
+    """An edit that says where it begins, so that what stands before may be read once for many."""
+
+    def begins(self, lengths: Int[Tensor, " batch"], rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """The first position that it may change in each of `rows` of the caller's batch, prompts `lengths` long."""
 
 
 @dataclass(eq=False)
@@ -79,9 +51,11 @@ class HookedModel:
     Hugging Face's own, "centred" when TransformerLens removed its mean over d_model; a vector belongs to one of them.
     `weights` are the model's own where the backend holds rearranged copies beside them. `prefix` is what stands in
     front of a text (`models.prefix`); `quantisation` says where weights are less than they were, for people to read.
-    `batching` says which rows may share a pass, as measured at load.
+    `batching` says which rows may share a pass, as measured at load. `plain` are Hugging Face's modules around the same
+    weights, where there are any; passes go through them unless something hangs on the backend that they do not have.
     `output_scale` and `refused` are measured at load: what stands between unembedding and output, and the views that do
-    not hold of this model ("lens", "block outputs"), each with the reason.
+    not hold of this model ("lens", "block outputs"), each with the reason. `told` is what hooks are told of the pass
+    under way.
     """
 
     backend: Any
@@ -93,10 +67,16 @@ class HookedModel:
     prefix: Prefix = "tokenizer"
     quantisation: str | None = None
     batching: Batching = field(default=Batching(), repr=False)
+    plain: PlainRuntime | None = field(default=None, init=False, repr=False)
     output_scale: OutputScale = field(default=OutputScale(), init=False, repr=False)
     refused: dict[str, str] = field(default_factory=dict, init=False, repr=False)
-    _pass: ForwardPass | None = field(default=None, init=False, repr=False)
+    told: ForwardPass | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
+    _asked: RuntimeName | None = field(default=None, init=False, repr=False)
+    _edits: list[list[Edit]] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._hooked = HookedRuntime(self.backend)
 
     # -- facts ------------------------------------------------------------------------------------------------------
     @property
@@ -208,6 +188,8 @@ class HookedModel:
             "dtype": str(self.dtype),
             "device": str(self.device),
             "backend": type(self.backend).__name__,
+            "runtime": self.runtime.name,
+            "attention": self.plain.attention if self.plain and self.runtime is self.plain else "eager",
             "n_layers": self.n_layers,
             "d_model": self.d_model,
             "n_parameters": self.n_parameters,
@@ -290,14 +272,15 @@ class HookedModel:
         return [self.tokenizer.decode([int(i)]) for i in ids]
 
     # -- running ----------------------------------------------------------------------------------------------------
-    def logits(self, tokens: Tokens) -> Float[Tensor, "batch pos d_vocab"]:
+    def logits(self, tokens: Tokens, last: int | None = None) -> Float[Tensor, "batch _ d_vocab"]:
         """Next-token logits of each row alone, uncached, under the edits in force. Gradients follow the ambient mode.
 
-        One pass, or one for each group of rows that may share it (`Batching`).
+        One pass, or one for each group of rows that may share it (`Batching`). `last` gives the last so many columns
+        alone, which takes less memory.
         """
-        rows = self._groups(tokens)
-        parts = [self.forward(part.ids, part.mask, told) for part, told in self._passes(tokens, rows)]
-        return _joined(parts, rows, tokens)
+        rows, width = self._groups(tokens), tokens.ids.shape[1]
+        parts = [self.forward(part.ids, part.mask, told, last=last) for part, told in self._passes(tokens, rows)]
+        return _joined(parts, rows, min(last or width, width))
 
     def residuals(
         self, tokens: Tokens, sites: Sequence[HookSite]
@@ -314,29 +297,40 @@ class HookedModel:
         for site in sites:
             self.check_site(site)
         depth = max(site.layer for site in sites) + 1
-        held = self.activations(tokens, [site.name for site in sites], depth)
-        return {site: held[site.name] for site in sites}
+        runtime = self.runtime
+        return self._read(tokens, dict.fromkeys(sites), depth, runtime, runtime.placed)
 
     def activations(self, tokens: Tokens, names: Sequence[str], depth: int) -> dict[str, Float[Tensor, "batch pos _"]]:
         """What the hook points called `names` hold once the first `depth` blocks have run, under the edits in force.
 
         Rows that may not share a pass (`Batching`) are read apart and put together again.
         """
-        seen: dict[str, Tensor] = {}
+        return self._read(tokens, dict.fromkeys(names), depth, self._hooked, self._hooked.named)
 
-        def reader(name: str) -> Callable[..., None]:
-            def read(held: Tensor, hook: Any = None) -> None:
-                seen[name] = held
+    def _read(
+        self,
+        tokens: Tokens,
+        points: Iterable[K],
+        depth: int,
+        runtime: Runtime,
+        placed: Callable[[Mapping[K, Hook]], AbstractContextManager[None]],
+    ) -> dict[K, Float[Tensor, "batch pos _"]]:
+        """What each of `points` holds, by hooks that `placed` places on `runtime`."""
+        seen: dict[K, Tensor] = {}
+
+        def reader(point: K) -> Hook:
+            def read(held: Tensor) -> None:
+                seen[point] = held
 
             return read
 
         rows = self._groups(tokens)
-        parts: list[dict[str, Tensor]] = []
-        with self.backend.hooks(fwd_hooks=[(name, reader(name)) for name in dict.fromkeys(names)]):
+        parts: list[dict[K, Tensor]] = []
+        with placed({point: reader(point) for point in points}):
             for part, told in self._passes(tokens, rows):
-                self.forward(part.ids, part.mask, told, stop_at_layer=depth)
+                self.forward(part.ids, part.mask, told, depth=depth, runtime=runtime)
                 parts.append(dict(seen))
-        return {name: _joined([part[name] for part in parts], rows, tokens) for name in names}
+        return {point: _joined([part[point] for part in parts], rows, tokens.ids.shape[1]) for point in points}
 
     def _groups(self, tokens: Tokens) -> list[list[int]]:
         """Rows that share a pass; one empty list stands for all of them as they are."""
@@ -379,54 +373,105 @@ class HookedModel:
                 flat = getattr(self.backend, part)(flat)
         return flat.reshape(*resid.shape[:-1], -1)
 
+    @property
+    def runtime(self) -> Runtime:
+        """What runs a pass now: `plain` where there is one and nothing but edits of the stream hangs on the backend.
+
+        Raises:
+            ValueError: the plain runtime was asked for (`running`), and hooks hang on the backend that it does not see.
+        """
+        if self.plain is None or self._asked == "hooked":
+            return self._hooked
+        if not self._hooked.n_foreign:
+            return self.plain
+        if self._asked == "plain":
+            raise ValueError(
+                f"{self._hooked.n_foreign} hooks hang on model.backend that the plain runtime does not see: take them"
+                " off, edit with steer() or model.hooks(), or leave the choice of runtime open"
+            )
+        return self._hooked
+
+    @property
+    def edited(self) -> bool:
+        """Whether any edit is in force."""
+        return any(self._edits) and not self._paused
+
+    def edits_begin(self, lengths: Int[Tensor, " batch"], rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """How many tokens at the front of each prompt no edit in force can change, prompts being `lengths` long.
+
+        None where an edit does not say where it begins (`Beginning`), or something else hangs on the backend.
+        """
+        if self._hooked.n_foreign:
+            return torch.zeros_like(lengths)
+        begins = lengths
+        for edit in [] if self._paused else [edit for edits in self._edits for edit in edits]:
+            first = edit.begins(lengths, rows) if isinstance(edit, Beginning) else torch.zeros_like(lengths)
+            begins = torch.minimum(begins, first.clamp(min=0))
+        return begins
+
+    def as_transformers(self) -> Any:
+        """The Hugging Face model around the same weights, for whatever takes one: its `generate`, a pipeline.
+
+        Inside a `steer` block it is steered, position rules included: the prompt is what `generate` was called with,
+        or all that a call of the model itself reads. It is one object, not a copy: move or change nothing in it.
+
+        Raises:
+            ValueError: the model has no plain runtime; and, in a steered pass, padding on the right or untold.
+        """
+        if self.plain is None:
+            raise ValueError(self._without_plain())
+        return announcing(self, self.plain.hf_model)
+
+    def _without_plain(self) -> str:
+        reason = self.refused.get("plain runtime", "a TransformerLens object comes without plain modules")
+        return f"{self.name} has no plain runtime: {reason}"
+
+    def settle(self) -> None:
+        """Whatever hangs on the backend now counts as a part of it."""
+        self._hooked.settle()
+
+    @contextmanager
+    def running(self, runtime: RuntimeName) -> Iterator["HookedModel"]:
+        """Every pass by the runtime asked for, until the block ends.
+
+        Raises:
+            ValueError: an unknown runtime, or "plain" where the model has none.
+        """
+        if runtime not in get_args(RuntimeName):
+            raise ValueError(f"runtime is {runtime!r}: choose one of {', '.join(map(repr, get_args(RuntimeName)))}")
+        if runtime == "plain" and self.plain is None:
+            raise ValueError(self._without_plain())
+        outer, self._asked = self._asked, runtime
+        try:
+            yield self
+        finally:
+            self._asked = outer
+
     def forward(
         self,
         ids: Int[Tensor, "batch new"],
         mask: Bool[Tensor, "batch pos"],
         told: ForwardPass,
         cache: Any = None,
-        stop_at_layer: int | None = None,
+        *,
+        last: int | None = None,
+        depth: int | None = None,
+        runtime: Runtime | None = None,
     ) -> Any:
-        """Logits of `ids`, the last columns of a sequence whose `mask` also spans what `cache` already holds."""
-        options: dict[str, Any] = {"return_type": "logits", "attention_mask": mask.long()}
-        if stop_at_layer is not None and stop_at_layer < self.n_layers:
-            options["stop_at_layer"] = stop_at_layer
-        if cache is not None and self._is_bridge:
-            options |= {"past_key_values": cache, "use_cache": True}
-            if self._takes_positions:  # left to itself, a hybrid model may count them in a layer that keeps no tokens
-                options["position_ids"] = told.positions.clamp(min=0)
-        elif cache is not None:  # HookedTransformer keeps the mask of the past inside its cache
-            options |= {"past_kv_cache": cache, "attention_mask": mask[:, -ids.shape[1] :].long()}
-        elif self._is_bridge:
-            options["use_cache"] = False
+        """Logits of `ids`, the last columns of a sequence whose `mask` also spans what `cache` already holds.
+
+        `last` and `depth` as in `Runtime.forward`. Passes over one cache go through the `runtime` that made it.
+        """
         self.batching.lengths.forget()
-        outer, self._pass = self._pass, told
+        outer, self.told = self.told, told
         try:
-            return self.backend(ids, **options)
+            return (runtime or self.runtime).forward(ids, mask, told.positions, cache, last=last, depth=depth)
         finally:
-            self._pass = outer
+            self.told = outer
 
-    def new_cache(self, batch: int) -> Any:
-        """An empty KV cache for `batch` rows."""
-        if self._is_bridge:
-            from transformers import DynamicCache
-
-            return DynamicCache(config=self.backend.original_model.config.get_text_config())
-        from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
-
-        return TransformerLensKeyValueCache.init_cache(self.backend.cfg, self.device, batch)
-
-    @cached_property
-    def _is_bridge(self) -> bool:
-        return hasattr(self.backend, "original_model")
-
-    @cached_property
-    def _takes_positions(self) -> bool:
-        if find_spec("transformer_lens.utilities.position_ids") is None:  # TransformerLens 3 counts them from the mask
-            return False
-        from transformer_lens.utilities.position_ids import accepts_mask_derived_position_ids
-
-        return accepts_mask_derived_position_ids(self.backend.original_model)
+    def new_cache(self, batch: int, runtime: Runtime | None = None, room: int | None = None) -> Any:
+        """An empty KV cache for `batch` rows (`Runtime.new_cache`)."""
+        return (runtime or self.runtime).new_cache(batch, room)
 
     @staticmethod
     def whole_pass(tokens: Tokens) -> ForwardPass:
@@ -446,19 +491,26 @@ class HookedModel:
         """
         for site in edits:
             self.check_site(site)
-        with self.backend.hooks(fwd_hooks=[(site.name, self._told(edit)) for site, edit in edits.items()]):
+        placed = {site: self._told(edit) for site, edit in edits.items()}
+        with ExitStack() as stack:
+            self._edits.append([*edits.values()])
+            stack.callback(self._edits.pop)
+            for runtime in (self._hooked, self.plain):
+                if runtime is not None:
+                    stack.enter_context(runtime.placed(placed))
             yield self
 
-    def _told(self, edit: Edit) -> Callable[..., Tensor]:
-        def run(resid: Tensor, hook: Any = None) -> Tensor:
+    def _told(self, edit: Edit) -> Hook:
+        def run(resid: Tensor) -> Tensor | None:
             if self._paused:
-                return resid
-            if self._pass is None:
+                return None
+            if self.told is None:
                 raise RuntimeError(
                     "this pass did not say where its tokens stand, so an edit cannot tell prompt from padding: inside a"
-                    " steering block call model.logits, model.residuals or generate, not model.backend"
+                    " steering block call model.logits, model.residuals, generate or model.as_transformers(), not"
+                    " model.backend"
                 )
-            return edit(resid, self._pass)
+            return edit(resid, self.told)
 
         return run
 
@@ -477,12 +529,11 @@ class HookedModel:
 
 
 def _joined(
-    parts: Sequence[Float[Tensor, "_ _ _"]], groups: Sequence[Sequence[int]], tokens: Tokens
+    parts: Sequence[Float[Tensor, "_ _ _"]], groups: Sequence[Sequence[int]], width: int
 ) -> Float[Tensor, "batch pos _"]:
     """What groups of rows gave, row by row in the batch's order, zeros where a group had no column."""
     if len(parts) == 1 and not groups[0]:
         return parts[0]
-    width = tokens.ids.shape[1]
     wide = torch.cat([torch.nn.functional.pad(part, (0, 0, width - part.shape[1], 0)) for part in parts])
     order = torch.tensor([row for rows in groups for row in rows], device=wide.device)
     return wide[order.argsort()]

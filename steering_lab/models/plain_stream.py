@@ -89,18 +89,38 @@ def _as_it_is(resid: Tensor) -> Tensor:
 def entering_blocks(blocks: Sequence[torch.nn.Module], changes: Sequence[Change]) -> Iterator[None]:
     """Each change applied to what enters its block, in front of any other pre-hook there, until the block ends."""
 
-    def hook(change: Change) -> Any:
-        def run(module: Any, args: tuple, kwargs: dict) -> Any:
-            if args and torch.is_tensor(args[0]):
-                return (change(args[0]), *args[1:]), kwargs
-            if torch.is_tensor(kwargs.get("hidden_states")):
-                return args, kwargs | {"hidden_states": change(kwargs["hidden_states"])}
-            return None
-
-        return run
-
     with ExitStack() as stack:
         for block, change in zip(blocks, changes, strict=False):
-            handle = block.register_forward_pre_hook(hook(change), with_kwargs=True, prepend=True)
+            handle = block.register_forward_pre_hook(entering(change), with_kwargs=True, prepend=True)
             stack.callback(handle.remove)
         yield
+
+
+def entering(change: Callable[[Tensor], Tensor | None]) -> Any:
+    """A forward pre-hook of a block, with kwargs: `change` of the stream that enters it, or None to leave it as it is.
+
+    A block that is handed no stream is left alone.
+    """
+
+    def run(module: Any, args: tuple, kwargs: dict) -> Any:
+        if args and torch.is_tensor(args[0]):
+            changed = change(args[0])
+            return None if changed is None else ((changed, *args[1:]), kwargs)
+        if torch.is_tensor(kwargs.get("hidden_states")):
+            changed = change(kwargs["hidden_states"])
+            return None if changed is None else (args, kwargs | {"hidden_states": changed})
+        return None
+
+    return run
+
+
+def leaving(change: Callable[[Tensor], Tensor | None]) -> Any:
+    """A forward hook of a block: `change` of the stream that leaves it, or None to leave it as it is."""
+
+    def run(module: Any, args: tuple, output: Any) -> Any:
+        changed = change(output[0] if isinstance(output, tuple) else output)
+        if changed is None or not isinstance(output, tuple):
+            return changed
+        return (changed, *output[1:])
+
+    return run

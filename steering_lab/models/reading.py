@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.progress import progress_bar
+from steering_lab.models.tokens import Tokens
 
 Read = Literal["last", "mean"] | int
 

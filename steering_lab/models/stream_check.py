@@ -17,10 +17,11 @@ from torch import Tensor
 from steering_lab.models.batching import measured_batching
 from steering_lab.models.block_outputs import measured_block_outputs
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
-from steering_lab.models.hooked_model import Basis, ForwardPass, HookedModel, Tokens
+from steering_lab.models.hooked_model import Basis, HookedModel
 from steering_lab.models.output_scale import OutputScale, fitted_output_scale
 from steering_lab.models.plain_stream import PlainReference, deltas_like, entering_blocks, reference_stream
 from steering_lab.models.refusal import refusal, refusing, transformer_lens_version
+from steering_lab.models.tokens import ForwardPass, Tokens
 
 __all__ = ["check_stream", "measured_basis", "probe_ids", "reference_stream"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from steering_lab.interventions.intervention import Ablate, Add, Clamp, Intervention, Place, PreserveNorm, add_rows
 from steering_lab.interventions.source import Source
 from steering_lab.models.hook_points import resid_post, resid_pre
-from steering_lab.models.hooked_model import ForwardPass
+from steering_lab.models.tokens import ForwardPass
 
 ROW, ROWS = torch.tensor([[3.0, 4.0, 0.0]]), torch.arange(9.0).reshape(3, 3)
 RULES = ["at", "everywhere", "from_last_prompt_token", "generated"]

@@ -10,14 +10,16 @@ from steering_lab.interventions.intervention import Add, Intervention
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector, ablate, clamp, preserving_norm
-from steering_lab.models.generation import Sampling, generate
+from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.models.sampling import Sampling
 from tests.tiny_models import (
     ARCHITECTURES,
     KINDS,
     MODELS,
+    ON_BOTH,
     PROMPTS,
     RULES,
     gap,
@@ -37,13 +39,14 @@ from tests.tiny_models import (
 SITES = [resid_pre(0), resid_pre(1), resid_post(1), resid_post(2)]
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=ON_BOTH)
 def model(request: pytest.FixtureRequest) -> Iterator[HookedModel]:
-    """Every architecture in turn; none may keep a hook after a test."""
-    model = hooked(request.param)
-    before = n_hooks(model)
-    yield model
-    assert n_hooks(model) == before
+    """Every architecture by each of its runtimes; none may keep a hook after a test."""
+    name, runtime = request.param
+    with hooked(name).running(runtime) as model:
+        before = n_hooks(model)
+        yield model
+        assert n_hooks(model) == before
 
 
 @pytest.fixture
@@ -466,7 +469,7 @@ def test_unedited_is_the_model_without_any_edit_and_only_for_its_block(model: Ho
 def test_a_bare_backend_call_inside_a_block_is_refused_and_leaves_no_hook(model: HookedModel) -> None:
     tokens, before = model.to_tokens("I hate"), n_hooks(model)
     with steer(model, random_vector(model, resid_pre(1)).everywhere()):
-        with pytest.raises(RuntimeError, match=r"call model\.logits, model\.residuals or generate"):
+        with pytest.raises(RuntimeError, match=r"call model\.logits, model\.residuals, generate"):
             model.backend(tokens.ids)
         inside = n_hooks(model)
     assert n_hooks(model) == before < inside

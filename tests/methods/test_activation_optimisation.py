@@ -15,10 +15,11 @@ from steering_lab.methods.activation_optimisation import optimise_delta
 from steering_lab.methods.descent import Descent
 from steering_lab.methods.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
 from steering_lab.methods.optimum import OptimisedDelta, ensemble
-from steering_lab.models.generation import forced_logits, generate
+from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.models.scoring import forced_logits
 from tests.tiny_models import PROMPTS, gap, hooked, n_hooks, placed, tiny_hf_model, tiny_tokenizer
 
 THREE = ("gpt2", "llama", "gemma2")

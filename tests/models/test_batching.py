@@ -200,7 +200,7 @@ def test_a_cache_that_loses_the_past_is_not_used(monkeypatch: pytest.MonkeyPatch
     assert generate(model, SHORT).tokens == generate(hooked("llama"), SHORT, use_cache=False).tokens
 
 
-def test_ordinary_models_run_one_pass_a_token_and_four_more_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ordinary_models_run_one_pass_a_token_and_eleven_more_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[tuple[int, ...]] = []
     forward = HookedModel.forward
 
@@ -210,7 +210,8 @@ def test_ordinary_models_run_one_pass_a_token_and_four_more_at_load(monkeypatch:
 
     monkeypatch.setattr(HookedModel, "forward", counted)
     model = load_model(tiny_hf_model("llama"), tokenizer=tokenizer_of("llama"))
-    assert passes[-4:] == [(2, 6), (1, 6), (2, 1), (1, 1)]
+    batching, runtimes = [(2, 6), (1, 6), (2, 1), (1, 1)], [(2, 7), *[(2, 7), (2, 6), (2, 1)] * 2]
+    assert passes[-11:] == batching + runtimes
     passes.clear()
     generate(model, SHORT, max_new_tokens=3, ignore_eos=True)
     assert [shape[0] for shape in passes] == [4, 4, 4]

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from transformers import PreTrainedTokenizerFast, RepetitionPenaltyLogitsProcess
 
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
-from steering_lab.models.generation import GREEDY, Sampling, continuation_log_probs, draw, generate
+from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.models.sampling import GREEDY, Sampling, draw
+from steering_lab.models.scoring import continuation_log_probs
 from tests.tiny_models import (
     KINDS,
-    MODELS,
+    ON_BOTH,
     PROMPTS,
     RULES,
     hf_pre_hooks,
@@ -38,9 +41,12 @@ from tests.tiny_models import (
 NUCLEUS = Sampling(temperature=0.9, top_p=0.9, freq_penalty=0.5)
 
 
-@pytest.fixture(params=MODELS)
-def model(request: pytest.FixtureRequest) -> HookedModel:
-    return hooked(request.param)
+@pytest.fixture(params=ON_BOTH)
+def model(request: pytest.FixtureRequest) -> Iterator[HookedModel]:
+    """Every architecture by each of its runtimes."""
+    name, runtime = request.param
+    with hooked(name).running(runtime) as model:
+        yield model
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -9,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering_lab.models.hook_points import resid_post, resid_pre
-from steering_lab.models.hooked_model import HookedModel, Tokens
+from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.models.tokens import Tokens
 from tests.tiny_models import (
     CONFIGS,
-    MODELS,
+    ON_BOTH,
     PROMPTS,
     gap,
     hf_logits,
@@ -27,9 +29,12 @@ from tests.tiny_models import (
 )
 
 
-@pytest.fixture(params=MODELS)
-def model(request: pytest.FixtureRequest) -> HookedModel:
-    return hooked(request.param)
+@pytest.fixture(params=ON_BOTH)
+def model(request: pytest.FixtureRequest) -> Iterator[HookedModel]:
+    """Every architecture by each of its runtimes."""
+    name, runtime = request.param
+    with hooked(name).running(runtime) as model:
+        yield model
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from steering_lab.models.block_outputs import block_outputs
 from steering_lab.models.certificate.bench import NAMES, NEW, TEXTS, Bench, Largest
 from steering_lab.models.certificate.plain import plain_greedy, plain_pass
 from steering_lab.models.certificate.value import Line, Verdict
-from steering_lab.models.generation import continuation_log_probs, generate
+from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
-from steering_lab.models.hooked_model import ForwardPass
+from steering_lab.models.scoring import continuation_log_probs
+from steering_lab.models.tokens import ForwardPass
 
 
 def prefix(bench: Bench) -> Line:

@@ -8,15 +8,16 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading.sources import Opened
 from steering_lab.models.prefix import Prefix, check_prefix, prefix_ids
 from steering_lab.models.quantised_weights import compute_dtype, said_of, sharing_parameters
+from steering_lab.models.runtimes.parity import Attention, attach_plain
 from steering_lab.models.stream_check import check_stream, probe_ids, reference_stream
 
 
-def boot(opened: Opened, prefix: Prefix) -> HookedModel:
-    """The model in its own weights and basis, by a TransformerBridge.
+def boot(opened: Opened, prefix: Prefix, attention: Attention = "auto") -> HookedModel:
+    """The model in its own weights and basis, by a TransformerBridge and by plain modules beside it.
 
     Raises:
         ValueError: a prefix that the tokenizer lacks, an architecture that TransformerLens does not run, or hook points
-            that do not show the stream (`check_stream`).
+            that do not show the stream (`check_stream`), or an attention that the plain modules do not have.
     """
     name, tokenizer = opened.name, opened.tokenizer
     check_prefix(tokenizer, prefix, name)
@@ -27,6 +28,7 @@ def boot(opened: Opened, prefix: Prefix) -> HookedModel:
     reference, weights = reference_stream(hf_model, ids, name), list(hf_model.parameters())
     quantisation = opened.quantisation or said_of(weights)
     spread = getattr(hf_model, "hf_device_map", None) and len(set(hf_model.hf_device_map.values())) > 1
+    plain = sharing_copy(hf_model)
     bridge = boot_transformers(
         name,
         hf_model=hf_model,
@@ -39,6 +41,7 @@ def boot(opened: Opened, prefix: Prefix) -> HookedModel:
     for parameter in bridge.parameters():
         parameter.requires_grad_(False)
     check_stream(model, ids, reference)
+    attach_plain(model, plain, ids, attention)
     return model
 
 

@@ -1,0 +1,44 @@
+"""How much memory there is, and how many rows of a batch it holds."""
+
+import gc
+
+import psutil
+import torch
+
+from steering_lab.models.hooked_model import HookedModel
+
+USED = 0.5  # of what is free: the rest is for what is not counted here
+
+
+def rows_that_fit(model: HookedModel, length: int) -> int:
+    """How many rows of `length` tokens the free memory holds while they are decoded: a power of two, at least one.
+
+    Counted are keys and values, the widest activations of the pass that reads the prompt, and a few rows of logits.
+    """
+    cfg, size = model.backend.cfg, torch.finfo(model.dtype).bits // 8
+    heads = int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads)
+    cached = 2 * model.n_layers * heads * int(cfg.d_head) * size
+    widest = 4 * max(int(getattr(cfg, "d_mlp", None) or 0), model.d_model, int(cfg.n_heads) * int(cfg.d_head)) * size
+    a_row = length * (cached + widest) + 16 * model.d_vocab
+    fit = int(USED * free_bytes(model.device)) // a_row
+    return max(1, 1 << fit.bit_length() >> 1)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of the device that nothing uses; of the machine, for a device that does not say."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + unused)
+    return int(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a pass failed because it did not fit."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def free_unused() -> None:
+    """What nobody holds any more goes back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,94 @@
+"""Hugging Face's own modules around the model's weights: what writes text, and reads it where only the stream counts.
+
+Nothing wraps these modules; an edit is a forward hook of torch at the entrance or the exit of its block, and lives as
+long as its `with` block. Attention may run in an implementation that TransformerLens cannot show.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.plain_stream import entering, leaving
+from steering_lab.models.runtimes import Hook, RuntimeName
+from steering_lab.models.runtimes.cache import growing_cache
+
+
+class PlainRuntime:
+    """A Hugging Face causal language model and where its blocks are (`Runtime`)."""
+
+    name: ClassVar[RuntimeName] = "plain"
+    selects: ClassVar[bool] = True
+
+    def __init__(self, hf_model: Any, blocks: str) -> None:
+        self.hf_model = hf_model
+        self.blocks = [*hf_model.get_submodule(blocks)]
+        known = inspect.signature(hf_model.forward).parameters
+        self._takes_positions, self._can_keep_last = "position_ids" in known, "logits_to_keep" in known
+
+    @property
+    def attention(self) -> str:
+        """The implementation of attention, as transformers calls it."""
+        return str(self.hf_model.config.get_text_config()._attn_implementation)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch new"],
+        mask: Bool[Tensor, "batch pos"],
+        positions: Int[Tensor, "batch new"],
+        cache: Any = None,
+        *,
+        last: int | None = None,
+        depth: int | None = None,
+    ) -> Float[Tensor, "batch _ d_vocab"] | None:
+        options: dict[str, Any] = {"attention_mask": mask.long(), "past_key_values": cache}
+        if self._takes_positions:
+            options["position_ids"] = positions.clamp(min=0)
+        if self._can_keep_last and (last is not None or depth is not None):
+            options["logits_to_keep"] = last or 1
+        try:
+            with self._stopping(depth):
+                logits = self.hf_model(input_ids=ids, use_cache=cache is not None, return_dict=True, **options).logits
+        except _DeepEnough:
+            return None
+        if depth is not None:
+            return None
+        return logits if last is None else logits[:, -last:]
+
+    def new_cache(self, batch: int, room: int | None = None) -> Any:
+        return growing_cache(self.hf_model.config, room)
+
+    @contextmanager
+    def placed(self, hooks: Mapping[HookSite, Hook]) -> Iterator[None]:
+        with ExitStack() as stack:
+            for site, run in hooks.items():
+                block = self.blocks[site.layer]
+                if site.stream == "resid_pre":
+                    handle = block.register_forward_pre_hook(entering(run), with_kwargs=True)
+                else:
+                    handle = block.register_forward_hook(leaving(run))
+                stack.callback(handle.remove)
+            yield
+
+    @contextmanager
+    def _stopping(self, depth: int | None) -> Iterator[None]:
+        if depth is None or depth >= len(self.blocks):
+            yield
+            return
+        handle = self.blocks[depth].register_forward_pre_hook(_stop, prepend=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+class _DeepEnough(Exception):
+    """Leaves a pass in front of the first block that nobody asked for."""
+
+
+def _stop(module: Any, args: Any) -> None:
+    raise _DeepEnough

@@ -1,0 +1,49 @@
+"""What a model says of continuations that are given: their log-probabilities, by uncached passes over ready ids."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from steering_lab.models.hooked_model import HookedModel
+
+SCORED_LOGITS = 2**27  # float32 logits of one scoring slice: half a gigabyte
+
+
+@torch.no_grad()
+def continuation_log_probs(
+    model: HookedModel, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
+) -> list[list[float]]:
+    """Log-probability in nats of each continuation token given all before it, by uncached passes over ready ids.
+
+    Each token's is that of the row up to it, alone. Rows are scored in slices small enough for their float32 logits to
+    stay under half a gigabyte. Edits in force apply; a per-row intervention does not, because rows lose their number.
+    """
+    size = max(1, SCORED_LOGITS // max(1, *map(len, continuations)) // model.d_vocab)
+    found: list[list[float]] = []
+    for start in range(0, len(prompts), size):
+        part = slice(start, start + size)
+        for scores, ids in zip(
+            forced_logits(model, prompts[part], continuations[part]), continuations[part], strict=True
+        ):
+            log_probs = torch.log_softmax(scores.float(), dim=-1)
+            found.append(log_probs.gather(-1, torch.tensor(ids, device=scores.device)[:, None]).squeeze(-1).tolist())
+    return found
+
+
+def forced_logits(
+    model: HookedModel, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
+) -> list[Float[Tensor, "step d_vocab"]]:
+    """The logits from which each continuation token would be drawn, by uncached passes over ready ids.
+
+    One pass; on a model that changes with length, one more for each change within a continuation.
+    """
+    spans = [model.batching.spans(len(p), len(c)) for p, c in zip(prompts, continuations, strict=True)]
+    read = [(i, first, last) for i, own in enumerate(spans) for first, last in own]
+    tokens = model.pad([prompts[i] for i, _, _ in read], [continuations[i][: max(0, last - 1)] for i, _, last in read])
+    found: list[list[Tensor]] = [[] for _ in spans]
+    logits = model.logits(tokens, last=max(1, *(last - first for _, first, last in read)))
+    for (i, first, last), row in zip(read, logits, strict=True):
+        found[i].append(row[row.shape[0] - (last - first) :])
+    return [torch.cat(parts) for parts in found]

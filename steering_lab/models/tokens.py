@@ -1,0 +1,48 @@
+"""What a pass reads, and where its tokens stand: left-padded ids with their mask, and what an edit is told of them."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A left-padded batch. `prompt_lengths` counts real prompt tokens; real tokens after them are a continuation.
+
+    Raises:
+        ValueError: padding that is not on the left, or a row without a real token.
+    """
+
+    ids: Int[Tensor, "batch pos"]
+    mask: Bool[Tensor, "batch pos"]
+    prompt_lengths: Int[Tensor, " batch"]
+
+    def __post_init__(self) -> None:
+        if not bool((self.mask[:, -1] & (self.mask[:, 1:] >= self.mask[:, :-1]).all(dim=1)).all()):
+            raise ValueError("tokens are padded on the left, and every row ends in a real token: pad with model.pad()")
+
+    @property
+    def positions(self) -> Int[Tensor, "batch pos"]:
+        """Absolute positions: 0 at each row's first real token, negative on padding."""
+        first = self.mask.shape[1] - self.mask.sum(dim=1, keepdim=True)
+        return torch.arange(self.mask.shape[1], device=self.mask.device) - first
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """What a hook is told about the tokens in front of it.
+
+    `rows` are indices into the caller's whole batch of `n_batch` rows, so a per-row edit survives splitting it.
+    `decoding` is true when a KV cache holds the prompt, so that every token in view stands after it.
+    """
+
+    positions: Int[Tensor, "batch pos"]
+    prompt_lengths: Int[Tensor, " batch"]
+    rows: Int[Tensor, " batch"]
+    n_batch: int
+    decoding: bool = False
