@@ -34,9 +34,9 @@ FENCED = [
         r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
 ]
-EXAMPLES = [pytest.param(text, id=f"{page} {text.count(chr(10))}") for page, kind, text in FENCED if kind == "python"]
+EXAMPLES = [pytest.param(text, id=f"{page} {i}") for i, (page, kind, text) in enumerate(FENCED) if kind == "python"]
 COMMANDS = [
-    " ".join(line.split("/bin/")[-1].split())
+    line.removeprefix(".venv/bin/").strip()
     for _, kind, text in FENCED
     if kind != "python"
     for line in text.replace("\\\n", " ").splitlines()
@@ -87,7 +87,7 @@ WRITTEN: dict[str, Any] = {}
 
 def unsteered_generate(model: HookedModel, prompts: Any, **options: Any) -> Any:
     """`generate` without steering, once for what several examples write."""
-    key = f"{prompts!r} {options}"
+    key = f"{model.name} {model.prefix} {prompts!r} {options}"
     if key not in WRITTEN:
         WRITTEN[key] = generate(model, prompts, **options)
     return WRITTEN[key]
@@ -127,13 +127,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def words(command: str, folder: Path) -> list[str]:
     """The command as a shell splits it, made small where `SMALLER` says so."""
     split = shlex.split(command, comments=True)
-    split = [word for given in split for word in (sorted(map(str, folder.glob(given))) if "*" in given else [given])]
-    smaller = SMALLER[Path(split[2]).name] if split[1] == "run" else ()
+    split = [
+        word for given in split for word in (sorted(map(str, folder.glob(given))) if "*" in given else []) or [given]
+    ]
+    smaller = SMALLER.get(Path(split[2]).name, ()) if split[1] == "run" else ()
     assert not smaller or "--set" in split
     return [*split, *smaller]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS, ids=[f"{command.split()[1]} {i}" for i, command in enumerate(COMMANDS)])
 def test_a_shell_example_runs_and_steering_changes_what_it_prints(
     command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
