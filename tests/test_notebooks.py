@@ -29,7 +29,7 @@ assert all((texts[condition.name] != texts["unsteered"]).any() for condition in 
 change = lens_difference(late, late_clean)
 assert (change["entropy"] != 0).any() and (change["top"] != change["clean_top"]).any()
 assert (ends["steered"]["mean"].to_numpy() != ends["clean"]["mean"].to_numpy()).any()
-assert parts["effect"].abs().max() > 0 and not vector_lens(model, vector).empty
+assert parts["effect"].abs().max() > 0
 """,
     "05": """
 texts = reported_on.generations.pivot(index="prompt", columns="condition", values="text")
