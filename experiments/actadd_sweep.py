@@ -5,6 +5,9 @@ toward negative ones, at early and middle layers more than at the last; the effe
 text breaks, which perplexity under the unsteered model shows; norm-matched random vectors move sentiment by little. The
 front form (Turner et al. 2023, arXiv:2308.10248) is weaker and cheaper than the same vector at every token.
 
+In front of a text stands what the model's own tokenizer puts there, as in plain Hugging Face. To repeat the paper on
+GPT-2, set `prefix = "bos"`: the authors' TransformerLens puts a beginning-of-text token there, the tokenizer nothing.
+
 The cell is chosen on one set of prompts and reported on another, beside random vectors of its norm, the reversed
 vector and plain prompting.
 """

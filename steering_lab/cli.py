@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from steering_lab.data.contrast_pairs import ContrastPair
-    from steering_lab.evaluation.condition import Condition, PlaceName
+    from steering_lab.evaluation.condition import Condition, PlaceName, Prefixed
     from steering_lab.models.hook_points import HookSite
     from steering_lab.models.hooked_model import HookedModel
 
 Place = Literal["front", "everywhere"]
 Front = Literal["tokenizer", "bos"]
+System = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE", aliases=["-s"])]
 
 
@@ -136,6 +137,8 @@ def steer(
     device: str = "auto",
     dtype: str = "auto",
     prefix: Front = "tokenizer",
+    chat: bool = False,
+    system: System = None,
 ) -> None:
     """Print continuations of a prompt: unsteered, steered, and under a random vector of the same norm.
 
@@ -144,6 +147,9 @@ def steer(
     the unsteered model; the first line says how long what is added is against the median residual there.
 
     Example: steering-lab steer --prompt "I hate you because"
+
+    Example: steering-lab steer --prompt "What do you think of me?" --chat
+
     Example: steering-lab steer --model gpt2-xl --prefix bos --positive " Love" --negative " Hate" --place front
         --layer 6 --coeff 5 --prompt "I hate you because"
 
@@ -162,7 +168,12 @@ def steer(
         freq_penalty: Subtracted from a token's logit for every time it already stands in the text.
         prefix: In front of a text: what its tokenizer puts there, or one beginning-of-text token (the ActAdd paper's
             convention on GPT-2).
+        chat: Put each prompt as a user's turn, as the model's chat template writes it; pairs stay plain text, and the
+            first tokens of the prompt are then the template's.
+        system: The system turn before it, which implies --chat; left out, the template's own default.
     """
+    from dataclasses import replace
+
     from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
     from steering_lab.evaluation.condition import UNSTEERED
     from steering_lab.evaluation.evaluate import Decoding, run_conditions
@@ -179,10 +190,26 @@ def steer(
     if place == "front" and len(chosen) > 1:
         raise ValueError(f"at the front stands one pair, {pairs} has {len(chosen)}: give --positive and --negative")
     lm = load_model(model, device=device, dtype=dtype, prefix=prefix)
-    conditions = _steered(lm, prompt, chosen, resid_pre(layer), coeff, place, n_random=1)
+    write = _writing(lm, chat, system)
+    conditions = _steered(lm, prompt, chosen, resid_pre(layer), coeff, place, write, n_random=1)
     decoding = Decoding(max_new_tokens, n_samples, Sampling(temperature, None, top_p, freq_penalty), seed)
-    table = run_conditions(lm, [UNSTEERED, *conditions], list(prompt), decoding, progress=False)
-    _print_beside(table, f"{lm.description}: {what}, {place}, layer {layer}, coefficient {coeff:g}")
+    unsteered = replace(UNSTEERED, write=write)
+    table = run_conditions(lm, [unsteered, *conditions], list(prompt), decoding, progress=False, bare=write)
+    what += f", {place}, layer {layer}, coefficient {coeff:g}{', as a chat' if write.chat else ''}"
+    _print_beside(table, f"{lm.description}: {what}")
+
+
+def _writing(lm: "HookedModel", chat: bool, system: str | None) -> "Prefixed":
+    """How a prompt is put to the model: as it stands, or as a user's turn.
+
+    Raises:
+        ValueError: a chat, and the model has no template for it or one without system turns.
+    """
+    from steering_lab.evaluation.condition import Prefixed
+
+    write = Prefixed("", lm.chat_text, system) if chat or system is not None else Prefixed()
+    write("Hello")
+    return write
 
 
 def _steered(
@@ -192,6 +219,7 @@ def _steered(
     site: "HookSite",
     coeff: float,
     place: "PlaceName",
+    write: "Prefixed",
     n_random: int = 0,
 ) -> "list[Condition]":
     """coeff x the pairs' difference at `site`: token by token at the front, or the mean at the last token elsewhere;
@@ -201,11 +229,13 @@ def _steered(
     from steering_lab.methods.mean_difference import mean_difference_vectors
 
     vector = actadd_vector(lm, pairs[0], site) if place == "front" else mean_difference_vectors(lm, pairs, [site])[site]
-    norms = median_resid_norms(lm, prompts, [site])
-    return layer_coeff_grid({site: vector}, [coeff], norms, method="steered", place=place, n_random=n_random)
+    norms = median_resid_norms(lm, [write(prompt) for prompt in prompts], [site])
+    options: dict[str, Any] = {"place": place, "n_random": n_random, "write": write}
+    return layer_coeff_grid({site: vector}, [coeff], norms, method="steered", **options)
 
 
 def _print_beside(table: "object", what: str) -> None:
+    """The texts of each prompt below one another, and a line where steering changed nothing."""
     import textwrap
 
     import numpy as np
@@ -214,6 +244,7 @@ def _print_beside(table: "object", what: str) -> None:
     assert isinstance(table, pd.DataFrame)
     norm = table["relative_norm"].max()
     print(f"{what} (adds {norm:.2f} x the median residual)")
+    texts: dict[str, list[str]] = {}
     for (prompt, _), rows in table.groupby(["prompt", "sample"], sort=False):
         print(f"\n{prompt}")
         for row in rows.itertuples():
@@ -221,6 +252,11 @@ def _print_beside(table: "object", what: str) -> None:
             label = {"unsteered": "unsteered", "random": "random, same norm"}.get(row.method.split("_")[0], "steered")
             text = textwrap.fill(repr(row.text)[1:-1], 100, initial_indent="    ", subsequent_indent="    ")
             print(f"  {label} (perplexity {perplexity:.1f})\n{text}")
+            texts.setdefault(label, []).append(row.text)
+    equal = [steered == unsteered for steered, unsteered in zip(texts["steered"], texts["unsteered"], strict=True)]
+    if any(equal):
+        which = f"steered and unsteered text are equal ({sum(equal)} of {len(equal)})"
+        print(f"\n{which}: try a larger --coeff, or another --layer")
 
 
 def lens(
@@ -237,6 +273,8 @@ def lens(
     device: str = "auto",
     dtype: str = "auto",
     prefix: Front = "tokenizer",
+    chat: bool = False,
+    system: System = None,
 ) -> None:
     """Print what the model would say after a prompt if it stopped at each layer: the logit lens of the last token.
 
@@ -254,6 +292,8 @@ def lens(
         coeff: How much of the difference is added; negative steers the other way.
         place: At the prompt's first tokens, at every token, or at the last token of the prompt.
         prefix: In front of the prompt: what its tokenizer puts there, or one beginning-of-text token.
+        chat: Put the prompt as a user's turn, as the model's chat template writes it.
+        system: The system turn before it, which implies --chat; left out, the template's own default.
         token: Tokens to follow by probability and rank, e.g. " Paris"; a space in front counts.
         top_k: How many of the likeliest tokens are printed.
         out: Also write the lens of every token, clean, steered and as difference, to this HTML page.
@@ -271,17 +311,19 @@ def lens(
     if out is not None and out.suffix != ".html":
         raise ValueError(f"--out is {str(out)!r}: the page is HTML, so name it something.html")
     lm, runs = load_model(model, device=device, dtype=dtype, prefix=prefix), {"clean": Intervention()}
-    what = f"{lm.description}, unsteered"
+    write, what = _writing(lm, chat, system), f"{lm.description}, unsteered"
     if paired:
         pair = ContrastPair(positive, negative)
-        runs["steered"] = _steered(lm, (prompt,), [pair], resid_pre(layer), coeff, place)[0].intervention_for(prompt)
+        [cell] = _steered(lm, (prompt,), [pair], resid_pre(layer), coeff, place, write)
+        runs["steered"] = cell.intervention_for(prompt)
         what = f"{lm.description}, {pair}, {place}, layer {layer}, coefficient {coeff:g}"
+    what += ", as a chat" if write.chat else ""
     tables, followed = {}, {}
     for name, intervention in runs.items():
         with steering(lm, intervention):
-            tables[name] = logit_lens(lm, prompt, top_k=top_k)
+            tables[name] = logit_lens(lm, write(prompt), top_k=top_k)
             if token:
-                followed[name] = token_lens(lm, prompt, token)
+                followed[name] = token_lens(lm, write(prompt), token)
     print(what)
     _print_lens(tables, followed)
     if out is not None:

@@ -2,10 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from steering_lab.cli import main
+from steering_lab.models.hooked_model import HookedModel
 from steering_lab.runs import RunFolder
 from tests.tiny_models import save_tiny_model
 
@@ -40,6 +43,73 @@ def test_steer_prints_unsteered_beside_steered(
         assert f"parameters: {said}, layer 1, coefficient" in out
         labels = [line.split(" (perplexity")[0].strip() for line in out.splitlines() if "(perplexity" in line]
         assert labels == ["unsteered", "steered", "random, same norm"]
+
+
+EQUAL = "steered and unsteered text are equal (2 of 2): try a larger --coeff, or another --layer"
+
+
+@pytest.mark.parametrize(("coeff", "equal"), [("1e-6", True), ("50", False)])
+def test_steer_says_so_where_steering_changed_no_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, coeff: str, equal: bool
+) -> None:
+    options = ["--model", str(save_tiny_model("gpt2", tmp_path / "tiny")), "--layer", "1", "--temperature", "0"]
+    assert call(monkeypatch, "steer", "--prompt", "I hate you", "the sea", *options, "--coeff", coeff) == 0
+    assert (capsys.readouterr().out.splitlines()[-1] == EQUAL) is equal
+
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def save_chat_model(folder: Path) -> str:
+    tokenizer = AutoTokenizer.from_pretrained(save_tiny_model("llama", folder))
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        ([], "I hate you"),
+        (["--chat"], "<user>I hate you</user><assistant>"),
+        (["--system", "Hi"], "<system>Hi</system><user>I hate you</user><assistant>"),
+        (["--system", "", "--chat"], "<system></system><user>I hate you</user><assistant>"),
+    ],
+)
+@pytest.mark.parametrize("command", ["steer", "lens"])
+def test_a_prompt_is_put_as_the_chat_template_writes_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    command: str,
+    options: list[str],
+    written: str,
+) -> None:
+    read: list[str] = []
+    to_tokens = HookedModel.to_tokens
+
+    def noting(self: HookedModel, texts: Any, *rest: Any, **more: Any) -> Any:
+        read.extend([texts] if isinstance(texts, str) else texts)
+        return to_tokens(self, texts, *rest, **more)
+
+    monkeypatch.setattr(HookedModel, "to_tokens", noting)
+    folder, pair = save_chat_model(tmp_path / "tiny"), ["--positive", "Love", "--negative", "Hate", "--layer", "1"]
+    assert call(monkeypatch, command, "--model", folder, "--prompt", "I hate you", *pair, *options) == 0
+    assert {text for text in read if "you" in text} == {written}
+    assert capsys.readouterr().out.splitlines()[0].count(", as a chat") == bool(options)
+
+
+@pytest.mark.parametrize("command", ["steer", "lens"])
+def test_a_chat_without_a_template_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    folder = str(save_tiny_model("gpt2", tmp_path / "tiny"))
+    pair = ["--positive", "Love", "--layer", "1"]
+    assert call(monkeypatch, command, "--model", folder, "--prompt", "Hi you", *pair, "--system", "Hi") == 2
+    assert "tiny has no chat template: use plain prompts" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,45 @@ from pathlib import Path
 import jupytext
 import pytest
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
 
 from steering_lab.models.loading.at_hand import smollm2_file
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
+
+# Run after a notebook's last cell, on what its cells left: what it is about shows.
+SHOWS = {
+    "01": "assert len({str(found.texts) for found in (unsteered, steered, control, kinder, reversed_)}) == 5",
+    "02": """
+texts = result.generations.pivot(index="prompt", columns="condition", values="text")
+assert (texts["love_everywhere resid_pre(20) coeff -2"] != texts["unsteered"]).any()
+assert summary.loc[(summary["method"] == "love_everywhere") & (summary["metric"] == "vader"), "value"].nunique() > 2
+""",
+    "03": """
+texts = answers.pivot(index="prompt", columns="condition", values="text")
+assert all((texts[condition.name] != texts["unsteered"]).any() for condition in conditions[1:])
+""",
+    "04": """
+change = lens_difference(late, late_clean)
+assert (change["entropy"] != 0).any() and (change["top"] != change["clean_top"]).any()
+assert (ends["steered"]["mean"].to_numpy() != ends["clean"]["mean"].to_numpy()).any()
+assert parts["effect"].abs().max() > 0
+""",
+    "05": """
+texts = reported_on.generations.pivot(index="prompt", columns="condition", values="text")
+assert (texts[f"wedding_everywhere {site} coeff {chosen.coeff:g}"] != texts["unsteered"]).any()
+""",
+}
 needs_smollm2 = pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")
 
 
 @needs_smollm2
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("default")  # of the machinery that runs a kernel, none of it ours
-def test_every_notebook_runs_on_smollm2(source: Path) -> None:
+def test_every_notebook_runs_on_smollm2_and_shows_what_it_is_about(source: Path) -> None:
     notebook = jupytext.read(source)
+    notebook.cells.append(new_code_cell(SHOWS[source.name[:2]]))
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
 
 
