@@ -10,6 +10,7 @@ from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.loading import load_model
+from tests.families import ZOO
 from tests.tiny_models import (
     ARCHITECTURES,
     HOOKED_TRANSFORMERS,
@@ -71,6 +72,32 @@ def test_a_bridge_that_exists_is_taken_as_it_is() -> None:
     assert model.basis == "raw"
     tokens = model.to_tokens(PROMPTS)
     assert torch.equal(model.logits(tokens), hooked("llama").logits(tokens))
+
+
+JOINT = ("gpt2", "gpt_neox", "phi3", "falcon_40b", "bloom", "gpt_bigcode", "codegen", "mpt", "granite_hybrid_rope")
+APART = ("llama", "opt", "phi")
+
+
+@pytest.mark.parametrize("name", JOINT + APART)
+def test_a_bridge_has_the_fingerprint_of_the_model_it_wraps(name: str) -> None:
+    """A bridge holds copies that it split off joint queries, keys and values beside the weights they come from."""
+    member = ZOO[name]
+    loaded = load_model(member.model(), tokenizer=member.tokenizer())
+    bridged = load_model(loaded.backend, tokenizer=member.tokenizer(), prefix=loaded.prefix)
+    assert bridged.fingerprint == loaded.fingerprint
+    assert bridged.n_parameters == loaded.n_parameters
+    with steer(bridged, random_vector(loaded, resid_pre(1)).everywhere()):
+        pass
+
+
+@pytest.mark.parametrize("part", ["attn.q", "attn.qkv", "mlp.gate", "mlp.in"])
+@torch.no_grad()
+def test_a_bridge_whose_split_or_joint_weights_were_changed_is_another_model(part: str) -> None:
+    member = ZOO["phi3"]
+    loaded = load_model(member.model(), tokenizer=member.tokenizer())
+    loaded.backend.blocks[1].get_submodule(part).original_component.weight[0, 0] += 1.0
+    bridged = load_model(loaded.backend, tokenizer=member.tokenizer())
+    assert bridged.fingerprint != load_model(member.model(), tokenizer=member.tokenizer()).fingerprint
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
