@@ -14,7 +14,9 @@ from steering_lab.models.loading.adapter import adapter_tokenizer, is_adapted, m
 from steering_lab.models.loading.adopted import adopt
 from steering_lab.models.loading.at_hand import open_smollm2, organism_folder
 from steering_lab.models.loading.boot import boot, sharing_copy
+from steering_lab.models.loading.checkpoint import check_decoder
 from steering_lab.models.loading.gguf_file import is_gguf, open_gguf
+from steering_lab.models.loading.given import check_in_memory, check_name
 from steering_lab.models.loading.placement import resolve_device, resolve_dtype
 from steering_lab.models.loading.pretrained import display_name, open_pretrained
 from steering_lab.models.loading.sources import Opened
@@ -54,20 +56,22 @@ def load_model(
         quantization: "8bit" or "4bit" (bitsandbytes), or a quantization configuration of transformers.
 
     Raises:
-        ValueError: a dtype, device or prefix that is not there, a model in memory without a tokenizer, options that do
-            not apply, more memory than is free, an adapter that cannot be merged, a GGUF file that cannot be
+        ValueError: nothing that is a model, or one loaded already; a dtype, device or prefix that is not there, a model
+            in memory without a tokenizer, options that do not apply, no decoder of text (`checkpoint.check_decoder`), more memory than is free, an adapter that cannot be merged, a GGUF file that cannot be
             dequantised, or hook points that do not show the stream (`check_stream`).
         OSError: neither a folder nor a model that the hub gave; "smollm2" is not installed; no adapter in its folder.
         ImportError: an adapter or a quantization whose package is not installed.
     """
     given = name_or_path_or_model
     if isinstance(given, str | Path):
+        check_name(str(given))
         if adapter is not None:
             tokenizer = tokenizer or adapter_tokenizer(Path(adapter))
         opened = _open(str(given), tokenizer, device, dtype, revision, device_map, quantization)
         if adapter is not None:
             opened = _adapted(opened, Path(adapter), tokenizer)
         return boot(opened._replace(tokenizer=tokenizer or opened.tokenizer), prefix or "tokenizer")
+    check_in_memory(given)
     if (device, dtype) != ("auto", "auto") or any(x is not None for x in (revision, adapter, device_map, quantization)):
         raise ValueError(
             "device, dtype, revision, adapter, device_map and quantization choose how a name or folder is loaded: move"
@@ -78,14 +82,14 @@ def load_model(
         raise ValueError("a model in memory comes without a tokenizer: pass load_model(model, tokenizer=...)")
     if hasattr(given, "hook_dict"):
         return adopt(given, tokenizer, prefix)
-    if not hasattr(given, "config"):
-        raise ValueError(f"{type(given).__name__} is neither a name, a Hugging Face model nor a TransformerLens model")
     if getattr(given, "_hf_peft_config_loaded", False) and not is_adapted(given):
         raise ValueError(
             f"{type(given).__name__} carries adapters that transformers attached: pass a PeftModel instead"
         )
+    base = given.get_base_model() if is_adapted(given) else given
+    name = display_name(getattr(given.config, "_name_or_path", "") or type(base).__name__)
+    check_decoder(name, base.config, type(base).__name__, type(base))
     plain = merged_copy(given) if is_adapted(given) else sharing_copy(given)
-    name = display_name(getattr(given.config, "_name_or_path", "") or type(plain).__name__)
     if is_adapted(given):
         name += "+" + "+".join(given.active_adapters)
     return boot(Opened(plain, tokenizer, name), prefix or "tokenizer")

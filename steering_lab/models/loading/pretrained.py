@@ -13,6 +13,7 @@ from steering_lab.models.loading.checkpoint import (
     model_class,
     no_tokenizer,
 )
+from steering_lab.models.loading.given import near_name
 from steering_lab.models.loading.hub import hub_answers, hub_left_alone
 from steering_lab.models.loading.placement import say_size, weights_size
 from steering_lab.models.loading.sources import Opened, weight_bar
@@ -137,8 +138,10 @@ def _not_given(name: str, local: bool, options: dict[str, Any], error: Exception
         return OSError(f"cannot load {name!r}: the folder holds no saved model that can be opened ({reason})")
     if options["local_files_only"] and "code of its own" not in reason:
         reason = "it cannot be reached from here, and its cache does not hold the model"
+    near = near_name(name)
+    hint = "" if near is None else f"Did you mean {near!r}? "
     return OSError(
         f"cannot load {name!r}: it is no folder with a saved model here, and the Hugging Face hub did not give it"
-        f" ({reason}). Check the spelling and the network, or pass a local folder, a GGUF file, a model in memory,"
+        f" ({reason}). {hint}Check the spelling and the network, or pass a local folder, a GGUF file, a model in memory,"
         " 'smollm2' or 'organism'"
     )
