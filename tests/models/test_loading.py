@@ -243,7 +243,7 @@ def test_what_is_no_model_is_refused_for_what_it_is(given: Any, said: str, optio
 
 
 def test_a_model_that_is_loaded_already_is_used_as_it_is() -> None:
-    with pytest.raises(ValueError, match="^LlamaForCausalLM is loaded already .*: use it as it is"):
+    with pytest.raises(ValueError, match=r"^LlamaForCausalLM is loaded already .*: use it as it is"):
         load_model(hooked("llama"))
 
 

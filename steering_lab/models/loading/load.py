@@ -56,9 +56,10 @@ def load_model(
         quantization: "8bit" or "4bit" (bitsandbytes), or a quantization configuration of transformers.
 
     Raises:
-        ValueError: nothing that is a model, or one loaded already; a dtype, device or prefix that is not there, a model
-            in memory without a tokenizer, options that do not apply, no decoder of text (`checkpoint.check_decoder`), more memory than is free, an adapter that cannot be merged, a GGUF file that cannot be
-            dequantised, or hook points that do not show the stream (`check_stream`).
+        ValueError: no model, or one loaded already; a dtype, device or prefix that is not there; a model in memory
+            without a tokenizer; options that do not apply; no decoder of text (`checkpoint.check_decoder`); more memory
+            than is free; an adapter that cannot be merged; a GGUF file that cannot be dequantised; hook points that do
+            not show the stream (`check_stream`).
         OSError: neither a folder nor a model that the hub gave; "smollm2" is not installed; no adapter in its folder.
         ImportError: an adapter or a quantization whose package is not installed.
     """

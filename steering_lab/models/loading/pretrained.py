@@ -142,6 +142,6 @@ def _not_given(name: str, local: bool, options: dict[str, Any], error: Exception
     hint = "" if near is None else f"Did you mean {near!r}? "
     return OSError(
         f"cannot load {name!r}: it is no folder with a saved model here, and the Hugging Face hub did not give it"
-        f" ({reason}). {hint}Check the spelling and the network, or pass a local folder, a GGUF file, a model in memory,"
-        " 'smollm2' or 'organism'"
+        f" ({reason}). {hint}Check the spelling and the network, or pass a local folder, a GGUF file, a model in"
+        " memory, 'smollm2' or 'organism'"
     )
