@@ -15,7 +15,7 @@ from steering_lab.models.loading.adopted import adopt
 from steering_lab.models.loading.at_hand import open_smollm2, organism_folder
 from steering_lab.models.loading.boot import boot, sharing_copy
 from steering_lab.models.loading.checkpoint import check_decoder
-from steering_lab.models.loading.gguf_file import is_gguf, open_gguf
+from steering_lab.models.loading.gguf_file import dequantised_to, is_gguf, open_gguf
 from steering_lab.models.loading.given import check_in_memory, check_name
 from steering_lab.models.loading.placement import resolve_device, resolve_dtype
 from steering_lab.models.loading.pretrained import display_name, open_pretrained
@@ -44,7 +44,8 @@ def load_model(
             its package), a name on the Hugging Face hub, a folder written by `save_pretrained`, a GGUF file, a Hugging
             Face model in memory, or a TransformerBridge or HookedTransformer, whose basis is measured.
         tokenizer: of a model in memory, or instead of the one found beside the weights.
-        device: "auto" is the GPU where there is one. Weights go there one by one, with no whole copy on the CPU.
+        device: "auto" is the GPU where there is one. Weights go there one by one, with no whole copy on the CPU,
+            except that transformers reads most kinds of GGUF files whole.
         dtype: "auto" is the checkpoint's own on a GPU and float32 on a CPU; a model in memory keeps what it has.
         prefix: what stands in front of a text (`models.prefix`): "tokenizer", the default, is what plain Hugging Face
             puts there; "bos" one beginning-of-text token, the ActAdd paper's convention on GPT-2. A TransformerLens
@@ -110,21 +111,21 @@ def _open(
         raise ValueError("device_map places the layers by itself: leave device out")
     where = resolve_device(device)
     what = resolve_dtype(dtype, where)
-    if name != "smollm2" and not is_gguf(name):
-        source = str(organism_folder()) if name == "organism" else name
-        if revision is not None and Path(source).exists():
-            raise ValueError(f"revision {revision!r} is one of the hub's: {name!r} is here as it is")
-        return open_pretrained(
-            source,
-            tokenizer=tokenizer,
-            device=where,
-            dtype=what,
-            revision=revision,
-            device_map=device_map,
-            quantization=quantization,
-        )
-    if any(x is not None for x in (revision, device_map, quantization)):
-        raise ValueError(f"{name!r} is a GGUF file: revision, device_map and quantization do not apply to it")
-    stored = what if isinstance(what, torch.dtype) else torch.float32
-    opened = open_smollm2(stored) if name == "smollm2" else open_gguf(Path(name), stored)
-    return opened._replace(hf_model=opened.hf_model.to(where))
+    source = str(organism_folder()) if name == "organism" else name
+    if revision is not None and (name == "smollm2" or Path(source).exists()):
+        raise ValueError(f"revision {revision!r} is one of the hub's: {name!r} is here as it is")
+    if name == "smollm2":
+        return open_smollm2(what, device=where, device_map=device_map, quantization=quantization)
+    if is_gguf(name):
+        if quantization is not None:
+            raise ValueError(f"{name!r} is a GGUF file, which is dequantised as it is read: leave quantization out")
+        return open_gguf(Path(name), dequantised_to(what), device=where, device_map=device_map)
+    return open_pretrained(
+        source,
+        tokenizer=tokenizer,
+        device=where,
+        dtype=what,
+        revision=revision,
+        device_map=device_map,
+        quantization=quantization,
+    )
