@@ -54,7 +54,8 @@ def load_model(
         adapter: a folder written by PEFT (say, a LoRA), merged into the weights before anything is hooked, and checked
             against PEFT's own forward pass. A tokenizer in it counts, with the tokens that it adds.
         device_map: transformers' placement of layers over several devices, instead of `device`.
-        quantization: "8bit" or "4bit" (bitsandbytes), or a quantization configuration of transformers.
+        quantization: "8bit" or "4bit" (bitsandbytes), or a quantization configuration of transformers; not for GGUF
+            files, which are dequantised as they are read.
 
     Raises:
         ValueError: no model, or one loaded already; a dtype, device or prefix that is not there; a model in memory

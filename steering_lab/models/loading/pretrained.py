@@ -61,7 +61,7 @@ def open_pretrained(
         bits = _bits(scheme or getattr(config, "quantization_config", None))
         size = weights_size(opener, config, dtype, bits)
         where, packed = places(device, device_map), quantisation is not None
-        say_size(name, size, where, packable=not packed, at_most=packed and bits is None)
+        say_size(display_name(name), size, where, packable=not packed, at_most=packed and bits is None)
         if scheme is not None:
             options["quantization_config"] = scheme
         try:
