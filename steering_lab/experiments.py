@@ -12,10 +12,10 @@ import json
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -116,9 +116,42 @@ def as_config(config: type, values: Mapping[str, Any]) -> Any:
     try:
         return TypeAdapter(config).validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "config"
-        raise ValueError(f"setting {where} = {first['input']!r}: {first['msg']}") from error
+        raise ValueError(_said(config, error.errors()[0])) from error
+
+
+def _said(config: type, error: Any) -> str:
+    """What one of pydantic's errors comes to: a setting, its value and what is allowed, or a config's own reason."""
+    if error["type"] == "value_error":  # raised by a __post_init__, which names what it is about
+        return str(error["ctx"]["error"])
+    hint: Any = config
+    key, index = [], []
+    for part in error["loc"]:
+        if is_dataclass(hint):
+            hint = get_type_hints(hint).get(part)
+            key.append(str(part))
+        elif isinstance(part, int):
+            index.append(f"[{part}]")
+    allowed = _in_words(hint)
+    said = f"it takes {allowed}" if allowed else error["msg"]
+    return f"setting {'.'.join(key)}{''.join(index)} = {error['input']!r}: {said}"
+
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_MANY = {str: "texts", int: "whole numbers", float: "numbers"}
+
+
+def _in_words(hint: Any) -> str:
+    """What TOML may hold where a field is annotated so, or nothing where there are no words for it."""
+    arguments = get_args(hint)
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(repr, arguments))}"
+    if get_origin(hint) in (Union, UnionType):
+        words = [_in_words(one) for one in arguments if one is not NoneType]  # TOML has no word for None
+        return " or ".join(words) if all(words) else ""
+    if get_origin(hint) is tuple:
+        many = _MANY.get(arguments[0]) or _in_words(arguments[0]).replace("one of", "any of")
+        return f"a list of {many}" if many else ""
+    return _WORDS.get(hint, "")
 
 
 def question_of(module_docstring: str | None) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.templates import Message, PromptStyle, Wording
-from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.intervention import Intervention, Placed, check_placed
 from steering_lab.interventions.steering_vector import SteeringVector, random_like
 from steering_lab.models.generation import LogitsRule
 from steering_lab.models.hook_points import HookSite
@@ -89,17 +89,19 @@ class Condition:
     tables: method, layer, coeff, relative_norm, draw.
 
     Raises:
-        ValueError: a rule without its second prompt, or the reverse.
+        ValueError: a rule without its second prompt, or the reverse; a vector or an edit that was not placed.
     """
 
     name: str
-    intervention: Intervention | Mapping[str, Intervention] = field(default_factory=Intervention)
+    intervention: Placed | Mapping[str, Placed] = field(default_factory=Intervention)
     write: Callable[[Example], str] = field(default_factory=Prefixed)
     rule: LogitsRule | None = None
     without_context: Callable[[Example], str] | None = None
     factors: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for one in self.intervention.values() if isinstance(self.intervention, Mapping) else [self.intervention]:
+            check_placed(one)
         if (self.rule is None) != (self.without_context is None):
             raise ValueError(f"condition {self.name!r}: a rule and without_context go together, give both or neither")
 

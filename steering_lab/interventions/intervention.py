@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Real
-from typing import Any, ClassVar, Literal, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -271,6 +271,28 @@ class Intervention:
             for norm in [float(term.edit.rows.detach().float().norm(dim=-1).max())]
         ]
         return display.card("Intervention", display.rows(("coeff", "edit", "of", "where", "site", "norm"), rows))
+
+
+if TYPE_CHECKING:
+    Placed = Intervention
+else:
+    Placed = object
+"""The type of a parameter that takes anything and, once `check_placed` has been through it, is an intervention."""
+
+
+def check_placed(given: object) -> None:
+    """Nothing when `given` is an intervention.
+
+    Raises:
+        ValueError: it is not, say a vector or an edit without a place.
+    """
+    if isinstance(given, Intervention):
+        return
+    how = ".at_front(), .everywhere() or .from_last_prompt_token()"
+    if not hasattr(given, "at_front"):
+        raise ValueError(f"a {type(given).__name__} is no intervention: place a vector with {how}")
+    what = f"{given.name} {given.label}" if isinstance(given, Edit) else repr(given)
+    raise ValueError(f"{what} has no place yet: say at which tokens it acts, with {how}")
 
 
 def add_rows(

@@ -14,7 +14,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from steering_lab.interventions.intervention import Add, Clamp, Edit, Intervention, Place, Term, add_rows
+from steering_lab.interventions.intervention import (
+    Add,
+    Clamp,
+    Edit,
+    Intervention,
+    Place,
+    Placed,
+    Term,
+    add_rows,
+    check_placed,
+)
 from steering_lab.interventions.source import Permissions
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
@@ -24,7 +34,7 @@ from steering_lab.models.tokens import ForwardPass
 @contextmanager
 def steer(
     model: HookedModel,
-    intervention: Intervention | Sequence[Intervention],
+    intervention: Placed | Sequence[Placed],
     *,
     allow_other_model: bool = False,
     allow_other_prefix: bool = False,
@@ -39,11 +49,13 @@ def steer(
     behind another prefix; width and basis are never waived.
 
     Raises:
-        ValueError: a layer outside the model, a vector of another width, or one of elsewhere (`Source.check`).
+        ValueError: a vector or an edit that was not placed, a layer outside the model, a vector of another width, or
+            one of elsewhere (`Source.check`).
     """
     shared = isinstance(intervention, Intervention)
-    interventions = [intervention] if isinstance(intervention, Intervention) else list(intervention)
+    interventions = list(intervention) if isinstance(intervention, Sequence) else [intervention]
     for one in interventions:
+        check_placed(one)
         _check(model, one, allow_other_model=allow_other_model, allow_other_prefix=allow_other_prefix)
     sites = sorted({site for one in interventions for site in one.sites})
     with model.hooks({site: _SiteEdit(site, interventions, shared, model) for site in sites}):

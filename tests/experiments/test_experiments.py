@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -34,10 +36,23 @@ SMALL = ("front_coeffs=[-1, 1]", "everywhere_coeffs=[1]", "n_prompts=2", "n_samp
 
 
 @dataclass(frozen=True)
+class Inner:
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ValueError(f"count is {self.count}, it begins at 0")
+
+
+@dataclass(frozen=True)
 class Toy:
     model: str = "organism"
     layers: tuple[int, ...] = ()
     budget: float = 1.5
+    kind: Literal["front", "everywhere"] = "front"
+    top_k: int | None = None
+    chat: bool = False
+    inner: Inner = Inner()
 
     def __post_init__(self) -> None:
         if self.budget <= 0:
@@ -53,7 +68,11 @@ def toml(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("toml", sorted(experiments_folder().glob("*.toml")), ids=lambda p: p.stem)
 def test_every_experiment_file_is_a_config_of_its_module(toml: Path) -> None:
-    assert read_config(load_experiment(toml).Config, toml) is not None
+    config = load_experiment(toml).Config
+    assert read_config(config, toml) is not None
+    for field in dataclasses.fields(config):
+        with pytest.raises(ValueError, match=f"^setting {field.name} = .*: it takes "):
+            read_config(config, toml, [f"{field.name}={{}}"])
 
 
 def test_settings_replace_what_the_file_says(toml: Path) -> None:
@@ -64,15 +83,22 @@ def test_settings_replace_what_the_file_says(toml: Path) -> None:
     ("setting", "message"),
     [
         ("layer=[3]", "unknown setting 'layer': did you mean 'layers'"),
-        ("zzz=1", "unknown setting 'zzz': known are model, layers, budget"),
-        ("layers=3", "setting layers = 3: .*tuple"),
-        ("layers=['a']", r"setting layers.0 = 'a': .*integer"),
+        ("zzz=1", "unknown setting 'zzz': known are model, layers, budget, kind, top_k, chat, inner"),
+        ("layers=3", "setting layers = 3: it takes a list of whole numbers"),
+        ("layers=['a']", "setting layers[0] = 'a': it takes a list of whole numbers"),
+        ("budget=much", "setting budget = 'much': it takes a number"),
+        ("model=3", "setting model = 3: it takes text"),
+        ("kind=back", "setting kind = 'back': it takes one of 'front', 'everywhere'"),
+        ("top_k=1.5", "setting top_k = 1.5: it takes a whole number"),
+        ("chat=maybe", "setting chat = 'maybe': it takes true or false"),
+        ("inner={count='x'}", "setting inner.count = 'x': it takes a whole number"),
+        ("inner={count=-1}", "count is -1, it begins at 0"),
         ("budget", "--set takes key=value, not 'budget'"),
         ("budget=-1", "budget must be above 0"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(toml: Path, setting: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         read_config(Toy, toml, [setting])
 
 
@@ -389,7 +415,11 @@ def conflict_lines(count: int = 40) -> list[dict[str, object]]:
         ({}, ("min_population=5",), "relations and min_population are settings of data"),
         ({}, ("data=organism", "known_only=true"), "known_only is for data"),
         ({}, ("data=capitals", "relations=[]"), "name one or more, each once"),
-        ({}, ("data=capitals", "relations=['anthem']"), "setting relations.0 = 'anthem'"),
+        (
+            {},
+            ("data=capitals", "relations=['anthem']"),
+            r"setting relations\[0\] = 'anthem': it takes a list of any",
+        ),
         ({}, ("layers=[9]",), r"layer 9 is outside 0\.\.2"),
         ({}, ("finetuned=/no/such/checkpoint",), "cannot load '/no/such/checkpoint'"),
     ],

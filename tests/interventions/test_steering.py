@@ -1,11 +1,14 @@
 """The laws of steering, on every tiny architecture: what an edit does to the stream, and what it leaves alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from steering_lab.evaluation.condition import Condition
+from steering_lab.interventions.formats.easysteer import export_easysteer
 from steering_lab.interventions.intervention import Add, Intervention
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
@@ -464,6 +467,30 @@ def test_unedited_is_the_model_without_any_edit_and_only_for_its_block(model: Ho
             assert torch.equal(model.logits(tokens), clean)
         assert torch.equal(model.logits(tokens), steered)
     assert gap(steered, clean) > 1e-2
+
+
+PLACES = r"\.at_front\(\), \.everywhere\(\) or \.from_last_prompt_token\(\)"
+UNPLACED: dict[str, tuple[Callable[[SteeringVector], Any], str]] = {
+    "a vector": (lambda v: v, r"SteeringVector\(random 1 at .* has no place yet: say at which tokens it acts, with "),
+    "an edit": (lambda v: ablate(v), "ablate random 1 has no place yet: say at which tokens it acts, with "),
+    "nothing": (lambda v: None, "a NoneType is no intervention: place a vector with "),
+    "its rows": (lambda v: v.rows, "a Tensor is no intervention: place a vector with "),
+}
+
+
+@pytest.mark.parametrize("kind", UNPLACED)
+def test_what_has_no_place_is_refused_with_the_places_there_are(model: HookedModel, kind: str, tmp_path: Path) -> None:
+    vector = random_vector(model, resid_pre(1))
+    make, said = UNPLACED[kind]
+    given, refused = make(vector), pytest.raises(ValueError, match=f"^{said}{PLACES}$")
+    for steered in (given, [vector.everywhere(), given]):
+        with refused, steer(model, steered):
+            pytest.fail("the block must not be entered")
+    for edited in (given, {"a": vector.everywhere(), "b": given}):
+        with refused:
+            Condition("c", edited)
+    with refused:
+        export_easysteer(given, tmp_path / "spec.json")
 
 
 def test_a_bare_backend_call_inside_a_block_is_refused_and_leaves_no_hook(model: HookedModel) -> None:

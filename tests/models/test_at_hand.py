@@ -27,8 +27,8 @@ from steering_lab.models.loading import at_hand
 if len(sys.argv) > 2:
     import time
     whole = at_hand.open_gguf
-    def slow(*arguments):
-        opened = whole(*arguments)
+    def slow(*arguments, **options):
+        opened = whole(*arguments, **options)
         save = opened.hf_model.save_pretrained
         def save_and_hang(folder):
             save(folder)

@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.loading import load_model
+from steering_lab.models.refusal import ModelRefused
+from tests.families import ZOO
 from tests.tiny_models import (
     ARCHITECTURES,
     HOOKED_TRANSFORMERS,
@@ -71,6 +75,32 @@ def test_a_bridge_that_exists_is_taken_as_it_is() -> None:
     assert model.basis == "raw"
     tokens = model.to_tokens(PROMPTS)
     assert torch.equal(model.logits(tokens), hooked("llama").logits(tokens))
+
+
+JOINT = ("gpt2", "gpt_neox", "phi3", "falcon_40b", "bloom", "gpt_bigcode", "codegen", "mpt", "granite_hybrid_rope")
+APART = ("llama", "opt", "phi")
+
+
+@pytest.mark.parametrize("name", JOINT + APART)
+def test_a_bridge_has_the_fingerprint_of_the_model_it_wraps(name: str) -> None:
+    """A bridge holds copies that it split off joint queries, keys and values beside the weights they come from."""
+    member = ZOO[name]
+    loaded = load_model(member.model(), tokenizer=member.tokenizer())
+    bridged = load_model(loaded.backend, tokenizer=member.tokenizer(), prefix=loaded.prefix)
+    assert bridged.fingerprint == loaded.fingerprint
+    assert bridged.n_parameters == loaded.n_parameters
+    with steer(bridged, random_vector(loaded, resid_pre(1)).everywhere()):
+        pass
+
+
+@pytest.mark.parametrize("part", ["attn.q", "attn.qkv", "mlp.gate", "mlp.in"])
+@torch.no_grad()
+def test_a_bridge_whose_split_or_joint_weights_were_changed_is_another_model(part: str) -> None:
+    member = ZOO["phi3"]
+    loaded = load_model(member.model(), tokenizer=member.tokenizer())
+    loaded.backend.blocks[1].get_submodule(part).original_component.weight[0, 0] += 1.0
+    bridged = load_model(loaded.backend, tokenizer=member.tokenizer())
+    assert bridged.fingerprint != load_model(member.model(), tokenizer=member.tokenizer()).fingerprint
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -193,6 +223,68 @@ def test_options_of_a_name_are_refused_for_a_model_in_memory(options: dict) -> N
         load_model(tiny_hf_model("gpt2"), tokenizer=tiny_tokenizer(), **options)
 
 
-def test_what_is_no_model_is_refused() -> None:
-    with pytest.raises(ValueError, match="int is neither a name"):
-        load_model(5, tokenizer=tiny_tokenizer())
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, r"None \(NoneType\) is no model: pass 'organism', 'smollm2', a name on"),
+        (5, r"5 \(int\) is no model"),
+        (LlamaConfig(), r"LlamaConfig \{.*\.\.\. \(LlamaConfig\) is no model"),
+        (LlamaForCausalLM, "LlamaForCausalLM is a class, not a model made of it"),
+        (torch.nn.Linear(2, 2), "Linear is a torch module without a `config`, and so no model known here"),
+        ("", r"the name of a model is empty \(''\): pass 'organism', 'smollm2', a name on"),
+        (" ", "the name of a model is empty"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"tokenizer": tiny_tokenizer()}, {"device": "cpu"}])
+def test_what_is_no_model_is_refused_for_what_it_is(given: Any, said: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{said}") as caught:
+        load_model(given, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_is_loaded_already_is_used_as_it_is() -> None:
+    with pytest.raises(ValueError, match=r"^LlamaForCausalLM is loaded already .*: use it as it is"):
+        load_model(hooked("llama"))
+
+
+_SMALL = {"vocab_size": 320, "num_hidden_layers": 1, "intermediate_size": 48, "num_attention_heads": 4}
+_BART = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8, "d_model": 32}
+NO_DECODERS: dict[str, tuple[Any, str]] = {
+    "T5ForConditionalGeneration": (
+        lambda: transformers.T5Config(vocab_size=320, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4),
+        "it is an encoder-decoder",
+    ),
+    "BartForConditionalGeneration": (lambda: transformers.BartConfig(vocab_size=320, **_BART), "an encoder-decoder"),
+    "BertModel": (lambda: transformers.BertConfig(hidden_size=32, **_SMALL), "it is an encoder, which reads both ways"),
+    "BertForMaskedLM": (lambda: transformers.BertConfig(hidden_size=32, **_SMALL), "it is an encoder, which"),
+    "LlamaModel": (lambda: LlamaConfig(hidden_size=32, **_SMALL), "it has no head that predicts the next token"),
+    "LlamaForSequenceClassification": (lambda: LlamaConfig(hidden_size=32, **_SMALL), "it has no head that predicts"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_DECODERS)
+def test_what_decodes_no_text_is_refused_in_memory_as_in_a_folder(name: str, tmp_path: Path) -> None:
+    config, said = NO_DECODERS[name]
+    model = getattr(transformers, name)(config())
+    with pytest.raises(ModelRefused, match=f"^{name} cannot be opened: .*{said}") as in_memory:
+        load_model(model, tokenizer=tiny_tokenizer())
+    model.save_pretrained(tmp_path / "tiny")
+    with pytest.raises(ModelRefused, match=said) as in_a_folder:
+        load_model(tmp_path / "tiny")
+    assert str(in_memory.value) == str(in_a_folder.value).replace(f"tiny ({name})", name)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("smolm2", "smollm2"), ("SmolLM2", "smollm2"), ("organisme", "organism"), ("SmolLM2-135M-Instruct", "smollm2")],
+)
+def test_a_misspelt_name_of_our_own_is_said_with_the_one_that_was_meant(written: str, meant: str) -> None:
+    with pytest.raises(OSError, match=f"cannot load '{written}'.* Did you mean '{meant}'\\?"):
+        load_model(written)
+
+
+@pytest.mark.parametrize("name", ["gpt2-small", "llama", "no-such/model"])
+def test_a_name_that_is_like_none_of_ours_is_said_without_one(name: str) -> None:
+    with pytest.raises(OSError, match=f"cannot load '{name}'") as caught:
+        load_model(name)
+    assert "Did you mean" not in str(caught.value)

@@ -224,16 +224,6 @@ def test_a_model_with_code_of_its_own_says_the_way_to_open_it(tmp_path: Path) ->
 
 
 # -- where the weights go ----------------------------------------------------------------------------------------------
-@pytest.mark.usefixtures("_no_weights_are_read")
-def test_more_memory_than_is_free_is_refused_before_the_weights_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = save_tiny_model("llama", tmp_path / "big")
-    monkeypatch.setattr(placement, "free_memory", lambda device: 1000)
-    with pytest.raises(ValueError, match=r"big takes .* GiB and cpu has .* GiB free: choose a smaller dtype"):
-        load_model(folder, device="cpu")
-
-
 def test_a_large_model_says_what_it_takes_and_a_small_one_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,15 +237,6 @@ def test_a_large_model_says_what_it_takes_and_a_small_one_nothing(
     monkeypatch.setattr(placement, "TOLD_FROM", size + 1)
     load_model(folder, device="cpu")
     assert "of weights to" not in capfd.readouterr().err
-
-
-@torch.no_grad()
-def test_a_device_map_places_the_same_model(tmp_path: Path) -> None:
-    folder = save_tiny_model("llama", tmp_path / "mapped")
-    model, memory = load_model(folder, device_map={"": "cpu"}), hooked("llama")
-    tokens = memory.to_tokens(PROMPTS)
-    assert model.fingerprint == memory.fingerprint
-    assert gap(real(model.logits(tokens), tokens), real(memory.logits(tokens), tokens)) <= 1e-6
 
 
 def test_a_device_beside_a_device_map_is_refused() -> None:

@@ -22,7 +22,7 @@ from steering_lab.interventions.formats.exchange import (
     vector_from,
     written,
 )
-from steering_lab.interventions.intervention import Add, Intervention, Term
+from steering_lab.interventions.intervention import Add, Intervention, Placed, Term, check_placed
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import resid_post
 from steering_lab.models.hooked_model import HookedModel
@@ -35,14 +35,16 @@ WHERE: dict[str, dict[str, Any]] = {
 }
 
 
-def export_easysteer(intervention: Intervention, path: str | Path) -> Path:
+def export_easysteer(intervention: Placed, path: str | Path) -> Path:
     """Write `intervention`, one vector per clause, at scale 1: POST it, or pass it as `--steering-config`.
 
     A file of several vectors needs a server started with `--steer-multi-vector`.
 
     Raises:
-        ValueError: nothing, an edit other than adding, `resid_pre(0)`, a clipped place, or another basis.
+        ValueError: nothing, a vector that was not placed, an edit other than adding, `resid_pre(0)`, a clipped place,
+            or another basis.
     """
+    check_placed(intervention)
     if not intervention.terms:
         raise ValueError(f"Intervention() does nothing: {FORM} needs at least one vector")
     clauses: list[tuple[dict[str, Any], dict[int, Tensor], list[str]]] = []

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading.pretrained import display_name
 from steering_lab.models.prefix import Prefix, check_prefix
@@ -22,11 +25,35 @@ def adopt(backend: Any, tokenizer: Any, prefix: Prefix | None) -> HookedModel:
     backend.eval()
     for parameter in backend.parameters():
         parameter.requires_grad_(False)
-    model = HookedModel(backend, tokenizer, name, prefix=own)
+    model = HookedModel(backend, tokenizer, name, weights=own_weights(backend), prefix=own)
     ids = probe_ids(tokenizer, model.d_vocab, model.device)
     model.basis = measured_basis(model, ids)
     check_stream(model, ids)
     return model
+
+
+_SPLIT = {"split_qkv_matrix": ("q", "k", "v"), "split_gate_up_matrix": ("gate", "in")}  # a bridge's, and its parts
+
+
+def own_weights(backend: torch.nn.Module) -> list[Tensor]:
+    """The backend's weights, without the copies that a bridge splits off a joint one (queries, keys and values; gate
+    and up), so that they are those of the Hugging Face model. Parts that were changed since are weights of their own.
+    """
+    copies: set[int] = set()
+    for module in backend.modules():
+        for split, parts in _SPLIT.items():
+            if hasattr(module, split):
+                anew = getattr(module, split)(module.original_component)
+                held = [getattr(module, part).original_component for part in parts]
+                pairs = [(p, q) for old, new in zip(held, anew, strict=True) for p, q in _pairs(old, new)]
+                if all(q is not None and torch.equal(p, q) for p, q in pairs):
+                    copies |= {id(p) for p, _ in pairs}
+    return [p for p in backend.parameters() if id(p) not in copies]
+
+
+def _pairs(old: torch.nn.Module, new: torch.nn.Module) -> list[tuple[Tensor, Tensor | None]]:
+    """Each parameter of `old` beside that of its name in `new`."""
+    return [(p, dict(new.named_parameters()).get(name)) for name, p in old.named_parameters()]
 
 
 def _own_prefix(backend: Any, tokenizer: Any) -> Prefix:

@@ -10,12 +10,13 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from steering_lab.models.loading.checkpoint import check_files
-from steering_lab.models.loading.gguf_file import is_gguf, kind_of, open_gguf, why_not
+from steering_lab.models.loading.gguf_file import dequantised_to, is_gguf, kind_of, open_gguf, why_not
+from steering_lab.models.loading.pretrained import open_pretrained
 from steering_lab.models.loading.sources import Opened, weight_bar
 
 SMOLLM2 = "SmolLM2-135M-Instruct"
@@ -39,11 +40,18 @@ def smollm2_file() -> Path | None:
     return next((file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))), None)
 
 
-def open_smollm2(dtype: torch.dtype) -> Opened:
+def open_smollm2(dtype: torch.dtype | str, *, device: torch.device, device_map: Any, quantization: Any) -> Opened:
     """SmolLM2-135M-Instruct, from the converted copy in the user's cache, which is made at first use.
+
+    Args:
+        dtype: What the weights become; "auto" is float32.
+        device: Where they go.
+        device_map: transformers' placement over several devices, instead of `device`.
+        quantization: "8bit", "4bit", or a configuration of transformers.
 
     Raises:
         OSError: its package is not installed.
+        ValueError: a quantization, and no copy can be kept; or what `open_pretrained` refuses.
     """
     file = smollm2_file()
     if file is None:
@@ -53,14 +61,13 @@ def open_smollm2(dtype: torch.dtype) -> Opened:
     try:
         folder = converted(file, SMOLLM2)
     except OSError as error:
+        if quantization is not None:
+            raise ValueError(f"'smollm2' is quantised from a copy of it, and none can be kept ({error})") from error
         print(f"no copy of {SMOLLM2} is kept ({error}): it is converted anew each time", file=sys.stderr)
-        return open_gguf(file, dtype, SMOLLM2)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    note = json.loads((folder / NOTE).read_text())
-    with weight_bar(shown=False):
-        hf_model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
-    return Opened(hf_model, AutoTokenizer.from_pretrained(folder), SMOLLM2, None, note["quantisation"])
+        return open_gguf(file, dequantised_to(dtype), device=device, device_map=device_map, name=SMOLLM2)
+    opened = open_pretrained(str(folder), device=device, dtype=dtype, device_map=device_map, quantization=quantization)
+    said = [json.loads((folder / NOTE).read_text())["quantisation"], opened.quantisation]
+    return opened._replace(name=SMOLLM2, quantisation=", ".join(filter(None, said)))
 
 
 def converted(file: Path, name: str) -> Path:
@@ -84,7 +91,7 @@ def converted(file: Path, name: str) -> Path:
     _sweep(cache)
     print(f"{name}: converting its GGUF file, once, into {cache}", file=sys.stderr)
     with TemporaryDirectory(dir=cache, prefix=UNFINISHED, ignore_cleanup_errors=True) as made:
-        opened = open_gguf(file, torch.float32, name)
+        opened = open_gguf(file, torch.float32, device=torch.device("cpu"), name=name)
         try:
             with weight_bar(shown=False):
                 opened.hf_model.save_pretrained(made)

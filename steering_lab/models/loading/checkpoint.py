@@ -48,8 +48,7 @@ def model_class(name: str, config: Any) -> Any:
     """transformers' automatic class for the text decoder: the one for images and text where the other knows it not.
 
     Raises:
-        ModelRefused: an encoder, an encoder-decoder, a model with another head than the vocabulary's, or one that
-            transformers or TransformerLens runs as no text model.
+        ModelRefused: no decoder (`check_decoder`), or one that transformers or TransformerLens runs as no text model.
     """
     import transformers
     from transformers.models.auto import modeling_auto
@@ -58,19 +57,38 @@ def model_class(name: str, config: Any) -> Any:
     causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     named = config.architectures[0] if config.architectures else ""
     architecture = named or type(config).__name__
-    if getattr(config, "is_encoder_decoder", False):
-        raise refusal(name, architecture, "it is an encoder-decoder, and only decoders are steered here")
-    masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES  # of these, `is_decoder` says what is one
-    if masked and not (causal and getattr(config, "is_decoder", False)):
-        raise refusal(name, architecture, "it is an encoder, which reads both ways, and only decoders are steered here")
-    own = getattr(transformers, named, None)
-    if own is not None and named != "BloomModel" and not own.can_generate():  # BLOOM's own checkpoints are named so
-        raise refusal(name, architecture, "it has no head that predicts the next token")
+    own = None if named == "BloomModel" else getattr(transformers, named, None)  # BLOOM's own checkpoints are named so
+    check_decoder(name, config, architecture, own)
     if not causal and kind not in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise refusal(name, architecture, f"transformers {transformers.__version__} opens it as no model of text")
     opener = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForImageTextToText
     known_architectures(name, config, named or opener._model_mapping[type(config)].__name__)
     return opener
+
+
+def check_decoder(name: str, config: Any, architecture: str, own: Any) -> None:
+    """Passes where a model predicts the next token from those before it.
+
+    Args:
+        name: What the model is called.
+        config: Its configuration.
+        architecture: The name of its class, for the refusal.
+        own: The class itself, or None where it is not known.
+
+    Raises:
+        ModelRefused: an encoder, an encoder-decoder, or a model with another head than the vocabulary's.
+    """
+    from transformers.models.auto import modeling_auto
+
+    kind = getattr(config, "model_type", "")
+    if getattr(config, "is_encoder_decoder", False):
+        raise refusal(name, architecture, "it is an encoder-decoder, and only decoders are steered here")
+    masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES  # of these, `is_decoder` says what is one
+    causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if masked and not (causal and getattr(config, "is_decoder", False)):
+        raise refusal(name, architecture, "it is an encoder, which reads both ways, and only decoders are steered here")
+    if own is not None and not getattr(own, "can_generate", lambda: True)():
+        raise refusal(name, architecture, "it has no head that predicts the next token")
 
 
 def check_tokenizer(name: str, tokenizer: Any) -> None:

@@ -6,6 +6,7 @@ transformers reads them with the `gguf` package, for the architectures that it k
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from steering_lab.models.loading.placement import places, say_size
 from steering_lab.models.loading.sources import Opened, weight_bar
 
 if TYPE_CHECKING:
@@ -56,21 +57,26 @@ def kind_of(path: Path) -> Kind:
         n_parameters = sum(int(t.n_elements) for t in reader.tensors)
         unread = _unread(architecture, reader)
     except Exception as error:  # bytes that mean nothing stumble over anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path.name} is damaged, no GGUF file that can be read: {reason}") from error
+        reason = "it ends before what its header announces" if isinstance(error, _Short) else "its header means nothing"
+        size = path.stat().st_size
+        raise ValueError(f"{path.name} ({size:,} bytes) is damaged: {reason}; fetch or make the file again") from error
     return Kind(architecture, quantisation, n_parameters, unread)
+
+
+class _Short(ValueError):
+    """A file has no more bytes where its header announces some."""
 
 
 def _reader(path: Path) -> Any:
     """The package's reader, which by itself reads past the end of a file that breaks off."""
+    import numpy as np
     from gguf import GGUFReader
 
     class WithinTheFile(GGUFReader):
         def _get(self, offset: Any, dtype: Any, count: Any = 1, *rest: Any, **options: Any) -> Any:
-            found = super()._get(offset, dtype, count, *rest, **options)
-            if len(found) < int(count):
-                raise ValueError(f"it breaks off after {len(self.data)} bytes")
-            return found
+            if int(offset) + np.dtype(dtype).itemsize * int(count) > len(self.data):
+                raise _Short(f"{int(count)} of {np.dtype(dtype)} at byte {int(offset)}")
+            return super()._get(offset, dtype, count, *rest, **options)
 
     return WithinTheFile(path)
 
@@ -89,13 +95,32 @@ def _unread(architecture: str, reader: Any) -> str | None:
     return None
 
 
-def open_gguf(path: Path, dtype: "torch.dtype", name: str | None = None) -> Opened:
-    """The model in the file, its weights dequantised to `dtype` on the CPU.
+def dequantised_to(dtype: "torch.dtype | str") -> "torch.dtype":
+    """What the weights become: the precision asked for, and float32 for "auto"."""
+    import torch
+
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
+
+
+def open_gguf(
+    path: Path, dtype: "torch.dtype", *, device: "torch.device", device_map: Any = None, name: str | None = None
+) -> Opened:
+    """The model in the file, its weights dequantised to `dtype`.
+
+    For most architectures transformers reads them all into the CPU's memory first, wherever they go.
+
+    Args:
+        path: The file.
+        dtype: What the weights become.
+        device: Where they go.
+        device_map: transformers' placement over several devices, instead of `device`.
+        name: What the model is called; by itself as the file is.
 
     Raises:
-        ValueError: an architecture or a storage that transformers cannot dequantise, a damaged file, or one of which
-            transformers would leave something out.
+        ValueError: an architecture or a storage that transformers cannot dequantise, a damaged file, one of which
+            transformers would leave something out, or more memory than is free.
     """
+    import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     kind = kind_of(path)
@@ -104,11 +129,15 @@ def open_gguf(path: Path, dtype: "torch.dtype", name: str | None = None) -> Open
         raise ValueError(refusal)
     folder, file = str(path.parent), path.name
     what = f"{file} ({kind.architecture}, {kind.quantisation})"
+    say_size(name or file, kind.n_parameters * dtype.itemsize, places(device, device_map), packable=False)
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device} if device_map is None else device_map}
+    if hasattr(transformers, "GgufConfig"):  # with a package of kernels it would keep the weights packed
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
         with weight_bar(shown=False):
             hf_model, loaded = AutoModelForCausalLM.from_pretrained(
-                folder, gguf_file=file, dtype=dtype, attn_implementation="eager", output_loading_info=True
+                folder, gguf_file=file, attn_implementation="eager", output_loading_info=True, **options
             )
     except Exception as error:  # whatever the reader of that architecture or storage stumbles over
         reason = " ".join(str(error).split()) or type(error).__name__

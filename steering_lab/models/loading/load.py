@@ -14,7 +14,9 @@ from steering_lab.models.loading.adapter import adapter_tokenizer, is_adapted, m
 from steering_lab.models.loading.adopted import adopt
 from steering_lab.models.loading.at_hand import open_smollm2, organism_folder
 from steering_lab.models.loading.boot import boot, sharing_copy
-from steering_lab.models.loading.gguf_file import is_gguf, open_gguf
+from steering_lab.models.loading.checkpoint import check_decoder
+from steering_lab.models.loading.gguf_file import dequantised_to, is_gguf, open_gguf
+from steering_lab.models.loading.given import check_in_memory, check_name
 from steering_lab.models.loading.placement import resolve_device, resolve_dtype
 from steering_lab.models.loading.pretrained import display_name, open_pretrained
 from steering_lab.models.loading.sources import Opened
@@ -42,7 +44,8 @@ def load_model(
             its package), a name on the Hugging Face hub, a folder written by `save_pretrained`, a GGUF file, a Hugging
             Face model in memory, or a TransformerBridge or HookedTransformer, whose basis is measured.
         tokenizer: of a model in memory, or instead of the one found beside the weights.
-        device: "auto" is the GPU where there is one. Weights go there one by one, with no whole copy on the CPU.
+        device: "auto" is the GPU where there is one. Weights go there one by one, with no whole copy on the CPU,
+            except that transformers reads most kinds of GGUF files whole.
         dtype: "auto" is the checkpoint's own on a GPU and float32 on a CPU; a model in memory keeps what it has.
         prefix: what stands in front of a text (`models.prefix`): "tokenizer", the default, is what plain Hugging Face
             puts there; "bos" one beginning-of-text token, the ActAdd paper's convention on GPT-2. A TransformerLens
@@ -51,23 +54,27 @@ def load_model(
         adapter: a folder written by PEFT (say, a LoRA), merged into the weights before anything is hooked, and checked
             against PEFT's own forward pass. A tokenizer in it counts, with the tokens that it adds.
         device_map: transformers' placement of layers over several devices, instead of `device`.
-        quantization: "8bit" or "4bit" (bitsandbytes), or a quantization configuration of transformers.
+        quantization: "8bit" or "4bit" (bitsandbytes), or a quantization configuration of transformers; not for GGUF
+            files, which are dequantised as they are read.
 
     Raises:
-        ValueError: a dtype, device or prefix that is not there, a model in memory without a tokenizer, options that do
-            not apply, more memory than is free, an adapter that cannot be merged, a GGUF file that cannot be
-            dequantised, or hook points that do not show the stream (`check_stream`).
+        ValueError: no model, or one loaded already; a dtype, device or prefix that is not there; a model in memory
+            without a tokenizer; options that do not apply; no decoder of text (`checkpoint.check_decoder`); more memory
+            than is free; an adapter that cannot be merged; a GGUF file that cannot be dequantised; hook points that do
+            not show the stream (`check_stream`).
         OSError: neither a folder nor a model that the hub gave; "smollm2" is not installed; no adapter in its folder.
         ImportError: an adapter or a quantization whose package is not installed.
     """
     given = name_or_path_or_model
     if isinstance(given, str | Path):
+        check_name(str(given))
         if adapter is not None:
             tokenizer = tokenizer or adapter_tokenizer(Path(adapter))
         opened = _open(str(given), tokenizer, device, dtype, revision, device_map, quantization)
         if adapter is not None:
             opened = _adapted(opened, Path(adapter), tokenizer)
         return boot(opened._replace(tokenizer=tokenizer or opened.tokenizer), prefix or "tokenizer")
+    check_in_memory(given)
     if (device, dtype) != ("auto", "auto") or any(x is not None for x in (revision, adapter, device_map, quantization)):
         raise ValueError(
             "device, dtype, revision, adapter, device_map and quantization choose how a name or folder is loaded: move"
@@ -78,14 +85,14 @@ def load_model(
         raise ValueError("a model in memory comes without a tokenizer: pass load_model(model, tokenizer=...)")
     if hasattr(given, "hook_dict"):
         return adopt(given, tokenizer, prefix)
-    if not hasattr(given, "config"):
-        raise ValueError(f"{type(given).__name__} is neither a name, a Hugging Face model nor a TransformerLens model")
     if getattr(given, "_hf_peft_config_loaded", False) and not is_adapted(given):
         raise ValueError(
             f"{type(given).__name__} carries adapters that transformers attached: pass a PeftModel instead"
         )
+    base = given.get_base_model() if is_adapted(given) else given
+    name = display_name(getattr(given.config, "_name_or_path", "") or type(base).__name__)
+    check_decoder(name, base.config, type(base).__name__, type(base))
     plain = merged_copy(given) if is_adapted(given) else sharing_copy(given)
-    name = display_name(getattr(given.config, "_name_or_path", "") or type(plain).__name__)
     if is_adapted(given):
         name += "+" + "+".join(given.active_adapters)
     return boot(Opened(plain, tokenizer, name), prefix or "tokenizer")
@@ -105,21 +112,21 @@ def _open(
         raise ValueError("device_map places the layers by itself: leave device out")
     where = resolve_device(device)
     what = resolve_dtype(dtype, where)
-    if name != "smollm2" and not is_gguf(name):
-        source = str(organism_folder()) if name == "organism" else name
-        if revision is not None and Path(source).exists():
-            raise ValueError(f"revision {revision!r} is one of the hub's: {name!r} is here as it is")
-        return open_pretrained(
-            source,
-            tokenizer=tokenizer,
-            device=where,
-            dtype=what,
-            revision=revision,
-            device_map=device_map,
-            quantization=quantization,
-        )
-    if any(x is not None for x in (revision, device_map, quantization)):
-        raise ValueError(f"{name!r} is a GGUF file: revision, device_map and quantization do not apply to it")
-    stored = what if isinstance(what, torch.dtype) else torch.float32
-    opened = open_smollm2(stored) if name == "smollm2" else open_gguf(Path(name), stored)
-    return opened._replace(hf_model=opened.hf_model.to(where))
+    source = str(organism_folder()) if name == "organism" else name
+    if revision is not None and (name == "smollm2" or Path(source).exists()):
+        raise ValueError(f"revision {revision!r} is one of the hub's: {name!r} is here as it is")
+    if name == "smollm2":
+        return open_smollm2(what, device=where, device_map=device_map, quantization=quantization)
+    if is_gguf(name):
+        if quantization is not None:
+            raise ValueError(f"{name!r} is a GGUF file, which is dequantised as it is read: leave quantization out")
+        return open_gguf(Path(name), dequantised_to(what), device=where, device_map=device_map)
+    return open_pretrained(
+        source,
+        tokenizer=tokenizer,
+        device=where,
+        dtype=what,
+        revision=revision,
+        device_map=device_map,
+        quantization=quantization,
+    )

@@ -1,11 +1,13 @@
 """Where a model's weights are put, in which precision, and how much memory that takes."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 TOLD_FROM = 2**30  # bytes: smaller models are loaded without a word
+SPREADING = ("auto", "balanced", "balanced_low_0", "sequential")  # device maps over every GPU, then the CPU
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -45,14 +47,47 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
     return what
 
 
-def weights_size(model_class: Any, config: Any, dtype: torch.dtype | str) -> int:
-    """Bytes that the weights of `config` take in `dtype`, counted without making them."""
+def places(device: torch.device, device_map: Any = None) -> list[torch.device]:
+    """Where weights may go: the device, or those of transformers' `device_map`. None where the disk takes what is left.
+
+    Raises:
+        ValueError: a `device_map` of no kind, or with a device that is not here.
+    """
+    if device_map is None:
+        return [device]
+    given = list(device_map.values()) if isinstance(device_map, Mapping) else [device_map]
+    if "disk" in given:
+        return []
+    if given[0] in SPREADING:
+        spread = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+        return [*spread, torch.device("cpu")]
+    try:
+        named = [resolve_device(torch.device(one)) for one in given]
+    except (RuntimeError, TypeError) as error:
+        kinds = ", ".join(map(repr, SPREADING))
+        raise ValueError(
+            f"device_map is {device_map!r}: choose {kinds}, a device, or a mapping of modules to devices"
+        ) from error
+    return list(dict.fromkeys(named))
+
+
+def weights_size(model_class: Any, config: Any, dtype: torch.dtype | str, bits: int | None = None) -> int:
+    """Bytes that the weights of `config` take in `dtype`, counted without making them.
+
+    With `bits` the linear layers but the unembedding are packed to so many bits and, in 4, a scale in float32 for every
+    64 weights, as bitsandbytes does it.
+    """
     own = getattr(config, "dtype", None) or torch.float32
     what = own if dtype == "auto" else dtype
+    width = (what if isinstance(what, torch.dtype) else getattr(torch, str(what))).itemsize
     with torch.device("meta"):
         model = model_class.from_config(config)
-    n_parameters = sum(p.numel() for p in model.parameters())  # a tied weight is listed once
-    return n_parameters * (what if isinstance(what, torch.dtype) else getattr(torch, str(what))).itemsize
+    size = width * sum(p.numel() for p in model.parameters())  # a tied weight is listed once
+    if bits is None:
+        return size
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) or type(m).__name__ == "Conv1D"]
+    packed = sum(m.weight.numel() for m in linear if m is not model.get_output_embeddings())
+    return size - packed * width + packed * bits // 8 + (packed // 64 * 4 if bits == 4 else 0)
 
 
 def free_memory(device: torch.device) -> int:
@@ -64,17 +99,29 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def say_size(name: str, size: int, device: torch.device) -> None:
+def say_size(
+    name: str, size: int, where: Sequence[torch.device], *, packable: bool = True, at_most: bool = False
+) -> None:
     """Says on stderr what a large model will take, before it is taken.
 
+    Args:
+        name: What the model is called.
+        size: Bytes.
+        where: The devices over which its weights may be spread; none where the disk takes what is left.
+        packable: Whether it could be quantised to take less.
+        at_most: Whether it will take less, by how much is not known.
+
     Raises:
-        ValueError: it is more than the device has free.
+        ValueError: it is more than the devices have free.
     """
-    free = free_memory(device)
-    if size > free:
+    free, devices = sum(map(free_memory, where)), " and ".join(map(str, where))
+    if where and size > free and not at_most:
+        less = ", quantization='8bit' or '4bit'" if packable else ""
         raise ValueError(
-            f"{name} takes {size / 2**30:.1f} GiB and {device} has {free / 2**30:.1f} GiB free: choose a smaller dtype"
-            " ('bfloat16'), quantization='8bit' or '4bit', another device, or device_map='auto' over several"
+            f"{name} takes {size / 2**30:.1f} GiB and {devices} has {free / 2**30:.1f} GiB free: choose a smaller dtype"
+            f" ('bfloat16'){less}, another device, or device_map='auto' over several"
         )
     if size >= TOLD_FROM:
-        print(f"{name}: {size / 2**30:.1f} GiB of weights to {device}, {free / 2**30:.1f} GiB free", file=sys.stderr)
+        most = "at most " if at_most else ""
+        rest = f"{devices}, {free / 2**30:.1f} GiB free" if where else "the devices of device_map and the disk"
+        print(f"{name}: {most}{size / 2**30:.1f} GiB of weights to {rest}", file=sys.stderr)

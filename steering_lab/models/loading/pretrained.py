@@ -13,8 +13,9 @@ from steering_lab.models.loading.checkpoint import (
     model_class,
     no_tokenizer,
 )
+from steering_lab.models.loading.given import near_name
 from steering_lab.models.loading.hub import hub_answers, hub_left_alone
-from steering_lab.models.loading.placement import say_size, weights_size
+from steering_lab.models.loading.placement import places, say_size, weights_size
 from steering_lab.models.loading.sources import Opened, weight_bar
 
 Quantization = Literal["8bit", "4bit"]
@@ -43,7 +44,8 @@ def open_pretrained(
 
     Raises:
         OSError: neither a folder with a saved model nor a model that the hub gave, or no tokenizer with it.
-        ValueError: no decoder of text that can be opened, weights missing, or more memory than there is.
+        ValueError: no decoder of text that can be opened, weights missing, a `device_map` of no kind, or more memory
+            than there is.
         ImportError: a quantization, and its package is not installed.
     """
     check_files(name)
@@ -56,10 +58,12 @@ def open_pretrained(
         opener = model_class(display_name(name), config)
         tokenizer = tokenizer or _tokenizer(name, local, options)
         scheme, quantisation = _quantization(quantization, config)
+        bits = _bits(scheme or getattr(config, "quantization_config", None))
+        size = weights_size(opener, config, dtype, bits)
+        where, packed = places(device, device_map), quantisation is not None
+        say_size(display_name(name), size, where, packable=not packed, at_most=packed and bits is None)
         if scheme is not None:
             options["quantization_config"] = scheme
-        elif quantisation is None and device_map is None:
-            say_size(name, weights_size(opener, config, dtype), device)
         try:
             with weight_bar(shown=not local):
                 hf_model, found = opener.from_pretrained(
@@ -128,6 +132,15 @@ def _quantization(asked: Any, config: Any) -> tuple[Any, str | None]:
     return BitsAndBytesConfig(**{f"load_in_{asked}": True}), f"quantised to {asked[0]} bits (bitsandbytes)"
 
 
+def _bits(scheme: Any) -> int | None:
+    """To how many bits a quantization packs a weight, or None where it does not say."""
+    facts = scheme if isinstance(scheme, dict) else getattr(scheme, "__dict__", {})
+    for bits in (4, 8):
+        if facts.get(f"load_in_{bits}bit") or facts.get(f"_load_in_{bits}bit") or facts.get("bits") == bits:
+            return bits
+    return None
+
+
 def _not_given(name: str, local: bool, options: dict[str, Any], error: Exception) -> OSError:
     """What to say of a model that could not be opened, in one sentence."""
     reason = str(error).strip().splitlines()[0]
@@ -137,8 +150,10 @@ def _not_given(name: str, local: bool, options: dict[str, Any], error: Exception
         return OSError(f"cannot load {name!r}: the folder holds no saved model that can be opened ({reason})")
     if options["local_files_only"] and "code of its own" not in reason:
         reason = "it cannot be reached from here, and its cache does not hold the model"
+    near = near_name(name)
+    hint = "" if near is None else f"Did you mean {near!r}? "
     return OSError(
         f"cannot load {name!r}: it is no folder with a saved model here, and the Hugging Face hub did not give it"
-        f" ({reason}). Check the spelling and the network, or pass a local folder, a GGUF file, a model in memory,"
-        " 'smollm2' or 'organism'"
+        f" ({reason}). {hint}Check the spelling and the network, or pass a local folder, a GGUF file, a model in"
+        " memory, 'smollm2' or 'organism'"
     )
