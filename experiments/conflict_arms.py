@@ -7,6 +7,7 @@ from typing import Literal
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.templates import PromptStyle, Wording
 from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
+from steering_lab.evaluation.controls import is_control
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
@@ -118,7 +119,13 @@ class Asking:
 
 
 def as_asked(arms: Sequence[Condition], rows: Sequence[ConflictQA]) -> list[Condition]:
-    """The arms as they apply to rows: without a context there is nothing to follow and nothing to contrast."""
+    """The arms as they apply to rows: without a context there is nothing to follow and nothing to contrast.
+
+    Random vectors are reversed under conflict alone, where what turns with the sign is read (`odd_parts`).
+    """
+    drawn = [arm.factors["coeff"] for arm in arms if is_control(str(arm.factors["method"]))]
+    if rows[0].regime != "conflict":
+        arms = [a for a in arms if not is_control(str(a.factors["method"])) or a.factors["coeff"] == drawn[0]]
     if rows[0].context:
         return list(arms)
     kept = [arm for arm in arms if arm.rule is None and _asked(arm).style == "with_context"]

@@ -94,6 +94,7 @@ class Config:
     n_test: int = 100
     max_new_tokens: int = 6
     n_random: int = 10
+    n_rounds: int = 9
     agreement_budget: float = 0.03
     perplexity_budget: float = 1.25
     sure: bool = True
@@ -111,6 +112,8 @@ class Config:
             raise ValueError(f"wording {self.wording!r} is unknown: choose one of {', '.join(WORDINGS)}")
         if min(self.n_vector, self.n_validation, self.n_test) < 8 or self.n_random < 3:
             raise ValueError("n_vector, n_validation and n_test must be 8 or more, n_random 3 or more")
+        if self.n_rounds < 1:
+            raise ValueError(f"n_rounds is {self.n_rounds}: conditions are timed in 1 round or more")
         if self.data != "capitals" and (self.relations, self.min_population) != (("capital",), MIN_POPULATION):
             raise ValueError(f'relations and min_population are settings of data = "capitals", not of {self.data!r}')
         if self.data == "organism" and self.known_only:
@@ -210,7 +213,7 @@ def _compare(
     folder.write_table("scores", scores(generations))
     folder.write_table("paired", paired(table, known))
     folder.write_table("odd", odd_parts(table, config.seed))
-    folder.write_table("costs", costs(arms, timed, summary, page.named, config.max_new_tokens))
+    folder.write_table("costs", costs(arms, timed, summary, page.named, config.max_new_tokens, config.n_rounds))
     by_id = {row.id: row for rows in questions.test.values() for row in rows}
     folder.write_table("generations_test.jsonl", browsable(generations, by_id))
 
