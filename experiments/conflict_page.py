@@ -90,13 +90,13 @@ def finding(parts: Parts) -> str:
     points = {name: signed(100 * context[name], 0) for name in ("effect", "low", "high", "control_low", "control_high")}
     inside = context["control_low"] <= context["effect"] <= context["control_high"]
     sentences = [
+        _how_small(parts, counts),
         f"{focus(parts)} at layer {parts['chosen']['layer']}: context answers {_moved(context)} ({points['effect']}"
         f" points [{points['low']}, {points['high']}]); {changed}.",
         f"One more random vector of equal norm: [{points['control_low']}, {points['control_high']}] points, so"
         f" {'a random vector may do as much' if inside else 'more than chance gives a vector of its length'}.",
         *_reversal(parts, first),
         f"{_cost_sentence(parts)}.",
-        _how_small(parts, counts),
     ]
     return " ".join(filter(None, sentences))
 
@@ -138,9 +138,10 @@ def _how_small(parts: Parts, counts: pd.DataFrame) -> str:
     tried = _own(validation[validation["metric"] == "context"], parts)
     cell = tried[tried["layer"] == parts["chosen"]["layer"]].iloc[0]
     points = [signed(100 * cell[name], 0) for name in ("effect", "low", "high")]
+    gain = f"{'raised' if cell['effect'] > 0 else 'did not raise'} context answers ({points[0]} points"
     return (
-        f"A small comparison, its intervals are wide: chosen on {int(cell['n'])} conflicts, where the cell moved"
-        f" context answers by {points[0]} points [{points[1]}, {points[2]}], within {_rule(parts)}; reported on"
+        f"A small comparison, its intervals are wide. The cell was chosen on {int(cell['n'])} conflicts, where it"
+        f" {gain} [{points[1]}, {points[2]}]), as the best within {_rule(parts)}; what follows was measured on"
         f" {len(tested)} others about {int(counts['n'].max())} questions."
     )
 
@@ -183,7 +184,8 @@ def figures(parts: Parts) -> dict[str, Figure]:
             subtitle=where.split(",")[0],
         ),
         "context_answers": condition_bars(
-            conflict, metric="context", percent=True, title="Context answers under conflict", **bars
+            conflict, metric="context", metric_label="context answers", percent=True,
+            title="Context answers under conflict", **bars,
         ),
         "verdicts": verdict_stack(
             shares, title=_of_kind("Whose answer under conflict", first["group"].iloc[0]),
