@@ -398,6 +398,12 @@ def test_coefficients_without_the_unsteered_model_or_others_are_refused(coeffs: 
         read_config(load_experiment(CONFLICT).Config, CONFLICT, [f"coeffs={coeffs}"])
 
 
+@pytest.mark.parametrize(("setting", "said"), [("n_rounds=0", "1 round or more"), ("compare=['CAP']", "CAP")])
+def test_a_rival_that_is_none_and_no_round_of_timing_are_refused(setting: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_config(load_experiment(CONFLICT).Config, CONFLICT, [setting])
+
+
 def conflict_lines(count: int = 40) -> list[dict[str, object]]:
     """Rows of a file in the package's own format."""
     return [
