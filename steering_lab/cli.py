@@ -59,11 +59,11 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )  # fmt: skip
     conflict = (
         "model=smollm2", "data=capitals", "min_population=10000000", "wording=plain", "chat=true", "max_new_tokens=10",
-        "batch_size=64", "n_vector=24", "compare=['instructed']", "agreement_budget=0.25", "sure=false",
+        "batch_size=64", "n_vector=24", "n_random=3", "compare=['instructed']", "agreement_budget=0.25", "sure=false",
         "n_rounds=1",
-        *(("layers=[18]", "coeffs=[0, 0.5]", "n_validation=8", "n_test=8", "n_random=3")
+        *(("layers=[18]", "coeffs=[0, 0.5]", "n_validation=8", "n_test=8")
           if quick else
-          ("layers=[16, 18]", "coeffs=[0, 0.5]", "n_validation=20", "n_test=16", "n_random=5")),
+          ("layers=[16, 18]", "coeffs=[0, 0.5]", "n_validation=12", "n_test=14")),
     )  # fmt: skip
     return sweep, conflict
 
