@@ -59,11 +59,12 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
            "max_new_tokens=20", "n_random=3", "n_random_confirm=5")),
     )  # fmt: skip
     conflict = (
-        "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=10", "batch_size=64",
-        "layers=[17]", "coeffs=[0, 0.5]", "n_vector=24", "n_random=3",
-        *(("n_validation=8", "n_test=8")
+        "model=smollm2", "data=capitals", "min_population=10000000", "wording=plain", "chat=true", "max_new_tokens=10",
+        "batch_size=64", "n_vector=24", "n_random=3", "compare=['instructed']", "agreement_budget=0.25", "sure=false",
+        "n_rounds=1",
+        *(("layers=[18]", "coeffs=[0, 0.5]", "n_validation=8", "n_test=8")
           if quick else
-          ("n_validation=10", "n_test=8")),
+          ("layers=[16, 18]", "coeffs=[0, 0.5]", "n_validation=12", "n_test=14")),
     )  # fmt: skip
     return sweep, conflict
 
