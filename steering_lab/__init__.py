@@ -5,7 +5,6 @@ Importing the package, or asking a script for `--help`, therefore loads neither 
 
 import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds the two lists equal
@@ -72,16 +71,21 @@ _OFFERS = {
 }
 _HOME = {name: module for module, names in _OFFERS.items() for name in names}
 
-__version__ = version("steering_lab")
+__version__: str
 __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> object:
-    """The offered object `name`, imported now and kept.
+    """The offered object `name`, imported now and kept, or the version: to look it up takes longer than the import.
 
     Raises:
         AttributeError: the package offers no such name.
     """
+    if name == "__version__":
+        from importlib.metadata import version
+
+        globals()[name] = found = version("steering_lab")
+        return found
     if name not in _HOME:
         raise AttributeError(f"steering_lab offers no {name!r}; it offers {', '.join(sorted(_HOME))}")
     globals()[name] = value = getattr(import_module(f"steering_lab.{_HOME[name]}"), name)

@@ -269,3 +269,11 @@ def test_models_lists_what_is_at_hand_and_what_a_path_holds(
     assert [line.split()[0] for line in lines[:2]] == ["organism", "smollm2"]
     for path, what in zip(paths, said, strict=True):
         assert any(line.startswith(f"{path} ") and what in line for line in lines)
+
+
+@pytest.mark.parametrize(("given", "said"), [(["stear"], "'stear' is no command"), ([], "no command was given")])
+def test_a_word_that_is_no_command_is_answered_with_those_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: list[str], said: str
+) -> None:
+    assert call(monkeypatch, *given) == 2
+    assert f"steering-lab: {said}: choose demo, run, report, steer" in capsys.readouterr().err
