@@ -23,7 +23,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from steering_lab import cli, safe_files
+from steering_lab import cli, experiments, safe_files
+from steering_lab.analysis.plots import export
 from steering_lab.experiments import experiments_folder, load_experiment
 from steering_lab.runs import CELLS, PARTIAL
 from steering_lab.safe_files import whole_lines
@@ -102,11 +103,8 @@ def warm() -> None:
     module: Any = load_experiment(SWEEP)
     loaded = module.load_model("organism")
     module.load_model = lambda *_, **__: loaded
-    cli_load = load_experiment
-    import steering_lab.experiments
-
-    assert cli_load is not None
-    steering_lab.experiments.load_experiment = lambda _: module
+    experiments.load_experiment = lambda _: module
+    export.find_chrome = lambda: None  # a browser would outlive its process, and takes most of the time
 
 
 def main() -> None:
@@ -146,8 +144,8 @@ def kill(home: Path, kills: int, seed: int, rng: random.Random) -> bool:
         if code == -signal.SIGKILL:
             killed["at a random moment" if moment is not None else "in the middle of a write"] += 1
             now = groups(results)
-            lost += bool(before) and not whole_runs(results) and bool(set(before) - set(now)) and not _tables_whole(results)
-            before = now or before
+            lost += bool(set(before) - set(now)) and not _named(results)
+            before = now
             continue
         found = whole_runs(results)
         if code != 0 or len(found) != 1 or len(list(results.glob("*/*"))) != 1:
@@ -165,8 +163,8 @@ def kill(home: Path, kills: int, seed: int, rng: random.Random) -> bool:
     return not lost and not differing
 
 
-def _tables_whole(results: Path) -> bool:
-    """Whether the run has its final name, so that its cells are in its tables."""
+def _named(results: Path) -> bool:
+    """Whether the run has its final name already: its cells are in its tables then."""
     return any(not path.name.endswith(PARTIAL) for path in results.glob("*/*"))
 
 

@@ -61,19 +61,20 @@ class RunFolder:
         home.mkdir(parents=True, exist_ok=True)
         config = json.loads(json.dumps(config))
         with alone_in(home):
-            if (begun := unfinished(results, experiment, config)) is not None:
-                run = cls(begun, config, _lock=take(begun))
-                print(f"going on with {begun}: {state_of(begun).cells}", file=sys.stderr)
-                for name in (CELLS, ASKED, FAILED):
-                    cut_torn_line(begun / name)
-                run.kept = _read_cells(begun / CELLS)
-                return run
-            run = cls(_fresh(home, model), config)
+            begun = unfinished(results, experiment, config)
+            run = cls(begun or _fresh(home, model), config)
             run.path.mkdir(exist_ok=True)
             run._lock = take(run.path)
-            asked = {"experiment": experiment, **({"question": question} if question else {})}
-            run.write_json("provenance.json", {**asked, "started": _now(), **provenance()})
-            run.write_json("config.json", config)  # last: a folder without it was never begun
+            try:
+                if begun is not None:
+                    run._go_on()
+                else:
+                    asked = {"experiment": experiment, **({"question": question} if question else {})}
+                    run.write_json("provenance.json", {**asked, "started": _now(), **provenance()})
+                    run.write_json("config.json", config)  # last: a folder without it was never begun
+            except BaseException:
+                run.close()
+                raise
         return run
 
     @property
@@ -140,6 +141,12 @@ class RunFolder:
         if report is not None:
             draw(self.path, report)
         return self.path
+
+    def _go_on(self) -> None:
+        print(f"going on with {self.path}: {state_of(self.path).cells}", file=sys.stderr)
+        for name in (CELLS, ASKED, FAILED):
+            cut_torn_line(self.path / name)
+        self.kept = _read_cells(self.path / CELLS)
 
     def close(self) -> None:
         """Lets another process take up the run; what is on the disk stays."""
