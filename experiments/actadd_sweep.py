@@ -71,7 +71,7 @@ def run(config: Config, results: str | Path) -> Path:
     unsteered, rival = replace(UNSTEERED, write=write), prompting(f"{_said(pairs).positive} ", write)
     conditions = [unsteered, rival, *_grid(model, config, pairs, choosing, write)]
     with RunFolder.open(results, "actadd_sweep", model.name, asdict(config), question_of(__doc__)) as folder:
-        keeping: dict[str, Any] = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
+        keeping: dict[str, Any] = {"batch_size": config.batch_size, **folder.keeping}
         keeping |= {"bare": write} if config.chat else {}
         generations = run_conditions(model, conditions, choosing, config.decoding, **keeping)
         table = measure_table(generations, measures_of(config))
@@ -90,9 +90,7 @@ def run(config: Config, results: str | Path) -> Path:
         folder.write_table("generations.jsonl", generations)
         folder.write_table("generations_test.jsonl", held_out)
         folder.write_json("model.json", model.facts())
-        path = folder.finish()
-    report(path)
-    return path
+        return folder.finish(report)
 
 
 def _grid(

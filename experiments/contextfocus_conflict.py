@@ -141,7 +141,7 @@ def run(config: Config, results: str | Path) -> Path:
 
     with RunFolder.open(results, "contextfocus_conflict", model.name, asdict(config)) as folder:
         decoding = Decoding(config.max_new_tokens, 1, GREEDY, config.seed, stop=("\n",), log_probs=False)
-        keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
+        keeping = {"batch_size": config.batch_size, **folder.keeping}
         answering = Answering(decoding, keeping)
         folder.write_json("model.json", model.facts())
         if config.asks_first:  # before anything is steered: no condition chooses its own questions
@@ -173,9 +173,7 @@ def run(config: Config, results: str | Path) -> Path:
             )
             arms: Arms = [(model, own), *((rival.model, [rival.unsteered("fine-tuned")]) for rival in rivals)]
             _compare(folder, answering, arms, questions, known, config)
-        path = folder.finish()
-    report(path)
-    return path
+        return folder.finish(report)
 
 
 def _search(

@@ -154,9 +154,7 @@ def run(config: Config, results: str | Path) -> Path:
         bench = Bench(model, config, folder, asked.vector, vectors)
         _test(bench, asked.test, _validate(bench, asked.validation), seconds)
         shutil.rmtree(folder.path / DELTAS, ignore_errors=True)
-        path = folder.finish()
-    report(path)
-    return path
+        return folder.finish(report)
 
 
 # --- questions --------------------------------------------------------------------------------------------------------
@@ -198,7 +196,7 @@ def measured(bench: Bench, conditions: Sequence[Condition], rows: Rows, name: st
     """The tidy table of answers and KL. Rows of one question are samples of one prompt: it is resampled whole."""
     config, folder = bench.config, bench.folder
     decoding = Decoding(config.max_new_tokens, n_samples=1, sampling=GREEDY, seed=config.seed, stop=("\n",))
-    keeping = {"batch_size": config.batch_size, "kept": folder.kept, "keep": folder.keep}
+    keeping = {"batch_size": config.batch_size, **folder.keeping}
     judged = with_answers(run_conditions(bench.model, conditions, rows, decoding, **keeping), {r.id: r for r in rows})
     table = pd.concat(
         [

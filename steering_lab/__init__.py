@@ -3,6 +3,7 @@
 Importing the package, or asking a script for `--help`, therefore loads neither torch nor transformer_lens.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds 
     from steering_lab.models.hook_points import resid_pre as resid_pre
     from steering_lab.models.hooked_model import HookedModel as HookedModel
     from steering_lab.models.loading import load_model as load_model
+
+# Before torch is loaded: threads that wait by spinning keep a core from whoever shares it, their own process included.
+# Beside a busy neighbour, two of them took 5 to 37 s for what two that sleep did in 3.5 (SmolLM2, two cores).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _OFFERS = {
     "models.hook_points": ("HookSite", "resid_pre", "resid_post"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from steering_lab.evaluation.condition import Condition, PlaceName, Prefixed
     from steering_lab.models.hook_points import HookSite
     from steering_lab.models.hooked_model import HookedModel
+    from steering_lab.runs import Report
 
 Place = Literal["front", "everywhere"]
 Front = Literal["tokenizer", "bos"]
@@ -83,8 +84,12 @@ def _organism_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return (coarse, fewest) if quick else (nine, fewer)
 
 
-def run(experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path = Path("results")) -> None:
+def run(
+    experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path = Path("results"), wait: bool = False
+) -> None:
     """Run an experiment from its TOML file, or go on with one that was interrupted.
+
+    Exit status 1 says that some cells failed: all others are kept, and the same command tries the failed ones again.
 
     Example: steering-lab run experiments/actadd_sweep.toml --set model=gpt2 "layers=[4, 6, 8]" "positive=' weddings'"
 
@@ -92,12 +97,57 @@ def run(experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path
         experiment: A TOML file with the experiment's .py beside it.
         set: Settings that replace those of the file; values are TOML, plain words may go without quotes.
         results: The folder in which results/<experiment>/<date>_<model>_<commit>/ is made.
+        wait: If another process works on this run, wait until it ends instead of saying so and stopping.
     """
+    from dataclasses import asdict
+
     from steering_lab.experiments import load_experiment, read_config
 
     module = load_experiment(experiment)
     config = read_config(module.Config, experiment, set)
-    folder = module.run(config, results)
+    folder = _already(experiment.stem, asdict(config), results, wait, getattr(module, "report", None))
+    _say_where(folder or _run(module, config, results))
+
+
+def _already(
+    experiment: str, config: dict[str, Any], results: Path, wait: bool, report: "Report | None"
+) -> Path | None:
+    """The folder of a run that needs no model any more: another process has just finished it, or only the page lacks.
+
+    Raises:
+        Busy: another process works on it and nobody wants to wait.
+    """
+    from steering_lab.run_lock import Busy, holder, wait_until_free
+    from steering_lab.runs import PARTIAL, draw, undrawn, unfinished
+
+    begun = unfinished(results, experiment, config)
+    if begun is not None and (held := holder(begun)) is not None:
+        if not wait:
+            raise Busy(f"{begun} is being worked on by {held}: wait for it with --wait, or change a setting")
+        print(f"waiting for {held}, which works on {begun}", file=sys.stderr)
+        wait_until_free(begun)
+        if (done := begun.with_name(begun.name.removesuffix(PARTIAL))).is_dir():
+            return done
+    lacking = undrawn(results, experiment, config)
+    if lacking is not None and report is not None:
+        print(f"the tables in {lacking} are whole, only its page is drawn", file=sys.stderr)
+        draw(lacking, report)
+        return lacking
+    return None
+
+
+def _run(module: Any, config: Any, results: Path) -> Path:
+    """The finished run; where cells failed, what failed on stderr and exit status 1."""
+    from steering_lab.evaluation.groups import CellsFailed
+
+    try:
+        return module.run(config, results)
+    except CellsFailed as failed:
+        print(f"steering-lab: {failed}", file=sys.stderr)
+        raise SystemExit(1) from failed
+
+
+def _say_where(folder: Path) -> None:
     print(f"\n{folder}")
     if (folder / "index.html").is_file():
         print(f"open {(folder / 'index.html').resolve().as_uri()}")
@@ -106,18 +156,34 @@ def run(experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path
 def report(runs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
     """Draw a run's figures and page again from the tables in its folder; no model is loaded.
 
+    Of a run that is not finished (.partial), print how far it is: cells done and failed, and who works on it.
+
     Example: steering-lab report results/actadd_sweep/*
 
     Args:
-        runs: One or more folders of finished runs.
+        runs: One or more folders of runs.
     """
     from steering_lab.experiments import experiment_of
+    from steering_lab.runs import PARTIAL, draw
 
     if not runs:
         raise ValueError("name the folder of a run, e.g. steering-lab report results/actadd_sweep/*")
-    for module, run in [(experiment_of(run), run) for run in runs]:
-        page = module.report(run)
-        print(f"\n{page.resolve().as_uri()}")
+    whole = [run for run in runs if not run.name.endswith(PARTIAL)]
+    for begun in (run for run in runs if run.name.endswith(PARTIAL)):
+        _print_state(begun)
+    for module, run in [(experiment_of(run), run) for run in whole]:
+        print(f"\n{draw(run, module.report).resolve().as_uri()}")
+
+
+def _print_state(begun: Path) -> None:
+    """How far an unfinished run is, a few lines."""
+    from steering_lab.runs import state_of
+
+    state = state_of(begun)
+    working = f"{state.holder} works on it" if state.holder else "nobody works on it: the same command goes on"
+    print(f"{begun}\n  {state.cells}\n  started {state.started}; {working}")
+    for name, error in state.failed.items():
+        print(f"  failed: {name}: {error}")
 
 
 def steer(

@@ -2,19 +2,22 @@
 
 Work goes into `<folder>.partial`; `finish` renames it, so a folder without that ending is complete. Each finished group
 of cells is a line of `cells.jsonl`, every cell under a hash of everything that determines it, flushed to the disk, so a
-killed run resumes where it stopped and never mixes cells of different settings.
+killed run resumes where it stopped and never mixes cells of different settings. Beside it lie, for resuming and for
+`state_of` alone, which cells were asked for and which failed. Every other file is written whole or not at all.
 """
 
+import io
 import json
 import os
 import platform
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -22,9 +25,15 @@ import pandas as pd
 
 from steering_lab.models import display
 from steering_lab.models.provenance import git_commit, software
+from steering_lab.run_lock import LOCK, alone_in, holder, take
+from steering_lab.safe_files import NEW, append_line, cut_torn_line, replace_file, whole_lines
 
 PARTIAL = ".partial"
-CELLS = "cells.jsonl"
+CELLS, ASKED, FAILED = "cells.jsonl", "asked.jsonl", "failed.jsonl"
+UNDRAWN = ".undrawn"  # in a run whose tables are whole and whose page is not
+WORKING = (CELLS, ASKED, FAILED, LOCK)  # what only resuming needs
+
+Report = Callable[[Path], Path]
 
 
 @dataclass(eq=False)
@@ -42,25 +51,30 @@ class RunFolder:
     ) -> "RunFolder":
         """A new run, or the unfinished one of the same experiment and config, with the cells that it had finished.
 
-        `question` is what the run asks, in a sentence, kept with its provenance.
+        `question` is what the run asks, in a sentence, kept with its provenance. What a resumed run found is said on
+        stderr.
 
         Raises:
-            RuntimeError: another process is working on that run now.
+            Busy: another process is working on that run now; says which.
         """
         home = Path(results) / experiment
+        home.mkdir(parents=True, exist_ok=True)
         config = json.loads(json.dumps(config))
-        for partial in sorted(home.glob(f"*{PARTIAL}")):
-            if _read_json(partial / "config.json") == config:
-                run = cls(partial, config)
-                run._take()
-                run.kept = _read_cells(partial / CELLS)
-                return run
-        run = cls(_fresh(home, model), config)
-        run.path.mkdir(parents=True)
-        run._take()
-        run.write_json("config.json", config)
-        asked = {"experiment": experiment, **({"question": question} if question else {})}
-        run.write_json("provenance.json", {**asked, "started": _now(), **provenance()})
+        with alone_in(home):
+            begun = unfinished(results, experiment, config)
+            run = cls(begun or _fresh(home, model), config)
+            run.path.mkdir(exist_ok=True)
+            run._lock = take(run.path)
+            try:
+                if begun is not None:
+                    run._go_on()
+                else:
+                    asked = {"experiment": experiment, **({"question": question} if question else {})}
+                    run.write_json("provenance.json", {**asked, "started": _now(), **provenance()})
+                    run.write_json("config.json", config)  # last: a folder without it was never begun
+            except BaseException:
+                run.close()
+                raise
         return run
 
     @property
@@ -68,19 +82,32 @@ class RunFolder:
         """Whether cells of an interrupted run are here."""
         return bool(self.kept)
 
+    @property
+    def keeping(self) -> dict[str, Any]:
+        """The options of `run_conditions` by which its cells are kept here, found here, and told apart from failed."""
+        return {"kept": self.kept, "keep": self.keep, "ask": self.ask, "fail": self.fail}
+
     def keep(self, cells: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Puts a group of finished cells on the disk before anything else happens: all of them or none."""
-        with (self.path / CELLS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(cells, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Puts a group of finished cells on the disk before anything else happens: all of them or none.
+
+        Raises:
+            OSError: they cannot be written, as on a full disk; what was kept before stays, the error names the file.
+        """
+        append_line(self.path / CELLS, json.dumps(cells, ensure_ascii=False))
         self.kept |= cells
+
+    def ask(self, cells: Mapping[str, str]) -> None:
+        """Writes down which cells are about to be computed, by key the name, for `state_of`."""
+        append_line(self.path / ASKED, json.dumps(cells, ensure_ascii=False))
+
+    def fail(self, cells: Mapping[str, str], error: str) -> None:
+        """Writes down that these cells, by key the name, could not be computed; the next call tries them again."""
+        failed = {"cells": cells, "error": error, "when": _now()}
+        append_line(self.path / FAILED, json.dumps(failed, ensure_ascii=False))
 
     def write_json(self, name: str, value: Any) -> Path:
         """`value` as indented JSON."""
-        path = self.path / name
-        path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return path
+        return replace_file(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def write_table(self, name: str, table: pd.DataFrame) -> Path:
         """`table` as `<name>.parquet`, or as JSON lines where `name` ends so; these keep every digit, NaN as null."""
@@ -88,20 +115,38 @@ class RunFolder:
         if path.suffix == ".jsonl":
             known = table.replace([np.inf, -np.inf], np.nan).astype(object)
             rows = known.where(known.notna(), None).to_dict("records")
-            path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        else:
-            table.to_parquet(path, index=False)
-        return path
+            return replace_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        whole = io.BytesIO()
+        table.to_parquet(whole, index=False)
+        return replace_file(path, whole.getvalue())
 
-    def finish(self) -> Path:
-        """Makes the run whole: what only resuming needed is removed, and the folder takes its final name."""
-        started = _read_json(self.path / "provenance.json") or {}
-        self.write_json("provenance.json", {**started, "finished": _now()})
-        (self.path / CELLS).unlink(missing_ok=True)
-        (self.path / ".lock").unlink(missing_ok=True)
-        self.close()
+    def finish(self, report: Report | None = None) -> Path:
+        """Makes the run whole: the folder takes its final name, and what only resuming needed is removed.
+
+        `report` draws the page of the folder, which by then lacks nothing else: whatever becomes of it, the tables stay
+        and the same command draws again (`undrawn`) instead of computing again.
+
+        Raises:
+            RuntimeError: `report` failed; says where the tables are.
+        """
+        begun = _read_json(self.path / "provenance.json") or {}
+        self.write_json("provenance.json", {**begun, "finished": _now()})
+        if report is not None:
+            replace_file(self.path / UNDRAWN, "")
+        # Renamed first: a run without its cells, and still under its old name, would be computed again.
         self.path = self.path.rename(self.path.with_name(self.path.name.removesuffix(PARTIAL)))
+        for left in (*(self.path / name for name in WORKING), *self.path.glob(f".*{NEW}")):
+            left.unlink(missing_ok=True)
+        self.close()
+        if report is not None:
+            draw(self.path, report)
         return self.path
+
+    def _go_on(self) -> None:
+        print(f"going on with {self.path}: {state_of(self.path).cells}", file=sys.stderr)
+        for name in (CELLS, ASKED, FAILED):
+            cut_torn_line(self.path / name)
+        self.kept = _read_cells(self.path / CELLS)
 
     def close(self) -> None:
         """Lets another process take up the run; what is on the disk stays."""
@@ -117,17 +162,72 @@ class RunFolder:
     def _repr_html_(self) -> str:
         return _card(self.path)
 
-    def _take(self) -> None:
-        self._lock = (self.path / ".lock").open("w")
-        if sys.platform == "win32":
-            return
-        import fcntl
 
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.close()
-            raise RuntimeError(f"another process is working on {self.path}: wait, or change the config") from error
+class State(NamedTuple):
+    """How far an unfinished run is. `asked`, `done`: cells by key, `failed`: their errors by name."""
+
+    asked: dict[str, str]
+    done: int
+    failed: dict[str, str]
+    started: str
+    holder: str | None
+
+    @property
+    def cells(self) -> str:
+        """In a few words. Parts of an experiment that follow from a choice are asked for only when that is made."""
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"{self.done} of the {len(self.asked)} cells that it has asked for are done{failed}"
+
+
+def state_of(path: str | Path) -> State:
+    """How far the unfinished run in `path` is, read from its files while another process may be writing them.
+
+    Raises:
+        FileNotFoundError: there is no such run, or it has not begun.
+    """
+    path = Path(path)
+    if not (path / "config.json").is_file():
+        raise FileNotFoundError(f"no unfinished run at {path}: it has no config.json")
+    asked = {key: name for line in whole_lines(path / ASKED) for key, name in json.loads(line).items()}
+    done = _read_cells(path / CELLS)
+    tried = [json.loads(line) for line in whole_lines(path / FAILED)]
+    failed = {name: try_["error"] for try_ in tried for key, name in try_["cells"].items() if key not in done}
+    started = (_read_json(path / "provenance.json") or {}).get("started", "at an unknown time")
+    return State(asked, len(done.keys() & asked.keys()) if asked else len(done), failed, started, holder(path))
+
+
+def unfinished(results: str | Path, experiment: str, config: Mapping[str, Any]) -> Path | None:
+    """The folder of the run of this experiment and config that was begun and not finished, or None."""
+    return _of_config(sorted((Path(results) / experiment).glob(f"*{PARTIAL}")), config)
+
+
+def undrawn(results: str | Path, experiment: str, config: Mapping[str, Any]) -> Path | None:
+    """The folder of the run of this experiment and config whose tables are whole and whose page is not, or None."""
+    marked = [marker.parent for marker in sorted((Path(results) / experiment).glob(f"*/{UNDRAWN}"))]
+    return _of_config([folder for folder in marked if not folder.name.endswith(PARTIAL)], config)
+
+
+def draw(path: Path, report: Report) -> Path:
+    """The page that `report` makes of a finished run's files; from then on the run counts as drawn.
+
+    Raises:
+        RuntimeError: it could not be drawn; the tables are as they were.
+    """
+    try:
+        page = report(path)
+    except Exception as error:
+        raise RuntimeError(
+            f"the tables in {path} are whole, but its page could not be drawn ({type(error).__name__}: {error});"
+            " the same command, or steering-lab report, draws it again"
+        ) from error
+    with suppress(FileNotFoundError):
+        (path / UNDRAWN).unlink()
+    return page
+
+
+def _of_config(folders: list[Path], config: Mapping[str, Any]) -> Path | None:
+    wanted = json.loads(json.dumps(config))
+    return next((folder for folder in folders if _read_json(folder / "config.json") == wanted), None)
 
 
 def provenance() -> dict[str, Any]:
@@ -155,7 +255,7 @@ def read_run(path: str | Path) -> Run:
     path = finished(path)
     parts = {file.stem: _read_json(file) for file in sorted(path.glob("*.json"))}
     tables = {table.stem: pd.read_parquet(table) for table in sorted(path.glob("*.parquet"))}
-    lines = {file.stem: _read_lines(file) for file in sorted(path.glob("*.jsonl"))}
+    lines = {file.stem: _read_lines(file) for file in sorted(path.glob("*.jsonl")) if file.name not in WORKING}
     return Run(path, {**parts, **tables, **lines})
 
 
@@ -178,7 +278,7 @@ def finished(path: str | Path) -> Path:
 def data_files(path: str | Path) -> list[str]:
     """The names of a run's files of data, in the order of a directory listing; its figures and page are none."""
     kinds = (".json", ".jsonl", ".parquet", ".safetensors")
-    return sorted(file.name for file in Path(path).iterdir() if file.suffix in kinds)
+    return sorted(f.name for f in Path(path).iterdir() if f.suffix in kinds and f.name not in WORKING)
 
 
 def _card(path: Path) -> str:
@@ -207,19 +307,18 @@ def _fresh(home: Path, model: str) -> Path:
     commit = (git_commit() or "nocommit").replace("+", "-")
     name = f"{datetime.now(UTC):%Y-%m-%d}_{safe}_{commit}"
     names = (name, *(f"{name}-{i}" for i in range(2, 1000)))
-    free = next(n for n in names if not (home / n).exists() and not (home / (n + PARTIAL)).exists())
+    free = next(n for n in names if not (home / n).exists() and not _begun(home / (n + PARTIAL)))
     return home / (free + PARTIAL)
 
 
+def _begun(partial: Path) -> bool:
+    """Whether a run is there; a folder without a config is what a kill or a full disk left of one that never began."""
+    return (partial / "config.json").is_file() or (partial.exists() and holder(partial) is not None)
+
+
 def _read_cells(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The cells of whole groups, one a line; a last line torn by a kill is cut off, so that the next starts its own."""
-    if not path.is_file():
-        return {}
-    lines = path.read_bytes().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith(b"\n")]
-    if len(whole) < len(lines):
-        os.truncate(path, sum(map(len, whole)))
-    return {key: rows for group in map(json.loads, whole) for key, rows in group.items()}
+    """The cells of whole groups, one a line."""
+    return {key: rows for group in map(json.loads, whole_lines(path)) for key, rows in group.items()}
 
 
 def _read_json(path: Path) -> Any:

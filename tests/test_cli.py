@@ -226,7 +226,7 @@ def run_of(results: Path, experiment: str) -> Path:
     [
         ("nowhere", "there is no such folder"),
         (".", "it has no config.json"),
-        ("begun.partial", "the command that began it goes on where it stopped"),
+        ("begun.partial", "no unfinished run at"),
         ("strange", "is a run of '../../strange', which is none of the experiments here: actadd_sweep"),
     ],
 )

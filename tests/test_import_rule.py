@@ -18,10 +18,10 @@ SOURCES = sorted(
 )
 
 FLOORS = (
-    {"models", "data"},
+    {"models", "data", "safe_files"},
     {"interventions"},
     {"methods", "evaluation", "analysis"},
-    {"runs", "executors", "explorer"},
+    {"runs", "run_lock", "executors", "explorer"},
     {"cli", "check", "experiments", "notebooks", "front door"},
 )
 OPEN_FLOORS = (3, 4)  # where single modules live side by side; the rooms of the floors below are strangers

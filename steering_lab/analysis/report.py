@@ -17,6 +17,8 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from steering_lab.safe_files import replace_file
+
 FILTERS = ("method", "layer", "coeff", "prompt")
 
 
@@ -103,8 +105,7 @@ def write_page(
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    return replace_file(path, page)
 
 
 def script_json(value: object) -> Markup:

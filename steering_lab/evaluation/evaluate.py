@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from steering_lab.evaluation.condition import Condition, Example, example_key, seed_of
+from steering_lab.evaluation.groups import CellsFailed, Elsewhere, Failed, Rows, Work, here
 from steering_lab.evaluation.measures import Measure, measure_table
 from steering_lab.interventions.intervention import Clamp, Intervention
 from steering_lab.interventions.source import Permissions
@@ -24,11 +25,10 @@ from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import Sampling, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import Whole, whole_number
-from steering_lab.models.progress import progress_bar
+from steering_lab.models.progress import Speed, progress_bar
 from steering_lab.models.provenance import software
 
 FACTORS = ("method", "layer", "coeff", "relative_norm", "draw")
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,9 @@ def run_conditions(
     batch_size: int = 512,
     kept: Mapping[str, Rows] | None = None,
     keep: Callable[[Mapping[str, Rows]], None] | None = None,
+    ask: Callable[[Mapping[str, str]], None] | None = None,
+    fail: Callable[[Mapping[str, str], str], None] | None = None,
+    elsewhere: Elsewhere | None = None,
     progress: bool | None = None,
     bare: Callable[[Example], str] | None = None,
     **permissions: Unpack[Permissions],
@@ -100,10 +103,14 @@ def run_conditions(
     `kept` maps `cell_key`s to rows of an earlier run, which are not computed
     again; `keep` is called with each finished group of cells, by key. Which cells make a group follows from the
     conditions alone, so that a run that was killed goes on with batches such as it would have made.
-    `permissions` are those of `steer`: `allow_other_model`, `allow_other_prefix`.
+    `ask` is called first with the name of every cell by its key, `fail` with those of a group that could not be
+    computed and its error: then the other groups go on. Without `fail` an error ends the whole at once, and so does one
+    of the caller's (a ValueError) before any cell is there. `elsewhere` does the groups in other processes
+    (`steering_lab.executors`). `permissions` are those of `steer`: `allow_other_model`, `allow_other_prefix`.
 
     Raises:
         ValueError: no conditions or examples, a name or an example twice, or whatever `steer` and `generate` refuse.
+        CellsFailed: `fail` was called; by then every other cell is kept.
     """
     names = [condition.name for condition in conditions]
     if not conditions or not examples:
@@ -115,15 +122,29 @@ def run_conditions(
         raise ValueError(f"conditions need names of their own, {sorted(twice)[0]!r} is there twice")
     keys = {c.name: cell_key(model, c, examples, decoding, bare) for c in conditions}
     cells: dict[str, Rows] = {name: kept[key] for name, key in keys.items() if kept and key in kept}
+    if ask is not None:
+        ask({key: name for name, key in keys.items()})
+    groups = _groups(conditions, examples, decoding, batch_size)
+    waiting = [left for group in groups if (left := [c for c in group if c.name not in cells])]
+    works = [Work(_run_together, c, examples, (decoding, batch_size, permissions), bare) for c in waiting]
+    errors: dict[str, str] = {}
     with progress_bar(what="cells", shown=progress, total=len(conditions), initial=len(cells), leave=True) as bar:
-        for group in _groups(conditions, examples, decoding, batch_size):
-            waiting = [condition for condition in group if condition.name not in cells]
-            if waiting:
-                found = dict(_run_together(model, waiting, examples, decoding, batch_size, permissions, bare))
-                cells |= found
-                if keep is not None:
-                    keep({keys[name]: rows for name, rows in found.items()})
-                bar.update(len(waiting))
+        speed = Speed(bar, "tokens")
+        for work, found in (elsewhere or here)(model, works):
+            if isinstance(found, Failed):
+                if fail is None or (not cells and isinstance(found.error, ValueError)):
+                    raise found.error
+                said = f"{type(found.error).__name__}: {found.error}"
+                errors |= dict.fromkeys(work.names, said)
+                fail({keys[name]: name for name in work.names}, said)
+                continue
+            cells |= found
+            if keep is not None:
+                keep({keys[name]: rows for name, rows in found.items()})
+            speed.add(sum(row["n_tokens"] for rows in found.values() for row in rows))
+            bar.update(len(work.conditions))
+    if errors:
+        raise CellsFailed(errors, len(conditions))
     return _as_table(conditions, cells)
 
 

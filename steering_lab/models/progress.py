@@ -1,6 +1,7 @@
 """Progress of long work: a bar on a terminal, and in a log a line now and then."""
 
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,7 +38,7 @@ def progress_bar(
     common: dict[str, Any] = {"desc": what, "total": total, "initial": initial}
     if shown is False or shown or sys.stderr.isatty():
         return tqdm(steps, disable=shown is False, leave=leave, delay=delay, **common)
-    form = "{desc}: {n_fmt} of {total_fmt} after {elapsed}, {remaining} to go"
+    form = "{desc}: {n_fmt} of {total_fmt} after {elapsed}{postfix}, {remaining} to go"
     return tqdm(
         steps,
         file=_Lines(),
@@ -48,3 +49,16 @@ def progress_bar(
         leave=False,
         **common,
     )
+
+
+class Speed:
+    """How much is done a second since `bar` was made, told behind it: "1,234 tokens/s"."""
+
+    def __init__(self, bar: tqdm, unit: str) -> None:
+        self._bar, self._unit, self._done, self._since = bar, unit, 0, time.monotonic()
+
+    def add(self, amount: int) -> None:
+        """So much more is done; the bar says so when it is next updated."""
+        self._done += amount
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        self._bar.set_postfix_str(f"{self._done / seconds:,.0f} {self._unit}/s", refresh=False)

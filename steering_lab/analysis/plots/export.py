@@ -7,6 +7,8 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from steering_lab.safe_files import naming
+
 IMAGE_FORMATS = ("png", "svg", "pdf")
 # What the reader's browser may do with a figure; the camera button writes SVG.
 CONFIG = {
@@ -45,6 +47,7 @@ def save_figures(
 
     Raises:
         ValueError: a format is none of html, png, svg, pdf.
+        OSError: a page cannot be written; names it.
     """
     if unknown := [f for f in formats if f not in ("html", *IMAGE_FORMATS)]:
         raise ValueError(f"unknown figure format {unknown[0]!r}: choose from html, {', '.join(IMAGE_FORMATS)}")
@@ -52,7 +55,8 @@ def save_figures(
     folder.mkdir(parents=True, exist_ok=True)
     pages = [folder / f"{name}.html" for name in figures]
     for page, figure in zip(pages, figures.values(), strict=True):
-        figure.write_html(page, include_plotlyjs="directory", config=CONFIG, div_id=page.stem)
+        with naming(page):
+            figure.write_html(page, include_plotlyjs="directory", config=CONFIG, div_id=page.stem)
     kinds = [f for f in dict.fromkeys(formats) if f != "html"]
     images = [folder / f"{name}.{kind}" for name in figures for kind in kinds]
     note = _write_images([f for f in figures.values() for _ in kinds], images, scale) if images else None

@@ -1,0 +1,76 @@
+"""Files that are whole or absent, lines that are whole or cut off, and errors that say which file it was."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+NEW = ".new"  # how the file ends that is going to take another's place
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError inside names `path` where it names no file: a full disk does not say at which file it was full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def replace_file(path: Path, content: str | bytes) -> Path:
+    """`path` holds `content`, on the disk; killed or out of space before that, it holds what it held.
+
+    Raises:
+        OSError: it cannot be written; names `path`.
+    """
+    new = path.with_name(f".{path.name}{NEW}")
+    with naming(path):
+        try:
+            with new.open("wb") as file:
+                _write(file, content.encode() if isinstance(content, str) else content)
+            os.replace(new, path)
+        except BaseException:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise
+    return path
+
+
+def append_line(path: Path, line: str) -> None:
+    """`path` ends in `line`, on the disk; where it cannot, the part that was written is cut off again.
+
+    Raises:
+        OSError: it cannot be written; names `path`.
+    """
+    with naming(path), path.open("ab") as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            _write(file, f"{line}\n".encode())
+        except BaseException:
+            with suppress(OSError):
+                os.truncate(path, before)
+            raise
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of `path` but a last one that a kill tore; none where there is no such file."""
+    if not path.is_file():
+        return []
+    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def cut_torn_line(path: Path) -> None:
+    """`path` ends with a whole line, so that the next one begins its own."""
+    whole = sum(map(len, whole_lines(path)))
+    if path.is_file() and path.stat().st_size > whole:
+        os.truncate(path, whole)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    """`data` on the disk itself: only then may anything build on it."""
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
