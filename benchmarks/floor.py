@@ -20,6 +20,7 @@ from benchmarks.timing import interleaved, table
 from steering_lab.models.generation import generate
 from steering_lab.models.loading import load_model
 
+ROWS = (1, 4, 8, 16, 32, 48, 96, 192, 512)
 GROUPS = {
     "matrix products": ("mm", "linear", "matmul"),
     "attention": ("attention", "softmax"),
@@ -33,6 +34,8 @@ def report(subject: Subject, batches: tuple[int, ...] = (1, 32), *, new_tokens: 
     n_parameters, copying, read = subject.model.n_parameters, copy_rate(subject), read_rate(subject)
     said = f"Rates: copying {copying / 1e9:.1f} GB/s (bytes read and written), one row times a matrix"
     said += f" {read / 1e9:.1f} GB/s; weights {weights / 1e6:.0f} MB\n"
+    many = {n: f"{product_rate(subject, n) / 1e9:.0f}" for n in ROWS}
+    said += table("GFLOP/s of all its matrix products in turn, by rows", [{"rows": "GFLOP/s", **many}])
     rows, profiles, tiny = [], [], without_arithmetic(subject)
     for batch in batches:
         rate = product_rate(subject, batch)

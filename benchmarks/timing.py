@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import transformers
 
+from steering_lab.models.provenance import git_commit
+
 
 class Took(NamedTuple):
     """Seconds of one call."""
@@ -116,7 +118,8 @@ def setting(what: str, command: str) -> str:
     versions = (
         f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} thread(s)"
     )
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {what}\n{device}; {versions}\n$ {command}\n"
+    commit = f", commit {git_commit()}" if git_commit() else ""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {what}{commit}\n{device}; {versions}\n$ {command}\n"
 
 
 def _processor() -> str:
