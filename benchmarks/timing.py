@@ -92,7 +92,7 @@ def times_table(
 def table(title: str, rows: Sequence[Mapping[str, object]]) -> str:
     """Plain text: a title, a line of heads, a line for each row."""
     heads = list(rows[0])
-    cells = [heads, *([str(row[head]) for head in heads] for row in rows)]
+    cells = [[str(head) for head in heads], *([str(row[head]) for head in heads] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     return "\n".join([title, *(f"  {line}" for line in lines)]) + "\n"
