@@ -31,7 +31,7 @@ from steering_lab.safe_files import whole_lines
 
 SWEEP = experiments_folder() / "actadd_sweep.toml"
 SETTINGS = (
-    "layers=[1, 2]", "front_coeffs=[1, 2]", "everywhere_coeffs=[-0.5, 0.5]", "n_prompts=2", "n_samples=1",
+    "layers=[1]", "front_coeffs=[-2, -1, 1, 2]", "everywhere_coeffs=[]", "n_prompts=2", "n_samples=1",
     "max_new_tokens=8", "n_random=3", "n_random_confirm=3", "perplexity_budget=1e9", "batch_size=6",
 )  # fmt: skip
 

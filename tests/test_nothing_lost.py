@@ -47,7 +47,7 @@ def undisturbed(model: HookedModel, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, BaseException], None]]:
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, BaseException], None]:
     """Lets the n-th write from now on, and all after it, reach the disk by half and then raise."""
     write = safe_files._write
 
@@ -65,7 +65,15 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, BaseExce
 
         monkeypatch.setattr(safe_files, "_write", torn)
 
-    yield stop
+    return stop
+
+
+def _stopped_by(call: Callable[[], object]) -> BaseException | None:
+    try:
+        call()
+    except (Exception, KeyboardInterrupt) as stop:
+        return stop
+    return None
 
 
 def is_whole(results: Path, undisturbed: Tables) -> None:
@@ -75,7 +83,7 @@ def is_whole(results: Path, undisturbed: Tables) -> None:
     assert {p.name for p in run.iterdir()} == {*undisturbed, "provenance.json", "index.html"}
 
 
-# --- stopped in the middle of a write -----------------------------------------------------------------------------------
+# --- stopped in the middle of a write ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()], ids=repr)
@@ -92,16 +100,11 @@ def test_whichever_write_is_stopped_the_next_call_goes_on(
 
     monkeypatch.setattr(evaluating, "_run_together", noting)
     for allowed in range(1, 100):
-        with monkeypatch.context() as _:
-            stopped(allowed, error)
-            try:
-                toy.run_on(model, CONFIG, tmp_path)
-            except BaseException as stop:
-                assert type(stop) is type(error)
-                if isinstance(stop, OSError):
-                    assert str(tmp_path) in str(stop)  # the error names the file
-            else:
-                break
+        stopped(allowed, error)
+        if (stop := _stopped_by(lambda: toy.run_on(model, CONFIG, tmp_path))) is None:
+            break
+        assert type(stop) is type(error)
+        assert not isinstance(stop, OSError) or str(tmp_path) in str(stop)  # the error names the file
         for begun in tmp_path.glob(f"*/*{PARTIAL}/{CELLS}"):
             assert not begun.read_bytes() or begun.read_bytes().endswith(b"\n")
     assert 5 < allowed < 99
@@ -111,16 +114,15 @@ def test_whichever_write_is_stopped_the_next_call_goes_on(
 
 
 def test_a_group_that_cannot_be_kept_leaves_no_half_line_behind(
-    tmp_path: Path, stopped: Callable[[int, BaseException], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, stopped: Callable[[int, BaseException], None]
 ) -> None:
     path = tmp_path / "lines"
     append_line(path, "first")
-    with monkeypatch.context():
-        stopped(1, KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt):
-            append_line(path, "second, which is long")
-        with pytest.raises(KeyboardInterrupt):
-            replace_file(path, "another")
+    stopped(1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        append_line(path, "second, which is long")
+    with pytest.raises(KeyboardInterrupt):
+        replace_file(path, "another")
     assert path.read_text() == "first\n"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -143,7 +145,7 @@ def test_nothing_is_lost_when_a_sweep_is_killed_again_and_again() -> None:
     assert "groups of cells lost: 0; runs whose tables differ from the undisturbed run's: 0" in done.stdout
 
 
-# --- cells that fail ----------------------------------------------------------------------------------------------------
+# --- cells that fail --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -217,7 +219,7 @@ def test_the_command_says_which_cells_failed_and_ends_in_1(
     assert "index.html" in said.out
 
 
-# --- two processes ------------------------------------------------------------------------------------------------------
+# --- two processes ----------------------------------------------------------------------------------------------------
 
 
 def _hold(results: Path, ready: Any, go_on: Any) -> None:
@@ -271,7 +273,7 @@ def test_who_looks_whether_a_run_is_held_keeps_nobody_from_taking_it(tmp_path: P
     assert holder(tmp_path) is None
 
 
-# --- the end ------------------------------------------------------------------------------------------------------------
+# --- the end ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_figure_that_cannot_be_drawn_loses_no_table(
