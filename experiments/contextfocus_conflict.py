@@ -36,7 +36,7 @@ from steering_lab.runs import RunFolder, read_run
 
 from . import conflict_page as page
 from . import conflict_search_page as search_page
-from .conflict_arms import Asking
+from .conflict_arms import RIVALS, Asking, Rival
 from .conflict_questions import (
     Counts,
     DataFormat,
@@ -94,10 +94,11 @@ class Config:
     n_test: int = 100
     max_new_tokens: int = 6
     n_random: int = 10
+    n_rounds: int = 9
     agreement_budget: float = 0.03
     perplexity_budget: float = 1.25
     sure: bool = True
-    take_apart: bool = True
+    compare: tuple[Rival, ...] = RIVALS
     cad_alpha: float = 1.0
     batch_size: int = 256
     device: str = "auto"
@@ -111,6 +112,8 @@ class Config:
             raise ValueError(f"wording {self.wording!r} is unknown: choose one of {', '.join(WORDINGS)}")
         if min(self.n_vector, self.n_validation, self.n_test) < 8 or self.n_random < 3:
             raise ValueError("n_vector, n_validation and n_test must be 8 or more, n_random 3 or more")
+        if self.n_rounds < 1:
+            raise ValueError(f"n_rounds is {self.n_rounds}: conditions are timed in 1 round or more")
         if self.data != "capitals" and (self.relations, self.min_population) != (("capital",), MIN_POPULATION):
             raise ValueError(f'relations and min_population are settings of data = "capitals", not of {self.data!r}')
         if self.data == "organism" and self.known_only:
@@ -164,9 +167,9 @@ def run(config: Config, results: str | Path) -> Path:
                 vector,
                 chosen.coeff,
                 norms,
+                compare=config.compare,
                 cad_alpha=config.cad_alpha,
                 n_random=config.n_random,
-                take_apart=config.take_apart,
             )
             arms: Arms = [(model, own), *((rival.model, [rival.unsteered("fine-tuned")]) for rival in rivals)]
             _compare(folder, answering, arms, questions, known, config)
@@ -207,8 +210,9 @@ def _compare(
     folder.write_table("summary", summary)
     folder.write_table("scores", scores(generations))
     folder.write_table("paired", paired(table, known))
-    folder.write_table("odd", odd_parts(table, config.seed))
-    folder.write_table("costs", costs(arms, timed, summary, page.named, config.max_new_tokens))
+    if "reversed" in config.compare:
+        folder.write_table("odd", odd_parts(table, config.seed))
+    folder.write_table("costs", costs(arms, timed, summary, page.named, config.max_new_tokens, config.n_rounds))
     by_id = {row.id: row for rows in questions.test.values() for row in rows}
     folder.write_table("generations_test.jsonl", browsable(generations, by_id))
 

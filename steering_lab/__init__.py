@@ -3,8 +3,8 @@
 Importing the package, or asking a script for `--help`, therefore loads neither torch nor transformer_lens.
 """
 
+import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds the two lists equal
@@ -41,6 +41,10 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds 
     from steering_lab.models.hooked_model import HookedModel as HookedModel
     from steering_lab.models.loading import load_model as load_model
 
+# Before torch is loaded: threads that wait by spinning keep a core from whoever shares it, their own process included.
+# Beside a busy neighbour, two of them took 5 to 37 s for what two that sleep did in 3.5 (SmolLM2, two cores).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 _OFFERS = {
     "models.hook_points": ("HookSite", "resid_pre", "resid_post"),
     "models.hooked_model": ("HookedModel",),
@@ -67,16 +71,21 @@ _OFFERS = {
 }
 _HOME = {name: module for module, names in _OFFERS.items() for name in names}
 
-__version__ = version("steering_lab")
+__version__: str
 __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> object:
-    """The offered object `name`, imported now and kept.
+    """The offered object `name`, imported now and kept, or the version: to look it up takes longer than the import.
 
     Raises:
         AttributeError: the package offers no such name.
     """
+    if name == "__version__":
+        from importlib.metadata import version
+
+        globals()[name] = found = version("steering_lab")
+        return found
     if name not in _HOME:
         raise AttributeError(f"steering_lab offers no {name!r}; it offers {', '.join(sorted(_HOME))}")
     globals()[name] = value = getattr(import_module(f"steering_lab.{_HOME[name]}"), name)

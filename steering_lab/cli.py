@@ -60,11 +60,12 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
            "max_new_tokens=20", "n_random=3", "n_random_confirm=5")),
     )  # fmt: skip
     conflict = (
-        "model=smollm2", "data=capitals", "wording=plain", "chat=true", "max_new_tokens=10", "batch_size=64",
-        "layers=[17]", "coeffs=[0, 0.5]", "n_vector=24", "n_random=3",
-        *(("n_validation=8", "n_test=8")
+        "model=smollm2", "data=capitals", "min_population=10000000", "wording=plain", "chat=true", "max_new_tokens=10",
+        "batch_size=64", "n_vector=24", "n_random=3", "compare=['instructed']", "agreement_budget=0.25", "sure=false",
+        "n_rounds=1",
+        *(("layers=[18]", "coeffs=[0, 0.5]", "n_validation=8", "n_test=8")
           if quick else
-          ("n_validation=10", "n_test=8")),
+          ("layers=[16, 18]", "coeffs=[0, 0.5]", "n_validation=12", "n_test=14")),
     )  # fmt: skip
     return sweep, conflict
 
@@ -458,13 +459,30 @@ def models(paths: tyro.conf.Positional[tuple[Path, ...]] = ()) -> None:
         print(f"{model.name.ljust(width)}   {model.what}")
 
 
+def _overview(commands: dict[str, Callable[..., Any]]) -> str:
+    """What `--help` prints: each command and its docstring's first line. Tyro would read all of every one for it."""
+    firsts = {name: (command.__doc__ or "").strip().splitlines()[0] for name, command in commands.items()}
+    width = max(map(len, commands)) + 2
+    lines = [f"  {name.ljust(width)}{first}" for name, first in firsts.items()]
+    about = (__doc__ or "").splitlines()[0]
+    usage = "usage: steering-lab COMMAND [OPTIONS]"
+    return "\n".join([usage, "", about, "", *lines, "", "steering-lab COMMAND --help says what a command takes."])
+
+
 def main() -> None:
     """The command line; a mistake of the user's is one line on stderr and exit status 2."""
     commands: dict[str, Callable[..., Any]] = {
         "demo": demo, "run": run, "report": report, "steer": steer, "lens": lens, "check": check, "models": models,
     }  # fmt: skip
+    name, *rest = sys.argv[1:] or [""]
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog="steering-lab", description=__doc__)
+        if name in ("-h", "--help"):
+            print(_overview(commands))
+        elif name in commands:
+            tyro.cli(commands[name], prog=f"steering-lab {name}", args=rest)
+        else:
+            said = f"{name!r} is no command" if name else "no command was given"
+            raise ValueError(f"{said}: choose {', '.join(commands)}, or --help")
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         print(f"steering-lab: {error}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from steering_lab.cli import main
+from steering_lab.cli import demo, main
+from steering_lab.experiments import load_experiment, read_config
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.runs import RunFolder
 from tests.tiny_models import save_tiny_model
@@ -28,6 +29,24 @@ def test_help_teaches_each_command(
 ) -> None:
     assert call(monkeypatch, *command, "--help") == 0
     assert len(capsys.readouterr().out.split()) > 30
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize(("file", "model"), [(Path("SmolLM2.gguf"), "smollm2"), (None, "organism")])
+def test_the_demo_sweeps_and_then_compares_on_smollm2_or_where_that_is_missing_on_the_organism(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quick: bool, file: Path | None, model: str
+) -> None:
+    runs: dict[str, Any] = {}
+
+    def read(toml: Path, *, set: tuple[str, ...], results: Path) -> None:
+        runs[toml.stem] = read_config(load_experiment(toml).Config, toml, set)
+
+    monkeypatch.setattr("steering_lab.cli.run", read)
+    monkeypatch.setattr("steering_lab.models.loading.at_hand.smollm2_file", lambda: file)
+    demo(quick)
+    assert list(runs) == ["actadd_sweep", "contextfocus_conflict"]
+    assert {config.model for config in runs.values()} == {model}
+    assert ("the demo runs on the synthetic organism" in capsys.readouterr().out) == (file is None)
 
 
 def test_steer_prints_unsteered_beside_steered(
@@ -250,3 +269,11 @@ def test_models_lists_what_is_at_hand_and_what_a_path_holds(
     assert [line.split()[0] for line in lines[:2]] == ["organism", "smollm2"]
     for path, what in zip(paths, said, strict=True):
         assert any(line.startswith(f"{path} ") and what in line for line in lines)
+
+
+@pytest.mark.parametrize(("given", "said"), [(["stear"], "'stear' is no command"), ([], "no command was given")])
+def test_a_word_that_is_no_command_is_answered_with_those_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: list[str], said: str
+) -> None:
+    assert call(monkeypatch, *given) == 2
+    assert f"steering-lab: {said}: choose demo, run, report, steer" in capsys.readouterr().err

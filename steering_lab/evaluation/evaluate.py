@@ -158,7 +158,8 @@ def cell_key(
     """A hash of everything that determines a cell's rows: weights, numerics, edit, prompts, decoding."""
     shared = isinstance(condition.intervention, Intervention)
     edits = [_described(condition.intervention_for(example)) for example in (examples[:1] if shared else examples)]
-    numerics = [model.fingerprint, model.basis, model.prefix, str(model.dtype), model.device.type, software()]
+    ran = [model.runtime.name, model.runtime.attention]
+    numerics = [model.fingerprint, model.basis, model.prefix, str(model.dtype), model.device.type, ran, software()]
     written = [[example_key(e), condition.write(e)] for e in examples]
     second = [condition.without_context(e) for e in examples] if condition.without_context else None
     whole = [numerics, dict(condition.factors), edits, written, repr(condition.rule), second, asdict(decoding)]

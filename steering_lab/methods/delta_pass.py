@@ -9,7 +9,7 @@ Some models' caches do not allow it: linear-attention layers write their state i
 model is tried once (`reuses_prefix`), and where it fails every pass reads the whole prompt, to the same effect.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.runtimes import Hook
 from steering_lab.models.tokens import ForwardPass
 
 
@@ -53,7 +54,7 @@ class DeltaPass:
     ) -> None:
         for site in sites:
             model.check_site(site)
-        self.model, self.sites = model, tuple(sites)
+        self.model, self.sites, self.runtime = model, tuple(sites), model.runtime
         self.n_steps = max(len(c) for c in continuations)
         tokens = model.pad(prompts)
         width = tokens.ids.shape[1]
@@ -84,9 +85,9 @@ class DeltaPass:
             self._start = 0
         self._prefix: Any = None
         if self._start:
-            self._prefix = model.new_cache(len(prompts))
+            self._prefix = self.runtime.new_cache(len(prompts))
             with torch.no_grad(), model.unedited():
-                self._forward(slice(0, self._start), self._prefix)
+                self._forward(slice(0, self._start), self._prefix, 1)
 
     @property
     def keeps_prefix(self) -> bool:
@@ -95,44 +96,44 @@ class DeltaPass:
 
     def __call__(self, deltas: Float[Tensor, "batch site d_model"]) -> Float[Tensor, "batch step d_vocab"]:
         """Float32 log-probabilities with row b's delta k added at site k, from its last prompt token on."""
-        return self._run([(site.name, self._adding(deltas[:, k])) for k, site in enumerate(self.sites)])
+        return self._run({site: self._adding(deltas[:, k]) for k, site in enumerate(self.sites)})
 
     @torch.no_grad()
     def unsteered(self) -> Unsteered:
         """Log-probabilities without a delta, and the lengths of the residuals at the last prompt token."""
         seen: dict[HookSite, Tensor] = {}
 
-        def reader(site: HookSite) -> Any:
-            def read(resid: Tensor, hook: Any = None) -> None:
+        def reader(site: HookSite) -> Hook:
+            def read(resid: Tensor) -> None:
                 seen[site] = resid[:, self._last - self._start].float().norm(dim=-1)
 
             return read
 
-        log_probs = self._run([(site.name, reader(site)) for site in self.sites])
+        log_probs = self._run({site: reader(site) for site in self.sites})
         return Unsteered(log_probs, torch.stack([seen[site] for site in self.sites], dim=1))
 
-    def _adding(self, delta: Float[Tensor, "batch d_model"]) -> Any:
+    def _adding(self, delta: Float[Tensor, "batch d_model"]) -> Hook:
         first = self._last - self._start
 
-        def add(resid: Tensor, hook: Any = None) -> Tensor:
+        def add(resid: Tensor) -> Tensor:
             added = resid[:, first:] + delta[:, None].to(resid.dtype)
             return torch.cat([resid[:, :first], added], dim=1) if first else added
 
         return add
 
-    def _run(self, fwd_hooks: list[tuple[str, Any]]) -> Float[Tensor, "batch step d_vocab"]:
+    def _run(self, hooks: Mapping[HookSite, Hook]) -> Float[Tensor, "batch step d_vocab"]:
         parts = []
-        with self.model.unedited(), self.model.backend.hooks(fwd_hooks=fwd_hooks):
+        with self.model.unedited(), self.runtime.placed(hooks):
             for first, last in self._spans:
                 cache = None if self._prefix is None else deepcopy(self._prefix)
-                logits = self._forward(slice(self._start, self._last + last), cache)
-                parts.append(logits[:, self._last + first - self._start :])
+                parts.append(self._forward(slice(self._start, self._last + last), cache, last - first))
         return torch.log_softmax(torch.cat(parts, dim=1).float(), dim=-1)
 
-    def _forward(self, columns: slice, cache: Any) -> Float[Tensor, "batch new d_vocab"]:
+    def _forward(self, columns: slice, cache: Any, last: int) -> Float[Tensor, "batch last d_vocab"]:
         rows = torch.arange(len(self._ids), device=self._ids.device)
         told = ForwardPass(self._positions[:, columns], self._lengths, rows, len(rows))
-        return self.model.forward(self._ids[:, columns], self._mask[:, : columns.stop], told, cache)
+        ids, mask = self._ids[:, columns], self._mask[:, : columns.stop]
+        return self.model.forward(ids, mask, told, cache, last=last, runtime=self.runtime)
 
 
 _TRIED: WeakKeyDictionary[HookedModel, bool] = WeakKeyDictionary()

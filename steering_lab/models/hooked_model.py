@@ -189,7 +189,7 @@ class HookedModel:
             "device": str(self.device),
             "backend": type(self.backend).__name__,
             "runtime": self.runtime.name,
-            "attention": self.plain.attention if self.plain and self.runtime is self.plain else "eager",
+            "attention": self.runtime.attention,
             "n_layers": self.n_layers,
             "d_model": self.d_model,
             "n_parameters": self.n_parameters,
@@ -437,15 +437,27 @@ class HookedModel:
         Raises:
             ValueError: an unknown runtime, or "plain" where the model has none.
         """
-        if runtime not in get_args(RuntimeName):
-            raise ValueError(f"runtime is {runtime!r}: choose one of {', '.join(map(repr, get_args(RuntimeName)))}")
-        if runtime == "plain" and self.plain is None:
-            raise ValueError(self._without_plain())
-        outer, self._asked = self._asked, runtime
+        outer, self._asked = self._asked, self._has(runtime)
         try:
             yield self
         finally:
             self._asked = outer
+
+    def always(self, runtime: RuntimeName | None) -> "HookedModel":
+        """This model, on which the runtime is asked for from now on; None leaves the choice open.
+
+        Raises:
+            ValueError: as `running`.
+        """
+        self._asked = None if runtime is None else self._has(runtime)
+        return self
+
+    def _has(self, runtime: RuntimeName) -> RuntimeName:
+        if runtime not in get_args(RuntimeName):
+            raise ValueError(f"runtime is {runtime!r}: choose one of {', '.join(map(repr, get_args(RuntimeName)))}")
+        if runtime == "plain" and self.plain is None:
+            raise ValueError(self._without_plain())
+        return runtime
 
     def forward(
         self,

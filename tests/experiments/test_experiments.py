@@ -19,7 +19,7 @@ from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
-from steering_lab.evaluation.condition import Prefixed
+from steering_lab.evaluation.condition import Condition, Prefixed
 from steering_lab.evaluation.evaluate import row_seed
 from steering_lab.experiments import experiment_of, experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
@@ -350,6 +350,38 @@ def test_a_search_that_finds_nothing_ends_with_a_page_that_says_so_and_shows_the
     assert load_experiment(CONFLICT).report(path).read_text() == page
 
 
+def test_a_small_comparison_says_how_small_it_is_and_what_a_random_vector_may_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("layers=[1]", "coeffs=[0, 0.5]", "n_vector=24", "n_validation=8", "n_test=8", "n_random=3", "n_rounds=1",
+             "agreement_budget=0.25", "sure=false", "compare=['instructed']")  # fmt: skip
+    run_command(CONFLICT, set=small, results=tmp_path)
+    path = next((tmp_path / "contextfocus_conflict").iterdir())
+    parts = read_run(path)
+    methods = {"unsteered", "instructed", "contextfocus_from_last_prompt_token", "random_from_last_prompt_token"}
+    assert set(parts["summary"]["method"]) == methods
+    assert set(parts["summary"].query("layer == 1")["coeff"]) == {0.5}  # nothing was asked to be reversed
+    assert "odd" not in parts
+    assert not (path / "figures" / "odd_part.html").exists()
+    validation = parts["validation"].query("method == 'contextfocus_from_last_prompt_token' and metric == 'context'")
+    n_tested = len(parts["splits"]["test"]["conflict, subjects"])
+    printed = capsys.readouterr().out
+    assert "One more random vector of equal norm" in printed
+    assert "Right answers elsewhere, before and after: agreement" in printed
+    assert f"chosen on {int(validation['n'].iloc[0])} conflicts, where it" in printed
+    assert "the best within agreement lost ≤ 0.25 and held out perplexity ≤ 1.25" in printed
+    assert f"measured on {n_tested} others" in printed
+
+
+def test_random_vectors_are_reversed_under_conflict_alone() -> None:
+    as_asked = sys.modules[load_experiment(CONFLICT).Asking.__module__].as_asked
+    edits = {("random", 0.5), ("random", -0.5), ("contextfocus", -0.5)}
+    arms = [Condition(f"{m} {c}", factors={"method": m, "coeff": c}) for m, c in sorted(edits, reverse=True)]
+    asked = {regime: as_asked(arms, world_rows(regime, 1, seed=1)) for regime in ("conflict", "agreement")}
+    assert {(a.factors["method"], a.factors["coeff"]) for a in asked["conflict"]} == edits
+    assert {(a.factors["method"], a.factors["coeff"]) for a in asked["agreement"]} == edits - {("random", -0.5)}
+
+
 def unique_rows(count: int) -> list[ConflictQA]:
     return list({row.id: row for row in world_rows("conflict", count, seed=5)}.values())
 
@@ -390,6 +422,12 @@ def test_the_capitals_run_on_any_model_and_a_model_that_knows_none_is_told(tmp_p
 def test_coefficients_without_the_unsteered_model_or_others_are_refused(coeffs: str) -> None:
     with pytest.raises(ValueError, match="must hold 0, the unsteered model, and others, each once"):
         read_config(load_experiment(CONFLICT).Config, CONFLICT, [f"coeffs={coeffs}"])
+
+
+@pytest.mark.parametrize(("setting", "said"), [("n_rounds=0", "1 round or more"), ("compare=['CAP']", "CAP")])
+def test_a_rival_that_is_none_and_no_round_of_timing_are_refused(setting: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_config(load_experiment(CONFLICT).Config, CONFLICT, [setting])
 
 
 def conflict_lines(count: int = 40) -> list[dict[str, object]]:

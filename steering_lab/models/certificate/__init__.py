@@ -23,7 +23,7 @@ def certificate(model_or_name: Any, *, plain: Any = None, **options: Any) -> Cer
     """What holds for the model, in about thirty short passes.
 
     Takes a `HookedModel` or whatever `load_model` takes, with `load_model`'s options. `plain` is the Hugging Face model
-    itself where it is at hand; otherwise its modules are built once more around the same weights.
+    itself where it is at hand; otherwise its modules are copied once more around the same weights.
 
     Raises:
         ValueError: options for a model that is loaded already; and whatever `load_model` raises where it refuses.
@@ -41,13 +41,8 @@ def certificate(model_or_name: Any, *, plain: Any = None, **options: Any) -> Cer
 
 
 def _bench(model: HookedModel, plain: Any) -> Bench:
-    if plain is not None:
-        return Bench(model, plain)
-    try:
-        plain = plain_model(model)
-    except Exception as error:
-        return Bench(model, None, f"Hugging Face's modules could not be built again: {' '.join(str(error).split())}")
-    return Bench(model, plain, "a TransformerLens object came without Hugging Face's own model")
+    without = model.refused.get("plain runtime", "a TransformerLens object came without Hugging Face's own model")
+    return Bench(model, plain_model(model) if plain is None else plain, without)
 
 
 def _architecture(model: HookedModel) -> str:

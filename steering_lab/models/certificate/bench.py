@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
 from textwrap import shorten
 from typing import Any
 
@@ -15,6 +14,7 @@ from steering_lab.models.certificate.value import Line
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.runtimes.parity import rounding
 
 TEXTS = (
     "Love and",
@@ -71,15 +71,12 @@ class Bench:
 
 
 def tolerance(model: HookedModel) -> float:
-    """The relative difference that rounding explains.
+    """The relative difference that rounding explains, along a whole pass of another program.
 
     1e-4 in float32 and float64: a hundred times what is seen, a hundredth of what a wrong tensor makes. In half
-    precision both ways round each of the 2 x n_layers additions to the stream, in different order: 4 x eps x
-    sqrt(2 x n_layers), eps = 2^-7 for bfloat16, 2^-10 for float16.
+    precision what the order of sums explains (`parity.rounding`).
     """
-    if model.dtype in (torch.float32, torch.float64):
-        return 1e-4
-    return 4 * torch.finfo(model.dtype).eps * sqrt(2 * model.n_layers)
+    return max(1e-4, rounding(model))
 
 
 class Largest:

@@ -5,6 +5,7 @@ at that site or of those logits. Prompts are short and few, so that a model of s
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from textwrap import shorten
@@ -20,6 +21,7 @@ from steering_lab.models.certificate.plain import plain_greedy, plain_pass
 from steering_lab.models.certificate.value import Line, Verdict
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
+from steering_lab.models.runtimes.parity import rounding
 from steering_lab.models.scoring import continuation_log_probs
 from steering_lab.models.tokens import ForwardPass
 
@@ -95,6 +97,25 @@ def steered(bench: Bench) -> Line:
     return replace(line, detail=f"{line.detail}; {moved_by}" if line.detail else moved_by)
 
 
+def runtimes(bench: Bench) -> Line:
+    """The plain runtime against TransformerLens: logits of a padded batch, as it is and with a vector in mid-stream."""
+    worst, model, compared = Largest(), bench.model, "plain runtime against TransformerLens's, as it is and steered"
+    if model.plain is None:
+        return Line("runtimes", compared, "refused", detail=model.refused.get("plain runtime", "no plain modules"))
+    site, tokens = resid_pre(model.n_layers // 2), model.pad(bench.rows)
+    length = 0.5 * float(bench.residuals(bench.rows[1], [site])[site].float().norm(dim=-1).median())
+    delta = torch.randn(model.d_model, generator=torch.Generator().manual_seed(0))
+    delta = (length * delta / delta.norm()).to(model.device, model.dtype)
+    for name, edits in (("as it is", {}), (f"a vector at {site}", {site: _adding(delta)})):
+        said = []
+        for runtime in ("plain", "hooked"):
+            with torch.no_grad(), model.hooks(edits), model.running(runtime):  # type: ignore[arg-type]
+                said.append(model.logits(tokens)[tokens.mask])
+        worst.take(said[0], said[1], name)
+    line = worst.line("runtimes", compared, rounding(model))
+    return replace(line, detail=f"{line.detail}; attention {model.plain.attention!r}")
+
+
 def batch(bench: Bench) -> Line:
     """Each row of a left-padded batch against the same text on its own."""
     worst, tokens = Largest(), bench.model.pad(bench.rows)
@@ -162,8 +183,14 @@ def _adding(delta: Float[Tensor, " d_model"]) -> Callable[[Tensor, ForwardPass],
 
 
 AGAINST_PLAIN = {"stream": stream, "logits": logits, "steered": steered, "greedy": greedy}
-ALONE = {"prefix": prefix, "chat": chat, "batch": batch, "cached": cached, "lens": lens, "decomposition": decomposition}
-ORDER = ("prefix", "chat", "stream", "logits", "steered", "batch", "cached", "greedy", "lens", "decomposition")
+ALONE = {
+    "prefix": prefix, "chat": chat, "batch": batch, "runtimes": runtimes, "cached": cached, "lens": lens,
+    "decomposition": decomposition,
+}  # fmt: skip
+ORDER = (
+    "prefix", "chat", "stream", "logits", "steered", "runtimes", "batch", "cached", "greedy", "lens", "decomposition"
+)  # fmt: skip
+OF_THE_REFERENCE = ("stream", "logits", "steered", "lens", "decomposition")  # measured on TransformerLens itself
 
 
 def all_lines(bench: Bench) -> Iterator[Line]:
@@ -173,7 +200,9 @@ def all_lines(bench: Bench) -> Iterator[Line]:
             yield Line(check, "against plain Hugging Face", "not applicable", detail=bench.without)
             continue
         try:
-            yield (AGAINST_PLAIN | ALONE)[check](bench)
+            with bench.model.running("hooked") if check in OF_THE_REFERENCE else nullcontext():
+                line = (AGAINST_PLAIN | ALONE)[check](bench)
+            yield line
         except Exception as error:
             yield _raised(check, error)
 

@@ -3,7 +3,6 @@
 Knows nothing of TransformerLens's hook points: blocks are reached through Hugging Face's own module tree.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,7 +14,8 @@ from torch import Tensor
 
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.plain_stream import entering_blocks
+from steering_lab.models.loading.boot import sharing_copy
+from steering_lab.models.plain_stream import entering_blocks, leaving
 
 
 class PlainPass(NamedTuple):
@@ -28,43 +28,13 @@ class PlainPass(NamedTuple):
 def plain_model(model: HookedModel) -> Any | None:
     """Unwrapped Hugging Face modules around the model's own weights, without a copy; None where there are none.
 
-    A TransformerLens object that its owner made has none: its weights may have been processed.
-
-    Raises:
-        ValueError: the weights are quantised, on several devices, or do not fit the modules that the config describes.
+    Attention is eager, as TransformerLens runs it. A TransformerLens object that its owner made has none: its weights
+    may have been processed.
     """
-    kept = getattr(model, "plain", None)
-    if kept is not None or model.weights is None or not hasattr(model.backend, "original_model"):
-        return kept
-    rewired, given = model.backend.original_model, list(model.weights)
-    if not all(weight.is_floating_point() for weight in given):
-        raise ValueError("the weights are quantised")
-    if len({weight.device for weight in given}) > 1:
-        raise ValueError("the weights lie on several devices")
-    plain = _empty(rewired)
-    own = list(plain.parameters())
-    if [p.shape for p in own] != [w.shape for w in given]:
-        raise ValueError("the weights do not fit the modules that the config describes")
-    places = dict(zip(map(id, own), given, strict=True))
-    for module in plain.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                module._parameters[name] = torch.nn.Parameter(places[id(parameter)].data, requires_grad=False)
-    buffers = {name.replace("._original_component", ""): b for name, b in rewired.named_buffers()}
-    for name, buffer in plain.named_buffers():
-        module = plain.get_submodule(name.rpartition(".")[0])
-        module._buffers[name.rpartition(".")[2]] = buffers.get(name, buffer).to(model.device)
-    return plain.eval()
-
-
-def _empty(rewired: Any) -> Any:
-    """The config's modules with parameters that take no memory and buffers that hold their values."""
-    from accelerate import init_empty_weights
-    from transformers.initialization import no_init_weights
-
-    with init_empty_weights(include_buffers=False), no_init_weights():
-        plain = type(rewired)(copy.deepcopy(rewired.config))
-    plain.tie_weights()  # not above: there a tied weight would become a second parameter
+    if model.plain is None:
+        return None
+    plain = sharing_copy(model.plain.hf_model)
+    plain.set_attn_implementation("eager")
     return plain
 
 
@@ -96,18 +66,11 @@ def _reading(
         seen[site] = edit[1](resid) if edit is not None and edit[0] == site else resid
         return seen[site]
 
-    def after(site: HookSite) -> Any:
-        def run(module: Any, args: tuple, output: Any) -> Any:
-            if isinstance(output, tuple):
-                return (see(site, output[0]), *output[1:])
-            return see(site, output)
-
-        return run
-
     entering = [partial(see, resid_pre(layer)) for layer in range(len(blocks))]
     with entering_blocks([*blocks], entering), ExitStack() as stack:
         for layer, block in enumerate(blocks):
-            stack.callback(block.register_forward_hook(after(resid_post(layer))).remove)
+            handle = block.register_forward_hook(leaving(partial(see, resid_post(layer))))
+            stack.callback(handle.remove)
         yield
 
 

@@ -21,6 +21,8 @@ from steering_lab.models.loading.placement import resolve_device, resolve_dtype
 from steering_lab.models.loading.pretrained import display_name, open_pretrained
 from steering_lab.models.loading.sources import Opened
 from steering_lab.models.prefix import Prefix
+from steering_lab.models.runtimes import RuntimeName
+from steering_lab.models.runtimes.parity import Attention
 
 
 def load_model(
@@ -34,10 +36,13 @@ def load_model(
     adapter: str | Path | None = None,
     device_map: Any = None,
     quantization: Any = None,
+    attention: Attention = "auto",
+    runtime: RuntimeName | None = None,
 ) -> HookedModel:
     """The model, its residual stream exposed and checked.
 
-    Attention runs as transformers' "eager" implementation, the only one in which TransformerLens can show it.
+    Two runtimes stand around one set of weights (`models.runtimes`): TransformerLens's, with every hook point, and the
+    plain modules of Hugging Face, which write text. Which of them runs follows from what hangs on the model.
 
     Args:
         name_or_path_or_model: "organism" (the synthetic model of this package), "smollm2" (SmolLM2-135M-Instruct from
@@ -56,12 +61,15 @@ def load_model(
         device_map: transformers' placement of layers over several devices, instead of `device`.
         quantization: "8bit" or "4bit" (bitsandbytes), or a quantization configuration of transformers; not for GGUF
             files, which are dequantised as they are read.
+        attention: transformers' implementation in the plain runtime: "eager", "sdpa", "flash_attention_2" and others;
+            "auto" is "sdpa" where the architecture has it. TransformerLens's own runtime is always "eager".
+        runtime: "hooked" or "plain" for every pass; left out, the plain one wherever it can (`HookedModel.runtime`).
 
     Raises:
         ValueError: no model, or one loaded already; a dtype, device or prefix that is not there; a model in memory
             without a tokenizer; options that do not apply; no decoder of text (`checkpoint.check_decoder`); more memory
             than is free; an adapter that cannot be merged; a GGUF file that cannot be dequantised; hook points that do
-            not show the stream (`check_stream`).
+            not show the stream (`check_stream`); an attention or a runtime that the model does not have.
         OSError: neither a folder nor a model that the hub gave; "smollm2" is not installed; no adapter in its folder.
         ImportError: an adapter or a quantization whose package is not installed.
     """
@@ -73,7 +81,8 @@ def load_model(
         opened = _open(str(given), tokenizer, device, dtype, revision, device_map, quantization)
         if adapter is not None:
             opened = _adapted(opened, Path(adapter), tokenizer)
-        return boot(opened._replace(tokenizer=tokenizer or opened.tokenizer), prefix or "tokenizer")
+        opened = opened._replace(tokenizer=tokenizer or opened.tokenizer)
+        return boot(opened, prefix or "tokenizer", attention).always(runtime)
     check_in_memory(given)
     if (device, dtype) != ("auto", "auto") or any(x is not None for x in (revision, adapter, device_map, quantization)):
         raise ValueError(
@@ -84,7 +93,9 @@ def load_model(
     if tokenizer is None:
         raise ValueError("a model in memory comes without a tokenizer: pass load_model(model, tokenizer=...)")
     if hasattr(given, "hook_dict"):
-        return adopt(given, tokenizer, prefix)
+        if attention != "auto":
+            raise ValueError("a TransformerLens object runs attention as it was made to: leave attention out")
+        return adopt(given, tokenizer, prefix).always(runtime)
     if getattr(given, "_hf_peft_config_loaded", False) and not is_adapted(given):
         raise ValueError(
             f"{type(given).__name__} carries adapters that transformers attached: pass a PeftModel instead"
@@ -95,7 +106,7 @@ def load_model(
     plain = merged_copy(given) if is_adapted(given) else sharing_copy(given)
     if is_adapted(given):
         name += "+" + "+".join(given.active_adapters)
-    return boot(Opened(plain, tokenizer, name), prefix or "tokenizer")
+    return boot(Opened(plain, tokenizer, name), prefix or "tokenizer", attention).always(runtime)
 
 
 def _adapted(opened: Opened, adapter: Path, tokenizer: Any) -> Opened:

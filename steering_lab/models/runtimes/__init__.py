@@ -24,6 +24,10 @@ class Runtime(Protocol):
     name: ClassVar[RuntimeName]
 
     @property
+    def attention(self) -> str:
+        """The implementation of attention, as transformers calls it."""
+
+    @property
     def selects(self) -> bool:
         """Whether its caches have `reorder_cache`, which chooses rows."""
 

@@ -19,6 +19,7 @@ class HookedRuntime:
     """A TransformerBridge or HookedTransformer (`Runtime`)."""
 
     name: ClassVar[RuntimeName] = "hooked"
+    attention: ClassVar[str] = "eager"  # the only one whose patterns TransformerLens can show
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend

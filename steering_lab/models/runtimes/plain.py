@@ -32,7 +32,6 @@ class PlainRuntime:
 
     @property
     def attention(self) -> str:
-        """The implementation of attention, as transformers calls it."""
         return str(self.hf_model.config.get_text_config()._attn_implementation)
 
     def forward(
