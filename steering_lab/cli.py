@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from steering_lab.runs import Report
 
 Place = Literal["front", "everywhere"]
+Where = Literal["local", "processes", "ray", "slurm"]  # executors.ExecutorName, without importing it
 Front = Literal["tokenizer", "bos"]
 System = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE", aliases=["-s"])]
@@ -85,7 +86,13 @@ def _organism_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def run(
-    experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path = Path("results"), wait: bool = False
+    experiment: tyro.conf.Positional[Path],
+    set: Setting = (),
+    results: Path = Path("results"),
+    wait: bool = False,
+    executor: Where = "local",
+    workers: int = 2,
+    gpus_per_worker: int = 0,
 ) -> None:
     """Run an experiment from its TOML file, or go on with one that was interrupted.
 
@@ -98,6 +105,10 @@ def run(
         set: Settings that replace those of the file; values are TOML, plain words may go without quotes.
         results: The folder in which results/<experiment>/<date>_<model>_<commit>/ is made.
         wait: If another process works on this run, wait until it ends instead of saying so and stopping.
+        executor: Where groups of cells run: in this process (local), in processes of this machine, on Ray (RAY_ADDRESS,
+            or this machine), or as SLURM jobs (SBATCH_PARTITION and the like say which). Tables are the same.
+        workers: How many groups run at a time, elsewhere than in this process.
+        gpus_per_worker: GPUs of each of them.
     """
     from dataclasses import asdict
 
@@ -106,7 +117,10 @@ def run(
     module = load_experiment(experiment)
     config = read_config(module.Config, experiment, set)
     folder = _already(experiment.stem, asdict(config), results, wait, getattr(module, "report", None))
-    _say_where(folder or _run(module, config, results))
+    if folder is None:
+        options = {"workers": workers, "gpus_per_worker": gpus_per_worker, "jobs": results / ".jobs"}
+        folder = _run(module, config, results, executor, options)
+    _say_where(folder)
 
 
 def _already(
@@ -136,15 +150,32 @@ def _already(
     return None
 
 
-def _run(module: Any, config: Any, results: Path) -> Path:
-    """The finished run; where cells failed, what failed on stderr and exit status 1."""
+def _run(module: Any, config: Any, results: Path, where: Where, options: dict[str, Any]) -> Path:
+    """The finished run; where cells failed, what failed on stderr and exit status 1.
+
+    Raises:
+        ValueError: another executor than "local" for an experiment that takes none.
+    """
+    from contextlib import ExitStack
+    from inspect import signature
+
     from steering_lab.evaluation.groups import CellsFailed
 
-    try:
-        return module.run(config, results)
-    except CellsFailed as failed:
-        print(f"steering-lab: {failed}", file=sys.stderr)
-        raise SystemExit(1) from failed
+    with ExitStack() as stack:
+        elsewhere = {}
+        if where != "local":
+            from steering_lab.executors import executor
+
+            if "elsewhere" not in signature(module.run).parameters:
+                raise ValueError(
+                    f"--executor {where}: run() of this experiment takes no `elsewhere`, so it is local only"
+                )
+            elsewhere = {"elsewhere": stack.enter_context(executor(where, **options))}
+        try:
+            return module.run(config, results, **elsewhere)
+        except CellsFailed as failed:
+            print(f"steering-lab: {failed}", file=sys.stderr)
+            raise SystemExit(1) from failed
 
 
 def _say_where(folder: Path) -> None:
