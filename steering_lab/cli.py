@@ -91,8 +91,8 @@ def run(
     results: Path = Path("results"),
     wait: bool = False,
     executor: Where = "local",
-    workers: int = 2,
-    gpus_per_worker: int = 0,
+    workers: int | None = None,
+    gpus_per_worker: int | None = None,
 ) -> None:
     """Run an experiment from its TOML file, or go on with one that was interrupted.
 
@@ -107,18 +107,20 @@ def run(
         wait: If another process works on this run, wait until it ends instead of saying so and stopping.
         executor: Where groups of cells run: in this process (local), in processes of this machine, on Ray (RAY_ADDRESS,
             or this machine), or as SLURM jobs (SBATCH_PARTITION and the like say which). Tables are the same.
-        workers: How many groups run at a time, elsewhere than in this process.
-        gpus_per_worker: GPUs of each of them.
+        workers: How many groups run at a time elsewhere than in this process; 2 if not said.
+        gpus_per_worker: GPUs of each of them; none if not said.
     """
     from dataclasses import asdict
 
     from steering_lab.experiments import load_experiment, read_config
 
+    options = {k: n for k, n in (("workers", workers), ("gpus_per_worker", gpus_per_worker)) if n is not None}
+    if options and executor == "local":
+        raise ValueError(f"{' and '.join(options)}: for --executor processes, ray or slurm, and this one is local")
     module = load_experiment(experiment)
     config = read_config(module.Config, experiment, set)
     folder = _already(experiment.stem, asdict(config), results, wait, getattr(module, "report", None))
     if folder is None:
-        options = {"workers": workers, "gpus_per_worker": gpus_per_worker, "jobs": results / ".jobs"}
         folder = _run(module, config, results, executor, options)
     _say_where(folder)
 
@@ -150,7 +152,7 @@ def _already(
     return None
 
 
-def _run(module: Any, config: Any, results: Path, where: Where, options: dict[str, Any]) -> Path:
+def _run(module: Any, config: Any, results: Path, where: Where, options: dict[str, int]) -> Path:
     """The finished run; where cells failed, what failed on stderr and exit status 1.
 
     Raises:
@@ -170,7 +172,7 @@ def _run(module: Any, config: Any, results: Path, where: Where, options: dict[st
                 raise ValueError(
                     f"--executor {where}: run() of this experiment takes no `elsewhere`, so it is local only"
                 )
-            elsewhere = {"elsewhere": stack.enter_context(executor(where, **options))}
+            elsewhere = {"elsewhere": stack.enter_context(executor(where, **options, jobs=results / ".jobs"))}
         try:
             return module.run(config, results, **elsewhere)
         except CellsFailed as failed:

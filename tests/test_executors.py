@@ -187,3 +187,17 @@ def test_the_command_runs_cells_in_processes(
     cli.run(toml, set=(f"model={folder}",), results=tmp_path, executor="processes", workers=1)
     (run,) = (tmp_path / "toy_experiment").iterdir()
     assert tables(run) == here
+
+
+def test_workers_of_this_process_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="workers: for --executor processes, ray or slurm, and this one is local"):
+        cli.run(Path(toy.__file__).with_suffix(".toml"), results=tmp_path, workers=4)
+
+
+def test_an_experiment_that_takes_no_executor_says_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").touch()
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n@dataclass\nclass Config: pass\ndef run(config, results): pass\n"
+    )
+    with pytest.raises(ValueError, match="of this experiment takes no `elsewhere`, so it is local only"):
+        cli.run(tmp_path / "mine.toml", results=tmp_path, executor="processes")

@@ -23,7 +23,7 @@ class Job(NamedTuple):
 
 def do(job: bytes) -> bytes:
     """The answer to a pickled `Job`, pickled: ("found", cells), ("failed", error) or ("stop", why none can be done)."""
-    return pickle.dumps(_answer(pickle.loads(job)))
+    return pickle.dumps(_answer(job))
 
 
 def numerics_of(model: HookedModel) -> dict[str, Any]:
@@ -34,8 +34,9 @@ def numerics_of(model: HookedModel) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _answer(job: Job) -> tuple[str, Any]:
+def _answer(pickled: bytes) -> tuple[str, Any]:
     try:
+        job: Job = pickle.loads(pickled)
         model = _model(pickle.dumps(dict(job.loaded_as)))
         mine = numerics_of(model)
         unlike = [f"{what} {value} there, {mine.get(what)} here" for what, value in job.numerics.items()
