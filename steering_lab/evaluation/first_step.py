@@ -15,7 +15,7 @@ from torch import Tensor
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.evaluation.condition import Condition
 from steering_lab.evaluation.divergence import kl
-from steering_lab.evaluation.next_token import next_token_log_probs
+from steering_lab.evaluation.next_token import each_next_token
 from steering_lab.models.hooked_model import HookedModel
 
 FIRST_STEP_COLUMNS = ("log_prob_context", "log_prob_memory", "log_odds", "kl")
@@ -43,8 +43,7 @@ def first_steps(
     """
     begins: dict[str, FirstTokens] = {}
     blocks = []
-    for condition in conditions:
-        log_probs = next_token_log_probs(model, condition, rows)
+    for condition, log_probs in zip(conditions, each_next_token(model, conditions, rows), strict=True):
         tokens = []
         for row in rows:
             written = condition.write(row)

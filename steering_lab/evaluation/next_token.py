@@ -4,7 +4,8 @@ One definition for everything that can be a condition (an edit, a prompt style, 
 different kinds can be compared at equal distance from the unsteered model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Unpack
 
 import pandas as pd
@@ -17,7 +18,9 @@ from steering_lab.evaluation.divergence import kl
 from steering_lab.evaluation.measures import FACTORS
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
+from steering_lab.models.decoding import LogitsRule, next_logits
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.memory import rows_that_fit
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.scoring import SCORED_LOGITS
 
@@ -41,32 +44,65 @@ def next_token_kl(
     base = next_token_log_probs(model, reference, examples, **permissions)
     keys = [example_key(example) for example in examples]
     blocks = []
-    for condition in progress_bar(conditions, what="divergence", shown=progress, leave=True):
-        apart = kl(base, next_token_log_probs(model, condition, examples, **permissions))
-        factors = {name: condition.factors.get(name) for name in FACTORS}
-        known = {"condition": condition.name, "prompt": keys, "sample": 0}
-        blocks.append(pd.DataFrame({**factors, **known, "metric": KL, "value": apart.tolist(), "weight": 1.0}))
+    with progress_bar(what="divergence", shown=progress, total=len(conditions), leave=True) as bar:
+        for condition, log_probs in zip(
+            conditions, each_next_token(model, conditions, examples, **permissions), strict=True
+        ):
+            factors = {name: condition.factors.get(name) for name in FACTORS}
+            known = {"condition": condition.name, "prompt": keys, "sample": 0}
+            told = {"metric": KL, "value": kl(base, log_probs).tolist(), "weight": 1.0}
+            blocks.append(pd.DataFrame({**factors, **known, **told}))
+            bar.update()
     numbers = dict.fromkeys(("layer", "coeff", "relative_norm", "draw"), float)
     return pd.concat([block.astype(numbers) for block in blocks], ignore_index=True)
 
 
-@torch.no_grad()
 def next_token_log_probs(
     model: HookedModel, condition: Condition, examples: Sequence[Example], **permissions: Unpack[Permissions]
 ) -> Float[Tensor, "example d_vocab"]:
     """Float32 log-probabilities of the token that follows each prompt under the condition, its rule included."""
-    written = [model.token_ids(condition.write(example)) for example in examples]
-    bare = None
-    if condition.without_context is not None:
-        bare = [model.token_ids(condition.without_context(example)) for example in examples]
-    size = max(1, SCORED_LOGITS // (max(map(len, written)) * model.d_vocab))
-    found = []
-    for start in range(0, len(examples), size):
-        part = slice(start, start + size)
-        with steer(model, [condition.intervention_for(example) for example in examples[part]], **permissions):
-            logits = model.logits(model.pad(written[part]))[:, -1].float()
-        if condition.rule is not None and bare is not None:
-            with model.unedited():
-                logits = condition.rule(logits, model.logits(model.pad(bare[part]))[:, -1].float())
-        found.append(torch.log_softmax(logits, dim=-1).cpu())
-    return torch.cat(found)
+    (found,) = each_next_token(model, [condition], examples, **permissions)
+    return found
+
+
+def each_next_token(
+    model: HookedModel,
+    conditions: Sequence[Condition],
+    examples: Sequence[Example],
+    **permissions: Unpack[Permissions],
+) -> Iterator[Float[Tensor, "example d_vocab"]]:
+    """`next_token_log_probs` of each condition in turn; prompts that several conditions share are read together."""
+    together = max(1, SCORED_LOGITS // model.d_vocab // len(examples))
+    for rule, same in groupby(conditions, key=lambda condition: condition.rule):
+        alike = list(same)
+        for start in range(0, len(alike), together):
+            yield from _together(model, alike[start : start + together], examples, rule, permissions)
+
+
+@torch.no_grad()
+def _together(
+    model: HookedModel,
+    conditions: Sequence[Condition],
+    examples: Sequence[Example],
+    rule: LogitsRule | None,
+    permissions: Permissions,
+) -> Iterator[Float[Tensor, "example d_vocab"]]:
+    """The log-probabilities of conditions with one rule, a row for each condition and example."""
+    asked = [(condition, example) for condition in conditions for example in examples]
+    with steer(model, [condition.intervention_for(example) for condition, example in asked], **permissions):
+        logits = _read(model, [condition.write(example) for condition, example in asked])
+    if rule is not None:
+        second = [c.without_context(example) for c, example in asked if c.without_context is not None]
+        logits = rule(logits, _read(model, second))
+    yield from torch.log_softmax(logits, dim=-1).split(len(examples))
+
+
+def _read(model: HookedModel, prompts: Sequence[str]) -> Float[Tensor, "prompt d_vocab"]:
+    rows = [model.token_ids(prompt) for prompt in prompts]
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), rows[i]))
+    size = rows_that_fit(model, max(map(len, rows)))
+    found = torch.empty(len(rows), model.d_vocab)
+    for start in range(0, len(rows), size):
+        part = order[start : start + size]
+        found[part] = next_logits(model, [rows[i] for i in part], rows=part, n_batch=len(rows))
+    return found

@@ -4,7 +4,7 @@ A prompt's keys and values up to the first token that an edit can change are com
 alike. Rows that have ended leave the batch. Neither changes what a row says.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -126,6 +126,31 @@ class Stream:
             and batching.same(self.longest - tail, self.longest)
             and (tail == 1 or all(isinstance(layer, DynamicLayer) for layer in self.cache.layers))
         )
+
+
+@torch.no_grad()
+def next_logits(
+    model: HookedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    rows: Sequence[int] | None = None,
+    n_batch: int | None = None,
+) -> Float[Tensor, "prompt d_vocab"]:
+    """Float32 logits of the token that follows each prompt under the edits in force, read as `generate` reads them.
+
+    What prompts share is read once. `rows` are the prompts' places in a whole batch of `n_batch` rows, for edits of
+    their own.
+    """
+    found = torch.empty(len(prompts), model.d_vocab)
+    places = range(len(prompts)) if rows is None else rows
+    kinds = [0 if model.batching.free else model.batching.kind(len(prompt)) for prompt in prompts]
+    for group in model.batching.groups(kinds):
+        told = torch.tensor([places[i] for i in group], device=model.device)
+        tokens = model.pad([prompts[i] for i in group])
+        whole = n_batch or len(prompts)
+        stream = Stream(model, tokens, told, whole, new_tokens=0, use_cache=model.batching.caches)
+        found[group] = stream.logits().cpu()
+    return found
 
 
 @dataclass

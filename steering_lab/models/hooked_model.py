@@ -35,6 +35,9 @@ K = TypeVar("K")
 Edit = Callable[[Tensor, ForwardPass], Tensor]
 
 
+Pooled = Callable[[Tensor, Tokens], Tensor]
+
+
 @runtime_checkable
 class Beginning(Protocol):
     """An edit that says where it begins, so that what stands before may be read once for many."""
@@ -285,11 +288,13 @@ class HookedModel:
         return _joined(parts, rows, min(last or width, width))
 
     def residuals(
-        self, tokens: Tokens, sites: Sequence[HookSite]
-    ) -> dict[HookSite, Float[Tensor, "batch pos d_model"]]:
-        """The residual stream at `sites`, after any edit in force there. Stops at the deepest layer asked for.
+        self, tokens: Tokens, sites: Sequence[HookSite], pooled: Pooled | None = None
+    ) -> dict[HookSite, Float[Tensor, "batch ..."]]:
+        """The residual stream at `sites`, after any edit in force there, [batch pos d_model].
 
-        Padding positions hold meaningless values: use `tokens.mask`.
+        Stops at the deepest layer asked for. Padding positions hold meaningless values: use `tokens.mask`. `pooled` is
+        given the stream of each site and its tokens while the pass runs, and only what it returns, [batch d_model], is
+        kept.
 
         Raises:
             ValueError: no site, or one outside the model.
@@ -300,7 +305,7 @@ class HookedModel:
             self.check_site(site)
         depth = max(site.layer for site in sites) + 1
         runtime = self.runtime
-        return self._read(tokens, dict.fromkeys(sites), depth, runtime, runtime.placed)
+        return self._read(tokens, dict.fromkeys(sites), depth, runtime, runtime.placed, pooled)
 
     def activations(self, tokens: Tokens, names: Sequence[str], depth: int) -> dict[str, Float[Tensor, "batch pos _"]]:
         """What the hook points called `names` hold once the first `depth` blocks have run, under the edits in force.
@@ -316,13 +321,15 @@ class HookedModel:
         depth: int,
         runtime: Runtime,
         placed: Callable[[Mapping[K, Hook]], AbstractContextManager[None]],
-    ) -> dict[K, Float[Tensor, "batch pos _"]]:
+        pooled: Pooled | None = None,
+    ) -> dict[K, Float[Tensor, "batch ..."]]:
         """What each of `points` holds, by hooks that `placed` places on `runtime`."""
         seen: dict[K, Tensor] = {}
+        part = tokens
 
         def reader(point: K) -> Hook:
             def read(held: Tensor) -> None:
-                seen[point] = held
+                seen[point] = held if pooled is None else pooled(held, part)
 
             return read
 
@@ -543,11 +550,13 @@ class HookedModel:
 
 
 def _joined(
-    parts: Sequence[Float[Tensor, "_ _ _"]], groups: Sequence[Sequence[int]], width: int
-) -> Float[Tensor, "batch pos _"]:
+    parts: Sequence[Float[Tensor, "_ ..."]], groups: Sequence[Sequence[int]], width: int
+) -> Float[Tensor, "batch ..."]:
     """What groups of rows gave, row by row in the batch's order, zeros where a group had no column."""
     if len(parts) == 1 and not groups[0]:
         return parts[0]
-    wide = torch.cat([torch.nn.functional.pad(part, (0, 0, width - part.shape[1], 0)) for part in parts])
+    if parts[0].ndim == 3:
+        parts = [torch.nn.functional.pad(part, (0, 0, width - part.shape[1], 0)) for part in parts]
+    wide = torch.cat(list(parts))
     order = torch.tensor([row for rows in groups for row in rows], device=wide.device)
     return wide[order.argsort()]

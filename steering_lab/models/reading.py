@@ -36,11 +36,17 @@ def read_stream(
     rows = [model.token_ids(prompt) or model.front_ids for prompt in prompts]  # an empty side of a pair says nothing
     if isinstance(read, int) and (short := min(map(len, rows))) < -read:
         raise ValueError(f"read is {read}, but the shortest prompt is {short} tokens long")
+
+    def pooled(stream: Tensor, tokens: Tokens) -> Tensor:
+        return _pooled(stream, tokens, read, model.n_sink).cpu()
+
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # rows of one length need no padding
     for start in progress_bar(range(0, len(rows), batch_size), what="read prompts", delay=2.0):
-        tokens = model.pad(rows[start : start + batch_size])
-        for site, stream in model.residuals(tokens, list(sites)).items():
-            found[site].append(_pooled(stream, tokens, read, model.n_sink).cpu())
-    return {site: torch.cat(parts) for site, parts in found.items()}
+        tokens = model.pad([rows[i] for i in order[start : start + batch_size]])
+        for site, part in model.residuals(tokens, list(sites), pooled).items():
+            found[site].append(part)
+    back = torch.tensor(order).argsort()
+    return {site: torch.cat(parts)[back] for site, parts in found.items()}
 
 
 def _pooled(

@@ -67,16 +67,7 @@ class Bench:
 
     @property
     def allowed(self) -> float:
-        return tolerance(self.model)
-
-
-def tolerance(model: HookedModel) -> float:
-    """The relative difference that rounding explains, along a whole pass of another program.
-
-    1e-4 in float32 and float64: a hundred times what is seen, a hundredth of what a wrong tensor makes. In half
-    precision what the order of sums explains (`parity.rounding`).
-    """
-    return max(1e-4, rounding(model))
+        return rounding(self.model)
 
 
 class Largest:

@@ -21,7 +21,6 @@ from steering_lab.models.certificate.plain import plain_greedy, plain_pass
 from steering_lab.models.certificate.value import Line, Verdict
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
-from steering_lab.models.runtimes.parity import rounding
 from steering_lab.models.scoring import continuation_log_probs
 from steering_lab.models.tokens import ForwardPass
 
@@ -112,7 +111,7 @@ def runtimes(bench: Bench) -> Line:
             with torch.no_grad(), model.hooks(edits), model.running(runtime):  # type: ignore[arg-type]
                 said.append(model.logits(tokens)[tokens.mask])
         worst.take(said[0], said[1], name)
-    line = worst.line("runtimes", compared, rounding(model))
+    line = worst.line("runtimes", compared, bench.allowed)
     return replace(line, detail=f"{line.detail}; attention {model.plain.attention!r}")
 
 
