@@ -12,7 +12,6 @@ every number reported is from a third, where each condition runs once.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -154,8 +153,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         seconds = time.perf_counter() - started
         bench = Bench(model, config, folder, asked.vector, vectors)
         _test(bench, asked.test, _validate(bench, asked.validation), seconds)
-        shutil.rmtree(folder.path / DELTAS, ignore_errors=True)
-        return folder.finish(report)
+        return folder.finish(report, working=DELTAS)
 
 
 # --- questions --------------------------------------------------------------------------------------------------------

@@ -134,15 +134,17 @@ def _already(
         Busy: another process works on it and nobody wants to wait.
     """
     from steering_lab.run_lock import Busy, holder, wait_until_free
-    from steering_lab.runs import PARTIAL, draw, undrawn, unfinished
+    from steering_lab.runs import PARTIAL, UNDRAWN, draw, undrawn, unfinished
 
     begun = unfinished(results, experiment, config)
-    if begun is not None and (held := holder(begun)) is not None:
-        if not wait:
-            raise Busy(f"{begun} is being worked on by {held}: wait for it with --wait, or change a setting")
-        print(f"waiting for {held}, which works on {begun}", file=sys.stderr)
-        wait_until_free(begun)
-        if (done := begun.with_name(begun.name.removesuffix(PARTIAL))).is_dir():
+    if begun is not None:
+        if (held := holder(begun)) is not None:
+            if not wait:
+                raise Busy(f"{begun} is being worked on by {held}: wait for it with --wait, or change a setting")
+            print(f"waiting for {held}, which works on {begun}", file=sys.stderr)
+            wait_until_free(begun)
+        done = begun.with_name(begun.name.removesuffix(PARTIAL))
+        if done.is_dir() and not (done / UNDRAWN).exists():
             return done
     lacking = undrawn(results, experiment, config)
     if lacking is not None and report is not None:

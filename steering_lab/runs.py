@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -128,11 +129,12 @@ class RunFolder:
         table.to_parquet(whole, index=False)
         return replace_file(path, whole.getvalue())
 
-    def finish(self, report: Report | None = None) -> Path:
+    def finish(self, report: Report | None = None, *, working: str = "") -> Path:
         """Makes the run whole: the folder takes its final name, and what only resuming needed is removed.
 
         `report` draws the page of the folder, which by then lacks nothing else: whatever becomes of it, the tables stay
-        and the same command draws again (`undrawn`) instead of computing again.
+        and the same command draws again (`undrawn`) instead of computing again. `working` is a folder in it that only
+        resuming needed.
 
         Raises:
             RuntimeError: `report` failed; says where the tables are.
@@ -145,6 +147,8 @@ class RunFolder:
         self.path = self.path.rename(self.path.with_name(self.path.name.removesuffix(PARTIAL)))
         for left in (*(self.path / name for name in WORKING), *self.path.glob(f".*{NEW}")):
             left.unlink(missing_ok=True)
+        if working:
+            shutil.rmtree(self.path / working, ignore_errors=True)
         self.close()
         if report is not None:
             draw(self.path, report)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -138,7 +139,7 @@ def test_a_disk_that_is_full_is_told_with_the_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 def test_nothing_is_lost_when_a_sweep_is_killed_again_and_again() -> None:
     done = subprocess.run(
-        [sys.executable, "benchmarks/kills.py", "--kills", "4"], cwd=ROOT, capture_output=True, text=True, timeout=600,
+        [sys.executable, "benchmarks/kills.py", "--kills", "3"], cwd=ROOT, capture_output=True, text=True, timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -258,9 +259,11 @@ def test_the_second_process_says_who_holds_the_run_or_waits_for_it(
     cli.report((begun,))
     assert f"process {other.pid} on " in capsys.readouterr().out
 
-    go_on.set()
+    threading.Timer(0.5, go_on.set).start()
     cli.run(TOML, results=tmp_path, wait=True)  # no model is loaded: the config names none
-    assert str(begun).removesuffix(PARTIAL) in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"waiting for process {other.pid} on " in said.err
+    assert str(begun).removesuffix(PARTIAL) in said.out
     assert [run.name + PARTIAL for run in begun.parent.iterdir()] == [begun.name]
 
 

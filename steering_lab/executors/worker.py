@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from steering_lab.evaluation.groups import Failed, Work
+from steering_lab.evaluation.groups import Failed, Work, numerics_of
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
-from steering_lab.models.provenance import software
 
 
 class Job(NamedTuple):
@@ -24,14 +23,6 @@ class Job(NamedTuple):
 def do(job: bytes) -> bytes:
     """The answer to a pickled `Job`, pickled: ("found", cells), ("failed", error) or ("stop", why none can be done)."""
     return pickle.dumps(_answer(job))
-
-
-def numerics_of(model: HookedModel) -> dict[str, Any]:
-    """What beside the work determines a cell's rows, and goes into its key: it must be in a worker as it is here."""
-    return {
-        "weights": model.fingerprint, "basis": model.basis, "prefix": model.prefix, "dtype": str(model.dtype),
-        "device": model.device.type, **software(),
-    }  # fmt: skip
 
 
 def _answer(pickled: bytes) -> tuple[str, Any]:
