@@ -408,7 +408,7 @@ class HookedModel:
     def edits_begin(self, lengths: Int[Tensor, " batch"], rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """How many tokens at the front of each prompt no edit in force can change, prompts being `lengths` long.
 
-        None where an edit does not say where it begins (`Beginning`), or something else hangs on the backend.
+        0 where an edit does not say where it begins (`Beginning`), or something else hangs on the backend.
         """
         if self._hooked.n_foreign:
             return torch.zeros_like(lengths)
