@@ -31,9 +31,11 @@ from steering_lab.safe_files import whole_lines
 
 SWEEP = experiments_folder() / "actadd_sweep.toml"
 SETTINGS = (
-    "layers=[1, 2]", "front_coeffs=[1, 2]", "everywhere_coeffs=[-0.5, 0.5]", "n_prompts=2", "n_samples=1",
+    "layers=[1]", "front_coeffs=[-2, -1, 1, 2]", "everywhere_coeffs=[]", "n_prompts=2", "n_samples=1",
     "max_new_tokens=8", "n_random=3", "n_random_confirm=3", "perplexity_budget=1e9", "batch_size=6",
 )  # fmt: skip
+
+SOON = 5  # writes that a call may get to before it dies in one: a run is to die many times
 
 _write = safe_files._write
 
@@ -136,9 +138,9 @@ def kill(home: Path, kills: int, seed: int, rng: random.Random) -> bool:
     lost, differing, runs, before, resumed = 0, 0, 0, [], []
     results = home / "run 0"
     while sum(killed.values()) < kills or groups(results):
-        more = sum(killed.values()) < kills
-        moment = rng.uniform(0, seconds) if more and rng.random() < 0.5 else None
-        write = rng.randint(1, writes) if more and moment is None else None
+        done, left = sum(killed.values()), max(1, writes - len(groups(results)))
+        moment = rng.uniform(0, seconds * left / writes) if done < kills and done % 2 == 0 else None
+        write = rng.randint(1, min(left, SOON)) if done < kills and done % 2 == 1 else None
         since = time.monotonic()
         code = ended(sweep(results, log, write), moment)
         if code == -signal.SIGKILL:

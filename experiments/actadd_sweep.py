@@ -35,6 +35,7 @@ from steering_lab.evaluation.condition import (
 )
 from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.evaluate import run_conditions
+from steering_lab.evaluation.groups import Elsewhere
 from steering_lab.evaluation.measures import measure_table
 from steering_lab.evaluation.selection import Selected, confirm, select
 from steering_lab.evaluation.statistics import summarise
@@ -63,14 +64,15 @@ MISSING = {
 }
 
 
-def run(config: Config, results: str | Path) -> Path:
+def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Runs the sweep, or resumes it, and returns the finished run folder; its page is `index.html`."""
     pairs, (choosing, reporting) = pairs_of(config), prompts_of(config)
     model = load_model(config.model, device=config.device, dtype=config.dtype, prefix=config.prefix)
     write = writing(model, config)
     unsteered, rival = replace(UNSTEERED, write=write), prompting(f"{_said(pairs).positive} ", write)
     conditions = [unsteered, rival, *_grid(model, config, pairs, choosing, write)]
-    with RunFolder.open(results, "actadd_sweep", model.name, asdict(config), question_of(__doc__)) as folder:
+    question = question_of(__doc__)
+    with RunFolder.open(results, "actadd_sweep", model.name, asdict(config), question, elsewhere) as folder:
         keeping: dict[str, Any] = {"batch_size": config.batch_size, **folder.keeping}
         keeping |= {"bare": write} if config.chat else {}
         generations = run_conditions(model, conditions, choosing, config.decoding, **keeping)

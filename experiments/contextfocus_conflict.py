@@ -23,6 +23,7 @@ from steering_lab.data.country_facts import MIN_POPULATION, Relation
 from steering_lab.data.templates import WORDINGS
 from steering_lab.evaluation.evaluate import Decoding
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.evaluation.groups import Elsewhere
 from steering_lab.evaluation.selection import Selected, over_budget, select
 from steering_lab.experiments import question_of
 from steering_lab.interventions.steering_vector import SteeringVector
@@ -127,7 +128,7 @@ class Config:
         return self.data == "capitals" if self.known_only is None else self.known_only
 
 
-def run(config: Config, results: str | Path) -> Path:
+def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Runs the comparison, or resumes it, and returns the finished run folder; its page is `index.html`.
 
     Where no cell is within the budgets, or the best may as well raise nothing, the run ends after the search, and its
@@ -139,7 +140,7 @@ def run(config: Config, results: str | Path) -> Path:
     sites = [resid_post(layer) for layer in config.layers or range(model.n_layers)]
     _check(asking, rivals, [rows, *questions.parts], sites, config)
 
-    with RunFolder.open(results, "contextfocus_conflict", model.name, asdict(config)) as folder:
+    with RunFolder.open(results, "contextfocus_conflict", model.name, asdict(config), elsewhere=elsewhere) as folder:
         decoding = Decoding(config.max_new_tokens, 1, GREEDY, config.seed, stop=("\n",), log_probs=False)
         keeping = {"batch_size": config.batch_size, **folder.keeping}
         answering = Answering(decoding, keeping)

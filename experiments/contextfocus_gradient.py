@@ -12,7 +12,6 @@ every number reported is from a third, where each condition runs once.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +31,7 @@ from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, 
 from steering_lab.evaluation.condition import Condition
 from steering_lab.evaluation.equal_cost import at_equal_cost, cost_curves
 from steering_lab.evaluation.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.groups import Elsewhere
 from steering_lab.evaluation.measures import measure_table
 from steering_lab.evaluation.next_token import next_token_kl
 from steering_lab.evaluation.speed import decoding_costs
@@ -139,11 +139,11 @@ class Choice(NamedTuple):
     threshold: float
 
 
-def run(config: Config, results: str | Path) -> Path:
+def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Runs the comparison, or resumes it, and returns the finished run folder."""
     asked = questions(config)
     model = load_model(config.model, device=config.device, dtype=config.dtype, prefix=config.prefix)
-    with RunFolder.open(results, "contextfocus_gradient", model.name, asdict(config)) as folder:
+    with RunFolder.open(results, "contextfocus_gradient", model.name, asdict(config), elsewhere=elsewhere) as folder:
         folder.write_json("splits.json", asked.described())
         folder.write_json("model.json", model.facts())
         options = {"wording": WORDINGS[config.wording], "chat": config.chat, "seed": config.seed}
@@ -153,8 +153,7 @@ def run(config: Config, results: str | Path) -> Path:
         seconds = time.perf_counter() - started
         bench = Bench(model, config, folder, asked.vector, vectors)
         _test(bench, asked.test, _validate(bench, asked.validation), seconds)
-        shutil.rmtree(folder.path / DELTAS, ignore_errors=True)
-        return folder.finish(report)
+        return folder.finish(report, working=DELTAS)
 
 
 # --- questions --------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from steering_lab.runs import Report
 
 Place = Literal["front", "everywhere"]
+Where = Literal["local", "processes", "ray", "slurm"]  # executors.ExecutorName, without importing it
 Front = Literal["tokenizer", "bos"]
 System = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE", aliases=["-s"])]
@@ -85,7 +86,13 @@ def _organism_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def run(
-    experiment: tyro.conf.Positional[Path], set: Setting = (), results: Path = Path("results"), wait: bool = False
+    experiment: tyro.conf.Positional[Path],
+    set: Setting = (),
+    results: Path = Path("results"),
+    wait: bool = False,
+    executor: Where = "local",
+    workers: int | None = None,
+    gpus_per_worker: int | None = None,
 ) -> None:
     """Run an experiment from its TOML file, or go on with one that was interrupted.
 
@@ -98,15 +105,24 @@ def run(
         set: Settings that replace those of the file; values are TOML, plain words may go without quotes.
         results: The folder in which results/<experiment>/<date>_<model>_<commit>/ is made.
         wait: If another process works on this run, wait until it ends instead of saying so and stopping.
+        executor: Where groups of cells run: in this process (local), in processes of this machine, on Ray (RAY_ADDRESS,
+            or this machine), or as SLURM jobs (SBATCH_PARTITION and the like say which). Tables are the same.
+        workers: How many groups run at a time elsewhere than in this process; 2 if not said.
+        gpus_per_worker: GPUs of each of them; none if not said.
     """
     from dataclasses import asdict
 
     from steering_lab.experiments import load_experiment, read_config
 
+    options = {k: n for k, n in (("workers", workers), ("gpus_per_worker", gpus_per_worker)) if n is not None}
+    if options and executor == "local":
+        raise ValueError(f"{' and '.join(options)}: for --executor processes, ray or slurm, and this one is local")
     module = load_experiment(experiment)
     config = read_config(module.Config, experiment, set)
     folder = _already(experiment.stem, asdict(config), results, wait, getattr(module, "report", None))
-    _say_where(folder or _run(module, config, results))
+    if folder is None:
+        folder = _run(module, config, results, executor, options)
+    _say_where(folder)
 
 
 def _already(
@@ -118,15 +134,17 @@ def _already(
         Busy: another process works on it and nobody wants to wait.
     """
     from steering_lab.run_lock import Busy, holder, wait_until_free
-    from steering_lab.runs import PARTIAL, draw, undrawn, unfinished
+    from steering_lab.runs import PARTIAL, UNDRAWN, draw, undrawn, unfinished
 
     begun = unfinished(results, experiment, config)
-    if begun is not None and (held := holder(begun)) is not None:
-        if not wait:
-            raise Busy(f"{begun} is being worked on by {held}: wait for it with --wait, or change a setting")
-        print(f"waiting for {held}, which works on {begun}", file=sys.stderr)
-        wait_until_free(begun)
-        if (done := begun.with_name(begun.name.removesuffix(PARTIAL))).is_dir():
+    if begun is not None:
+        if (held := holder(begun)) is not None:
+            if not wait:
+                raise Busy(f"{begun} is being worked on by {held}: wait for it with --wait, or change a setting")
+            print(f"waiting for {held}, which works on {begun}", file=sys.stderr)
+            wait_until_free(begun)
+        done = begun.with_name(begun.name.removesuffix(PARTIAL))
+        if done.is_dir() and not (done / UNDRAWN).exists():
             return done
     lacking = undrawn(results, experiment, config)
     if lacking is not None and report is not None:
@@ -136,15 +154,32 @@ def _already(
     return None
 
 
-def _run(module: Any, config: Any, results: Path) -> Path:
-    """The finished run; where cells failed, what failed on stderr and exit status 1."""
+def _run(module: Any, config: Any, results: Path, where: Where, options: dict[str, int]) -> Path:
+    """The finished run; where cells failed, what failed on stderr and exit status 1.
+
+    Raises:
+        ValueError: another executor than "local" for an experiment that takes none.
+    """
+    from contextlib import ExitStack
+    from inspect import signature
+
     from steering_lab.evaluation.groups import CellsFailed
 
-    try:
-        return module.run(config, results)
-    except CellsFailed as failed:
-        print(f"steering-lab: {failed}", file=sys.stderr)
-        raise SystemExit(1) from failed
+    with ExitStack() as stack:
+        elsewhere = {}
+        if where != "local":
+            from steering_lab.executors import executor
+
+            if "elsewhere" not in signature(module.run).parameters:
+                raise ValueError(
+                    f"--executor {where}: run() of this experiment takes no `elsewhere`, so it is local only"
+                )
+            elsewhere = {"elsewhere": stack.enter_context(executor(where, **options, jobs=results / ".jobs"))}
+        try:
+            return module.run(config, results, **elsewhere)
+        except CellsFailed as failed:
+            print(f"steering-lab: {failed}", file=sys.stderr)
+            raise SystemExit(1) from failed
 
 
 def _say_where(folder: Path) -> None:

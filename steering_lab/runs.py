@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -43,16 +44,23 @@ class RunFolder:
     path: Path
     config: Mapping[str, Any]
     kept: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    elsewhere: Callable[..., Any] | None = None
     _lock: IO[str] | None = field(default=None, repr=False)
 
     @classmethod
     def open(
-        cls, results: str | Path, experiment: str, model: str, config: Mapping[str, Any], question: str = ""
+        cls,
+        results: str | Path,
+        experiment: str,
+        model: str,
+        config: Mapping[str, Any],
+        question: str = "",
+        elsewhere: Callable[..., Any] | None = None,
     ) -> "RunFolder":
         """A new run, or the unfinished one of the same experiment and config, with the cells that it had finished.
 
-        `question` is what the run asks, in a sentence, kept with its provenance. What a resumed run found is said on
-        stderr.
+        `question` is what the run asks, in a sentence, kept with its provenance; `elsewhere` does its cells in other
+        processes (`steering_lab.executors`). What a resumed run found is said on stderr.
 
         Raises:
             Busy: another process is working on that run now; says which.
@@ -62,7 +70,7 @@ class RunFolder:
         config = json.loads(json.dumps(config))
         with alone_in(home):
             begun = unfinished(results, experiment, config)
-            run = cls(begun or _fresh(home, model), config)
+            run = cls(begun or _fresh(home, model), config, elsewhere=elsewhere)
             run.path.mkdir(exist_ok=True)
             run._lock = take(run.path)
             try:
@@ -84,8 +92,9 @@ class RunFolder:
 
     @property
     def keeping(self) -> dict[str, Any]:
-        """The options of `run_conditions` by which its cells are kept here, found here, and told apart from failed."""
-        return {"kept": self.kept, "keep": self.keep, "ask": self.ask, "fail": self.fail}
+        """The options of `run_conditions` by which cells are kept and found here, and failed ones written down."""
+        keeping = {"kept": self.kept, "keep": self.keep, "ask": self.ask, "fail": self.fail}
+        return {**keeping, "elsewhere": self.elsewhere}
 
     def keep(self, cells: Mapping[str, list[dict[str, Any]]]) -> None:
         """Puts a group of finished cells on the disk before anything else happens: all of them or none.
@@ -120,11 +129,12 @@ class RunFolder:
         table.to_parquet(whole, index=False)
         return replace_file(path, whole.getvalue())
 
-    def finish(self, report: Report | None = None) -> Path:
+    def finish(self, report: Report | None = None, *, working: str = "") -> Path:
         """Makes the run whole: the folder takes its final name, and what only resuming needed is removed.
 
         `report` draws the page of the folder, which by then lacks nothing else: whatever becomes of it, the tables stay
-        and the same command draws again (`undrawn`) instead of computing again.
+        and the same command draws again (`undrawn`) instead of computing again. `working` is a folder in it that only
+        resuming needed.
 
         Raises:
             RuntimeError: `report` failed; says where the tables are.
@@ -137,6 +147,8 @@ class RunFolder:
         self.path = self.path.rename(self.path.with_name(self.path.name.removesuffix(PARTIAL)))
         for left in (*(self.path / name for name in WORKING), *self.path.glob(f".*{NEW}")):
             left.unlink(missing_ok=True)
+        if working:
+            shutil.rmtree(self.path / working, ignore_errors=True)
         self.close()
         if report is not None:
             draw(self.path, report)

@@ -26,7 +26,7 @@ def replace_file(path: Path, content: str | bytes) -> Path:
     Raises:
         OSError: it cannot be written; names `path`.
     """
-    new = path.with_name(f".{path.name}{NEW}")
+    new = path.with_name(f".{path.name}.{os.getpid()}{NEW}")  # two processes may write the same file
     with naming(path):
         try:
             with new.open("wb") as file:

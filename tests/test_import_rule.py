@@ -97,6 +97,8 @@ def test_the_import_rule_holds(path: str) -> None:
         ("steering_lab/models/a.py", "from .. import data"),
         ("steering_lab/methods/a.py", "from steering_lab.evaluation.metrics import kl"),
         ("steering_lab/methods/a.py", "from steering_lab import steer"),
+        ("steering_lab/evaluation/a.py", "from steering_lab.executors import executor"),
+        ("steering_lab/safe_files.py", "from steering_lab.runs import RunFolder"),
         ("steering_lab/analysis/a.py", "def late() -> None:\n    from steering_lab.runs import RunFolder"),
         ("steering_lab/interventions/a.py", "import transformer_lens.hook_points"),
         ("steering_lab/analysis/geometry.py", "import plotly.graph_objects as go"),
@@ -117,6 +119,8 @@ def test_the_rule_catches(path: str, source: str) -> None:
         ("steering_lab/methods/a.py", "from steering_lab.interventions import steering\nfrom ..data import prompts"),
         ("steering_lab/analysis/plots/heatmap.py", "import plotly.graph_objects as go"),
         ("steering_lab/cli.py", "import steering_lab\nfrom experiments import actadd_sweep"),
+        ("steering_lab/executors/a.py", "from steering_lab.evaluation.groups import Work\nfrom .worker import do"),
+        ("steering_lab/analysis/report.py", "from steering_lab.safe_files import replace_file"),
         ("experiments/a.py", "from steering_lab import steer\nfrom steering_lab.runs import RunFolder"),
     ],
 )

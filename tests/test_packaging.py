@@ -15,7 +15,13 @@ import steering_lab
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OPTIONAL = {"vaderSentiment", "peft", "ipywidgets"}  # imported when asked for; the error says what to install
+OPTIONAL = {
+    "vaderSentiment",
+    "peft",
+    "ipywidgets",
+    "ray",
+    "submitit",
+}  # imported when asked for; the error says what to install
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

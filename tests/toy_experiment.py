@@ -1,12 +1,15 @@
 """An experiment in small: nine ways to begin a prompt, told to a tiny model, kept as every experiment keeps."""
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from steering_lab.evaluation.condition import UNSTEERED, prompting
-from steering_lab.evaluation.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.evaluate import Decoding, _run_together, run_conditions
+from steering_lab.evaluation.groups import Elsewhere
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.runs import RunFolder, read_run
@@ -14,6 +17,7 @@ from steering_lab.runs import RunFolder, read_run
 PROMPTS = ["I hate you because", "Love and the sea"]
 DECODING = Decoding(max_new_tokens=4, n_samples=1, seed=3)
 BEGINNINGS = ("Love", "Hate", "I", "you", "the sea", "and", "because", "a")
+FATAL = "prompting you"
 N_CELLS, IN_A_GROUP = 1 + len(BEGINNINGS), 2
 
 
@@ -24,9 +28,9 @@ class Config:
     model: str = ""
 
 
-def run(config: Config, results: str | Path) -> Path:
+def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Runs the cells, or resumes them, and returns the finished folder."""
-    return run_on(load_model(config.model), config, results)
+    return run_on(load_model(config.model), config, results, elsewhere=elsewhere)
 
 
 def run_on(
@@ -45,6 +49,17 @@ def run_on(
         folder.write_table("table", texts)
         folder.write_table("generations.jsonl", texts)
         return folder.finish(report or draw)
+
+
+def told(model: HookedModel, conditions: Any, *rest: Any) -> Any:
+    """The cells, after a line in the file that TOY_LOG names; the first worker that comes to `FATAL` dies of it."""
+    log = Path(os.environ["TOY_LOG"])
+    first = FATAL not in (log.read_text() if log.exists() else "")
+    with log.open("a") as file:
+        file.write(f"{os.getpid()} {' | '.join(condition.name for condition in conditions)}\n")
+    if first and any(condition.name == FATAL for condition in conditions):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _run_together(model, conditions, *rest)
 
 
 def draw(folder: Path) -> Path:

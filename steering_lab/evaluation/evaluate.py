@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from steering_lab.evaluation.condition import Condition, Example, example_key, seed_of
-from steering_lab.evaluation.groups import CellsFailed, Elsewhere, Failed, Rows, Work, here
+from steering_lab.evaluation.groups import CellsFailed, Elsewhere, Failed, Rows, Work, here, numerics_of
 from steering_lab.evaluation.measures import Measure, measure_table
 from steering_lab.interventions.intervention import Clamp, Intervention
 from steering_lab.interventions.source import Permissions
@@ -26,7 +26,6 @@ from steering_lab.models.generation import Sampling, continuation_log_probs, gen
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.progress import Speed, progress_bar
-from steering_lab.models.provenance import software
 
 FACTORS = ("method", "layer", "coeff", "relative_norm", "draw")
 
@@ -158,8 +157,7 @@ def cell_key(
     """A hash of everything that determines a cell's rows: weights, numerics, edit, prompts, decoding."""
     shared = isinstance(condition.intervention, Intervention)
     edits = [_described(condition.intervention_for(example)) for example in (examples[:1] if shared else examples)]
-    ran = [model.runtime.name, model.runtime.attention]
-    numerics = [model.fingerprint, model.basis, model.prefix, str(model.dtype), model.device.type, ran, software()]
+    numerics = numerics_of(model)
     written = [[example_key(e), condition.write(e)] for e in examples]
     second = [condition.without_context(e) for e in examples] if condition.without_context else None
     whole = [numerics, dict(condition.factors), edits, written, repr(condition.rule), second, asdict(decoding)]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from steering_lab.evaluation.condition import Condition, Example, example_key
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.memory import is_out_of_memory
+from steering_lab.models.provenance import software
 
 Rows = list[dict[str, Any]]
 Found = Mapping[str, Rows]  # by the condition's name
@@ -89,6 +90,14 @@ class Work:
 
     def _written(self, write: Callable[[Example], str] | None) -> Any:
         return None if write is None else Written({example_key(e): write(e) for e in self.examples})
+
+
+def numerics_of(model: HookedModel) -> dict[str, Any]:
+    """What beside the work determines a cell's rows: part of its key, and the same wherever the work is done."""
+    return {
+        "weights": model.fingerprint, "basis": model.basis, "prefix": model.prefix, "dtype": str(model.dtype),
+        "device": model.device.type, "runtime": model.runtime.name, "attention": model.runtime.attention, **software(),
+    }  # fmt: skip
 
 
 Elsewhere = Callable[[HookedModel, Sequence[Work]], Iterator[tuple[Work, Found | Failed]]]

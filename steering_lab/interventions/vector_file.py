@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from steering_lab.interventions.source import Source
 from steering_lab.models.hook_points import HookSite
+from steering_lab.safe_files import replace_file
 
 FORMAT = 1
 KIND = "a steering vector saved by steering_lab"
@@ -32,8 +33,8 @@ def write_vector(path: str | Path, rows: Float[Tensor, "row d_model"], site: Hoo
     header: dict[str, Any] = {"format": FORMAT, "site": site.name, "norms": norms, "source": asdict(source)}
     header["sha256"] = _digest(header, rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({f"direction.{site.name}": rows.contiguous()}, path, {"steering_lab": json.dumps(header)})
-    return path
+    held = save({f"direction.{site.name}": rows.contiguous()}, {"steering_lab": json.dumps(header)})
+    return replace_file(path, held)
 
 
 def read_vector(path: str | Path) -> tuple[Float[Tensor, "row d_model"], HookSite, Source]:

@@ -6,8 +6,6 @@ their name only when complete.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
@@ -23,6 +21,7 @@ from steering_lab.methods.objectives import Objective
 from steering_lab.methods.optimum import Optimum
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.safe_files import replace_file
 
 FORMAT = 1  # part of every key: raise it when the method changes what it returns
 MEASURES = ("losses", "kl", "relative_norms", "resid_norms", "forward_equivalents", "seconds")
@@ -74,7 +73,7 @@ def find_optimum(folder: Path, key: str) -> Optimum | None:
 
 
 def keep_optimum(folder: Path, key: str, optimum: Optimum) -> Path:
-    """Writes the optimum under `key`, in one step."""
+    """Writes the optimum under `key`, in one step. Raises OSError where it cannot; names the file."""
     header = {
         "key": key,
         "sites": [vector.site.name for vector in optimum.vectors],
@@ -84,11 +83,4 @@ def keep_optimum(folder: Path, key: str, optimum: Optimum) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key}.safetensors"
     tensors: dict[str, torch.Tensor] = {vector.site.name: vector.rows.contiguous() for vector in optimum.vectors}
-    handle, name = tempfile.mkstemp(dir=folder, suffix=".partial")
-    os.close(handle)
-    try:
-        save_file(tensors, name, {"steering_lab": json.dumps(header)})
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return path
+    return replace_file(path, save(tensors, {"steering_lab": json.dumps(header)}))

@@ -58,7 +58,8 @@ class HookedModel:
     weights, where there are any; passes go through them unless something hangs on the backend that they do not have.
     `output_scale` and `refused` are measured at load: what stands between unembedding and output, and the views that do
     not hold of this model ("lens", "block outputs"), each with the reason. `told` is what hooks are told of the pass
-    under way.
+    under way. `loaded_as` are the arguments of `load_model` by which another process loads the same model; None for a
+    model that came from memory.
     """
 
     backend: Any
@@ -74,6 +75,7 @@ class HookedModel:
     output_scale: OutputScale = field(default=OutputScale(), init=False, repr=False)
     refused: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     told: ForwardPass | None = field(default=None, init=False, repr=False)
+    loaded_as: dict[str, Any] | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
     _asked: RuntimeName | None = field(default=None, init=False, repr=False)
     _edits: list[list[Edit]] = field(default_factory=list, init=False, repr=False)
@@ -406,7 +408,7 @@ class HookedModel:
     def edits_begin(self, lengths: Int[Tensor, " batch"], rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """How many tokens at the front of each prompt no edit in force can change, prompts being `lengths` long.
 
-        None where an edit does not say where it begins (`Beginning`), or something else hangs on the backend.
+        0 where an edit does not say where it begins (`Beginning`), or something else hangs on the backend.
         """
         if self._hooked.n_foreign:
             return torch.zeros_like(lengths)

@@ -1,12 +1,13 @@
 """Long work tells how far it is, in a log too."""
 
 import io
+import re
 import sys
 
 import pytest
 
 from steering_lab.models import progress
-from steering_lab.models.progress import progress_bar
+from steering_lab.models.progress import Speed, progress_bar
 
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +28,17 @@ def test_short_work_and_work_that_is_not_to_be_told_write_nothing(monkeypatch: p
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     assert list(progress_bar(range(3), what="steps", shown=False)) == [0, 1, 2]
     assert log.getvalue() == ""
+
+
+def test_a_line_says_cells_done_tokens_a_second_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
+    now = iter([0.0, 2.0, 4.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    with progress_bar(what="cells", total=3) as bar:
+        speed = Speed(bar, "tokens")
+        for _ in range(2):
+            speed.add(5000)
+            bar.update()
+    lines = [line for line in log.getvalue().splitlines() if "tokens" in line]
+    assert re.fullmatch(r"cells: 2 of 3 after 00:00, 2,500 tokens/s, (00:00|\?) to go", lines[-1])

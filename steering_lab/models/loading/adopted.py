@@ -29,6 +29,7 @@ def adopt(backend: Any, tokenizer: Any, prefix: Prefix | None) -> HookedModel:
     ids = probe_ids(tokenizer, model.d_vocab, model.device)
     model.basis = measured_basis(model, ids)
     check_stream(model, ids)
+    model.settle()
     return model
 
 

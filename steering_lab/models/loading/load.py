@@ -75,6 +75,11 @@ def load_model(
     """
     given = name_or_path_or_model
     if isinstance(given, str | Path):
+        asked = {
+            "name_or_path_or_model": str(given), "tokenizer": tokenizer, "device": device, "dtype": dtype,
+            "prefix": prefix, "revision": revision, "adapter": adapter, "device_map": device_map,
+            "quantization": quantization, "attention": attention, "runtime": runtime,
+        }  # fmt: skip
         check_name(str(given))
         if adapter is not None:
             tokenizer = tokenizer or adapter_tokenizer(Path(adapter))
@@ -82,7 +87,9 @@ def load_model(
         if adapter is not None:
             opened = _adapted(opened, Path(adapter), tokenizer)
         opened = opened._replace(tokenizer=tokenizer or opened.tokenizer)
-        return boot(opened, prefix or "tokenizer", attention).always(runtime)
+        model = boot(opened, prefix or "tokenizer", attention).always(runtime)
+        model.loaded_as = asked
+        return model
     check_in_memory(given)
     if (device, dtype) != ("auto", "auto") or any(x is not None for x in (revision, adapter, device_map, quantization)):
         raise ValueError(

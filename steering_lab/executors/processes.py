@@ -1,0 +1,88 @@
+"""Processes of this machine, started afresh, one thread each; each on a GPU of its own where asked for."""
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, get_context
+from typing import Any
+
+from steering_lab.executors.executor import WorkerDied
+
+
+class Processes:
+    """An engine of `multiprocessing`. The pipe to a worker stands for the job that it does."""
+
+    def __init__(self, workers: int, gpus: int) -> None:
+        if gpus > 1:
+            raise ValueError(f"a process has one GPU at most, not {gpus}: use ray or slurm")
+        self._gpu = bool(gpus)
+        self._free = list(range(workers))
+        self._alive: dict[int, tuple[Any, Any]] = {}  # by its number: the process and our end of its pipe
+        self._doing: dict[Any, int] = {}
+
+    def submit(self, job: bytes) -> Any:
+        """Our end of the pipe to the worker that does the job."""
+        number = self._free.pop()
+        if number not in self._alive:
+            context = get_context("spawn")
+            ours, theirs = context.Pipe()
+            worker = context.Process(target=serve, args=(theirs,), daemon=True)
+            with seeing(number if self._gpu else None):
+                worker.start()
+            theirs.close()  # only the worker holds it now, so our end shows when the worker dies
+            self._alive[number] = worker, ours
+        pipe = self._alive[number][1]
+        self._doing[pipe] = number
+        with suppress(OSError):  # a worker that died since it was last asked: `answer` says so
+            pipe.send_bytes(job)
+        return pipe
+
+    def finished(self, handles: Collection[Any]) -> Collection[Any]:
+        """The pipes with an answer in them, or at their end."""
+        return connection.wait(list(handles))
+
+    def answer(self, handle: Any) -> bytes:
+        """What the worker sent."""
+        number = self._doing.pop(handle)
+        self._free.append(number)
+        try:
+            return handle.recv_bytes()
+        except (EOFError, OSError):
+            worker, pipe = self._alive.pop(number)
+            worker.join()
+            pipe.close()
+            raise WorkerDied(f"exit status {worker.exitcode}") from None
+
+    def close(self) -> None:
+        """Kills them: they hold nothing that is not here too."""
+        for worker, pipe in self._alive.values():
+            worker.kill()
+            worker.join()
+            pipe.close()
+        self._free += self._doing.values()
+        self._alive, self._doing = {}, {}
+
+
+def serve(pipe: Any) -> None:
+    """A worker's life: a job, its answer, the next; it ends when nobody is at the other end any more."""
+    from steering_lab.executors.worker import do
+
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
+            pipe.send_bytes(do(pipe.recv_bytes()))
+
+
+@contextmanager
+def seeing(gpu: int | None) -> Iterator[None]:
+    """A process that starts inside sees this one of our GPUs alone; with None, whatever we see."""
+    ours = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if gpu is not None:
+        seen = ours.split(",") if ours else [str(i) for i in range(gpu + 1)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = seen[gpu] if gpu < len(seen) else ""
+    try:
+        yield
+    finally:
+        if gpu is not None and ours is None:
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+        elif gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(ours)
