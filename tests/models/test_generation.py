@@ -555,3 +555,10 @@ def test_a_wrong_request_is_refused_before_anything_runs(gpt2: HookedModel, opti
 
     with pytest.raises(ValueError, match=message), gpt2.hooks({resid_pre(0): never}):
         generate(gpt2, **({"prompts": "I hate"} | options))
+
+
+@pytest.mark.parametrize("temperature", [1e-40, float("inf"), float("nan"), -1.0])
+def test_a_temperature_that_float32_cannot_divide_by_is_refused(temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature is"):
+        Sampling(temperature=temperature)
+    assert draw(torch.tensor([[3.0, 5.0, 5.1]]), Sampling(temperature=1e-30), torch.tensor([0.5])).tolist() == [2]
