@@ -1,12 +1,15 @@
 """How much memory there is, and how many rows of a batch it holds."""
 
 import gc
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import psutil
 import torch
 
 from steering_lab.models.hooked_model import HookedModel
 
+T = TypeVar("T")
 USED = 0.5  # of what is free: the rest is for what is not counted here
 
 
@@ -22,6 +25,25 @@ def rows_that_fit(model: HookedModel, length: int) -> int:
     a_row = length * (cached + widest) + 16 * model.d_vocab
     fit = int(USED * free_bytes(model.device)) // a_row
     return max(1, 1 << fit.bit_length() >> 1)
+
+
+def fitting(work: Callable[[list[int]], T], batches: Iterable[list[int]]) -> Iterator[tuple[list[int], T]]:
+    """What `work` gives for the rows of each batch; for one that does not fit into memory, for its halves."""
+    for batch in batches:
+        waiting = [batch]
+        while waiting:
+            rows = waiting.pop(0)
+            done: list[T] = []
+            try:
+                done.append(work(rows))
+            except (RuntimeError, MemoryError) as error:
+                if len(rows) == 1 or not is_out_of_memory(error):
+                    raise
+            if done:
+                yield rows, done[0]
+            else:  # behind the handler, which holds on to the tensors of the pass that failed
+                free_unused()
+                waiting[:0] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
 
 
 def free_bytes(device: torch.device) -> int:

@@ -302,6 +302,26 @@ def test_a_batch_that_does_not_fit_goes_in_halves_and_nothing_is_lost(monkeypatc
         generate(model, prompts)
 
 
+def test_scoring_that_does_not_fit_goes_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = hooked("llama")
+    prompts = [f"{i} {PROMPTS[0]}" for i in range(6)]
+    whole = generate(model, prompts, max_new_tokens=4, ignore_eos=True, log_probs=True)
+    forward, sizes = HookedModel.forward, list[int]()
+
+    def small(self: HookedModel, ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        sizes.append(len(ids))
+        if len(sizes) > 4 and len(ids) > 2:  # four steps, then the unsteered model's
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, ids, *args, **kwargs)
+
+    monkeypatch.setattr(HookedModel, "forward", small)
+    again = generate(model, prompts, max_new_tokens=4, ignore_eos=True, log_probs=True)
+    assert again.tokens == whole.tokens
+    told, wanted = (torch.tensor(found.unsteered_log_probs) for found in (again, whole))
+    assert gap(told, wanted) <= 1e-5
+    assert sizes[4:7] == [6, 3, 1]
+
+
 def test_what_drivers_say_of_memory_is_understood() -> None:
     for said in ("CUDA error: out of memory", "MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling x"):
         assert is_out_of_memory(RuntimeError(said))
