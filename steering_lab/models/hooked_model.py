@@ -515,9 +515,11 @@ class HookedModel:
         for site in edits:
             self.check_site(site)
         placed = {site: self._told(edit) for site, edit in edits.items()}
+        mine = [*edits.values()]
         with ExitStack() as stack:
-            self._edits.append([*edits.values()])
-            stack.callback(self._edits.pop)
+            stack.callback(setattr, self, "told", self.told)  # an interrupt may have left a pass untold
+            self._edits.append(mine)
+            stack.callback(self._edits.remove, mine)  # blocks entered by hand may end in any order
             for runtime in (self._hooked, self.plain):
                 if runtime is not None:
                     stack.enter_context(runtime.placed(placed))
