@@ -22,7 +22,7 @@ from steering_lab.models.loading.at_hand import smollm2_file
 Question = Annotated[tuple[str, ...], tyro.conf.Positional]
 
 
-def questions(subject: Subject, name: str, scale: int, rounds: int) -> dict[str, Callable[[], str]]:
+def questions(subject: Subject, scale: int, rounds: int) -> dict[str, Callable[[], str]]:
     """Every question by its name, cheapest first."""
     return {
         "start": lambda: start.report(rounds=rounds + 2),
@@ -33,7 +33,7 @@ def questions(subject: Subject, name: str, scale: int, rounds: int) -> dict[str,
         "slopes": lambda: slopes.report(subject, rounds=rounds),
         "size": lambda: slopes.size_report(subject, rounds=rounds),
         "floor": lambda: floor.report(subject, rounds=rounds),
-        "memory": lambda: memory.report(name),
+        "memory": lambda: memory.report(subject),
         "grid": lambda: grid.report(subject, scale=scale, rounds=rounds),
         "grid-last": lambda: grid.report(
             subject, "from_last_prompt_token", length=200, scale=scale, rounds=max(1, rounds - 1)
@@ -56,7 +56,7 @@ def main(
     name = ("smollm2" if smollm2_file() else "organism") if model == "auto" else model
     torch.set_num_threads(1)
     subject = subject_of(load_model(name, device="cpu", dtype="float32"))
-    asked = questions(subject, name, scale, rounds)
+    asked = questions(subject, scale, rounds)
     if unknown := set(question) - set(asked):
         raise SystemExit(f"{sorted(unknown)[0]!r} is no question: choose from {', '.join(asked)}")
     command = f"python -m benchmarks {' '.join(question)} --model {name} --scale {scale} --rounds {rounds}"

@@ -20,11 +20,8 @@ from benchmarks.timing import interleaved, table
 from steering_lab.models.generation import generate
 from steering_lab.models.loading import load_model
 
-GROUPS = {
-    "matrix products": ("mm", "linear", "matmul"),
-    "attention": ("attention", "softmax"),
-    "copies and indexing": ("copy_", "cat", "index", "gather", "clone", "contiguous", "scatter"),
-}
+SHOWN = 10  # operations of a profile
+ROWS = (1, 4, 8, 16, 32, 48, 96, 192, 512)
 
 
 def report(subject: Subject, batches: tuple[int, ...] = (1, 32), *, new_tokens: int = 16, rounds: int = 3) -> str:
@@ -33,6 +30,8 @@ def report(subject: Subject, batches: tuple[int, ...] = (1, 32), *, new_tokens: 
     n_parameters, copying, read = subject.model.n_parameters, copy_rate(subject), read_rate(subject)
     said = f"Rates: copying {copying / 1e9:.1f} GB/s (bytes read and written), one row times a matrix"
     said += f" {read / 1e9:.1f} GB/s; weights {weights / 1e6:.0f} MB\n"
+    many = {n: f"{product_rate(subject, n) / 1e9:.0f}" for n in ROWS}
+    said += table("GFLOP/s of all its matrix products in turn, by rows", [{"rows": "GFLOP/s", **many}])
     rows, profiles, tiny = [], [], without_arithmetic(subject)
     for batch in batches:
         rate = product_rate(subject, batch)
@@ -112,18 +111,15 @@ def _best(call: Callable[[], Any], times: int = 5) -> float:
 
 
 def _profile(subject: Subject, batch: int, new_tokens: int) -> str:
-    """Shares of the time of torch's operations in `generate`, by kind, as torch's profiler counts them."""
+    """The operations that `generate` spends most of their own time in, as torch's profiler counts it."""
     prompts = subject.prompts(batch)
     generate(subject.model, prompts, max_new_tokens=2, ignore_eos=True)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         generate(subject.model, prompts, max_new_tokens=new_tokens, batch_size=batch, ignore_eos=True)
-    seconds = dict.fromkeys([*GROUPS, "other operations"], 0.0)
-    for event in profiled.key_averages():
-        name = event.key.removeprefix("aten::")
-        kind = next((k for k, parts in GROUPS.items() if any(part in name for part in parts)), "other operations")
-        seconds[kind] += event.self_cpu_time_total / 1e6
+    seconds = {event.key.removeprefix("aten::"): event.self_cpu_time_total for event in profiled.key_averages()}
     whole = sum(seconds.values())
-    said = ", ".join(f"{kind} {share / whole:.0%}" for kind, share in seconds.items())
+    most = sorted(seconds, key=lambda name: -seconds[name])[:SHOWN]
+    said = ", ".join(f"{name} {seconds[name] / whole:.0%}" for name in most)
     return f"  {batch} rows: of the operations' own time {said}\n"
 
 

@@ -1,40 +1,33 @@
-"""(e) The most memory a pass takes over the loaded model: resident on a CPU, a process each; allocated on a GPU.
+"""(e) The most memory a call takes over the loaded model: resident on a CPU, a process each; allocated on a GPU."""
 
-`python -m benchmarks.memory MODEL WHAT` measures one and prints bytes.
-"""
-
-import subprocess
-import sys
+import ctypes
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.subjects import Subject, hf_texts, subject_of
+from benchmarks.subjects import Subject, hf_texts
 from benchmarks.timing import table
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import generate
-from steering_lab.models.loading import load_model
 
 MIB = 2**20
-WHATS = (
-    "unsteered", "steered", "a vector for each row", "transformers.generate",
-    "prefill", "prefill, steered", "prefill, all logits",
-)  # fmt: skip
 
 
-def report(model: str, *, batch: int = 32, new_tokens: int = 16, length: int = 200) -> str:
-    """The table for a model by name, a process for each line."""
-    peaks = {what: _in_a_process(model, what, batch, new_tokens, length) for what in WHATS}
-    return as_report(peaks, f"(e) resident memory over the loaded model: {model}", batch, new_tokens, length)
+def report(subject: Subject, *, batch: int = 16, new_tokens: int = 8, length: int = 200) -> str:
+    """The table on a CPU: a process for each line, which finds the model loaded."""
+    each = calls(subject, batch, new_tokens, length)
+    peaks = {what: _in_a_process(call, each["unsteered"]) for what, call in each.items()}
+    title = f"(e) resident memory over the loaded model: {subject.model.name}"
+    return as_report(peaks, title, batch, new_tokens, length)
 
 
 def allocated_report(subject: Subject, *, batch: int = 32, new_tokens: int = 16, length: int = 200) -> str:
     """The table on a GPU: what torch allocated over what the weights take."""
     peaks = {}
     for what, call in calls(subject, batch, new_tokens, length).items():
-        call()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()
@@ -98,12 +91,27 @@ def _read(subject: Subject, batch: int, length: int) -> dict[str, torch.Tensor]:
     return {k: read[k].to(subject.model.device) for k in ("input_ids", "attention_mask")}
 
 
-def _in_a_process(model: str, what: str, batch: int, new_tokens: int, length: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.memory", model, what, str(batch), str(new_tokens), str(length)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr[-2000:]}")
-    return float(done.stdout.split()[-1])
+def _in_a_process(call: Callable[[], Any], before: Callable[[], Any]) -> float:
+    """`_peak_over` of `call` in a child of this process that has done `before`, and so touched the weights.
+
+    Raises:
+        RuntimeError: the child did not say.
+    """
+    ear, mouth = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            before()
+            os.write(mouth, str(_peak_over(call)).encode())
+        finally:
+            os._exit(0)
+    os.close(mouth)
+    with os.fdopen(ear) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    if not said:
+        raise RuntimeError("a process that measured memory ended without a word")
+    return float(said)
 
 
 def _peak_over(call: Callable[[], Any]) -> int:
@@ -112,6 +120,7 @@ def _peak_over(call: Callable[[], Any]) -> int:
     Raises:
         OSError: a system without /proc, where nobody counts so.
     """
+    ctypes.CDLL(None).malloc_trim(0)  # what is free goes back, so that taking it again is seen
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew from here
     before = _status("VmRSS")
     call()
@@ -121,10 +130,3 @@ def _peak_over(call: Callable[[], Any]) -> int:
 def _status(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
-
-
-if __name__ == "__main__":
-    _model, _what, *_sizes = sys.argv[1:]
-    _subject = subject_of(load_model(_model))
-    generate(_subject.model, "Once", max_new_tokens=2)
-    print(_peak_over(calls(_subject, *map(int, _sizes))[_what]))

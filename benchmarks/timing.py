@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import transformers
 
+from steering_lab.models.provenance import git_commit
+
 
 class Took(NamedTuple):
     """Seconds of one call."""
@@ -90,7 +92,7 @@ def times_table(
 def table(title: str, rows: Sequence[Mapping[str, object]]) -> str:
     """Plain text: a title, a line of heads, a line for each row."""
     heads = list(rows[0])
-    cells = [heads, *([str(row[head]) for head in heads] for row in rows)]
+    cells = [[str(head) for head in heads], *([str(row[head]) for head in heads] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     return "\n".join([title, *(f"  {line}" for line in lines)]) + "\n"
@@ -116,7 +118,8 @@ def setting(what: str, command: str) -> str:
     versions = (
         f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} thread(s)"
     )
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {what}\n{device}; {versions}\n$ {command}\n"
+    commit = f", commit {git_commit()}" if git_commit() else ""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {what}{commit}\n{device}; {versions}\n$ {command}\n"
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""The one decode loop: KV cache, left-padded batches, per-row edits, per-row randomness.
+"""Continuations of prompts: rows into batches, each decoded (`decoding`), texts and log-probabilities out of them.
 
 Promises: a row's text depends on its own prompt, seed and edits, never on the rows beside it; with and without the KV
 cache the same text; padding is never attended to. Whatever edits are in force on the model act in every pass. What a
@@ -16,7 +16,7 @@ import torch
 from steering_lab.models import display
 from steering_lab.models.decoding import Batch, Drawn, LogitsRule, Stream, decode
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.integers import whole_number
+from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.memory import free_unused, is_out_of_memory, rows_that_fit
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.sampling import GREEDY, Sampling, draw, uniforms_of
@@ -65,11 +65,11 @@ def generate(
     model: HookedModel,
     prompts: str | Sequence[str] | Tokens,
     *,
-    max_new_tokens: int = 40,
+    max_new_tokens: Whole = 40,
     sampling: Sampling = GREEDY,
     seed: SupportsIndex | Sequence[SupportsIndex] = 0,
     stop: Sequence[str] = (),
-    batch_size: int = 256,
+    batch_size: Whole = 256,
     log_probs: bool = False,
     use_cache: bool = True,
     rule: LogitsRule | None = None,
@@ -88,8 +88,8 @@ def generate(
     the edits in force, and `without_context`, one prompt per row, which the unedited model reads.
 
     Raises:
-        ValueError: an empty prompt, a seed that is no integer, a rule without its second stream or the reverse, or
-            prompt and continuation longer than the model's context; nothing has run then.
+        ValueError: an empty prompt, a seed or a number of tokens or rows that is no integer, a rule without its second
+            stream or the reverse, or prompt and continuation longer than the model's context; nothing has run then.
     """
     whole = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
     prompt_ids = [row[kept].tolist() for row, kept in zip(whole.ids, whole.mask, strict=True)]
@@ -98,6 +98,7 @@ def generate(
         texts = [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in prompt_ids]
     else:
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    max_new_tokens, batch_size = whole_number(max_new_tokens, "max_new_tokens"), whole_number(batch_size, "batch_size")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more")
     if isinstance(stop, str):

@@ -237,8 +237,10 @@ class HookedModel:
         """A left-padded batch of prompts, each optionally followed by the ids of its continuation.
 
         Raises:
-            ValueError: no prompt, an empty prompt, or one longer than the model's context.
+            ValueError: no prompt, an empty prompt, one that is no string, or one longer than the model's context.
         """
+        if not isinstance(prompts, Sequence) or not all(isinstance(prompt, str) for prompt in prompts):
+            raise ValueError(f"prompts are {prompts!r:.80}: pass a string or a non-empty list of strings")
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         if not prompts:
             raise ValueError("no prompts were given: pass a string or a non-empty list of strings")

@@ -173,6 +173,11 @@ def test_the_same_seed_gives_the_same_text_and_another_seed_another(gpt2: Hooked
     assert text(np.int64(2**62)) == text(2**62)  # mixed as Python's numbers, which do not overflow
 
 
+def test_numbers_of_tokens_and_rows_may_come_off_an_axis(gpt2: HookedModel) -> None:
+    wanted = generate(gpt2, PROMPTS, max_new_tokens=5, sampling=Sampling())
+    assert generate(gpt2, PROMPTS, max_new_tokens=np.int64(5), batch_size=np.uint8(2), sampling=Sampling()) == wanted
+
+
 def test_generation_leaves_the_callers_random_state_alone(gpt2: HookedModel) -> None:
     before = torch.get_rng_state()
     generate(gpt2, PROMPTS, max_new_tokens=3, sampling=Sampling())
@@ -547,6 +552,7 @@ def test_the_context_is_filled_to_its_last_token_and_not_beyond(gpt2: HookedMode
         ({"seed": True}, "a seed is an integer, not True"),
         ({"seed": [np.array(True)]}, "a seed is an integer, not"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"max_new_tokens": True}, "max_new_tokens is an integer, not True"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_runs(gpt2: HookedModel, options: dict, message: str) -> None:
