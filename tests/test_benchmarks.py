@@ -65,6 +65,7 @@ def test_slopes_are_those_that_made_the_seconds() -> None:
     assert off < 1e-9
     said = slopes.report(tiny(), rounds=1, design=tuple(p._replace(steps=max(1, p.steps // 12)) for p in slopes.DESIGN))
     assert "a row and prompt token costs" in said
+    assert "a million parameters" in slopes.size_report(tiny(), layers=(1, 2), new_tokens=3, rounds=1)
 
 
 def test_ratios_are_taken_within_a_round_and_slow_calls_have_fewer() -> None:
