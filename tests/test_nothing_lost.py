@@ -226,7 +226,7 @@ def test_the_command_says_which_cells_failed_and_ends_in_1(
 def _hold(results: Path, ready: Any, go_on: Any) -> None:
     with RunFolder.open(results, "toy_experiment", "tiny", {"model": ""}) as run:
         ready.set()
-        go_on.wait(60)
+        go_on.wait(300)
         run.finish()
 
 

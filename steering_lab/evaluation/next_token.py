@@ -93,7 +93,8 @@ def _together(
         logits = _read(model, [condition.write(example) for condition, example in asked])
     if rule is not None:
         second = [c.without_context(example) for c, example in asked if c.without_context is not None]
-        logits = rule(logits, _read(model, second))
+        with model.unedited():
+            logits = rule(logits, _read(model, second))
     yield from torch.log_softmax(logits, dim=-1).split(len(examples))
 
 

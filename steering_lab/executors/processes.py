@@ -8,6 +8,8 @@ from typing import Any
 
 from steering_lab.executors.executor import WorkerDied
 
+SECONDS = 10.0  # that an idle worker has to end in
+
 
 class Processes:
     """An engine of `multiprocessing`. The pipe to a worker stands for the job that it does."""
@@ -54,11 +56,14 @@ class Processes:
             raise WorkerDied(f"exit status {worker.exitcode}") from None
 
     def close(self) -> None:
-        """Kills them: they hold nothing that is not here too."""
-        for worker, pipe in self._alive.values():
+        """Idle ones end by themselves; one that works is killed: it holds nothing that is not here too."""
+        for number, (worker, pipe) in self._alive.items():
+            if number in self._doing.values():
+                worker.kill()
+            pipe.close()
+            worker.join(SECONDS)
             worker.kill()
             worker.join()
-            pipe.close()
         self._free += self._doing.values()
         self._alive, self._doing = {}, {}
 

@@ -68,13 +68,15 @@ class Stream:
         columns = self.ids.shape[1]
         if self.cache is not None and not self.model.batching.same(self.longest - columns + self.held, self.longest):
             self.cache, self.held = None, 0
-        if self.use_cache and self.cache is None:
+        # where the state is the modules' own, a first pass of one token would go on from whatever was read before
+        caching = self.use_cache and (columns > 1 or self.model.batching.interleaves)
+        if caching and self.cache is None:
             self.cache = self.model.new_cache(len(self.ids), self.runtime, self.room)
             self._read_shared()
         new = slice(self.held, None)
         told = ForwardPass(self.positions[:, new], self.lengths, self.rows, self.n_batch, self.held >= self.width)
         logits = self.model.forward(self.ids[:, new], self.mask, told, self.cache, last=1, runtime=self.runtime)
-        self.held = columns if self.use_cache else 0
+        self.held = columns if caching else 0
         return logits[:, -1].float()
 
     def append(self, chosen: Int[Tensor, " batch"]) -> None:

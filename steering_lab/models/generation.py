@@ -6,7 +6,7 @@ row says is what it says alone, read whole without a cache; rows of a model wher
 change that (`Batching`) go in passes of their own.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import SupportsIndex
@@ -17,7 +17,7 @@ from steering_lab.models import display
 from steering_lab.models.decoding import Batch, Drawn, LogitsRule, Stream, decode
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import Whole, whole_number
-from steering_lab.models.memory import free_unused, is_out_of_memory, rows_that_fit
+from steering_lab.models.memory import fitting, rows_that_fit
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.sampling import GREEDY, Sampling, draw, uniforms_of
 from steering_lab.models.scoring import continuation_log_probs
@@ -121,7 +121,9 @@ def generate(
     if second is not None and len(second) != len(whole):
         raise ValueError(f"{len(second)} prompts without context for {len(whole)} prompts: pass one for each")
     if second is not None:
-        _check_room(model, second, max_new_tokens)
+        begun = [ids[length:] for ids, length in zip(prompt_ids, lengths, strict=True)]
+        rows = [ids[kept].tolist() for ids, kept in zip(second.ids, second.mask, strict=True)]
+        _check_room(model, model.pad(rows, begun), max_new_tokens)
 
     n = len(whole)
     use_cache = use_cache and model.batching.caches and (second is None or model.batching.interleaves)
@@ -148,7 +150,7 @@ def generate(
 
     with progress_bar(what="generate", shown=progress, total=n) as bar:
         streams = [whole] if second is None else [whole, second]
-        for rows, drawn in _fitting(decoded, _sharing(model, streams, prompt_ids, max_new_tokens, batch_size)):
+        for rows, drawn in fitting(decoded, _sharing(model, streams, prompt_ids, max_new_tokens, batch_size)):
             for i, row in zip(rows, drawn.tokens, strict=True):
                 out.tokens[i] = row
                 out.texts[i] = _cut(_text(model, prompt_ids[i], row, skip_special_tokens=True), stop)
@@ -159,25 +161,6 @@ def generate(
                     out.log_probs[i], out.unsteered_log_probs[i] = steered, unsteered
             bar.update(len(rows))
     return out
-
-
-def _fitting(decoded: Callable[[list[int]], Drawn], batches: Iterable[list[int]]) -> Iterator[tuple[list[int], Drawn]]:
-    """Each batch decoded; one that does not fit into memory, in halves."""
-    for batch in batches:
-        waiting = [batch]
-        while waiting:
-            rows = waiting.pop(0)
-            try:
-                drawn = decoded(rows)
-            except (RuntimeError, MemoryError) as error:
-                if len(rows) == 1 or not is_out_of_memory(error):
-                    raise
-                drawn = None
-            if drawn is None:  # behind the handler, which holds on to the tensors of the pass that failed
-                free_unused()
-                waiting[:0] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
-            else:
-                yield rows, drawn
 
 
 def _sharing(

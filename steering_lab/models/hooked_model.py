@@ -237,8 +237,10 @@ class HookedModel:
         """A left-padded batch of prompts, each optionally followed by the ids of its continuation.
 
         Raises:
-            ValueError: no prompt, an empty prompt, or one longer than the model's context.
+            ValueError: no prompt, an empty prompt, one that is no string, or one longer than the model's context.
         """
+        if not isinstance(prompts, Sequence) or not all(isinstance(prompt, str) for prompt in prompts):
+            raise ValueError(f"prompts are {prompts!r:.80}: pass a string or a non-empty list of strings")
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         if not prompts:
             raise ValueError("no prompts were given: pass a string or a non-empty list of strings")
@@ -513,9 +515,11 @@ class HookedModel:
         for site in edits:
             self.check_site(site)
         placed = {site: self._told(edit) for site, edit in edits.items()}
+        mine = [*edits.values()]
         with ExitStack() as stack:
-            self._edits.append([*edits.values()])
-            stack.callback(self._edits.pop)
+            stack.callback(setattr, self, "told", self.told)  # an interrupt may have left a pass untold
+            self._edits.append(mine)
+            stack.callback(self._edits.remove, mine)  # blocks entered by hand may end in any order
             for runtime in (self._hooked, self.plain):
                 if runtime is not None:
                     stack.enter_context(runtime.placed(placed))

@@ -1,12 +1,16 @@
 """How much memory there is, and how many rows of a batch it holds."""
 
 import gc
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import torch
 
 from steering_lab.models.hooked_model import HookedModel
 
+T = TypeVar("T")
 USED = 0.5  # of what is free: the rest is for what is not counted here
 
 
@@ -24,17 +28,48 @@ def rows_that_fit(model: HookedModel, length: int) -> int:
     return max(1, 1 << fit.bit_length() >> 1)
 
 
+def fitting(work: Callable[[list[int]], T], batches: Iterable[list[int]]) -> Iterator[tuple[list[int], T]]:
+    """What `work` gives for the rows of each batch; for one that does not fit into memory, for its halves."""
+    for batch in batches:
+        waiting = [batch]
+        while waiting:
+            rows = waiting.pop(0)
+            done: list[T] = []
+            try:
+                done.append(work(rows))
+            except (RuntimeError, MemoryError) as error:
+                if len(rows) == 1 or not is_out_of_memory(error):
+                    raise
+            if done:
+                yield rows, done[0]
+            else:  # behind the handler, which holds on to the tensors of the pass that failed
+                free_unused()
+                waiting[:0] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
+
+
 def free_bytes(device: torch.device) -> int:
-    """Memory of the device that nothing uses; of the machine, for a device that does not say."""
+    """Memory of the device that nothing uses; of the machine or its container, for a device that does not say."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + unused)
-    return int(psutil.virtual_memory().available)
+    free = int(psutil.virtual_memory().available)
+    limit, used = (_read(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    return free if limit is None or used is None else min(free, max(0, limit - used))
+
+
+def _read(path: str) -> int | None:
+    """The number in a file of the kernel's; None where there is none, as without a limit."""
+    try:
+        return int(Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a pass failed because it did not fit."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of a driver or MPS, of cuBLAS
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or (isinstance(error, RuntimeError) and any(words in str(error) for words in said))
 
 
 def free_unused() -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from steering_lab.models.integers import Whole, whole_number
 
+COLDEST = 1e-30  # above 0: divided by less, float32 logits are infinite
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -37,8 +39,10 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature is {self.temperature}: it must be 0 (greedy) or more")
+        if not (self.temperature == 0 or COLDEST <= self.temperature <= 1 / COLDEST):
+            raise ValueError(
+                f"temperature is {self.temperature}: it must be 0 (greedy) or more, at least {COLDEST:g} and finite"
+            )
         if self.top_k is not None:
             object.__setattr__(self, "top_k", whole_number(self.top_k, "top_k"))
         if self.top_k is not None and self.top_k < 1:

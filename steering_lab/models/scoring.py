@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.memory import fitting
 
 SCORED_LOGITS = 2**27  # float32 logits of one scoring slice: half a gigabyte
 
@@ -18,18 +19,22 @@ def continuation_log_probs(
     """Log-probability in nats of each continuation token given all before it, by uncached passes over ready ids.
 
     Each token's is that of the row up to it, alone. Rows are scored in slices small enough for their float32 logits to
-    stay under half a gigabyte. Edits in force apply; a per-row intervention does not, because rows lose their number.
+    stay under half a gigabyte; a slice that does not fit goes in halves. Edits in force apply; a per-row intervention
+    does not, because rows lose their number.
     """
     size = max(1, SCORED_LOGITS // max(1, *map(len, continuations)) // model.d_vocab)
-    found: list[list[float]] = []
-    for start in range(0, len(prompts), size):
-        part = slice(start, start + size)
-        for scores, ids in zip(
-            forced_logits(model, prompts[part], continuations[part]), continuations[part], strict=True
-        ):
-            log_probs = torch.log_softmax(scores.float(), dim=-1)
-            found.append(log_probs.gather(-1, torch.tensor(ids, device=scores.device)[:, None]).squeeze(-1).tolist())
-    return found
+
+    def scored(rows: list[int]) -> list[list[float]]:
+        said = forced_logits(model, [prompts[i] for i in rows], [continuations[i] for i in rows])
+        found = []
+        for i, scores in zip(rows, said, strict=True):
+            ids = torch.tensor(continuations[i], device=scores.device)[:, None]
+            found.append(torch.log_softmax(scores.float(), dim=-1).gather(-1, ids).squeeze(-1).tolist())
+        return found
+
+    every = range(len(prompts))
+    slices = ([*every[start : start + size]] for start in range(0, len(prompts), size))
+    return [row for _, found in fitting(scored, slices) for row in found]
 
 
 def forced_logits(

@@ -1,5 +1,7 @@
 """The Hugging Face model that a `HookedModel` gives away is steered as its own passes are."""
 
+import copy
+
 import pytest
 import torch
 from transformers import pipeline
@@ -9,7 +11,19 @@ from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
-from tests.tiny_models import HAS_HOOKED_TRANSFORMER, KINDS, PROMPTS, RULES, gap, hooked, n_hooks, placed
+from steering_lab.models.loading import load_model
+from steering_lab.models.tokens import ForwardPass
+from tests.tiny_models import (
+    HAS_HOOKED_TRANSFORMER,
+    KINDS,
+    PROMPTS,
+    RULES,
+    gap,
+    hooked,
+    n_hooks,
+    placed,
+    tiny_hf_model,
+)
 
 NAMES = ["gpt2", "llama", "mistral_window", "gemma2", "opt", "qwen2"]
 
@@ -114,3 +128,103 @@ def test_what_it_cannot_know_is_refused_and_leaves_nothing_behind() -> None:
 def test_a_transformer_lens_object_has_none_to_give() -> None:
     with pytest.raises(ValueError, match="has no plain runtime"):
         hooked("hooked_transformer").as_transformers()
+
+
+def test_an_interrupt_leaves_nothing_told() -> None:
+    model = hooked("llama")
+    steps: list[int] = []
+
+    def interrupting(resid: torch.Tensor, told: ForwardPass) -> None:
+        steps.append(1)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), model.hooks({resid_pre(0): interrupting}):
+        theirs(model)
+    assert model.told is None
+    tokens = model.to_tokens(PROMPTS)
+    steps[:] = [1, 1]
+    with pytest.raises(KeyboardInterrupt), model.hooks({resid_pre(0): interrupting}):
+        model.as_transformers()(tokens.ids, attention_mask=tokens.mask.long())
+    assert model.told is None
+    with steer(model, placed(model, resid_pre(1), "at_front")):
+        assert same(theirs(model), generate(model, PROMPTS, max_new_tokens=6).tokens)
+
+
+def test_a_prompt_s_own_edits_are_those_of_all_its_beams() -> None:
+    model = hooked("llama")
+    per_row = [placed(model, resid_pre(1), "everywhere"), Intervention(), placed(model, resid_pre(1), "at_front")]
+    with steer(model, per_row):
+        together = theirs(model, num_beams=2, min_new_tokens=6)
+    for edit, prompt, row in zip(per_row, PROMPTS, together, strict=True):
+        with steer(model, edit):
+            assert theirs(model, (prompt,), num_beams=2, min_new_tokens=6) == [row]
+
+
+def test_a_pad_token_named_in_the_call_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = hooked("llama")
+    hf, tokens = model.as_transformers(), model.to_tokens(PROMPTS)
+    monkeypatch.setattr(hf.generation_config, "pad_token_id", None)
+    with steer(model, placed(model, resid_pre(1), "at_front")), pytest.raises(ValueError, match="hold pad tokens"):
+        hf.generate(tokens.ids, max_new_tokens=2, pad_token_id=model.pad_token_id)
+
+
+def test_a_cache_of_tokens_that_are_steered_here_is_refused() -> None:
+    model = hooked("llama")
+    hf, prompt = model.as_transformers(), PROMPTS[:1]
+    ids = model.to_tokens(prompt).ids
+    for rule, fits in {"at_front": False, "everywhere": False, "from_last_prompt_token": True}.items():
+        cache = hf(ids[:, :5], use_cache=True).past_key_values
+        with steer(model, placed(model, resid_pre(1), rule)):
+            if fits:
+                assert same(
+                    theirs(model, prompt, past_key_values=cache), generate(model, prompt, max_new_tokens=6).tokens
+                )
+            else:
+                with pytest.raises(ValueError, match="past_key_values holds tokens that are steered here"):
+                    theirs(model, prompt, past_key_values=cache)
+
+
+def test_a_steered_assistant_writes_what_is_asked_of_it() -> None:
+    model, other = hooked("llama"), tiny_hf_model("llama", seed=1)
+    ids = model.to_tokens(PROMPTS[0]).ids
+    how = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 6, "do_sample": False}
+    with steer(model, placed(model, resid_pre(1), "everywhere")):
+        helped = other.generate(ids, assistant_model=model.as_transformers(), **how)
+    assert helped.tolist() == other.generate(ids, **how).tolist()
+
+
+def test_a_generate_inside_an_edit_is_told_of_its_own_prompt() -> None:
+    model = hooked("llama")
+    inner: list[list[list[int]]] = []
+
+    def edit(resid: torch.Tensor, told: ForwardPass) -> torch.Tensor:
+        if not inner:
+            inner.append([])
+            inner[0] = theirs(model)
+        return resid + 0.5 * (told.positions == 1)[..., None]
+
+    with model.hooks({resid_pre(0): edit}):
+        model.logits(model.to_tokens("joy"))
+        assert inner[0] == theirs(model)
+
+
+def test_a_copy_is_no_part_of_the_model_and_can_be_opened_itself() -> None:
+    model = load_model(tiny_hf_model("llama"), tokenizer=hooked("llama").tokenizer)
+    tokens = model.to_tokens(PROMPTS)
+    clean = generate(model, PROMPTS, max_new_tokens=6).tokens
+    second = load_model(model.as_transformers(), tokenizer=model.tokenizer)
+    with steer(model, placed(model, resid_pre(1), "everywhere")):
+        assert generate(second, PROMPTS, max_new_tokens=6).tokens == clean
+        alone = copy.deepcopy(second.as_transformers())
+        assert same(theirs(second), clean)
+    with steer(second, placed(second, resid_pre(1), "at_front")):
+        assert same(theirs(second), generate(second, PROMPTS, max_new_tokens=6).tokens)
+        with torch.no_grad():
+            assert gap(alone(tokens.ids).logits, tiny_hf_model("llama")(tokens.ids).logits) <= 1e-5
+
+
+def test_a_call_without_a_prompt_says_what_transformers_says() -> None:
+    model = hooked("llama")
+    with steer(model, placed(model, resid_pre(1), "everywhere")), pytest.raises(ValueError, match="input_ids"):
+        model.as_transformers()()

@@ -240,3 +240,15 @@ def test_steered_text_equals_plain_hugging_face_with_hooks_beyond_the_switch() -
     with hf_pre_hooks(_plain("phi3_longrope"), {1: lambda resid: resid + vector.rows}):
         assert told == [greedy("phi3_longrope", row).tokens for row in rows_of(model, SHORT)]
     assert told != generate(model, SHORT, max_new_tokens=N_NEW, ignore_eos=True).tokens
+
+
+@pytest.mark.parametrize("name", ["recurrent_gemma", "jamba", "lfm2", "qwen3_next"])
+def test_a_prompt_of_one_token_goes_on_from_nothing_that_was_read_before(name: str) -> None:
+    model = unusual(name)
+    one = model.pad([[model.token_ids(PROMPTS[0])[3]]])
+    whole = generate(model, one, max_new_tokens=5, ignore_eos=True, use_cache=False, log_probs=True)
+    for before in (PROMPTS[1], PROMPTS[2]):
+        generate(model, before, max_new_tokens=3)
+        told = generate(model, one, max_new_tokens=5, ignore_eos=True, log_probs=True)
+        assert told.tokens == whole.tokens
+        assert torch.tensor(told.log_probs).sub(torch.tensor(whole.log_probs)).abs().max() <= 1e-4

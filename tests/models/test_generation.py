@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast, RepetitionPenaltyLogitsProcess
 
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
+from steering_lab.methods.cad import CAD
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
@@ -561,3 +562,20 @@ def test_a_wrong_request_is_refused_before_anything_runs(gpt2: HookedModel, opti
 
     with pytest.raises(ValueError, match=message), gpt2.hooks({resid_pre(0): never}):
         generate(gpt2, **({"prompts": "I hate"} | options))
+
+
+@pytest.mark.parametrize("temperature", [1e-40, float("inf"), float("nan"), -1.0])
+def test_a_temperature_that_float32_cannot_divide_by_is_refused(temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature is"):
+        Sampling(temperature=temperature)
+    assert draw(torch.tensor([[3.0, 5.0, 5.1]]), Sampling(temperature=1e-30), torch.tensor([0.5])).tolist() == [2]
+
+
+def test_a_begun_continuation_counts_in_the_stream_without_context_too() -> None:
+    model = hooked("llama")
+    ids = model.token_ids(PROMPTS[0])
+    begun, bare = model.pad([ids[:4]], [ids[4:12]]), model.tokenizer.decode([50] * 86)
+    n_bare = len(model.token_ids(bare))
+    assert n_bare + 5 <= model.n_ctx < n_bare + 8 + 5
+    with pytest.raises(ValueError, match="would not fit the context"):
+        generate(model, begun, max_new_tokens=5, rule=CAD(1.0), without_context=[bare])

@@ -12,6 +12,7 @@ from steering_lab.models.generation import GREEDY, Sampling, generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.models.memory import is_out_of_memory
 from steering_lab.models.runtimes.parity import rounding
 from steering_lab.models.runtimes.plain import PlainRuntime
 from tests.other_architectures import OPENED, other_hooked
@@ -125,6 +126,36 @@ def test_what_hangs_on_the_backend_is_seen_and_runs_there() -> None:
     handle.remove()
     assert model.runtime.name == "plain"
     assert changed != clean == generate(model, PROMPTS).tokens
+
+
+def test_hooks_taken_off_inside_a_block_are_missed() -> None:
+    model = hooked("llama")
+    with steer(model, placed(model, resid_pre(1), "everywhere")):
+        steered = generate(model, PROMPTS).tokens
+        model.backend.reset_hooks()
+        assert model.runtime.name == "plain"
+        assert generate(model, PROMPTS).tokens == steered
+        with model.backend.hooks(fwd_hooks=[("blocks.1.mlp.hook_out", lambda x, hook: 0 * x)]):
+            assert model.runtime.name == "hooked"
+            with pytest.raises(ValueError, match="1 hooks of the block under way are no longer on"):
+                generate(model, PROMPTS)
+    with model.running("hooked"):
+        assert generate(model, PROMPTS).tokens != steered
+
+
+def test_blocks_entered_by_hand_may_end_in_any_order() -> None:
+    model = hooked("llama")
+    before, prompts = n_hooks(model), PROMPTS[:1] * 3
+    early, late = (placed(model, resid_pre(1), rule) for rule in ("everywhere", "generated"))
+    with steer(model, early):
+        alone = generate(model, prompts).tokens
+    first, second = steer(model, late), steer(model, early)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert generate(model, prompts).tokens == alone
+    second.__exit__(None, None, None)
+    assert n_hooks(model) == before
 
 
 def test_a_runtime_is_asked_for_at_load_or_for_a_block() -> None:
@@ -269,6 +300,33 @@ def test_a_batch_that_does_not_fit_goes_in_halves_and_nothing_is_lost(monkeypatc
     monkeypatch.setattr(HookedModel, "forward", lambda *args, **kwargs: (_ for _ in ()).throw(RuntimeError("other")))
     with pytest.raises(RuntimeError, match="other"):
         generate(model, prompts)
+
+
+def test_scoring_that_does_not_fit_goes_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = hooked("llama")
+    prompts = [f"{i} {PROMPTS[0]}" for i in range(6)]
+    whole = generate(model, prompts, max_new_tokens=4, ignore_eos=True, log_probs=True)
+    forward, sizes = HookedModel.forward, list[int]()
+
+    def small(self: HookedModel, ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        sizes.append(len(ids))
+        if len(sizes) > 4 and len(ids) > 2:  # four steps, then the unsteered model's
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, ids, *args, **kwargs)
+
+    monkeypatch.setattr(HookedModel, "forward", small)
+    again = generate(model, prompts, max_new_tokens=4, ignore_eos=True, log_probs=True)
+    assert again.tokens == whole.tokens
+    told, wanted = (torch.tensor(found.unsteered_log_probs) for found in (again, whole))
+    assert gap(told, wanted) <= 1e-5
+    assert sizes[4:7] == [6, 3, 1]
+
+
+def test_what_drivers_say_of_memory_is_understood() -> None:
+    for said in ("CUDA error: out of memory", "MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling x"):
+        assert is_out_of_memory(RuntimeError(said))
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+    assert not is_out_of_memory(ValueError("out of memory"))
 
 
 def test_batches_follow_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,34 +18,46 @@ if TYPE_CHECKING:
 
 
 def announcing(model: "HookedModel", hf_model: Any) -> Any:
-    """`hf_model`, whose passes tell the edits in force on `model` where their tokens stand; done once."""
-    if "generate" in vars(hf_model):
+    """`hf_model`, whose passes tell the edits in force on `model` where their tokens stand; done once.
+
+    A deep copy carries all this along and is no part of `model`: there it does nothing.
+    """
+    if getattr(vars(hf_model).get("generate"), "announces", None) is hf_model:
         return hf_model
     prompts: list[Bool[Tensor, "batch pos"]] = []  # of the calls of generate that are under way
-    entered: list[bool] = []
+    entered: list[ForwardPass | None] = []  # what was told around the passes that are under way
 
     def enter(module: Any, args: tuple, kwargs: dict) -> None:
-        speaks = model.told is None and model.edited
-        if speaks:
-            read = next(x for x in (*args, kwargs.get("input_ids"), kwargs.get("inputs_embeds")) if x is not None)
+        if module is not hf_model:
+            return
+        entered.append(model.told)
+        given = (x for x in (*args, kwargs.get("input_ids"), kwargs.get("inputs_embeds")) if x is not None)
+        if model.told is None and model.edited and (read := next(given, None)) is not None:
             model.told = _told(read, kwargs, prompts[-1] if prompts else None)
-        entered.append(speaks)
 
     def leave(module: Any, args: tuple, output: Any) -> None:
-        if entered and entered.pop():
-            model.told = None
+        if module is hf_model and entered:
+            model.told = entered.pop()
 
     def generate(self: Any, inputs: Tensor | None = None, *args: Any, **options: Any) -> Any:
-        if not model.edited:
+        if self is not hf_model or not model.edited:
             return type(self).generate(self, inputs, *args, **options)
-        prompts.append(_prompt_mask(self, inputs, options))
+        prompt = _prompt_mask(self, inputs, options)
+        if not getattr(options.get("generation_config"), "is_assistant", False):  # whose cache is of this very call
+            _check_cache(model, prompt, options.get("past_key_values"))
+        outer, depth = model.told, len(entered)
+        prompts.append(prompt)
+        model.told = None  # inside an edit, that of the pass around
         try:
             return type(self).generate(self, inputs, *args, **options)
-        finally:
+        finally:  # an interrupt, unlike an error, leaves a pass without `leave`
             prompts.pop()
+            del entered[depth:]
+            model.told = outer
 
     hf_model.register_forward_pre_hook(enter, with_kwargs=True)
     hf_model.register_forward_hook(leave, always_call=True)
+    vars(generate)["announces"] = hf_model  # a copy's is bound to the copy
     hf_model.generate = MethodType(generate, hf_model)
     return hf_model
 
@@ -61,8 +73,9 @@ def _prompt_mask(hf_model: Any, inputs: Tensor | None, options: dict[str, Any]) 
         raise ValueError("inside a steering block generate() needs a prompt: pass input_ids")
     mask = options.get("attention_mask")
     if mask is None:
-        pad = hf_model.generation_config.pad_token_id
-        if given.ndim == 2 and pad is not None and bool((given == pad).any()):
+        configs = (options.get("generation_config"), hf_model.generation_config)
+        pads = [options.get("pad_token_id"), *(getattr(config, "pad_token_id", None) for config in configs)]
+        if given.ndim == 2 and any(bool((given == pad).any()) for pad in pads if pad is not None):
             raise ValueError("the prompts hold pad tokens: pass the tokenizer's attention_mask to generate()")
         mask = torch.ones(given.shape[:2], device=given.device)
     mask = mask.bool()
@@ -71,17 +84,31 @@ def _prompt_mask(hf_model: Any, inputs: Tensor | None, options: dict[str, Any]) 
     return mask
 
 
+def _check_cache(model: "HookedModel", prompt: Bool[Tensor, "batch pos"], cache: Any) -> None:
+    """Nothing when the cache that `generate` goes on from holds no token that an edit changes.
+
+    Raises:
+        ValueError: it does, and nobody knows under which edits it was made.
+    """
+    held = 0 if cache is None else int(cache.get_seq_length())
+    lengths = prompt.sum(dim=1)
+    begins = model.edits_begin(lengths, torch.arange(len(prompt), device=prompt.device))
+    if held and bool((begins < held - (prompt.shape[1] - lengths)).any()):
+        raise ValueError("past_key_values holds tokens that are steered here: leave it out, so that they are read anew")
+
+
 def _told(ids: Tensor, kwargs: dict[str, Any], prompt: Bool[Tensor, "batch pos"] | None) -> ForwardPass:
     """Where the tokens of a pass stand, by its own arguments and the prompt of the `generate` that it belongs to."""
-    rows, new = torch.arange(ids.shape[0], device=ids.device), ids.shape[1]
+    rows, new = torch.arange(len(ids) if prompt is None else len(prompt), device=ids.device), ids.shape[1]
     cache, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
     past = 0 if cache is None else int(cache.get_seq_length())
     if prompt is not None:
-        prompt = prompt.to(ids.device).repeat_interleave(len(ids) // len(prompt), dim=0)  # beams, several sequences
+        several = len(ids) // len(prompt)  # beams or sequences, which a prompt's edits are the same for
+        prompt, each = prompt.to(ids.device).repeat_interleave(several, dim=0), rows.repeat_interleave(several)
         lengths: Int[Tensor, " batch"] = prompt.sum(dim=1)
         columns = torch.arange(past, past + new, device=ids.device)
         positions = columns - (prompt.shape[1] - lengths)[:, None]
-        return ForwardPass(positions, lengths, rows, len(rows), decoding=past >= prompt.shape[1])
+        return ForwardPass(positions, lengths, each, len(rows), decoding=past >= prompt.shape[1])
     if past:
         raise ValueError("a steered pass over a cache belongs to generate(): where its prompt ended is not known here")
     if mask is None:

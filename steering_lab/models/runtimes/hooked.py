@@ -23,7 +23,7 @@ class HookedRuntime:
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend
-        self.n_placed = 0  # hooks of `placed` that are in force
+        self._placed: list[set[tuple[int, int]]] = []  # hooks of `placed`: module and torch's id
         self._n_own = 0
 
     def forward(
@@ -36,6 +36,11 @@ class HookedRuntime:
         last: int | None = None,
         depth: int | None = None,
     ) -> Float[Tensor, "batch _ d_vocab"] | None:
+        if lost := self._n_placed - self._n_in_force:
+            raise ValueError(
+                f"{lost} hooks of the block under way are no longer on model.backend: inside a steering block take off"
+                " your own hooks alone, not all of them by reset_hooks()"
+            )
         options: dict[str, Any] = {"return_type": "logits", "attention_mask": mask.long()}
         if depth is not None and depth < int(self.backend.cfg.n_layers):
             options["stop_at_layer"] = depth
@@ -66,12 +71,14 @@ class HookedRuntime:
     @contextmanager
     def named(self, hooks: Mapping[str, Hook]) -> Iterator[None]:
         """Hooks placed at any of TransformerLens's hook points, by name."""
-        self.n_placed += len(hooks)
-        try:
-            with self.backend.hooks(fwd_hooks=[(name, _named(run)) for name, run in hooks.items()]):
+        before = self._forward_ids()
+        with self.backend.hooks(fwd_hooks=[(name, _named(run)) for name, run in hooks.items()]):
+            mine = self._forward_ids() - before
+            self._placed.append(mine)
+            try:
                 yield
-        finally:
-            self.n_placed -= len(hooks)
+            finally:
+                self._placed.remove(mine)
 
     @property
     def selects(self) -> bool:
@@ -84,11 +91,23 @@ class HookedRuntime:
     @property
     def n_foreign(self) -> int:
         """How many hooks, of TransformerLens or of torch, hang on the backend's modules besides those of `placed`."""
-        return self._n_hooks() - self._n_own - self.n_placed
+        return self._n_hooks() - self._n_own - self._n_in_force
 
     def settle(self) -> None:
         """What hangs on the backend now is its own: TransformerLens places some hooks in the first pass."""
-        self._n_own = self._n_hooks() - self.n_placed
+        self._n_own = self._n_hooks() - self._n_in_force
+
+    @property
+    def _n_placed(self) -> int:
+        return sum(map(len, self._placed))
+
+    @property
+    def _n_in_force(self) -> int:
+        """How many hooks of `placed` still hang where they were placed."""
+        return sum(key in self._modules[module]._forward_hooks for placed in self._placed for module, key in placed)
+
+    def _forward_ids(self) -> set[tuple[int, int]]:
+        return {(i, key) for i, module in enumerate(self._modules) for key in module._forward_hooks}
 
     def _n_hooks(self) -> int:
         return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in self._modules)
