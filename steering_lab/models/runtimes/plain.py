@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -48,7 +49,8 @@ class PlainRuntime:
         if self._takes_positions:
             options["position_ids"] = positions.clamp(min=0)
         if self._can_keep_last and (last is not None or depth is not None):
-            options["logits_to_keep"] = last or 1
+            kept = min(last or 1, ids.shape[1])  # by index: a slice is strided, and read once a row by the unembedding
+            options["logits_to_keep"] = torch.arange(ids.shape[1] - kept, ids.shape[1], device=ids.device)
         try:
             with self._stopping(depth):
                 logits = self.hf_model(input_ids=ids, use_cache=cache is not None, return_dict=True, **options).logits
