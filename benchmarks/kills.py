@@ -137,7 +137,7 @@ def kill(home: Path, kills: int, seed: int, rng: random.Random) -> bool:
     killed = {"at a random moment": 0, "in the middle of a write": 0}
     lost, differing, runs, before, resumed = 0, 0, 0, [], []
     results = home / "run 0"
-    while sum(killed.values()) < kills or groups(results):
+    while sum(killed.values()) < kills or groups(results) or not runs:
         done, left = sum(killed.values()), max(1, writes - len(groups(results)))
         moment = rng.uniform(0, seconds * left / writes) if done < kills and done % 2 == 0 else None
         write = rng.randint(1, min(left, SOON)) if done < kills and done % 2 == 1 else None

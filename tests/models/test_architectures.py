@@ -16,6 +16,7 @@ from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.loading import load_model
 from steering_lab.models.output_scale import fitted_output_scale
+from steering_lab.models.runtimes.parity import rounding
 from steering_lab.models.stream_check import check_stream, probe_ids, reference_stream
 from tests.other_architectures import (
     NOT_A_SUM,
@@ -152,8 +153,10 @@ def test_half_precision_is_that_of_hugging_face(name: str, dtype: torch.dtype) -
     tokens = model.to_tokens(PROMPTS[0])
     wanted = other_hf_model(name, dtype)(tokens.ids, use_cache=False).logits
     assert model.dtype == dtype
-    assert relative(model.logits(tokens), wanted) <= 0.01
-    assert relative(model.unembed(model.residuals(tokens, [LAST])[LAST]), wanted) <= 0.01
+    assert relative(model.logits(tokens), wanted) <= rounding(model)  # with another order of sums in its attention
+    with model.running("hooked"):
+        assert relative(model.logits(tokens), wanted) <= 0.01
+        assert relative(model.unembed(model.residuals(tokens, [LAST])[LAST]), wanted) <= 0.01
     assert bool(model.refused) == (name in NOT_A_SUM)
     assert len(generate(model, PROMPTS[0], max_new_tokens=2).tokens[0]) > 0
 

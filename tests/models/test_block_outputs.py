@@ -16,7 +16,8 @@ from tests.tiny_models import MODELS, PROMPTS, gap, hf_blocks, hooked, n_hooks, 
 def test_a_block_leaves_what_it_read_plus_what_attention_and_mlp_wrote(name: str) -> None:
     model = hooked(name)
     tokens = model.to_tokens(PROMPTS)
-    stream = model.residuals(tokens, [*model.sites(), *model.sites("resid_post")])
+    with model.running("hooked"):
+        stream = model.residuals(tokens, [*model.sites(), *model.sites("resid_post")])
     blocks = block_outputs(model, tokens)
     assert list(blocks) == [0, 1, 2]
     for layer, block in blocks.items():

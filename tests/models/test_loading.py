@@ -74,7 +74,8 @@ def test_a_bridge_that_exists_is_taken_as_it_is() -> None:
     assert model.backend is backend
     assert model.basis == "raw"
     tokens = model.to_tokens(PROMPTS)
-    assert torch.equal(model.logits(tokens), hooked("llama").logits(tokens))
+    with hooked("llama").running("hooked") as reference:
+        assert torch.equal(model.logits(tokens), reference.logits(tokens))
 
 
 JOINT = ("gpt2", "gpt_neox", "phi3", "falcon_40b", "bloom", "gpt_bigcode", "codegen", "mpt", "granite_hybrid_rope")
