@@ -16,6 +16,7 @@ from steering_lab.models.refusal import ModelRefused
 from tests.families import ZOO
 from tests.tiny_models import (
     ARCHITECTURES,
+    HAS_HOOKED_TRANSFORMER,
     HOOKED_TRANSFORMERS,
     PROMPTS,
     gap,
@@ -82,6 +83,7 @@ JOINT = ("gpt2", "gpt_neox", "phi3", "falcon_40b", "bloom", "gpt_bigcode", "code
 APART = ("llama", "opt", "phi")
 
 
+@pytest.mark.skipif(HAS_HOOKED_TRANSFORMER, reason="a bridge of TransformerLens 3 adds a bias to the unembedding")
 @pytest.mark.parametrize("name", JOINT + APART)
 def test_a_bridge_has_the_fingerprint_of_the_model_it_wraps(name: str) -> None:
     """A bridge holds copies that it split off joint queries, keys and values beside the weights they come from."""
