@@ -311,6 +311,19 @@ def n_hooks(model: HookedModel) -> int:
     return listed + sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in modules)
 
 
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Fills with the shape of every pass from now on."""
+    seen: list[tuple[int, ...]] = []
+    forward = HookedModel.forward
+
+    def counted(self: HookedModel, ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        seen.append(tuple(ids.shape))
+        return forward(self, ids, *args, **kwargs)
+
+    monkeypatch.setattr(HookedModel, "forward", counted)
+    return seen
+
+
 def gap(left: torch.Tensor, right: torch.Tensor) -> float:
     """The largest absolute difference."""
     return float((left - right).abs().max())

@@ -94,9 +94,10 @@ class Work:
 
 def numerics_of(model: HookedModel) -> dict[str, Any]:
     """What beside the work determines a cell's rows: part of its key, and the same wherever the work is done."""
+    runtime = model.runtime  # asking for it counts the hooks on the backend
     return {
         "weights": model.fingerprint, "basis": model.basis, "prefix": model.prefix, "dtype": str(model.dtype),
-        "device": model.device.type, "runtime": model.runtime.name, "attention": model.runtime.attention, **software(),
+        "device": model.device.type, "runtime": runtime.name, "attention": runtime.attention, **software(),
     }  # fmt: skip
 
 

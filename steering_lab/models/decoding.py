@@ -194,6 +194,7 @@ def decode(batch: Batch, sampling: Sampling, ending: Ending, *, log_probs: bool)
     n, steps = batch.uniforms.shape
     device = stream.ids.device
     drawn = torch.zeros(n, steps, dtype=torch.long, device=device)
+    said: list[list[int]] = [[] for _ in range(n)]  # `drawn`, as far as it was looked at
     nats = torch.zeros(n, steps, device=device) if log_probs else None
     counts = token_counts(stream.ids, stream.mask, stream.model.d_vocab) if sampling.counts_tokens else None
     live, uniforms, ends, looked = torch.arange(n, device=device), batch.uniforms, [0] * n, 0
@@ -207,8 +208,9 @@ def decode(batch: Batch, sampling: Sampling, ending: Ending, *, log_probs: bool)
             counts.scatter_add_(1, chosen[:, None], torch.ones_like(counts[:, :1]))
         if device.type == "cpu" or step - looked >= LOOK - 1 or step == steps - 1:
             rows = live.tolist()
-            for row, tokens in zip(rows, drawn[live, : step + 1].tolist(), strict=True):
-                ends[row] = ends[row] or ending(row, tokens, looked) or 0
+            for row, tokens in zip(rows, drawn[live, looked : step + 1].tolist(), strict=True):
+                said[row] += tokens
+                ends[row] = ends[row] or ending(row, said[row], looked) or 0
             looked = step + 1
             kept = [i for i, row in enumerate(rows) if not ends[row]]
             if not kept:
@@ -222,5 +224,5 @@ def decode(batch: Batch, sampling: Sampling, ending: Ending, *, log_probs: bool)
         for one in batch.streams:
             one.append(chosen)
     ends = [end or steps for end in ends]
-    tokens = [row[:end] for row, end in zip(drawn.tolist(), ends, strict=True)]
+    tokens = [row[:end] for row, end in zip(said, ends, strict=True)]
     return Drawn(tokens, None if nats is None else [r[:end] for r, end in zip(nats.tolist(), ends, strict=True)])

@@ -120,10 +120,11 @@ def generate(
     second = None if without_context is None else model.to_tokens(without_context)
     if second is not None and len(second) != len(whole):
         raise ValueError(f"{len(second)} prompts without context for {len(whole)} prompts: pass one for each")
+    begun = [ids[length:] for ids, length in zip(prompt_ids, lengths, strict=True)]
+    bare: list[list[int]] = []
     if second is not None:
-        begun = [ids[length:] for ids, length in zip(prompt_ids, lengths, strict=True)]
-        rows = [ids[kept].tolist() for ids, kept in zip(second.ids, second.mask, strict=True)]
-        _check_room(model, model.pad(rows, begun), max_new_tokens)
+        bare = [ids[kept].tolist() for ids, kept in zip(second.ids, second.mask, strict=True)]
+        _check_room(model, model.pad(bare, begun), max_new_tokens)
 
     n = len(whole)
     use_cache = use_cache and model.batching.caches and (second is None or model.batching.interleaves)
@@ -133,15 +134,14 @@ def generate(
     def decoded(rows: list[int]) -> Drawn:
         told = torch.tensor(rows, device=model.device)
         uniforms = torch.stack([uniforms_of(seeds[i], max_new_tokens) for i in rows]).float().to(model.device)
-        begun = [prompt_ids[i][lengths[i] :] for i in rows]
 
         def stream(prompts: list[list[int]]) -> Stream:
-            tokens = model.pad(prompts, begun)
+            tokens = model.pad(prompts, [begun[i] for i in rows])
             return Stream(model, tokens, told, n, new_tokens=max_new_tokens, use_cache=use_cache)
 
         batch = Batch(stream([prompt_ids[i][: lengths[i]] for i in rows]), uniforms, rule)
         if second is not None:
-            batch.without_context = stream([second.ids[i][second.mask[i]].tolist() for i in rows])
+            batch.without_context = stream([bare[i] for i in rows])
 
         def ending(row: int, drawn: list[int], since: int) -> int | None:
             return _end(model, prompt_ids[rows[row]], drawn, since, eos, stop)

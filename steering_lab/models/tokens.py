@@ -7,6 +7,11 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 
+def left_padded(mask: Bool[Tensor, "batch pos"]) -> bool:
+    """Whether every row ends in a real token and has its padding in front."""
+    return bool((mask[:, -1] & (mask[:, 1:] >= mask[:, :-1]).all(dim=1)).all())
+
+
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """A left-padded batch. `prompt_lengths` counts real prompt tokens; real tokens after them are a continuation.
@@ -20,7 +25,7 @@ class Tokens:
     prompt_lengths: Int[Tensor, " batch"]
 
     def __post_init__(self) -> None:
-        if not bool((self.mask[:, -1] & (self.mask[:, 1:] >= self.mask[:, :-1]).all(dim=1)).all()):
+        if not left_padded(self.mask):
             raise ValueError("tokens are padded on the left, and every row ends in a real token: pad with model.pad()")
 
     @property

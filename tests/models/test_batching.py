@@ -23,6 +23,7 @@ from tests.tiny_models import (
     gap,
     hf_pre_hooks,
     hooked,
+    passes,
     placed,
     random_vector,
     rows_of,
@@ -201,25 +202,18 @@ def test_a_cache_that_loses_the_past_is_not_used(monkeypatch: pytest.MonkeyPatch
 
 
 def test_ordinary_models_run_one_pass_a_token_and_eleven_more_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    passes: list[tuple[int, ...]] = []
-    forward = HookedModel.forward
-
-    def counted(self: HookedModel, ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        passes.append(tuple(ids.shape))
-        return forward(self, ids, *args, **kwargs)
-
-    monkeypatch.setattr(HookedModel, "forward", counted)
+    seen = passes(monkeypatch)
     model = load_model(tiny_hf_model("llama"), tokenizer=tokenizer_of("llama"))
     batching, runtimes = [(2, 6), (1, 6), (2, 1), (1, 1)], [(2, 7), *[(2, 7), (2, 6), (2, 1)] * 2]
-    assert passes[-11:] == batching + runtimes
-    passes.clear()
+    assert seen[-11:] == batching + runtimes
+    seen.clear()
     generate(model, SHORT, max_new_tokens=3, ignore_eos=True)
-    assert [shape[0] for shape in passes] == [4, 4, 4]
-    assert [shape[1] for shape in passes[1:]] == [1, 1]
-    passes.clear()
+    assert [shape[0] for shape in seen] == [4, 4, 4]
+    assert [shape[1] for shape in seen[1:]] == [1, 1]
+    seen.clear()
     model.logits(model.to_tokens(SHORT))
     model.residuals(model.to_tokens(SHORT), [resid_post(1)])
-    assert len(passes) == 2
+    assert len(seen) == 2
 
 
 @pytest.mark.parametrize("pad", [320, 5000])

@@ -1,6 +1,6 @@
 """Two runtimes, one set of weights: equal logits and identical text, and the model chooses between them rightly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from tests.tiny_models import (
     gap,
     hooked,
     n_hooks,
+    passes,
     placed,
     tiny_hf_model,
     tokenizer_of,
@@ -207,17 +208,13 @@ def test_a_transformer_lens_object_runs_itself() -> None:
 
 
 # -- what is done once instead of often -------------------------------------------------------------------------------
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """Fills with the shape of every pass from now on."""
-    seen: list[tuple[int, ...]] = []
-    forward = HookedModel.forward
-
-    def counted(self: HookedModel, ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        seen.append(tuple(ids.shape))
-        return forward(self, ids, *args, **kwargs)
-
-    monkeypatch.setattr(HookedModel, "forward", counted)
-    return seen
+def one_by_one(model: HookedModel, rows: Sequence[tuple[Intervention, str]]) -> list[list[int]]:
+    """What each prompt says under its intervention, alone."""
+    alone = []
+    for cell, prompt in rows:
+        with steer(model, cell):
+            alone += generate(model, prompt, max_new_tokens=5).tokens
+    return alone
 
 
 LATE = ["from_last_prompt_token", "generated", "at(-1)"]
@@ -232,10 +229,7 @@ def test_a_prompt_is_read_once_for_rows_whose_edits_begin_late_and_says_the_same
     cells = [Intervention(), *(1.5 * placed(model, resid_pre(1), rule) for rule in LATE)]
     rows = [(cell, prompt) for cell in cells for prompt in PROMPTS]
     with model.running(runtime):
-        alone = []
-        for cell, prompt in rows:
-            with steer(model, cell):
-                alone += generate(model, prompt, max_new_tokens=5).tokens
+        alone = one_by_one(model, rows)
         seen = passes(monkeypatch)
         with steer(model, [cell for cell, _ in rows]):
             together = generate(model, [prompt for _, prompt in rows], max_new_tokens=5).tokens
@@ -250,10 +244,7 @@ def test_several_tokens_are_read_on_from_a_shared_beginning(name: str, monkeypat
     model = hooked(name)
     cells = [Intervention(), placed(model, resid_pre(1), "at(-3)"), placed(model, resid_post(2), "at(-3)")]
     rows = [(cell, prompt) for cell in cells for prompt in PROMPTS]
-    alone = []
-    for cell, prompt in rows:
-        with steer(model, cell):
-            alone += generate(model, prompt, max_new_tokens=5).tokens
+    alone = one_by_one(model, rows)
     seen = passes(monkeypatch)
     with steer(model, [cell for cell, _ in rows]):
         assert generate(model, [prompt for _, prompt in rows], max_new_tokens=5).tokens == alone

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from steering_lab.models.tokens import ForwardPass
+from steering_lab.models.tokens import ForwardPass, left_padded
 
 if TYPE_CHECKING:
     from steering_lab.models.hooked_model import HookedModel
@@ -79,7 +79,7 @@ def _prompt_mask(hf_model: Any, inputs: Tensor | None, options: dict[str, Any]) 
             raise ValueError("the prompts hold pad tokens: pass the tokenizer's attention_mask to generate()")
         mask = torch.ones(given.shape[:2], device=given.device)
     mask = mask.bool()
-    if not bool((mask[:, -1] & (mask[:, 1:] >= mask[:, :-1]).all(dim=1)).all()):
+    if not left_padded(mask):
         raise ValueError("prompts are padded on the left to be continued: set tokenizer.padding_side = 'left'")
     return mask
 
