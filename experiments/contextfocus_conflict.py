@@ -25,7 +25,6 @@ from steering_lab.evaluation.evaluate import Decoding
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.evaluation.groups import Elsewhere
 from steering_lab.evaluation.selection import Selected, over_budget, select
-from steering_lab.experiments import question_of
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
@@ -34,11 +33,7 @@ from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
 from steering_lab.models.prefix import Prefix
 from steering_lab.runs import RunFolder, read_run
-
-from . import conflict_page as page
-from . import conflict_search_page as search_page
-from .conflict_arms import RIVALS, Asking, Rival
-from .conflict_questions import (
+from steering_lab.study.conflict_questions import (
     Counts,
     DataFormat,
     Questions,
@@ -48,6 +43,11 @@ from .conflict_questions import (
     split_questions,
     world_questions,
 )
+from steering_lab.study.finding import question_of
+
+from . import conflict_page as page
+from . import conflict_search_page as search_page
+from .conflict_arms import RIVALS, Asking, Rival
 from .conflict_tables import (
     AGREEMENT_LOST,
     Answering,

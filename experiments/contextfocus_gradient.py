@@ -36,7 +36,6 @@ from steering_lab.evaluation.measures import measure_table
 from steering_lab.evaluation.next_token import next_token_kl
 from steering_lab.evaluation.speed import decoding_costs
 from steering_lab.evaluation.statistics import summarise
-from steering_lab.experiments import question_of
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.conflict_gate import LN2, ConflictGate
 from steering_lab.methods.contextfocus import contextfocus_vectors
@@ -47,9 +46,10 @@ from steering_lab.models.loading import load_model
 from steering_lab.models.prefix import Prefix
 from steering_lab.models.progress import progress_bar
 from steering_lab.runs import RunFolder, read_run
+from steering_lab.study.conflict_questions import KINDS, Counts, DataFormat, Questions, file_questions, unique
+from steering_lab.study.finding import question_of
 
 from . import gradient_page as page
-from .conflict_questions import KINDS, Counts, DataFormat, Questions, file_questions, unique
 from .gradient_arms import (
     DELTAS,
     GATE,

@@ -8,9 +8,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from steering_lab.cli import demo, main
-from steering_lab.experiments import load_experiment, read_config
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.runs import RunFolder
+from steering_lab.study.finding import load_experiment
+from steering_lab.study.reading import read_config
 from tests.tiny_models import save_tiny_model
 
 

@@ -13,11 +13,17 @@ from steering_lab.data.conflict_splits import SplitManifest, hash_rows, split_by
 from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.dice import Dice
 from steering_lab.data.invented_world import story
+from steering_lab.data.world_questions import Group
 from steering_lab.evaluation.known_rows import of_known
 
 Rows = tuple[ConflictQA, ...]
 DataFormat = Literal["jsonl", "confiqa", "nqswap"]
-KINDS = ("subjects", "relation", "templates", "sources")  # of what the organism never saw in conflict
+KINDS: tuple[Group, ...] = (
+    "subjects",
+    "relation",
+    "templates",
+    "sources",
+)  # of what the organism never saw in conflict
 SHARES = {"vector": 0.4, "validation": 0.2, "test": 0.4}
 
 
