@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 
@@ -13,16 +13,31 @@ from steering_lab.cli.models import models
 from steering_lab.cli.report import report
 from steering_lab.cli.run import run
 from steering_lab.cli.steer import steer
+from steering_lab.cli.vector import export, make, show, verify
 
 ABOUT = "steering-lab: the demo, experiments from files, their pages, a prompt steered or looked into, vectors, models."
 
 Command = Callable[..., Any]
-COMMANDS: Mapping[str, Command | Mapping[str, Command]] = {
+
+
+class Family(NamedTuple):
+    """Commands under one word: what they do together, and each by its name."""
+
+    about: str
+    members: Mapping[str, Command]
+
+
+Commands = Mapping[str, Command | Family] | Mapping[str, Command]
+COMMANDS: Mapping[str, Command | Family] = {
     "demo": demo,
     "run": run,
     "report": report,
     "steer": steer,
     "lens": lens,
+    "vector": Family(
+        "Make a steering vector and save it; show, verify and export one that was saved.",
+        {"make": make, "show": show, "verify": verify, "export": export},
+    ),
     "check": check,
     "models": models,
 }
@@ -40,7 +55,7 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
-def _call(commands: Mapping[str, Command | Mapping[str, Command]], words: Sequence[str], prog: str, about: str) -> None:
+def _call(commands: Commands, words: Sequence[str], prog: str, about: str) -> None:
     """Calls the command that `words` begin with, of a family the one that follows.
 
     Raises:
@@ -54,13 +69,13 @@ def _call(commands: Mapping[str, Command | Mapping[str, Command]], words: Sequen
         said = f"{name!r} is no command" if name else "no command was given"
         raise ValueError(f"{said}: choose {', '.join(commands)}, or --help")
     command = commands[name]
-    if isinstance(command, Mapping):
-        _call(command, rest, f"{prog} {name}", _first(command))
+    if isinstance(command, Family):
+        _call(command.members, rest, f"{prog} {name}", command.about)
     else:
         tyro.cli(command, prog=f"{prog} {name}", args=rest)
 
 
-def _overview(commands: Mapping[str, Command | Mapping[str, Command]], prog: str, about: str) -> str:
+def _overview(commands: Commands, prog: str, about: str) -> str:
     """What `--help` prints: each command and its docstring's first line. Tyro would read all of every one for it."""
     width = max(map(len, commands)) + 2
     lines = [f"  {name.ljust(width)}{_first(command)}" for name, command in commands.items()]
@@ -68,8 +83,6 @@ def _overview(commands: Mapping[str, Command | Mapping[str, Command]], prog: str
     return "\n".join([usage, "", about, "", *lines, "", f"{prog} COMMAND --help says what a command takes."])
 
 
-def _first(command: Command | Mapping[str, Command]) -> str:
-    """What a command does, in a line; of a family, what its members do."""
-    if isinstance(command, Mapping):
-        return f"{', '.join(command)}: {_first(next(iter(command.values())))}"
-    return (command.__doc__ or "").strip().splitlines()[0]
+def _first(command: Command | Family) -> str:
+    """What a command or a family does, in a line."""
+    return command.about if isinstance(command, Family) else (command.__doc__ or "").strip().splitlines()[0]

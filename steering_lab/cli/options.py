@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Front = Literal["tokenizer", "bos"]
 Place = Literal["front", "everywhere", "from_last_prompt_token", "generated"]  # evaluation.condition.PlaceName
-MethodName = Literal["actadd", "mean_difference", "pca", "probe"]  # methods.by_name.MethodName
+MethodName = Literal["actadd", "mean_difference", "pca", "probe", "contextfocus"]  # methods.by_name's, and one more
 Stream = Literal["resid_pre", "resid_post"]  # models.hook_points.Stream
 
 
@@ -77,8 +77,9 @@ class PairOptions:
         positive: Of one pair instead: the prompt to steer toward; spaces at its ends count.
         negative: The prompt to steer away from; may be empty.
         method: actadd: one pair's difference, token by token; mean_difference: the mean of the pairs' differences at
-            the last token; pca: their first principal component; probe: the direction that tells the two sides apart.
-            Left out: actadd at the front, mean_difference elsewhere.
+            the last token; pca: their first principal component; probe: the direction that tells the two sides apart;
+            contextfocus: of questions instead of pairs (vector make). Left out: actadd at the front, mean_difference
+            elsewhere.
         layer: The block whose stream is read and edited, from 0; left out, two thirds of the way up.
         stream: What the block reads (resid_pre), or what it leaves (resid_post).
         normalise: Scale every row to length 1.
@@ -87,7 +88,7 @@ class PairOptions:
     pairs: str = ""
     positive: str = ""
     negative: str = ""
-    method: Annotated[MethodName | None, tyro.conf.arg(metavar="{actadd,mean_difference,pca,probe}")] = None
+    method: Annotated[MethodName | None, tyro.conf.arg(metavar="NAME")] = None
     layer: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     stream: Stream = "resid_pre"
     normalise: bool = False
@@ -121,6 +122,10 @@ class PairOptions:
         from steering_lab.methods.by_name import pair_vectors
         from steering_lab.models.hook_points import HookSite
 
+        if method == "contextfocus":
+            raise ValueError(
+                "contextfocus is made of questions: steering-lab vector make --questions, then --vector FILE"
+            )
         site = HookSite(two_thirds_up(lm) if self.layer is None else self.layer, self.stream)
         vector = pair_vectors(method, lm, pairs, [site], normalise=self.normalise)[site]
         if not vector.norm > 0:

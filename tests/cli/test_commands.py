@@ -13,8 +13,11 @@ from steering_lab.runs import RunFolder
 from tests.cli.calling import call
 from tests.tiny_models import save_tiny_model
 
+ALL = ["demo", "run", "report", "steer", "lens", "vector", "check", "models"]
+VECTOR = [["vector", verb] for verb in ["make", "show", "verify", "export"]]
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["report"], ["steer"], ["lens"], ["check"], ["models"]])
+
+@pytest.mark.parametrize("command", [[], *([name] for name in ALL), *VECTOR])
 def test_help_teaches_each_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
