@@ -22,7 +22,7 @@ FLOORS = (
     {"interventions"},
     {"methods", "evaluation", "analysis"},
     {"runs", "run_lock", "executors", "explorer", "study"},
-    {"cli", "check", "experiments", "notebooks", "front door"},
+    {"cli", "experiments", "notebooks", "front door"},
 )
 OPEN_FLOORS = (3, 4)  # where single modules live side by side; the rooms of the floors below are strangers
 ONLY_IN = {
@@ -118,7 +118,7 @@ def test_the_rule_catches(path: str, source: str) -> None:
         ("steering_lab/models/a.py", "from . import hook_points"),
         ("steering_lab/methods/a.py", "from steering_lab.interventions import steering\nfrom ..data import prompts"),
         ("steering_lab/analysis/plots/heatmap.py", "import plotly.graph_objects as go"),
-        ("steering_lab/cli.py", "import steering_lab\nfrom experiments import actadd_sweep"),
+        ("steering_lab/cli/run.py", "import steering_lab\nfrom experiments import actadd_sweep"),
         ("steering_lab/executors/a.py", "from steering_lab.evaluation.groups import Work\nfrom .worker import do"),
         ("steering_lab/analysis/report.py", "from steering_lab.safe_files import replace_file"),
         ("experiments/a.py", "from steering_lab import steer\nfrom steering_lab.runs import RunFolder"),
@@ -144,7 +144,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert modules_after("import steering_lab; dir(steering_lab)") & HEAVY == set()
 
 
-@pytest.mark.skipif(not (ROOT / "steering_lab/cli.py").exists(), reason="the command line is not built yet")
+@pytest.mark.skipif(not (ROOT / "steering_lab/cli/__init__.py").exists(), reason="the command line is not built yet")
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["demo", "--help"], ["run", "--help"], ["report", "--help"], ["steer", "--help"]]
 )

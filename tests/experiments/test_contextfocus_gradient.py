@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steering_lab.cli import run as run_command
+from steering_lab.cli.run import run as run_command
 from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.data.conflict_world import world_rows
 from steering_lab.interventions.steering_vector import SteeringVector

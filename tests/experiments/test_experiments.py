@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from steering_lab.cli import report as report_command
-from steering_lab.cli import run as run_command
+from steering_lab.cli.report import report as report_command
+from steering_lab.cli.run import run as run_command
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.data.conflict_world import world_rows

@@ -8,7 +8,7 @@ import pytest
 
 import steering_lab.models.certificate as certificates
 from steering_lab.models.certificate import Line
-from tests.test_cli import call
+from tests.cli.calling import call
 from tests.tiny_models import save_tiny_model
 
 

@@ -1,30 +1,24 @@
 """The command line says what it does, and turns a mistake into one line and exit status 2."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
 
-from steering_lab.cli import demo, main
+from steering_lab.cli.demo import demo
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.runs import RunFolder
 from steering_lab.study.finding import load_experiment
 from steering_lab.study.reading import read_config
+from tests.cli.calling import call
 from tests.tiny_models import save_tiny_model
 
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["steering-lab", *arguments])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+ALL = ["demo", "run", "report", "steer", "lens", "vector", "check", "models"]
+VECTOR = [["vector", verb] for verb in ["make", "show", "verify", "export"]]
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["report"], ["steer"], ["lens"], ["check"], ["models"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in ALL), *VECTOR])
 def test_help_teaches_each_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
@@ -42,7 +36,7 @@ def test_the_demo_sweeps_and_then_compares_on_smollm2_or_where_that_is_missing_o
     def read(toml: Path, *, set: tuple[str, ...], results: Path) -> None:
         runs[toml.stem] = read_config(load_experiment(toml).Config, toml, set)
 
-    monkeypatch.setattr("steering_lab.cli.run", read)
+    monkeypatch.setattr("steering_lab.cli.demo.run", read)
     monkeypatch.setattr("steering_lab.models.loading.at_hand.smollm2_file", lambda: file)
     demo(quick)
     assert list(runs) == ["actadd_sweep", "contextfocus_conflict"]
@@ -136,7 +130,7 @@ def test_a_chat_without_a_template_is_one_line(
     ("arguments", "message"),
     [
         (["--layer", "99"], "layer 99 is outside 0..2 of tiny"),
-        (["--coeff", "0"], "coefficients"),
+        (["--coeff", "0"], "--coeff is 0, which is the unsteered text"),
         (["--prompt", ""], "prompt 0 is empty"),
         (["--dtype", "float13"], "unknown dtype 'float13'"),
         (["--max-new-tokens", "500"], "context of tiny"),
@@ -164,7 +158,7 @@ def test_a_mistake_is_one_line_in_the_users_terms(
 LENS_MISTAKES = [
     (["--coeff", "4"], "give a pair"),
     (["--positive", "Love", "--layer", "99"], "layer 99 is outside 0..2 of tiny"),
-    (["--positive", "Love", "--layer", "1", "--coeff", "0"], "coefficients"),
+    (["--positive", "Love", "--layer", "1", "--coeff", "0"], "--coeff is 0"),
     (["--token", "zzz"], "'zzz' is 3 tokens of tiny"),
     (["--top-k", "0"], "top_k is 0"),
     (["--out", "lens.pdf"], "the page is HTML"),
