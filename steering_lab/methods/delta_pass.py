@@ -22,6 +22,7 @@ from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.runtimes import Hook
 from steering_lab.models.tokens import ForwardPass
+from steering_lab.numerics.log_probs import to_log_probs
 
 
 class Unsteered(NamedTuple):
@@ -127,7 +128,7 @@ class DeltaPass:
             for first, last in self._spans:
                 cache = None if self._prefix is None else deepcopy(self._prefix)
                 parts.append(self._forward(slice(self._start, self._last + last), cache, last - first))
-        return torch.log_softmax(torch.cat(parts, dim=1).float(), dim=-1)
+        return to_log_probs(torch.cat(parts, dim=1))
 
     def _forward(self, columns: slice, cache: Any, last: int) -> Float[Tensor, "batch last d_vocab"]:
         rows = torch.arange(len(self._ids), device=self._ids.device)

@@ -17,6 +17,7 @@ from steering_lab.methods.target import Avoided, Target
 from steering_lab.models.generation import LogitsRule, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.scoring import forced_logits
+from steering_lab.numerics.log_probs import to_log_probs
 
 
 @runtime_checkable
@@ -149,7 +150,7 @@ class ContrastClosedBook:
             drawn = generate(model, list(prompts), max_new_tokens=self.n_tokens, rule=rule, without_context=bare)
             context = forced_log_probs(model, prompts, drawn.tokens)
             memory = forced_log_probs(model, bare, drawn.tokens)
-        wanted = tuple(torch.log_softmax(rule(c, m), dim=-1) for c, m in zip(context, memory, strict=True))
+        wanted = tuple(to_log_probs(rule(c, m)) for c, m in zip(context, memory, strict=True))
         both = zip(_lengths(model, prompts, drawn.tokens), _lengths(model, bare, drawn.tokens), strict=True)
         return Target(tuple(map(tuple, drawn.tokens)), wanted, tokens_run=tuple(2 * (a + b) for a, b in both))
 
@@ -164,7 +165,7 @@ def forced_log_probs(
     for start in range(0, len(rows), 32):
         part = slice(start, start + 32)
         for logits in forced_logits(model, rows[part], continuations[part]):
-            found.append(torch.log_softmax(logits.float(), dim=-1))
+            found.append(to_log_probs(logits))
     return tuple(found)
 
 

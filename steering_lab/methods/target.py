@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.numerics.divergence import kl_terms
+from steering_lab.numerics.log_probs import none_of
 
 
 class Avoided(NamedTuple):
@@ -79,20 +81,10 @@ class Target:
 
     def _loss(self, steered: Float[Tensor, "step d_vocab"], i: int) -> Float[Tensor, ""]:
         if self.log_probs is not None:
-            loss = kl_divergence(self.log_probs[i].to(steered.device), steered).mean()
+            loss = kl_terms(self.log_probs[i].to(steered.device), steered).sum(-1).mean()
         else:
             ids = torch.tensor(self.tokens[i], device=steered.device)
             loss = -steered.gather(-1, ids[:, None]).mean()
         if self.avoid is not None and (avoided := self.avoid[i]) is not None:
-            others = torch.ones(steered.shape[1], dtype=torch.bool, device=steered.device)
-            others[avoided.token] = False
-            loss = loss - steered[avoided.step][others].logsumexp(dim=0)  # log(1 - p), exact where p is close to 1
+            loss = loss - none_of(steered[avoided.step], [avoided.token])
         return loss
-
-
-def kl_divergence(
-    wanted: Float[Tensor, "*batch d_vocab"], got: Float[Tensor, "*batch d_vocab"]
-) -> Float[Tensor, "*batch"]:
-    """KL(wanted || got) in nats, from log-probabilities; a token that `wanted` rules out counts nothing."""
-    terms = torch.where(wanted > -torch.inf, wanted.exp() * (wanted - got), 0.0)
-    return terms.sum(dim=-1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from steering_lab.evaluation.divergence import disruption, effectiveness, kl
+from steering_lab.numerics.divergence import disruption, effectiveness, jensen_shannon, kl, kl_terms
 
 SEEDS = st.integers(0, 10_000)
 
@@ -53,6 +53,51 @@ def test_half_precision_and_raw_logits_are_refused() -> None:
         kl(p + 1, p)
     with pytest.raises(ValueError, match="log_p does not sum to probability 1"):
         kl(torch.full((4,), torch.nan), p)
+
+
+def test_a_divergence_of_no_rows_is_empty_and_of_a_vocabulary_of_one_is_zero() -> None:
+    assert kl(torch.zeros(0, 4), torch.zeros(0, 4)).shape == (0,)
+    assert kl(torch.zeros(3, 1), torch.zeros(3, 1)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_terms_add_up_to_kl_are_signed_and_zero_where_the_first_excludes_a_token() -> None:
+    p, q = torch.tensor([0.5, 0.5, 0.0, 0.0]).log(), torch.tensor([0.25, 0.5, 0.25, 0.0]).log()
+    assert kl_terms(p, q).tolist() == pytest.approx([0.5 * math.log(2), 0.0, 0.0, 0.0])
+    assert (kl_terms(random_log_probs(0, 9), random_log_probs(1, 9)) < 0).any()
+
+
+def test_a_probability_that_rounds_to_zero_adds_nothing_to_kl() -> None:
+    p, q = torch.tensor([0.0, -200.0]), torch.tensor([0.0, -math.inf])  # in float32 exp(-200) is 0
+    assert kl(p, q).item() == 0.0
+
+
+def test_nan_stays_nan_in_the_terms() -> None:
+    p = torch.tensor([[0.5, 0.5], [math.nan, math.nan]]).log()
+    assert kl_terms(p, p).isnan().tolist() == [[False, False], [True, True]]
+
+
+def test_the_sum_of_terms_has_a_gradient_beside_tokens_that_both_exclude() -> None:
+    p, logits = torch.tensor([1.0, 0.0, 0.0]).log(), torch.tensor([0.0, 0.0, -math.inf], requires_grad=True)
+    (gradient,) = torch.autograd.grad(kl_terms(p, logits.log_softmax(-1)).sum(), logits)
+    assert gradient.tolist() == pytest.approx([-0.5, 0.5, 0.0])
+
+
+def test_jensen_shannon_by_hand() -> None:
+    left, right = torch.tensor([0.5, 0.5]).log(), torch.tensor([1.0, 0.0]).log()
+    by_hand = 0.5 * (0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)) + 0.5 * math.log(1 / 0.75)
+    assert float(jensen_shannon(left, right)) == pytest.approx(by_hand)
+    apart = torch.tensor([0.0, 1.0]).log()
+    assert float(jensen_shannon(right, apart)) == pytest.approx(math.log(2))
+    assert float(jensen_shannon(left, left)) == 0.0
+
+
+@given(seed=SEEDS, spread=st.floats(0.1, 80.0))
+def test_jensen_shannon_is_symmetric_and_between_zero_and_ln_2(seed: int, spread: float) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    left, right = (torch.log_softmax(spread * torch.randn(7, generator=rng), -1) for _ in range(2))
+    found = float(jensen_shannon(left, right))
+    assert 0 <= found <= math.log(2) + 1e-6
+    assert found == pytest.approx(float(jensen_shannon(right, left)), abs=1e-6)
 
 
 def test_effectiveness_by_hand() -> None:
