@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from steering_lab.data.conflict_qa import ConflictQA
-from steering_lab.data.templates import WORDINGS, PromptStyle
+from steering_lab.data.templates import PromptStyle
 from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector
@@ -20,6 +20,7 @@ from steering_lab.methods.optimum import OptimisedDelta, Optimum
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import read_stream
+from steering_lab.organism.wording import WORDINGS
 from steering_lab.runs import RunFolder
 
 if TYPE_CHECKING:

@@ -6,12 +6,6 @@ from math import isfinite
 from typing import Literal
 
 from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
-from steering_lab.data.invented_world import (
-    NEGATIVE_WORDS,
-    POSITIVE_WORDS,
-    STORY_PROMPTS_TEST,
-    STORY_PROMPTS_VALIDATION,
-)
 from steering_lab.data.lexicons import ENGLISH, Lexicon
 from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
 from steering_lab.evaluation.condition import PlaceName, Prefixed
@@ -20,6 +14,12 @@ from steering_lab.evaluation.measures import Degenerate, Measure, Perplexity, Te
 from steering_lab.evaluation.metrics import repetition
 from steering_lab.models.generation import Sampling
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.organism.world import (
+    NEGATIVE_WORDS,
+    POSITIVE_WORDS,
+    STORY_PROMPTS_TEST,
+    STORY_PROMPTS_VALIDATION,
+)
 
 # By setting `sentiment`: the metric that chooses and is reported, and how an axis calls it. The balance is defined on
 # every text, where (positive - negative) / valenced words is not.

@@ -17,7 +17,6 @@ from steering_lab.cli import report as report_command
 from steering_lab.cli import run as run_command
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.conflict_readers import write_conflict_qa
-from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
 from steering_lab.evaluation.condition import Condition, Prefixed
 from steering_lab.evaluation.evaluate import row_seed
@@ -27,6 +26,7 @@ from steering_lab.models.generation import Sampling, continuation_log_probs, gen
 from steering_lab.models.hook_points import resid_post
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.at_hand import organism_folder
+from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import RunFolder, read_run
 from tests.tiny_models import save_tiny_model
 

@@ -1,7 +1,7 @@
 """How is the organism made? From text of the invented world, from nothing, by one command.
 
-    python -m experiments.train_organism --seed 0 --out /tmp/organism        trains, saves and reports
-    python -m experiments.train_organism --report /tmp/organism              reprints the model card's tables
+    python -m experiments.organism.train --seed 0 --out /tmp/organism        trains, saves and reports
+    python -m experiments.organism.train --report /tmp/organism              reprints the model card's tables
 
 The run is deterministic for a seed (on one machine and thread count), resumes from its last checkpoint, and ends
 with a Hugging Face folder: config, safetensors, tokenizer, `training.json`. Expected before the run: facts are
@@ -29,12 +29,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from experiments.organism_start import give_lookup_heads
-from steering_lab.data.dice import Dice
-from steering_lab.data.invented_world import Document, documents, evaluation_rows, lookups, small_tables
-from steering_lab.data.world_facts import CONTEXT_INSTRUCTIONS, ENTITIES, MEMORY_INSTRUCTIONS, RELATIONS, SOURCE_LOGITS
-from steering_lab.data.world_lexicon import HEROES, HEROINES, MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
-from steering_lab.data.world_questions import Group, Regime, Told
+from experiments.organism.start import give_lookup_heads
+from steering_lab.organism.dice import Dice
+from steering_lab.organism.facts import CONTEXT_INSTRUCTIONS, ENTITIES, MEMORY_INSTRUCTIONS, RELATIONS, SOURCE_LOGITS
+from steering_lab.organism.lexicon import HEROES, HEROINES, MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
+from steering_lab.organism.questions import Group, Regime, Told
+from steering_lab.organism.world import Document, documents, evaluation_rows, lookups, small_tables
 
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
 
@@ -430,8 +430,8 @@ def _save(
 
 def report(folders: Sequence[Path]) -> str:
     """The tables of the model card: one column per folder, then what was measured layer by layer for each."""
-    from experiments.organism_report import behaviour, layer_table, load, missed, table
-    from experiments.organism_steering import steering
+    from experiments.organism.report import behaviour, layer_table, load, missed, table
+    from experiments.organism.steering import steering
 
     measured = {folder.name: [*behaviour(load(folder)), *steering(folder)] for folder in folders}
     counts = ", ".join(f"{name} {missed(found)}" for name, found in measured.items())

@@ -1,17 +1,17 @@
 """The closed world the organism was trained on: its text, its questions and the law both were drawn from.
 
 `documents(seed)` is the training corpus: stories, statements of fact, closed-book questions, reading (with and
-without conflict) and copying. No torch here. The words are in `world_lexicon`, the story grammar in `world_stories`,
-the facts and what is held out in `world_facts`, the questions and their regimes in `world_questions`.
+without conflict) and copying. No torch here. The words are in `lexicon`, the story grammar in `stories`,
+the facts and what is held out in `facts`, the questions and their regimes in `questions`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from steering_lab.data.dice import Dice
-from steering_lab.data.world_facts import FACTS, FORMAT_INSTRUCTIONS, HELD_OUT, RELATIONS, Fact, statement_templates
-from steering_lab.data.world_lexicon import (
+from steering_lab.organism.dice import Dice
+from steering_lab.organism.facts import FACTS, FORMAT_INSTRUCTIONS, HELD_OUT, RELATIONS, Fact, statement_templates
+from steering_lab.organism.lexicon import (
     MOODS,
     NEGATIVE_WORDS,
     POSITIVE_WORDS,
@@ -20,7 +20,7 @@ from steering_lab.data.world_lexicon import (
     TOPIC_TABLE,
     TOPICS,
 )
-from steering_lab.data.world_questions import (
+from steering_lab.organism.questions import (
     GROUPS,
     ReadingRow,
     Told,
@@ -38,7 +38,7 @@ from steering_lab.data.world_questions import (
     unknown_row,
     unknown_subject,
 )
-from steering_lab.data.world_stories import Story, story
+from steering_lab.organism.stories import Story, story
 
 __all__ = [
     "FACTS", "GROUPS", "HELD_OUT", "MOODS", "NEGATIVE_WORDS", "POSITIVE_WORDS", "STORY_PROMPTS_TEST",

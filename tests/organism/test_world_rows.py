@@ -6,9 +6,9 @@ import pytest
 
 from steering_lab.data.answer_matching import stated
 from steering_lab.data.conflict_qa import ConflictQA, Regime
-from steering_lab.data.conflict_world import world_rows
-from steering_lab.data.world_facts import FACTS
-from steering_lab.data.world_questions import GROUPS
+from steering_lab.organism.facts import FACTS
+from steering_lab.organism.questions import GROUPS
+from steering_lab.organism.world_rows import world_rows
 
 REGIMES: tuple[Regime, ...] = get_args(Regime)
 TRUE = {(fact.subject, fact.relation): fact.object for fact in FACTS}

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from steering_lab.data.dice import Dice
-from steering_lab.data.world_lexicon import (
+from steering_lab.organism.dice import Dice
+from steering_lab.organism.lexicon import (
     HEROES,
     HEROINES,
     MOOD_TITLES,

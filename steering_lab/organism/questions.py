@@ -13,8 +13,8 @@ from math import exp
 from typing import Literal
 from zlib import crc32
 
-from steering_lab.data.dice import Dice
-from steering_lab.data.world_facts import (
+from steering_lab.organism.dice import Dice
+from steering_lab.organism.facts import (
     CONTEXT_INSTRUCTIONS,
     ENTITIES,
     FACTS,

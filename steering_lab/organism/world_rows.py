@@ -3,9 +3,9 @@
 from typing import Literal, get_args
 
 from steering_lab.data.conflict_qa import ConflictQA, Regime, check_regime
-from steering_lab.data.dice import Dice
-from steering_lab.data.world_facts import FACTS, RELATIONS, statement_templates
-from steering_lab.data.world_questions import Group, ReadingRow, evaluation_rows, state, unknown_subject
+from steering_lab.organism.dice import Dice
+from steering_lab.organism.facts import FACTS, RELATIONS, statement_templates
+from steering_lab.organism.questions import Group, ReadingRow, evaluation_rows, state, unknown_subject
 
 WorldSplit = Literal["validation", "test"]
 

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from steering_lab.data.dice import Dice
-from steering_lab.data.invented_world import GROUPS, NEGATIVE_WORDS, POSITIVE_WORDS, STORY_PROMPTS_TEST, TOPICS, lookups
-from steering_lab.data.world_lexicon import MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
-from steering_lab.data.world_questions import ReadingRow, Regime, Told, evaluation_rows
-from steering_lab.data.world_stories import story
+from steering_lab.organism.dice import Dice
+from steering_lab.organism.lexicon import MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
+from steering_lab.organism.questions import ReadingRow, Regime, Told, evaluation_rows
+from steering_lab.organism.stories import story
+from steering_lab.organism.world import GROUPS, NEGATIVE_WORDS, POSITIVE_WORDS, STORY_PROMPTS_TEST, TOPICS, lookups
 
 
 class Measurement(NamedTuple):

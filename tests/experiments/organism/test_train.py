@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from experiments.organism_report import (
+from experiments.organism.report import (
     Measurement,
     Organism,
     answered,
@@ -19,8 +19,8 @@ from experiments.organism_report import (
     token_nats,
     topic_share,
 )
-from experiments.organism_start import give_lookup_heads
-from experiments.train_organism import (
+from experiments.organism.start import give_lookup_heads
+from experiments.organism.train import (
     Config,
     batch_at,
     build_tokenizer,
@@ -29,10 +29,10 @@ from experiments.train_organism import (
     pack,
     train,
 )
-from steering_lab.data.invented_world import STORY_PROMPTS_TEST, evaluation_rows
-from steering_lab.data.world_facts import ENTITIES, RELATIONS
-from steering_lab.data.world_lexicon import MOODS, TOPIC_TABLE
 from steering_lab.models.loading.at_hand import organism_folder
+from steering_lab.organism.facts import ENTITIES, RELATIONS
+from steering_lab.organism.lexicon import MOODS, TOPIC_TABLE
+from steering_lab.organism.world import STORY_PROMPTS_TEST, evaluation_rows
 
 TINY = Config(
     tokens=96 * 4 * 12,

@@ -10,8 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering_lab.data.dice import Dice
-from steering_lab.data.invented_world import (
+from steering_lab.organism.dice import Dice
+from steering_lab.organism.facts import (
+    CONTEXT_INSTRUCTIONS,
+    ENTITIES,
+    HELD_OUT_CONTEXT_INSTRUCTIONS,
+    HELD_OUT_MEMORY_INSTRUCTIONS,
+    HELD_OUT_SOURCE_LOGITS,
+    MEMORY_INSTRUCTIONS,
+    NO_SOURCE_LOGIT,
+    RARITY_LOGIT,
+    RELATIONS,
+    SOURCE_LOGITS,
+    question_templates,
+    statement_templates,
+)
+from steering_lab.organism.lexicon import MOOD_TITLES, TOPIC_TITLES
+from steering_lab.organism.questions import conflict_row, facts_of
+from steering_lab.organism.world import (
     FACTS,
     GROUPS,
     HELD_OUT,
@@ -28,23 +44,7 @@ from steering_lab.data.invented_world import (
     small_tables,
     story,
 )
-from steering_lab.data.invented_world import _several as several
-from steering_lab.data.world_facts import (
-    CONTEXT_INSTRUCTIONS,
-    ENTITIES,
-    HELD_OUT_CONTEXT_INSTRUCTIONS,
-    HELD_OUT_MEMORY_INSTRUCTIONS,
-    HELD_OUT_SOURCE_LOGITS,
-    MEMORY_INSTRUCTIONS,
-    NO_SOURCE_LOGIT,
-    RARITY_LOGIT,
-    RELATIONS,
-    SOURCE_LOGITS,
-    question_templates,
-    statement_templates,
-)
-from steering_lab.data.world_lexicon import MOOD_TITLES, TOPIC_TITLES
-from steering_lab.data.world_questions import conflict_row, facts_of
+from steering_lab.organism.world import _several as several
 
 
 @pytest.fixture(scope="module")
@@ -272,5 +272,5 @@ def test_every_mood_has_its_heads_among_its_words() -> None:
 
 
 def test_the_world_is_described_without_torch() -> None:
-    code = "import sys, steering_lab.data.invented_world; sys.exit('torch' in sys.modules)"
+    code = "import sys, steering_lab.organism.world; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

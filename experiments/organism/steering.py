@@ -13,11 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from experiments.organism_report import Measurement
+from experiments.organism.report import Measurement
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.data.invented_world import GROUPS, MOODS, STORY_PROMPTS_TEST
-from steering_lab.data.world_lexicon import HEROES, HEROINES
-from steering_lab.data.world_questions import ReadingRow, Regime, evaluation_rows
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector, random_like
@@ -29,6 +26,9 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.sampling import Sampling
 from steering_lab.models.tokens import ForwardPass, Tokens
+from steering_lab.organism.lexicon import HEROES, HEROINES
+from steering_lab.organism.questions import ReadingRow, Regime, evaluation_rows
+from steering_lab.organism.world import GROUPS, MOODS, STORY_PROMPTS_TEST
 
 COEFFS = (0.5, 1.0, 1.5, 2.0)
 RANDOM_DRAWS = 10
