@@ -39,7 +39,7 @@ from steering_lab.experiments import question_of
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.conflict_gate import LN2, ConflictGate
 from steering_lab.methods.contextfocus import contextfocus_vectors
-from steering_lab.methods.optimum import Optimum
+from steering_lab.methods.delta.optimum import Optimum
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.loading import load_model

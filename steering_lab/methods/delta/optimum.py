@@ -10,7 +10,7 @@ import torch
 
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.descent import Descent, project
+from steering_lab.methods.delta.descent import Descent, project
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,8 @@ from safetensors.torch import save
 
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.objectives import Objective
-from steering_lab.methods.optimum import Optimum
+from steering_lab.methods.delta.objectives import Objective
+from steering_lab.methods.delta.optimum import Optimum
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.safe_files import replace_file

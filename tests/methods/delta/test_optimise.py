@@ -10,11 +10,11 @@ import torch
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector, random_like
-from steering_lab.methods import activation_optimisation
-from steering_lab.methods.activation_optimisation import optimise_delta
-from steering_lab.methods.descent import Descent
-from steering_lab.methods.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
-from steering_lab.methods.optimum import OptimisedDelta, ensemble
+from steering_lab.methods.delta import optimise
+from steering_lab.methods.delta.descent import Descent
+from steering_lab.methods.delta.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
+from steering_lab.methods.delta.optimise import optimise_delta
+from steering_lab.methods.delta.optimum import OptimisedDelta, ensemble
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
@@ -283,7 +283,7 @@ def test_members_of_an_ensemble_have_to_match(model: HookedModel) -> None:
 def test_calls_that_make_no_sense_are_refused_before_anything_runs(
     model: HookedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activation_optimisation, "_Batch", None)
+    monkeypatch.setattr(optimise, "_Batch", None)
     for change, said in (
         ({"prompts": PROMPTS[:2]}, "the objective is for 3 prompts, 2 were given"),
         ({"gate": [True]}, "1 gates for 3 prompts"),

@@ -8,7 +8,7 @@ import torch
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.delta_pass import DeltaPass, reuses_prefix
+from steering_lab.methods.delta.delta_pass import DeltaPass, reuses_prefix
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model

@@ -23,12 +23,12 @@ from torch import Tensor
 
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.delta_cache import find_optimum, hash_json, keep_optimum, optimum_key
-from steering_lab.methods.delta_pass import DeltaPass
-from steering_lab.methods.descent import Descended, Descent, Evaluation, descend
-from steering_lab.methods.objectives import Objective
-from steering_lab.methods.optimum import OptimisedDelta, Optimum
-from steering_lab.methods.target import Target
+from steering_lab.methods.delta.cache import find_optimum, hash_json, keep_optimum, optimum_key
+from steering_lab.methods.delta.delta_pass import DeltaPass
+from steering_lab.methods.delta.descent import Descended, Descent, Evaluation, descend
+from steering_lab.methods.delta.objectives import Objective
+from steering_lab.methods.delta.optimum import OptimisedDelta, Optimum
+from steering_lab.methods.delta.target import Target
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.progress import progress_bar

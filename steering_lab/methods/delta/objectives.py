@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.methods.cad import CAD
-from steering_lab.methods.target import Avoided, Target
+from steering_lab.methods.delta.target import Avoided, Target
 from steering_lab.models.generation import LogitsRule, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.scoring import forced_logits

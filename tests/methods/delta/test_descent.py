@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from steering_lab.methods.descent import Descent, Evaluation, descend, project
+from steering_lab.methods.delta.descent import Descent, Evaluation, descend, project
 
 SCALES = torch.tensor([[2.0, 0.5], [1.0, 3.0]])
 

@@ -7,8 +7,13 @@ import torch
 
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.cad import CAD
-from steering_lab.methods.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, forced_log_probs
-from steering_lab.methods.target import Avoided, Target
+from steering_lab.methods.delta.objectives import (
+    ContrastClosedBook,
+    GroundedAnswer,
+    ImitateInstructed,
+    forced_log_probs,
+)
+from steering_lab.methods.delta.target import Avoided, Target
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
