@@ -21,7 +21,7 @@ import pandas as pd
 
 from steering_lab.analysis.condition_table import condition_table
 from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap, save_figures
-from steering_lab.analysis.plots.labels import signed
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.analysis.report import FILTERS, Beside, write_page
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.condition import (

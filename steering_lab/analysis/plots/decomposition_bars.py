@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.labels import amount, round_ticks, signed
-from steering_lab.analysis.plots.sites import thinned
+from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.labels import amount, round_ticks, signed
+from steering_lab.analysis.plots.parts.sites import thinned
 
 PARTS = {"direct": theme.INK, "attention": theme.CYCLE[0], "mlp": theme.CYCLE[1], "final norm": theme.CYCLE[2]}
 _NAMES = {"direct": "the edit itself", "attention": "what attention changed", "mlp": "what MLPs changed"}

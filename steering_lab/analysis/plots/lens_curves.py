@@ -10,11 +10,18 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.curves import spread
-from steering_lab.analysis.plots.labels import escaped
-from steering_lab.analysis.plots.lens_sites import AXIS, TARGET_COLOURS, lens_hover, site_labels, site_order, site_ticks
-from steering_lab.analysis.plots.tokens import token_label
+from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.labels import escaped
+from steering_lab.analysis.plots.parts.lens_sites import (
+    AXIS,
+    TARGET_COLOURS,
+    lens_hover,
+    site_labels,
+    site_order,
+    site_ticks,
+)
+from steering_lab.analysis.plots.parts.tokens import token_label
+from steering_lab.analysis.plots.sweep_curves import spread
 
 Measure = Literal["probability", "log_probability", "rank"]
 MOST_TARGETS = 6

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.curves import MOST_LINES, Line, draw_band, draw_names, lone_intervals
-from steering_lab.analysis.plots.labels import amount, escaped, round_ticks
-from steering_lab.analysis.plots.sites import SiteAxis, site_axis, site_place, thinned
+from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.labels import amount, escaped, round_ticks
+from steering_lab.analysis.plots.parts.sites import SiteAxis, site_axis, site_place, thinned
+from steering_lab.analysis.plots.sweep_curves import MOST_LINES, Line, draw_band, draw_names, lone_intervals
 from steering_lab.models.hook_points import HookSite
 
 REQUIRED = ("layer", "stream", "mean", "low", "high")

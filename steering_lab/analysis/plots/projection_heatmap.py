@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, readable
-from steering_lab.analysis.plots.labels import escaped, signed
-from steering_lab.analysis.plots.sites import SiteAxis, site_axis, site_place, thinned
-from steering_lab.analysis.plots.tokens import label_width, token_label
+from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, readable
+from steering_lab.analysis.plots.parts.labels import escaped, signed
+from steering_lab.analysis.plots.parts.sites import SiteAxis, site_axis, site_place, thinned
+from steering_lab.analysis.plots.parts.tokens import label_width, token_label
 from steering_lab.models.hook_points import HookSite
 
 _LEFT, _RIGHT = 72, 112  # margins in pixels; the colour bar stands in the right one
