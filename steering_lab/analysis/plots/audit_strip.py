@@ -10,6 +10,7 @@ from plotly.colors import sample_colorscale
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.grid import QUIET, colour_bar
 from steering_lab.analysis.plots.parts.labels import escaped, wrapped
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.tokens import label_width, token_label
 
 MOST_SITES = 8
@@ -167,21 +168,14 @@ def _laid_out(
     ticks = [0.0, reach / 2, reach]
     text = [f"{100 * tick:.{0 if reach > 0.1 else 2}f} %" for tick in ticks]
     bar, right = colour_bar(figure, "change / stream norm", ticks, text, height)
-    width = _LEFT + _WIDTH + right
-    words = ". ".join(
-        part.rstrip(". ") for part in (subtitle, "Measured before and after the edit in every forward pass") if part
-    )
-    block, key = theme.title_block(title, words, width), theme.key(marks, width)
-    theme.place_key(figure, key.text, left=_LEFT, below=8)
-    top, bottom = block.height + 26, 18 + key.height
+    words = sentences(subtitle, "Measured before and after the edit in every forward pass")
     hidden = {"visible": False}
-    return figure.update_layout(
-        template=theme.TEMPLATE,
+    return lay_out(
+        figure,
+        Layout((_WIDTH, height), _LEFT, right, above=26, below=10),
+        (title, words),
+        marks,
         barmode="overlay",
-        width=width,
-        height=top + height + bottom,
-        margin={"l": _LEFT, "r": right, "t": top, "b": bottom},
-        title=block.title,
         coloraxis={"cmin": 0, "cmax": reach, "colorscale": theme.COST, "colorbar": bar},
         xaxis={**hidden, "range": (-1, _WIDTH + 1)},
         yaxis={**hidden, "range": (height - _HEAD / 2, -_HEAD / 2)},

@@ -28,6 +28,7 @@ from steering_lab.analysis.plots.parts.conditions import (
 )
 from steering_lab.analysis.plots.parts.hover import numbers
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 
 MOST_GROUPS = 6
 _WIDTHS = (460, 310, 230, 190, 165, 150)  # of a panel in pixels, by how many stand side by side
@@ -193,12 +194,9 @@ def _laid_out(
     pitch = max(27, 15 * max(map(len, names)) + 10)
     left = 24 + int(_LETTER * max(len(part) for name in names for part in name))
     plot = count * each + (count - 1) * _GAP
-    width, height = left + plot + _RIGHT, pitch * len(rows)
     titles = [textwrap.wrap(escaped(group), max(12, each // 8), break_on_hyphens=False) for group in compared.groups]
-    block = theme.title_block(*words, width)
-    above = 34 + 18 * max(map(len, titles))
-    room = {"left": left, "right": _RIGHT, "above": above, "below": 56}
-    theme.frame(figure, block, _marks(panels, reference), plot=(plot, height), **room)
+    layout = Layout((plot, pitch * len(rows)), left, _RIGHT, above=34 + 18 * max(map(len, titles)))
+    lay_out(figure, layout, words, _marks(panels, reference))
     ends = axis_range(panels, each)
     ticks = round_ticks(
         ends,

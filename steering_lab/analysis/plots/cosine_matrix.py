@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, readable
 from steering_lab.analysis.plots.parts.labels import escaped, signed
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 
 _LETTER = 6.6  # width of a letter at 12 pixels
 
@@ -114,20 +115,14 @@ def _laid_out(
     left = 28 + int(longest) + (24 if names else 0)
     ticks = ["−1", "−0.5", "<b>0</b>", "+0.5", "+1"]
     bar, right = colour_bar(figure, "cosine", [-1, -0.5, 0, 0.5, 1], ticks, frame.plot_height)
-    width = max(left + frame.plot_height + right, 440)
-    block = theme.title_block(title, subtitle, width)
-    key = theme.key(marks, width)
     under = (int(longest) if upright else 16) + 12 + (26 if names else 0)
-    theme.place_key(figure, key.text, left=left, below=under + 6)
-    top, bottom = block.height + 18, under + key.height + 20
     shown = range(0, len(order), step)
     axis = {**theme.BARE, "title": names, "ticktext": [plain[i] for i in shown], "ticklabelstandoff": 5}
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + frame.plot_height + bottom,
-        margin={"l": left, "r": width - left - frame.plot_height, "t": top, "b": bottom},
-        title=block.title,
+    return lay_out(
+        figure,
+        Layout((frame.plot_height, frame.plot_height), left, right, below=under + 10, least=440),
+        (title, subtitle),
+        marks,
         coloraxis={"cmin": -1, "cmax": 1, "colorscale": theme.DIVERGING, "colorbar": bar},
         xaxis={**axis, "tickvals": list(shown), "range": frame.x_range, "tickangle": -90 if upright else 0},
         yaxis={**axis, "tickvals": [-i for i in shown], "range": (0.5 - len(order), 0.5)},

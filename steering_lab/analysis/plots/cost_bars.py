@@ -11,6 +11,7 @@ from steering_lab.analysis.plots.condition_bars import Panel, axis_range, draw_p
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.conditions import NUMBERS, Names, compare, labelled, placed, tick
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 
 _PANEL, _GAP, _RIGHT, _LETTER = 190, 26, 24, 6.6  # pixels: a panel, between panels, right margin, a letter
 
@@ -77,13 +78,12 @@ def _laid_out(
     pitch = max(27, 15 * max(map(len, names)) + 10)
     left = 24 + int(_LETTER * max(len(part) for name in names for part in name))
     plot = count * _PANEL + (count - 1) * _GAP
-    width, height = max(left + plot + _RIGHT, 400), pitch * len(rows)
-    block = theme.title_block(title, subtitle, width)
     heads = [textwrap.wrap(label, _PANEL // 7) for label in labels]
     marks = {"<b>bold</b>": f"the interval excludes {escaped(reference)}"}
     meant = marks if any(panel.rows["excludes"].any() for panel in panels) else {}
-    room = {"left": left, "right": width - left - plot, "above": 22 + 18 * max(map(len, heads)), "below": 34}
-    theme.frame(figure, block, meant, plot=(plot, height), **room)
+    above = 22 + 18 * max(map(len, heads))
+    layout = Layout((plot, pitch * len(rows)), left, _RIGHT, above=above, below=34, least=400)
+    lay_out(figure, layout, (title, subtitle), meant)
     for i, (panel, head) in enumerate(zip(panels, heads, strict=True)):
         ends = axis_range([panel], _PANEL)
         ticks = round_ticks(ends, ratio=panel.log, most=3, show=lambda v: tick(v, "effect", percent=False))

@@ -24,6 +24,7 @@ from steering_lab.analysis.plots.parts.conditions import (
     tick,
 )
 from steering_lab.analysis.plots.parts.labels import round_ticks
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.placing import Box, label_boxes
 
 _LEFT, _RIGHT, _PLOT = 76, 40, (600, 400)  # margins; width and height of the axes, in pixels
@@ -87,14 +88,13 @@ def cost_effect(
             (effect, effect_label, effect_shows, upward),
         )
     ]
-    rest = [
+    said = sentences(
         subtitle,
         counts(upward.rows, "condition"),
         f"Lines: {interval}",
         f"Without a number, not drawn: {lost}" if lost else "",
-    ]
-    block = theme.title_block(title, ". ".join(part.rstrip(". ") for part in rest if part), _LEFT + _PLOT[0] + _RIGHT)
-    return _laid_out(figure, points, axes, (titles[0], titles[1]), block)
+    )
+    return _laid_out(figure, points, axes, (titles[0], titles[1]), (title, said))
 
 
 def _points(
@@ -232,13 +232,16 @@ def _laid_out(
     points: pd.DataFrame,
     axes: tuple[dict[str, Any], dict[str, Any]],
     titles: tuple[str, str],
-    block: theme.TitleBlock,
+    words: tuple[str, str],
 ) -> go.Figure:
     marks = {f"<span style='color:{theme.RULE}'><b>····</b></span>": "no condition does more for less"}
     if points["degenerate"].any():
         marks["○"] = "text degenerates"
-    theme.frame(figure, block, marks, plot=_PLOT, left=_LEFT, right=_RIGHT, above=30, below=58)
-    return figure.update_layout(
+    return lay_out(
+        figure,
+        Layout(_PLOT, _LEFT, _RIGHT, above=30),
+        words,
+        marks,
         xaxis={"title": titles[0], **axes[0]},
         yaxis={"title": titles[1], "showline": False, "ticks": "", **axes[1]},
     )

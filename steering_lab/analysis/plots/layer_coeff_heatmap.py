@@ -16,6 +16,8 @@ from steering_lab.analysis.plots.parts.cells import CoeffAxis, Sweep, counts, no
 from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, outline, readable
 from steering_lab.analysis.plots.parts.hover import hover_text
 from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
+from steering_lab.analysis.plots.parts.sites import thinned
 
 Value = Literal["value", "difference", "ratio"]
 _LEFT = 64  # left margin in pixels
@@ -76,10 +78,9 @@ def layer_coeff_heatmap(
         _draw_chosen(figure, cells, chosen)
     bar, right = colour_bar(figure, label, axis.ticks, axis.tick_text, frame.plot_height)
     frame = frame._replace(width=frame.width + right)
-    block = theme.title_block(title, _subtitle(cells, subtitle, interval), frame.width)
-    key = theme.key(_marks(cells, axis, frame, chosen), frame.width)
     figure.update_coloraxes(cmin=axis.low, cmax=axis.high, colorscale=axis.scale, colorbar=bar)
-    return _dress(figure, cells, frame, coeff_axis, right, block, key)
+    words = (title, _subtitle(cells, subtitle, interval))
+    return _dress(figure, cells, frame, coeff_axis, right, words, _marks(cells, axis, frame, chosen))
 
 
 def _difference_axis(
@@ -280,15 +281,13 @@ def _dress(
     frame: Frame,
     coeff_axis: CoeffAxis,
     right: int,
-    block: theme.TitleBlock,
-    key: theme.Key,
+    words: tuple[str, str],
+    marks: dict[str, str],
 ) -> go.Figure:
     """Axes, unsteered column, title, key, size."""
-    top, bottom = block.height + 34, 62 + key.height
     places, coeffs = _coeff_ticks(cells, coeff_axis, frame)
     layers = cells.drop_duplicates("y").sort_values("y")
-    step = next(s for s in (1, 2, 4, 5, 10, 20, 50) if s * frame.px_y >= 15)
-    shown = layers[layers["y"] % step == 0]
+    shown = layers.iloc[thinned(len(layers), frame.px_y, 15)]
     x_title = "steering coefficient" if coeff_axis == "coeff" else "norm of the added vector / median residual norm"
     baseline = cells[cells["baseline"]]
     if len(baseline):
@@ -299,13 +298,11 @@ def _dress(
             )
         note = {"text": "unsteered", "font": {"size": 11, "color": theme.MUTED}, "showarrow": False}
         figure.add_annotation(x=x, y=y, yanchor="bottom", yshift=1, **note)
-    theme.place_key(figure, key.text, left=_LEFT, below=56)
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=frame.width,
-        height=top + frame.plot_height + bottom,
-        margin={"l": _LEFT, "r": right, "t": top, "b": bottom},
-        title=block.title,
+    return lay_out(
+        figure,
+        Layout((frame.width - _LEFT - right, frame.plot_height), _LEFT, right, above=34),
+        words,
+        marks,
         meta={"browse": ["layer", "coeff"], "method": cells["method"].dropna().iloc[0]},
         xaxis={**theme.BARE, "title": x_title, "range": frame.x_range, "tickvals": places, "ticktext": coeffs},
         yaxis={

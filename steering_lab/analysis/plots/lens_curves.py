@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import escaped
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 from steering_lab.analysis.plots.parts.lens_sites import (
     AXIS,
     TARGET_COLOURS,
@@ -118,17 +119,12 @@ def _draw(lines: list[Line], value: str, sites: list[tuple[int, str]], title: st
     y_axis, y_range = _y_axis(lines, value)
     _draw_names(figure, lines, value, y_range)
     right = 26 + int(_LETTER * max(len(line.name) for line in lines))
-    width = _LEFT + _PLOT[0] + right
-    block = theme.title_block(title, subtitle, width)
-    top, bottom = block.height + 18, 64
     labels = site_labels(pd.DataFrame(sites, columns=["layer", "stream"]))
     ticks = site_ticks(len(sites), _PLOT[0] / max(1, len(sites) - 1), 30)
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + _PLOT[1] + bottom,
-        margin={"l": _LEFT, "r": right, "t": top, "b": bottom},
-        title=block.title,
+    return lay_out(
+        figure,
+        Layout(_PLOT, _LEFT, right),
+        (title, subtitle),
         xaxis={
             "title": AXIS,
             "showgrid": False,

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.grid import colour_bar
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 from steering_lab.analysis.plots.parts.lens_grid import Colours, Grid, Value, axis_title, lens_colours, lens_grid
 from steering_lab.analysis.plots.parts.lens_sites import AXIS, TARGET_COLOURS, lens_hover, site_labels, site_ticks
 from steering_lab.analysis.plots.parts.tokens import label_width, token_label
@@ -161,19 +162,13 @@ def _dress(
     up = textwrap.wrap(AXIS, max(12, plot_height // 7), break_long_words=False)
     bar, right = colour_bar(figure, label, list(colours.ticks), list(colours.ticks.values()), plot_height)
     left = _LEFT + 16 * (len(up) - 1)
-    width = max(left + plot_width + right, 420)
     tokens, under = _token_axis(columns, grid)
     shown = rows.iloc[site_ticks(len(rows), grid.row, 15)]
-    block = theme.title_block(title, subtitle, width)
-    key = theme.key(_key(grid, outlined), width)
-    theme.place_key(figure, key.text, left=left, below=under + 34)
-    top, bottom = block.height + 28, under + 44 + key.height
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + plot_height + bottom,
-        margin={"l": left, "r": width - left - plot_width, "t": top, "b": bottom},
-        title=block.title,
+    return lay_out(
+        figure,
+        Layout((plot_width, plot_height), left, right, above=28, below=under + 36, least=420),
+        (title, subtitle),
+        _key(grid, outlined),
         coloraxis={"cmin": colours.low, "cmax": colours.high, "colorscale": colours.scale, "colorbar": bar},
         xaxis={**theme.BARE, "title": {"text": "token read", "standoff": 8}, **tokens},
         yaxis={

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, signed, wrapped
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 
 MOST_CLASSES = len(theme.SYMBOLS)
 _LEFT, _RIGHT, _SIDE = 72, 34, (560, 420)  # margins; the most that the axes take, in pixels
@@ -135,8 +136,6 @@ def _laid_out(
         f"By chance: a random direction has {100 * first['explained_random']:.1f} % of the variance, shuffled classes"
         f" {100 * first['between_shuffled']:.0f} % between them"
     )
-    width = _LEFT + size[0] + _RIGHT
-    block = theme.title_block(words[0], ". ".join(part.rstrip(". ") for part in (words[1], chance) if part), width)
     shapes = dict(zip(theme.SYMBOLS, "●■◆▲▼★", strict=True))
     marks = {
         f"<span style='color:{looks[name][0]}'>{shapes[looks[name][1]]}</span>": f"{escaped(name)} ({len(cloud)})"
@@ -146,16 +145,8 @@ def _laid_out(
     if vector_name:
         along = ", ".join(f"{row.component.upper()} {signed(row.cosine)}" for row in axes.itertuples())
         marks["<b>➝</b>"] = f"{escaped(vector_name)}, cosine with {along} (random directions ±{first['random']:.2f})"
-    key = theme.key(marks, width)
-    theme.place_key(figure, key.text, left=_LEFT, below=58)
-    top, bottom = block.height + 18, 66 + key.height
     for name, position, title_text in zip(("xaxis", "yaxis"), (0, 1), titles, strict=True):
         ticks = round_ticks(ends[position], ratio=False, most=size[position] // 70)
         figure.update_layout({name: {"title": title_text, "range": ends[position], "showgrid": True, **ticks}})
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + size[1] + bottom,
-        margin={"l": _LEFT, "r": _RIGHT, "t": top, "b": bottom},
-        title=block.title,
-    )
+    layout = Layout((size[0], size[1]), _LEFT, _RIGHT)
+    return lay_out(figure, layout, (words[0], sentences(words[1], chance)), marks)

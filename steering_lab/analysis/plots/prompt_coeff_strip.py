@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, readable
 from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, wrapped
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 
 _LETTER, _LONGEST = 6.6, 44  # pixels of a letter; letters of a prompt beside its row
 
@@ -165,23 +166,18 @@ def _laid_out(
     if (cells["effect"].abs() > reach * 1.0001).any():
         text[0], text[-1] = f"≤ {text[0]}", f"≥ {text[-1]}"
     bar, right = colour_bar(figure, f"{label}, difference to unsteered", ticks, text, frame.plot_height)
-    width = max(left + plot + right, 460)
-    block, key = theme.title_block(*words, width), theme.key(marks, width)
-    top, bottom = block.height + 34, 62 + key.height
     zero = coeffs.index(0.0)
     outline = {"color": theme.INK, "width": 1.6}
     figure.add_shape(type="rect", x0=zero - 0.5, x1=zero + 0.5, y0=0.5 - rows, y1=0.5, line=outline)
     note = {"text": "unsteered", "font": {"size": 11, "color": theme.MUTED}, "showarrow": False}
     figure.add_annotation(x=zero, y=0.5, yanchor="bottom", yshift=1, **note)
-    theme.place_key(figure, key.text, left=left, below=56)
     step = next(s for s in (1, 2, 3, 5, 10, 20, 50) if s * frame.px_x >= 34)
     shown = [i for i in range(columns) if (i - zero) % step == 0]
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + frame.plot_height + bottom,
-        margin={"l": left, "r": width - left - plot, "t": top, "b": bottom},
-        title=block.title,
+    return lay_out(
+        figure,
+        Layout((plot, frame.plot_height), left, right, above=34, least=460),
+        words,
+        marks,
         coloraxis={"cmin": -reach, "cmax": reach, "colorscale": theme.DIVERGING, "colorbar": bar},
         xaxis={
             **theme.BARE,

@@ -5,6 +5,8 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import signed
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.analysis.plots.parts.sites import thinned
 from steering_lab.analysis.plots.sweep_curves import draw_band, lone_intervals
 
 _LEFT, _RIGHT, _PLOT = 72, 30, (520, 320)  # margins; width and height of the axes, in pixels
@@ -79,14 +81,12 @@ def _draw_lines(figure: go.Figure, points: pd.DataFrame, names: list[str]) -> No
 
 
 def _laid_out(figure: go.Figure, points: pd.DataFrame, names: list[str], title: str, subtitle: str) -> go.Figure:
-    width = _LEFT + _PLOT[0] + _RIGHT
     counted = [
         f"{int(points[column].iloc[0])} {noun}"
         for column, noun in (("n_pairs", "pairs"), ("n_splits", "splits"))
         if column in points
     ]
-    words = [subtitle, ", ".join(counted), "Bands: 95 % of the splits", _lost(points, names)]
-    block = theme.title_block(title, ". ".join(part.rstrip(". ") for part in words if part), width)
+    words = sentences(subtitle, ", ".join(counted), "Bands: 95 % of the splits", _lost(points, names))
     blue, green, grey = theme.CYCLE[0], theme.CYCLE[2], theme.faint(theme.CONTROL, 0.45)
     marks = {
         f"<span style='color:{blue}'><b>━●</b></span>": "halves of the pairs",
@@ -94,20 +94,15 @@ def _laid_out(figure: go.Figure, points: pd.DataFrame, names: list[str], title: 
         f"<span style='color:{grey}'>■</span>": "halves, sides exchanged at random",
         f"<span style='color:{theme.CONTROL}'><b>····</b></span>": "95 % of random directions",
     }
-    key = theme.key(marks, width)
-    theme.place_key(figure, key.text, left=_LEFT, below=58)
     seen = points[["cosine", "low", "high", "full_length", "flipped_low", "flipped_high", "random"]]
     low = min(-float(points["random"].max()), float(seen.min().min()))
-    step = next(s for s in (1, 2, 4, 5, 10, 20, 50) if s * _PLOT[0] / len(names) >= 26)
-    shown = list(range(0, len(names), step))
-    top, bottom = block.height + 18, 66 + key.height
+    shown = thinned(len(names), _PLOT[0] / len(names), 26)
     figure.add_hline(y=0, line={"color": theme.RULE, "width": 1}, layer="below")
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + _PLOT[1] + bottom,
-        margin={"l": _LEFT, "r": _RIGHT, "t": top, "b": bottom},
-        title=block.title,
+    return lay_out(
+        figure,
+        Layout(_PLOT, _LEFT, _RIGHT),
+        (title, words),
+        marks,
         xaxis={
             "title": "layer",
             "showgrid": False,

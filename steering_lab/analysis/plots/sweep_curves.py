@@ -16,6 +16,7 @@ from plotly.colors import sample_colorscale, unlabel_rgb
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.cells import counts, sweep_cells
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, short_signed, signed, times
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 
 MOST_LINES = 8
 _LEFT, _PLOT = 72, (520, 320)  # left margin; width and height of the axes, in pixels
@@ -154,16 +155,18 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     right = 24 + int(7.4 * max(len(line.name) for line in lines))
     up = textwrap.wrap(y_title, _PLOT[1] // 7)
     left = _LEFT + 16 * (len(up) - 1)
-    block = theme.title_block(title, subtitle, left + _PLOT[0] + right)
     meant = {glyph: meaning for glyph, meaning in marks.items() if meaning}
-    theme.frame(figure, block, meant, plot=_PLOT, left=left, right=right, above=18, below=58)
     figure.add_hline(y=neutral, line={"color": theme.RULE, "width": 1}, layer="below")
     places = sorted({float(v) for line in lines for v in line.points["x"]})
     span = places[-1] - places[0] or 1.0
     text = {v: short_signed(v) if x == "coeff" else f"{v:.0f}" for v in places}
     shown = apart(places, (12 + 7 * max(map(len, text.values()))) * span / _PLOT[0])
     x_title = "steering coefficient" if x == "coeff" else "layer"
-    return figure.update_layout(
+    return lay_out(
+        figure,
+        Layout(_PLOT, left, right),
+        (title, subtitle),
+        meant,
         xaxis={
             "title": x_title,
             "showgrid": False,

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import round_ticks, signed
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 from steering_lab.analysis.plots.parts.tokens import label_width, token_label
 
 RAISED, LOWERED = theme.CYCLE[1], theme.CYCLE[0]
@@ -95,12 +96,9 @@ def _dress(figure: go.Figure, rows: pd.DataFrame, words: tuple[str, str]) -> go.
     low, high = min(0.0, float(rows["contribution"].min())), max(0.0, float(rows["contribution"].max()))
     room = 62 * (high - low) / (_WIDTH - 124)
     ends = (low - room * (low < 0), high + room * (high > 0))
-    width, height = left + _WIDTH + 24, int(_ROW * (rows["y"].max() + 1))
-    block = theme.title_block(*words, width)
+    height = int(_ROW * (rows["y"].max() + 1))
     marks = {f"<span style='color:{RAISED}'>■</span>": "raised", f"<span style='color:{LOWERED}'>■</span>": "lowered"}
     marks["%"] = "share of the KL divergence"
-    key = theme.key(marks, width)
-    theme.place_key(figure, key.text, left=left, below=54)
     note = {"xref": "paper", "x": 0, "showarrow": False, "yref": "y"}
     for y, text in zip(rows["y"], odds, strict=True):
         font = {"size": 11, "color": theme.MUTED}
@@ -113,13 +111,11 @@ def _dress(figure: go.Figure, rows: pd.DataFrame, words: tuple[str, str]) -> go.
     head = {"xref": "paper", "x": 0, "xanchor": "right", "showarrow": False, "yref": "paper", "y": 1, "font": font}
     figure.add_annotation(text="unsteered → steered", yanchor="bottom", xshift=-8, name="head", **head)
     figure.add_vline(x=0, line={"color": theme.RULE, "width": 1})
-    top, bottom = block.height + 34, 62 + key.height
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + height + bottom,
-        margin={"l": left, "r": 24, "t": top, "b": bottom},
-        title=block.title,
+    return lay_out(
+        figure,
+        Layout((_WIDTH, height), left, 24, above=34),
+        words,
+        marks,
         xaxis={
             "title": "contribution to KL(steered ‖ clean), nats",
             "range": ends,

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.conditions import Names, labelled, number, tick
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.placing import LETTER, Box, label_boxes
 from steering_lab.analysis.plots.sweep_curves import Line, draw_band, lone_intervals
 
@@ -62,9 +63,8 @@ def tradeoff_curves(
     lines = [Line(known[known["of"] == name].sort_values("x"), label, colour) for colour, (name, label) in colours]
     label = escaped(y.replace("_", " ")) if y_label is None else y_label
     axis = escaped(x.replace("_", " ")) if x_label is None else x_label
-    words = [subtitle, interval if known["low"].notna().any() else ""]
-    block = theme.title_block(title, ". ".join(part.rstrip(". ") for part in words if part), _width(lines))
-    return _draw(lines, every, levels or {}, (axis, label + (", %" if percent else "")), block, percent=percent)
+    words = (title, sentences(subtitle, interval if known["low"].notna().any() else ""))
+    return _draw(lines, every, levels or {}, (axis, label + (", %" if percent else "")), words, percent=percent)
 
 
 def _points(table: pd.DataFrame, x: str, y: str, by: str) -> pd.DataFrame:
@@ -76,16 +76,12 @@ def _points(table: pd.DataFrame, x: str, y: str, by: str) -> pd.DataFrame:
     return pd.DataFrame({**columns, "of": of, "measured": measured}).replace([np.inf, -np.inf], np.nan)
 
 
-def _width(lines: list[Line]) -> int:
-    return _LEFT + _PLOT[0] + 24 + int(LETTER * max(len(line.name) for line in lines))
-
-
 def _draw(
     lines: list[Line],
     every: pd.DataFrame,
     levels: Mapping[str, float | int],
     titles: tuple[str, str],
-    block: theme.TitleBlock,
+    words: tuple[str, str],
     *,
     percent: bool,
 ) -> go.Figure:
@@ -100,12 +96,14 @@ def _draw(
     for line, symbol in zip(lines, (*theme.SYMBOLS, *theme.SYMBOLS), strict=False):
         _draw_curve(figure, line, symbol, titles[0], percent=percent)
     _draw_names(figure, lines, x_ends, y_ends)
-    width = _width(lines)
+    right = 24 + int(LETTER * max(len(line.name) for line in lines))
     marks = {f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>": "random vectors"}
-    room = {"left": _LEFT, "right": width - _LEFT - _PLOT[0], "above": 18, "below": 58}
-    theme.frame(figure, block, marks if len(control) else {}, plot=_PLOT, **room)
     ticks = round_ticks(y_ends, ratio=False, most=7, show=lambda value: tick(value, "value", percent=percent))
-    return figure.update_layout(
+    return lay_out(
+        figure,
+        Layout(_PLOT, _LEFT, right),
+        words,
+        marks if len(control) else {},
         xaxis={"title": titles[0], "range": x_ends, "showgrid": False, **_log_ticks(every["x"], x_ends)},
         yaxis={"title": titles[1], "range": y_ends, "showline": False, "ticks": "", **ticks},
     )

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import round_ticks, signed
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 from steering_lab.analysis.plots.parts.tokens import label_width, token_label
 
 _SIDES = {"lowered": (-1, theme.CYCLE[0]), "raised": (1, theme.CYCLE[1])}
@@ -72,7 +73,6 @@ def _dress(figure: go.Figure, rows: pd.DataFrame, title: str, subtitle: str) -> 
     pixel = (high - low or 1.0) / _BARS
     ends = (low - room["lowered"] * pixel, high + room["raised"] * pixel)
     plot, count = round(_BARS + sum(room.values())), int(rows["rank"].max())
-    width, left = plot + 60, 34
     for side, (sign, colour) in _SIDES.items():
         figure.add_annotation(
             x=0,
@@ -88,17 +88,13 @@ def _dress(figure: go.Figure, rows: pd.DataFrame, title: str, subtitle: str) -> 
             name="side",
         )
     figure.add_vline(x=0, line={"color": theme.INK, "width": 1.2})
-    block = theme.title_block(title, subtitle, width)
-    top, bottom = block.height + 36, 58
     bars = (low, high if high > low else low + 1.0)
     ticks = round_ticks(bars, ratio=False, most=6, show=lambda v: signed(v, 0 if np.isclose(v, round(v)) else 2))
-    return figure.update_layout(
-        template=theme.TEMPLATE,
+    return lay_out(
+        figure,
+        Layout((plot, _PITCH * count), left=34, right=26, above=36),
+        (title, subtitle),
         barmode="overlay",
-        width=width,
-        height=top + _PITCH * count + bottom,
-        margin={"l": left, "r": width - left - plot, "t": top, "b": bottom},
-        title=block.title,
         xaxis={"title": "logit of the direction alone", "range": ends, "showgrid": False, **ticks},
         yaxis={**theme.BARE, "range": (count + 0.5, 0.5), "tickvals": [1, *range(5, count + 1, 5)]},
     )

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.conditions import Names, labelled
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 
 
 class Verdict(NamedTuple):
@@ -105,20 +106,14 @@ def _laid_out(figure: go.Figure, names: list[str], title: str, subtitle: str) ->
     plain = [pd.Series(name.split("<br>")).str.replace(r"<[^>]*>", "", regex=True) for name in names]
     left = 24 + int(_LETTER * max(int(lines.str.len().max()) for lines in plain))
     height = len(names) * max(27, 15 * max(map(len, plain)) + 10)
-    width = left + _PLOT + _RIGHT
-    block = theme.title_block(title, subtitle, width)
     squares = {f"<span style='color:{v.colour}'>■</span>": v.meaning for v in VERDICTS}
-    key = theme.key(squares, width)
-    theme.place_key(figure, key.text, left=left, below=56)
-    top, bottom = block.height + 14, 66 + key.height
     ticks = [0, 0.25, 0.5, 0.75, 1]
-    return figure.update_layout(
-        template=theme.TEMPLATE,
+    return lay_out(
+        figure,
+        Layout((_PLOT, height), left, _RIGHT),
+        (title, subtitle),
+        squares,
         barmode="stack",
-        width=width,
-        height=top + height + bottom,
-        margin={"l": left, "r": _RIGHT, "t": top, "b": bottom},
-        title=block.title,
         xaxis={
             "title": "share of the answers, %",
             "range": [0, 1],

@@ -65,7 +65,7 @@ def test_random_vectors_are_one_band_with_one_key() -> None:
     figure = tradeoff_curves(table(control_low=0.2, control_high=0.35), **AXES)
     assert sum(t.name == "band control_high" and len(t.x) > 0 for t in figure.data) == 1
     assert "random vectors" in notes(figure, "key")[0]
-    assert not notes(tradeoff_curves(table(), **AXES), "key")[0]
+    assert not notes(tradeoff_curves(table(), **AXES), "key")
 
 
 def test_curves_are_named_and_ordered_as_asked_and_levels_are_lines() -> None:

@@ -1,11 +1,7 @@
-"""The lab's look: palette, plotly template, title block, and ink that can be read on any cell.
+"""The lab's look: palette, plotly template, and ink that can be read on any cell.
 
 Importing this module registers the template "steering_lab"; figures name it themselves, plotly's default is left alone.
 """
-
-import textwrap
-from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -101,93 +97,6 @@ pio.templates[TEMPLATE] = go.layout.Template(
         "hovermode": "closest",
     }
 )
-
-
-class TitleBlock(NamedTuple):
-    """A title over its wrapped subtitle, and the height in pixels that the two need."""
-
-    title: dict[str, str]
-    height: int
-
-
-def title_block(title: str, subtitle: str, width: int) -> TitleBlock:
-    """`title` over `subtitle` for a figure `width` pixels wide; both are the author's HTML, never model text.
-
-    One text with spans, because plotly's own subtitle moves with its number of lines.
-    """
-    titles = textwrap.wrap(title, max(20, int((width - 36) / 8.8)))
-    count = -(-len(subtitle) // int((width - 36) / 6.1))  # then balanced lines, no orphan at the end
-    subtitles = textwrap.wrap(subtitle, -(-len(subtitle) // count) + 8) if subtitle else []
-    span = f"<span style='font-size:12.5px;font-weight:400;color:{MUTED}'>{{}}</span>"
-    text = "<br>".join([*titles, *(span.format(row) for row in subtitles)])
-    return TitleBlock({"text": text}, 8 + 22 * (len(titles) + len(subtitles)))
-
-
-class Key(NamedTuple):
-    """What the marks of a figure mean, in lines that fit its width, and the height in pixels that they need."""
-
-    text: str
-    height: int
-
-
-def key(marks: Mapping[str, str], width: int) -> Key:
-    """Glyph and meaning, side by side, as many to a line as fit.
-
-    Our own text, because plotly's horizontal legend reserves the longest entry's width for each and its height
-    cannot be known beforehand.
-    """
-    lines: list[list[str]] = [[]]
-    used = 0.0
-    for glyph, meaning in marks.items():
-        needed = 6.2 * len(meaning) + 50
-        if lines[-1] and used + needed > width - 36:
-            lines, used = [*lines, []], 0.0
-        lines[-1].append(f"<span style='color:{INK}'>{glyph}</span>\u2002{meaning}")
-        used += needed
-    return Key("<br>".join("\u2003\u2002".join(line) for line in lines), 20 * len(lines) if marks else 0)
-
-
-def place_key(figure: go.Figure, text: str, *, left: int, below: int) -> None:
-    """Put a key's text `below` pixels under the axes, flush with the figure's title; `left` is the left margin."""
-    figure.add_annotation(
-        text=text,
-        name="key",
-        x=0,
-        xref="paper",
-        xanchor="left",
-        xshift=18 - left,
-        y=0,
-        yref="paper",
-        yanchor="top",
-        yshift=-below,
-        align="left",
-        showarrow=False,
-        font={"size": 12, "color": MUTED},
-    )
-
-
-def frame(
-    figure: go.Figure,
-    block: TitleBlock,
-    marks: Mapping[str, str],
-    *,
-    plot: tuple[int, int],
-    left: int,
-    right: int,
-    above: int,
-    below: int,
-) -> go.Figure:
-    """Sets the size of a figure about its plot, in pixels: the title `above` it, the key of `marks` `below` it."""
-    legend = key(marks, left + plot[0] + right)
-    place_key(figure, legend.text, left=left, below=below)
-    top, bottom = block.height + above, below + 8 + legend.height
-    return figure.update_layout(
-        template=TEMPLATE,
-        width=left + plot[0] + right,
-        height=top + plot[1] + bottom,
-        margin={"l": left, "r": right, "t": top, "b": bottom},
-        title=block.title,
-    )
 
 
 def ink_on(shares: np.ndarray, scale: Scale) -> list[str]:

@@ -1,4 +1,4 @@
-"""The template, the title block and ink on cells."""
+"""The template, the scales and ink on cells."""
 
 import numpy as np
 import plotly.io as pio
@@ -25,16 +25,3 @@ def test_both_arms_of_the_diverging_scale_are_equally_dark() -> None:
         colours = sample_colorscale([list(stop) for stop in theme.DIVERGING], [share, 1 - share])
         left, right = (np.dot(unlabel_rgb(colour), (0.2126, 0.7152, 0.0722)) / 255 for colour in colours)
         assert abs(left - right) < 0.1
-
-
-def test_a_long_title_takes_more_lines_and_more_height() -> None:
-    short, long = (theme.title_block(text, "", 400) for text in ("Short", "A finding " * 20))
-    assert long.height > short.height
-    assert long.title["text"].count("<br>") >= 2
-
-
-def test_a_key_breaks_where_its_width_ends_and_none_takes_no_height() -> None:
-    marks = {"○": "one meaning of some length", "◥": "another meaning of some length"}
-    assert theme.key(marks, 1000).text.count("<br>") == 0
-    assert theme.key(marks, 260).text.count("<br>") == 1
-    assert theme.key({}, 400).height == 0
