@@ -160,7 +160,7 @@ def generate(
             slots = _slots(model, lengths, max_new_tokens, batch_size, sampling.counts_tokens, log_probs)
         if slots is None:
             return decode(batch_of(rows, max_new_tokens), sampling, ending, log_probs=log_probs)
-        slots.begin(sampling, rule, n)
+        slots.begin(max_new_tokens, sampling, rule, n)
         return decode_in_slots(slots, [*map(max, lengths)], lambda some: batch_of([rows[i] for i in some], 0), ending)
 
     with progress_bar(what="generate", shown=progress, total=n) as bar, torch.inference_mode(False), torch.no_grad():
@@ -189,7 +189,8 @@ def _sharing(
 ) -> Iterator[list[int]]:
     """Rows to decode together, at most `batch_size` and what fits into memory: such as may share their passes.
 
-    Rows of like length go together, and of one prompt. Where rows stay in their places, more of them wait for one.
+    Rows of like length go together, and of one prompt. Where rows stay in their places, more of them wait for one; with
+    a `batch_size` of 1 none does, so that nothing about a row hangs on the others.
     """
     n = len(streams[0])
     groups = [list(range(n))]
@@ -202,7 +203,7 @@ def _sharing(
         while rows:
             longest = max(sum(length[i] for length in lengths) for i in rows)
             size = min(batch_size, rows_that_fit(model, longest + len(streams) * new_tokens))
-            size *= WAITING if stays else 1
+            size *= WAITING if stays and size > 1 else 1
             yield rows[:size]
             rows = rows[size:]
 
@@ -214,11 +215,11 @@ def _slots(
     model: HookedModel, lengths: Sequence[Sequence[int]], new_tokens: int, batch_size: int, counts: bool, nats: bool
 ) -> Slots | None:
     """Places for rows whose streams read so many tokens each; None where the cache is none that can stay there."""
-    room = -(-(max(map(max, lengths)) + new_tokens) // ROOM) * ROOM
+    room, steps = (-(-length // ROOM) * ROOM for length in (max(map(max, lengths)) + new_tokens, new_tokens))
     if not fixes(model.new_cache(1), room):
         return None
     n = min(batch_size, len(lengths), rows_that_fit(model, room * len(lengths[0])))
-    return slots_of(model, Shape(rounded(n), room, new_tokens, len(lengths[0]), counts, nats))
+    return slots_of(model, Shape(rounded(n), room, steps, len(lengths[0]), counts, nats))
 
 
 def _end(

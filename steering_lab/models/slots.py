@@ -9,7 +9,7 @@ serves one call. Where a step cannot be captured it runs ungraphed.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,14 +21,15 @@ from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.memory import bytes_of_token
 from steering_lab.models.runtimes.fixed import Lane
+from steering_lab.models.runtimes.norms import fused_norms
 from steering_lab.models.runtimes.parity import rounding
 from steering_lab.models.runtimes.plain import PlainRuntime
 from steering_lab.models.sampling import Sampling, draw, token_counts
 
 STAYS = ("cuda",)  # kinds of device whose rows stay in their places
-PREFILL = 3 << 28  # bytes that reading prompts may take beside the cache: more is no faster
+PREFILL = 1 << 29  # bytes that reading prompts may take beside the cache: more is no faster
 KEPT = 64  # graphs
-ROOM = 64  # columns come in such portions, so that batches of like length share graphs
+ROOM = 16  # columns come in such portions, which kernels of attention like
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Shape:
     nats: bool
 
     def serves(self, other: "Shape") -> bool:
-        """Whether slots of this shape can do the work of the other: more rows do no harm."""
-        return self.n >= other.n and replace(self, n=other.n) == other
+        """Whether slots of this shape do the work of the other well: more rows do no harm, far more room would."""
+        alike = (self.lanes, self.counts, self.nats) == (other.lanes, other.counts, other.nats)
+        return alike and self.n >= other.n and self.steps >= other.steps and other.room <= self.room <= 2 * other.room
 
 
 class Slots:
@@ -75,9 +77,9 @@ class Slots:
         layers = [layer for lane in self.lanes for layer in lane.cache.layers if layer.is_initialized]
         return sum(x.numel() * x.element_size() for layer in layers for x in (layer.keys, layer.values))
 
-    def begin(self, sampling: Sampling, rule: LogitsRule | None, n_batch: int) -> None:
+    def begin(self, steps: int, sampling: Sampling, rule: LogitsRule | None, n_batch: int) -> None:
         """Another call: nobody is in the places, where what is written is thrown away."""
-        self.sampling, self.rule, self.n_batch = sampling, rule, n_batch
+        self.steps, self.sampling, self.rule, self.n_batch = steps, sampling, rule, n_batch
         self.own = {}
         for held in (self.token, self.step):
             held.zero_()
@@ -94,7 +96,7 @@ class Slots:
         chosen = draw(logits, self.sampling, batch.uniforms[:, 0], counts)[:, None]
         self.token[where], self.step[where] = chosen, 1
         self.drawn[where, :1] = chosen
-        self.uniforms[where, :-1] = batch.uniforms
+        self.uniforms[where, : self.steps] = batch.uniforms
         if self.nats is not None:
             self.nats[where, :1] = logits.gather(-1, chosen) - logits.logsumexp(dim=-1, keepdim=True)
         if self.counts is not None and counts is not None:
@@ -180,6 +182,8 @@ class Slots:
     def _editing(self) -> Iterator[None]:
         """The edits in force by their tables, or, where they have none, as they are."""
         with ExitStack() as stack:
+            if self.token.is_cuda:
+                stack.enter_context(fused_norms(self.runtime.hf_model))
             if self.added is not None:
                 stack.enter_context(self.model.unedited())
                 stack.enter_context(self.runtime.placed({site: self._adding(site) for site in self.added}))
@@ -207,7 +211,7 @@ def decode_in_slots(
         batch_of: The rows at some places among `lengths`.
         ending: See `decode`.
     """
-    steps, total = slots.shape.steps, len(lengths)
+    steps, total = slots.steps, len(lengths)
     most = PREFILL // bytes_of_token(slots.model)
     waiting = [*range(total)]
     said: list[list[int]] = [[] for _ in waiting]

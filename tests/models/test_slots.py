@@ -1,17 +1,21 @@
 """Rows in places that stay say what they say elsewhere: the loop of a GPU, tried here without its graphs."""
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import pytest
 import torch
 
-from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.intervention import Add, Edit, Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.cad import CAD
 from steering_lab.models import generation, slots
 from steering_lab.models.generation import GREEDY, Sampling, generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.loading import load_model
 from steering_lab.models.slots import can_stay, rounded
-from tests.tiny_models import CONFIGS, KINDS, PROMPTS, RULES, UNUSUAL, hooked, placed
+from tests.tiny_models import CONFIGS, KINDS, PROMPTS, RULES, UNUSUAL, hooked, placed, tiny_hf_model, tokenizer_of
 
 NUCLEUS = Sampling(temperature=0.9, top_p=0.9, freq_penalty=0.5, repetition_penalty=1.1)
 
@@ -167,3 +171,73 @@ def test_an_edit_that_fails_in_a_step_leaves_no_hook(staying: list[int]) -> None
 def test_so_many_shapes_and_no_more_are_needed() -> None:
     assert sorted({rounded(n) for n in range(1, 130)}) == [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192]
     assert all(n <= rounded(n) < 2 * n + 1 for n in range(1, 2000))
+
+
+# -- with graphs, where there is a GPU ---------------------------------------------------------------------------------
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
+
+
+@lru_cache
+def on_cuda(name: str) -> HookedModel:
+    return load_model(tiny_hf_model(name).to("cuda"), tokenizer=tokenizer_of(name))
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "qwen2", "gemma2", "opt"])
+def test_graphs_say_what_the_loop_says(name: str) -> None:
+    model = on_cuda(name)
+    assert can_stay(model)
+    rules = [*RULES, *KINDS]
+    prompts = [PROMPTS[i % 3] for i in range(len(rules))]
+    each = [1.5 * placed(model, resid_pre(1), rule) for rule in rules]
+    for edits in (each, each[4], placed(model, resid_pre(2), "ablate")):
+        with steer(model, edits), steer(model, placed(model, resid_post(0), "from_last_prompt_token")):
+            for sampling in (GREEDY, NUCLEUS):
+                for batch_size in (5, 64):
+                    options = {"max_new_tokens": 20, "sampling": sampling, "batch_size": batch_size, "log_probs": True}
+                    got, wanted = both(model, prompts, **options)
+                    assert got.tokens == wanted.tokens
+                    for left, right in zip(got.log_probs or [], wanted.log_probs or [], strict=True):
+                        assert left == pytest.approx(right, abs=1e-3)
+    bare = [prompt[: len(prompt) // 2] for prompt in PROMPTS]
+    with steer(model, placed(model, resid_pre(1), "from_last_prompt_token")):
+        got, wanted = both(model, PROMPTS, max_new_tokens=11, rule=CAD(1.0), without_context=bare)
+    assert got.tokens == wanted.tokens
+
+
+@needs_cuda
+def test_one_graph_serves_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = on_cuda("llama")
+    model.release()
+    made: list[int] = []
+    graph = torch.cuda.graph
+
+    def counted(*args: object, **options: object) -> object:
+        made.append(1)
+        return graph(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.cuda, "graph", counted)
+    for coeff in (1.0, -2.0, 3.0):
+        with steer(model, [coeff * placed(model, resid_pre(1), "everywhere"), *[Intervention()] * 2]):
+            got, wanted = both(model, PROMPTS, max_new_tokens=12, ignore_eos=True)
+        assert got.tokens == wanted.tokens
+    assert sum(made) == 1
+
+
+@dataclass(frozen=True, eq=False)
+class Asking(Edit):
+    """An edit that asks the device for a number, which no graph can."""
+
+    def delta(self, resid: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return row if float(resid.norm()) > 0 else -row
+
+
+@needs_cuda
+def test_what_cannot_be_captured_runs_without_a_graph() -> None:
+    model = on_cuda("gpt2")
+    rows = torch.linspace(-2, 2, model.d_model)[None]
+    with steer(model, Asking(rows, resid_pre(1)).everywhere()), pytest.warns(UserWarning, match="without CUDA graphs"):
+        got = generate(model, PROMPTS, max_new_tokens=12).tokens
+    with steer(model, Add(rows, resid_pre(1)).everywhere()):
+        assert generate(model, PROMPTS, max_new_tokens=12).tokens == got
+    model.release()
