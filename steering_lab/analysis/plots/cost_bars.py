@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from steering_lab.analysis.plots.condition_bars import Panel, axis_range, draw_panel, dressed
-from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.conditions import NUMBERS, Names, compare, labelled, placed, tick
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks
-from steering_lab.analysis.plots.parts.layout import Layout, lay_out
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.analysis.plots.parts.panels import Panel, axis_range, draw_panel, dressed, row_names
 
-_PANEL, _GAP, _RIGHT, _LETTER = 190, 26, 24, 6.6  # pixels: a panel, between panels, right margin, a letter
+_PANEL, _GAP, _RIGHT = 190, 26, 24  # pixels: a panel, between panels, right margin
 
 
 def cost_bars(
@@ -54,7 +53,7 @@ def cost_bars(
         panels.append(Panel(rows, "x" if i == 0 else f"x{i + 1}", ratio))
         draw_panel(figure, panels[-1])
     known = any(panel.rows["from"].notna().any() for panel in panels)
-    words = ". ".join(part.rstrip(". ") for part in (subtitle, interval if known else "") if part)
+    words = sentences(subtitle, interval if known else "")
     return _laid_out(figure, panels, list(shown.values()), reference, title, words)
 
 
@@ -74,15 +73,13 @@ def _laid_out(
 ) -> go.Figure:
     """Axes, the name above each panel, the conditions' names at the left; title and size."""
     rows, count = panels[0].rows, len(panels)
-    names = [textwrap.wrap(name, 34) or [""] for name in rows["label"]]
-    pitch = max(27, 15 * max(map(len, names)) + 10)
-    left = 24 + int(_LETTER * max(len(part) for name in names for part in name))
+    names = row_names(rows)
     plot = count * _PANEL + (count - 1) * _GAP
     heads = [textwrap.wrap(label, _PANEL // 7) for label in labels]
     marks = {"<b>bold</b>": f"the interval excludes {escaped(reference)}"}
     meant = marks if any(panel.rows["excludes"].any() for panel in panels) else {}
     above = 22 + 18 * max(map(len, heads))
-    layout = Layout((plot, pitch * len(rows)), left, _RIGHT, above=above, below=34, least=400)
+    layout = Layout((plot, names.height), names.left, _RIGHT, above=above, below=34, least=400)
     lay_out(figure, layout, (title, subtitle), meant)
     for i, (panel, head) in enumerate(zip(panels, heads, strict=True)):
         ends = axis_range([panel], _PANEL)
@@ -103,15 +100,4 @@ def _laid_out(
             showarrow=False,
             font={"size": 12.5},
         )
-    shown = ["<br>".join(name) for name in names]
-    accent = f"<span style='color:{theme.CYCLE[0]}'><b>{{}}</b></span>"
-    return figure.update_layout(
-        barmode="overlay",
-        yaxis={
-            **theme.BARE,
-            "ticklabelstandoff": 6,
-            "range": [len(rows) - 0.5, -0.5],
-            "tickvals": rows["y"].tolist(),
-            "ticktext": [accent.format(n) if f else n for n, f in zip(shown, rows["focused"], strict=True)],
-        },
-    )
+    return figure.update_layout(barmode="overlay", yaxis=names.axis)

@@ -16,7 +16,7 @@ from steering_lab.analysis.plots.parts.cells import CoeffAxis, Sweep, counts, no
 from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, outline, readable
 from steering_lab.analysis.plots.parts.hover import hover_text
 from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
-from steering_lab.analysis.plots.parts.layout import Layout, lay_out
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.sites import thinned
 
 Value = Literal["value", "difference", "ratio"]
@@ -250,9 +250,7 @@ def _marks(
 
 def _subtitle(cells: pd.DataFrame, subtitle: str, interval: str) -> str:
     spoken = interval if cells["low"].notna().any() else ""
-    return ". ".join(
-        part.rstrip(". ") for part in (subtitle, "; ".join(p for p in (counts(cells), spoken) if p)) if part
-    )
+    return sentences(subtitle, "; ".join(part for part in (counts(cells), spoken) if part))
 
 
 def _coeff_ticks(cells: pd.DataFrame, coeff_axis: CoeffAxis, frame: Frame) -> tuple[list[float], list[str]]:

@@ -4,7 +4,7 @@ Colour says which token, a solid line what was read, a dashed one the clean run.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,22 +21,13 @@ from steering_lab.analysis.plots.parts.lens_sites import (
     site_order,
     site_ticks,
 )
+from steering_lab.analysis.plots.parts.lines import Line, spread
 from steering_lab.analysis.plots.parts.tokens import token_label
-from steering_lab.analysis.plots.sweep_curves import spread
 
 Measure = Literal["probability", "log_probability", "rank"]
 MOST_TARGETS = 6
 _AXES: dict[str, str] = {"probability": "probability", "log_probability": "log-probability (nats)", "rank": "rank"}
 _LEFT, _PLOT, _LETTER = 76, (540, 320), 7.2  # left margin, size of the axes, width of a letter, in pixels
-
-
-class Line(NamedTuple):
-    """One curve: its points with `x`, its name and colour, and whether it is the clean run."""
-
-    points: pd.DataFrame
-    name: str
-    colour: str
-    clean: bool
 
 
 def lens_curves(

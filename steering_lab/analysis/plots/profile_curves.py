@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import amount, escaped, round_ticks
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.analysis.plots.parts.lines import MOST_LINES, Line, draw_band, draw_names, lone_intervals
 from steering_lab.analysis.plots.parts.sites import SiteAxis, site_axis, site_place, thinned
-from steering_lab.analysis.plots.sweep_curves import MOST_LINES, Line, draw_band, draw_names, lone_intervals
 from steering_lab.models.hook_points import HookSite
 
 REQUIRED = ("layer", "stream", "mean", "low", "high")
@@ -136,7 +136,7 @@ def _draw(
         _draw_edit(figure, place, axis, y_range)
     for line, symbol in zip(lines, (*theme.SYMBOLS, *theme.SYMBOLS), strict=False):
         _draw_line(figure, line, symbol, axis, dashed=line.name in dashed)
-    draw_names(figure, lines, y_range, ratio)
+    draw_names(figure, lines, y_range, _PLOT[1], ratio=ratio)
     right = 24 + int(7.4 * max(len(line.name) for line in lines))
     return _dress(figure, lines, axis, words, marks, y_range, right, ratio=ratio)
 

@@ -6,8 +6,8 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.analysis.plots.parts.lines import draw_band, lone_intervals
 from steering_lab.analysis.plots.parts.sites import thinned
-from steering_lab.analysis.plots.sweep_curves import draw_band, lone_intervals
 
 _LEFT, _RIGHT, _PLOT = 72, 30, (520, 320)  # margins; width and height of the axes, in pixels
 

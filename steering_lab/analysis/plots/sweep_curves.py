@@ -6,7 +6,6 @@ Lines are labelled at their ends; a point that is not filled marks a cell whose 
 
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,18 +15,10 @@ from plotly.colors import sample_colorscale, unlabel_rgb
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.cells import counts, sweep_cells
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, short_signed, signed, times
-from steering_lab.analysis.plots.parts.layout import Layout, lay_out
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.analysis.plots.parts.lines import MOST_LINES, Line, apart, draw_band, draw_names, lone_intervals
 
-MOST_LINES = 8
 _LEFT, _PLOT = 72, (520, 320)  # left margin; width and height of the axes, in pixels
-
-
-class Line(NamedTuple):
-    """One curve: its points (x, effect, low, high, control band, degenerate), its name and its colour."""
-
-    points: pd.DataFrame
-    name: str
-    colour: str
 
 
 def coeff_curves(
@@ -94,7 +85,7 @@ def _curves(
     parts = [subtitle, "; ".join(part for part in (counts(cells), left_out) if part), interval]
     label = escaped(metric.replace("_", " ")) if metric_label is None else metric_label
     y_title = f"{label}, ratio to unsteered" if neutral == 1 else f"{label}, difference to unsteered"
-    return _draw(lines, x, y_title, neutral, title, ". ".join(part.rstrip(". ") for part in parts if part))
+    return _draw(lines, x, y_title, neutral, title, sentences(*parts))
 
 
 def _choose(every: list[float], chosen: Sequence[float | int] | None, by: str) -> list[float]:
@@ -148,7 +139,7 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     control = _draw_control(figure, lines)
     for line, symbol in zip(lines, (*theme.SYMBOLS, *theme.SYMBOLS), strict=False):
         _draw_line(figure, line, symbol, x, times if ratio else signed)
-    draw_names(figure, lines, y_range, ratio)
+    draw_names(figure, lines, y_range, _PLOT[1], ratio=ratio)
     marks = {f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>": control, "○": "text degenerates"}
     if not any(line.points["degenerate"].any() for line in lines):
         del marks["○"]
@@ -183,26 +174,6 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
             **round_ticks(y_range, ratio=ratio),
         },
     )
-
-
-def apart(places: list[float], least: float) -> list[float]:
-    """Those of `places` that stand at least `least` apart, taken from 0 (or the nearest to it) outward."""
-    kept: list[float] = []
-    for place in sorted(places, key=abs):
-        if all(abs(place - other) >= least for other in kept):
-            kept.append(place)
-    return sorted(kept)
-
-
-def draw_band(figure: go.Figure, points: pd.DataFrame, low: str, high: str, fill: str) -> None:
-    """A filled band, broken where an end is unknown."""
-    known = points[low].notna() & points[high].notna()
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for _, run in points[known].groupby((~known).cumsum()[known]):
-        x += [*run["x"], *run["x"][::-1], None]
-        y += [*run[high], *run[low][::-1], None]
-    figure.add_scatter(x=x, y=y, fill="toself", fillcolor=fill, mode="none", hoverinfo="skip", name=f"band {high}")
 
 
 def _draw_control(figure: go.Figure, lines: list[Line]) -> str:
@@ -240,44 +211,3 @@ def _draw_line(figure: go.Figure, line: Line, symbol: str, x: str, show: Callabl
         ],
         hovertemplate="%{customdata}<extra></extra>",
     )
-
-
-def lone_intervals(points: pd.DataFrame, colour: str) -> dict[str, object]:
-    """Error bars for points without a neighbour, where a band has no width."""
-    known = points["low"].notna() & points["high"].notna()
-    lone = known & ~known.shift(1, fill_value=False) & ~known.shift(-1, fill_value=False)
-    up, down = ((points[a] - points[b]).where(lone) for a, b in (("high", "effect"), ("effect", "low")))
-    look = {"color": colour, "thickness": 1.6, "width": 0}
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "visible": bool(lone.any()), **look}
-
-
-def draw_names(figure: go.Figure, lines: list[Line], y_range: tuple[float, float], ratio: bool) -> None:
-    """Each line's name at its right end, moved apart where two would touch."""
-    step = 16 * (y_range[1] - y_range[0]) / _PLOT[1]
-    ends = []
-    for line in lines:
-        known = line.points["effect"].dropna()
-        known = np.log10(known[known > 0]) if ratio else known
-        last, middle = (float(known.iloc[-1]), float(known.mean())) if len(known) else (y_range[0], y_range[0])
-        ends.append((round(last / (3 * step)), middle, last, line))  # ends that nearly meet keep the lines' order
-    ends.sort(key=lambda end: end[:2])
-    for place, (*_, line) in zip(spread([end[2] for end in ends], step), ends, strict=True):
-        font = {"color": line.colour, "size": 12, "weight": 600}
-        figure.add_annotation(
-            x=1, xref="paper", xanchor="left", xshift=4, y=place, showarrow=False, text=line.name, font=font
-        )
-
-
-def spread(places: list[float], step: float) -> list[float]:
-    """`places` in the order given, moved as little as possible (least squares) to stand at least `step` apart.
-
-    Isotonic regression of `places[i] - i * step` by pooling adjacent violators.
-    """
-    blocks: list[list[float]] = []
-    for i, place in enumerate(places):
-        blocks.append([place - i * step])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            last = blocks.pop()
-            blocks[-1] += last
-    flat = [float(np.mean(block)) for block in blocks for _ in block]
-    return [place + i * step for i, place in enumerate(flat)]

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import round_ticks, signed
-from steering_lab.analysis.plots.parts.layout import Layout, lay_out
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.tokens import label_width, token_label
 
 RAISED, LOWERED = theme.CYCLE[1], theme.CYCLE[0]
@@ -68,7 +68,7 @@ def token_change_bars(
         hoverinfo="skip",
         name="shares",
     )
-    return _dress(figure, rows, (title, ". ".join(part.rstrip(". ") for part in (subtitle, counted) if part)))
+    return _dress(figure, rows, (title, sentences(subtitle, counted)))
 
 
 def _hover(row: object) -> str:

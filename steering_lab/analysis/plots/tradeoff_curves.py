@@ -15,8 +15,8 @@ from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.conditions import Names, labelled, number, tick
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.analysis.plots.parts.lines import Line, draw_band, lone_intervals
 from steering_lab.analysis.plots.parts.placing import LETTER, Box, label_boxes
-from steering_lab.analysis.plots.sweep_curves import Line, draw_band, lone_intervals
 
 MOST_CURVES = 8
 _LEFT, _PLOT = 72, (620, 400)  # left margin; width and height of the axes, in pixels

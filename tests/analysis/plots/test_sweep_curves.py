@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering_lab.analysis.plots import coeff_curves, layer_curves
-from steering_lab.analysis.plots.sweep_curves import spread
+from steering_lab.analysis.plots.parts.lines import spread
 
 SweepTable = Callable[..., pd.DataFrame]
 SENTIMENT = {"metric": "sentiment", "method": "actadd_front"}
