@@ -19,12 +19,13 @@ from pathlib import Path
 from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
 from steering_lab.evaluation.condition import PlaceName
 from steering_lab.evaluation.groups import Elsewhere
+from steering_lab.methods.by_name import MethodName
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.settings import check_coeffs
 from steering_lab.study.sweep import SweepSettings, run_sweep
 from steering_lab.study.sweep_report import report_sweep
-from steering_lab.study.vectors import OF_PAIRS, Form, Vectors, pair_vectors, said_pairs
+from steering_lab.study.vectors import OF_PAIRS, Form, Vectors, said_pairs, vectors_at
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ class Config(SweepSettings):
         return [form for form in (front, everywhere) if form.coeffs]
 
     def _form(self, pairs: tuple[ContrastPair, ...], place: PlaceName, coeffs: tuple[float, ...]) -> Form:
-        method = "actadd" if len(pairs) == 1 else "mean_difference"
+        method: MethodName = "actadd" if len(pairs) == 1 else "mean_difference"
 
         def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
-            return pair_vectors(method, model, pairs, sites, place=place)
+            return vectors_at(method, model, pairs, sites, place)
 
         what = said_pairs(self.pairs, pairs)
         return Form(method, OF_PAIRS[method], what, place, coeffs, self.sites, make, pairs)

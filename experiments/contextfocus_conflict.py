@@ -20,7 +20,6 @@ from steering_lab.analysis.report import write_page
 from steering_lab.data.capitals import closed_books
 from steering_lab.data.conflict_readers import BlankAliases
 from steering_lab.data.country_facts import MIN_POPULATION, Relation
-from steering_lab.data.templates import WORDINGS
 from steering_lab.evaluation.evaluate import Decoding
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.evaluation.groups import Elsewhere
@@ -32,6 +31,7 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
 from steering_lab.models.prefix import Prefix
+from steering_lab.organism.wording import WORDINGS
 from steering_lab.runs import RunFolder, read_run
 from steering_lab.study.conflict_questions import (
     Counts,

@@ -46,8 +46,12 @@ class Config(VectorSettings, ConflictSettings, SweepSettings):
         rows = self.vector_rows()
 
         def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
-            options = {"chat": self.chat, "answer_prefix": self.answer_prefix, "seed": self.seed}
-            return self.scaled(contextfocus_vectors(model, rows, sites, wording=self.worded, **options))
+            return self.scaled(
+                contextfocus_vectors(
+                    model, rows, sites, wording=self.worded, chat=self.chat, answer_prefix=self.answer_prefix,
+                    seed=self.seed,
+                )
+            )  # fmt: skip
 
         label, what = METHODS[self.method], f"ContextFocus of {len(rows)} conflicts"
         return Form(self.method, label, what, self.place, self.coeffs, partial(self.sites, post=True), make)

@@ -10,20 +10,15 @@ from steering_lab.data.capitals import capital_rows
 from steering_lab.data.conflict_qa import ConflictQA, irrelevant_twins
 from steering_lab.data.conflict_readers import BlankAliases, read_confiqa, read_conflict_qa, read_nqswap
 from steering_lab.data.conflict_splits import SplitManifest, hash_rows, split_by_question
-from steering_lab.data.conflict_world import world_rows
-from steering_lab.data.dice import Dice
-from steering_lab.data.invented_world import story
-from steering_lab.data.world_questions import Group
 from steering_lab.evaluation.known_rows import of_known
+from steering_lab.organism.dice import Dice
+from steering_lab.organism.questions import Group
+from steering_lab.organism.world import story
+from steering_lab.organism.world_rows import world_rows
 
 Rows = tuple[ConflictQA, ...]
 DataFormat = Literal["jsonl", "confiqa", "nqswap"]
-KINDS: tuple[Group, ...] = (
-    "subjects",
-    "relation",
-    "templates",
-    "sources",
-)  # of what the organism never saw in conflict
+KINDS: tuple[Group, ...] = ("subjects", "relation", "templates", "sources")  # which the organism saw in no conflict
 SHARES = {"vector": 0.4, "validation": 0.2, "test": 0.4}
 
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from steering_lab.data.conflict_readers import BlankAliases
-from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.country_facts import MIN_POPULATION, Relation
-from steering_lab.data.templates import WORDINGS, Wording
+from steering_lab.data.templates import Wording
+from steering_lab.organism.wording import WORDINGS
+from steering_lab.organism.world_rows import world_rows
 from steering_lab.study.conflict_questions import DataFormat, Rows, country_rows, file_rows, unique
 from steering_lab.study.settings import Settings
 
@@ -20,7 +21,7 @@ class ConflictSettings(Settings):
         blank_aliases: What becomes of an alias of a file that normalises to nothing.
         relations: Of the capitals: which facts.
         min_population: Of the capitals: smaller countries are left out.
-        wording: One of `data.templates.WORDINGS`.
+        wording: One of `organism.wording.WORDINGS`.
         answer_prefix: How every answer begins (`ConflictQA.begun`).
         n_vector: How many rows at most a ContextFocus vector is made from.
 

@@ -5,15 +5,15 @@ The organism speaks an invented language; every other model is taken to speak En
 
 from dataclasses import dataclass
 
-from steering_lab.data.invented_world import (
+from steering_lab.data.lexicons import ENGLISH as ENGLISH_WORDS
+from steering_lab.data.lexicons import Lexicon
+from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
+from steering_lab.organism.world import (
     NEGATIVE_WORDS,
     POSITIVE_WORDS,
     STORY_PROMPTS_TEST,
     STORY_PROMPTS_VALIDATION,
 )
-from steering_lab.data.lexicons import ENGLISH as ENGLISH_WORDS
-from steering_lab.data.lexicons import Lexicon
-from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from steering_lab.evaluation.statistics import summarise
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.choosing import Chosen, choose
-from steering_lab.study.measures import find_measures
+from steering_lab.study.measures import sweep_measures
 from steering_lab.study.settings import ChatSettings, ControlSettings, LayerSettings, PromptSettings, SamplingSettings
 from steering_lab.study.setup import Setup, opened
 from steering_lab.study.sweep_report import report_sweep
@@ -35,15 +35,15 @@ from steering_lab.study.vectors import Form, as_json
 class SweepSettings(PromptSettings, LayerSettings, SamplingSettings, ChatSettings, ControlSettings):
     """Settings of every sweep, whatever it steers with.
 
-    `measures` are names (`study.measures`); a cell is chosen by the first, and fluency is always measured beside them.
-    Left out, it is a topic that the pairs speak of, or sentiment.
+    `measures` are names (`evaluation.named_measures`); a cell is chosen by the first, and fluency is always measured
+    beside them. Left out, it is a topic that the pairs speak of, or sentiment.
     """
 
     measures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        find_measures(self.measures, self.language)
+        sweep_measures(self.measures, self.language)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +113,8 @@ def run_sweep(
         ValueError: what does not go together, before any cell is computed.
         CellsFailed: some cells could not be computed; all others are kept.
     """
-    named = find_measures(config.measures, config.language, [pair for form in forms for pair in form.pairs])
-    measures, metric = [one.measure for one in named], named[0].measure.name
+    measures = sweep_measures(config.measures, config.language, [pair for form in forms for pair in form.pairs])
+    metric = measures[0].name
     choosing, reporting = config.split_prompts
     model = config.load()
     sweep = Sweep(model, config, forms, config.writing(model))
@@ -125,8 +125,7 @@ def run_sweep(
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
         held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)
 
-        said = {"metric": metric, "of": named[0].of, "label": named[0].label}
-        setup.folder.write_json("sweep.json", {**said, "forms": as_json(forms)})
+        setup.folder.write_json("sweep.json", {"metric": metric, "forms": as_json(forms)})
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
         setup.folder.write_table("confirmed", confirmed)

@@ -10,12 +10,14 @@ import pandas as pd
 
 from steering_lab.analysis.condition_table import condition_table
 from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap
-from steering_lab.analysis.plots.labels import signed
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.controls import is_control
+from steering_lab.evaluation.named_measures import label_of
 from steering_lab.evaluation.selection import Selected, confirm
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import choose
+from steering_lab.study.measures import subject_of
 from steering_lab.study.page import Parts, described, publish
 from steering_lab.study.vectors import Described, from_json
 
@@ -119,7 +121,7 @@ class Told:
         effect, cost = confirm(cell, self.parts["confirmed"]).itertuples()
         outside = not effect.control_low <= effect.held_out <= effect.control_high
         return (
-            f"{self.label(cell.method)}, layer {cell.layer:g}, coefficient {cell.coeff:g}: {self.parts['sweep']['of']}"
+            f"{self.label(cell.method)}, layer {cell.layer:g}, coefficient {cell.coeff:g}: {subject_of(self.metric)}"
             f" {signed(effect.held_out)} [{signed(effect.held_out_low)}, {signed(effect.held_out_high)}] on new prompts"
             f" ({signed(effect.chosen)} where it was chosen), {'outside' if outside else 'inside'} the band of random"
             f" vectors [{signed(effect.control_low)}, {signed(effect.control_high)}]; perplexity ×{cost.held_out:.2f}."
@@ -127,9 +129,9 @@ class Told:
 
     def figures(self) -> dict[str, Figure]:
         """For each form a heatmap of the metric that chose, one of perplexity, and the curves of the chosen layer."""
-        summary, of = self.parts["summary"], self.parts["sweep"]["of"]
+        summary, of = self.parts["summary"], subject_of(self.metric)
         unsteered = summary[(summary["method"] == "unsteered") & (summary["metric"] == self.metric)]["value"].iloc[0]
-        effect: dict[str, Any] = {"metric": self.metric, "metric_label": self.parts["sweep"]["label"]}
+        effect: dict[str, Any] = {"metric": self.metric, "metric_label": label_of(self.metric)}
         center: float | Literal["unsteered"] = 0.0 if pd.isna(unsteered) else "unsteered"
         drawn: dict[str, Figure] = {}
         for form in self.forms:

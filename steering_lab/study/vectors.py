@@ -8,17 +8,24 @@ from typing import Any, NamedTuple
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair, find_pairs
 from steering_lab.evaluation.condition import PlaceName
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.actadd import actadd_vectors
-from steering_lab.methods.mean_difference import mean_difference_vectors
-from steering_lab.methods.probe import fit_probe
+from steering_lab.methods.by_name import MethodName, pair_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.settings import LayerSettings, check_coeffs
 
 Vectors = Mapping[HookSite, SteeringVector]
 FILE = "vector:"
-OF_PAIRS = {"actadd": "ActAdd", "mean_difference": "Mean difference", "pca": "Principal component", "probe": "Probe"}
-METHODS = {**OF_PAIRS, "contextfocus": "ContextFocus", f"{FILE}FILE": "Vector"}
+OF_PAIRS: dict[MethodName, str] = {
+    "actadd": "ActAdd",
+    "mean_difference": "Mean difference",
+    "pca": "Principal component",
+    "probe": "Probe",
+}
+METHODS: dict[str, str] = {
+    **{str(name): label for name, label in OF_PAIRS.items()},
+    "contextfocus": "ContextFocus",
+    f"{FILE}FILE": "Vector",
+}
 
 
 class Described(NamedTuple):
@@ -65,26 +72,21 @@ class Form:
         return Described(self.key, self.place, f"{self.label}, {self.place.replace('_', ' ')}", self.what)
 
 
-def pair_vectors(
-    method: str, model: HookedModel, pairs: Sequence[ContrastPair], sites: Sequence[HookSite], *,
-    place: PlaceName = "everywhere", seed: int = 0,
-) -> Vectors:  # fmt: skip
-    """The vectors of a method that takes contrast pairs.
+def vectors_at(
+    method: MethodName, model: HookedModel, pairs: Sequence[ContrastPair], sites: Sequence[HookSite], place: PlaceName
+) -> Vectors:
+    """The vectors of a method that takes contrast pairs, for a place.
 
     ActAdd at the front has one row per token of its one pair; anywhere else it is the pair's difference at the last
-    token. A probe's direction has length 1.
+    token.
 
     Raises:
-        ValueError: ActAdd of several pairs, fewer pairs than the method needs, or a difference without a direction.
+        ValueError: ActAdd of several pairs, or what `pair_vectors` refuses.
     """
     if method == "actadd" and len(pairs) > 1:
         raise ValueError(f'method "actadd" takes one pair, and here are {len(pairs)}: take "mean_difference"')
-    if method == "actadd" and place == "front":
-        return actadd_vectors(model, pairs[0], sites)
-    if method == "probe":
-        sides = [pair.positive for pair in pairs], [pair.negative for pair in pairs]
-        return {site: fit_probe(model, *sides, site, seed=seed).direction for site in sites}
-    return mean_difference_vectors(model, pairs, sites, pca=method == "pca")
+    last = method == "actadd" and place != "front"
+    return pair_vectors("mean_difference" if last else method, model, pairs, sites)
 
 
 def said_pairs(setting: str | Sequence[ContrastPair], pairs: Sequence[ContrastPair]) -> str:
@@ -141,13 +143,14 @@ class VectorSettings(LayerSettings):
         """
         if self.method.startswith(FILE):
             return self._of_file(Path(self.method.removeprefix(FILE)))
+        method = next(name for name in OF_PAIRS if name == self.method)
         pairs = find_pairs(self.pairs) if isinstance(self.pairs, str) else self.pairs
 
         def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
-            return self.scaled(pair_vectors(self.method, model, pairs, sites, place=self.place, seed=self.seed))
+            return self.scaled(vectors_at(method, model, pairs, sites, self.place))
 
-        what, label = said_pairs(self.pairs, pairs), OF_PAIRS[self.method]
-        return Form(self.method, label, what, self.place, self.coeffs, self.sites, make, pairs)
+        what = said_pairs(self.pairs, pairs)
+        return Form(method, OF_PAIRS[method], what, self.place, self.coeffs, self.sites, make, pairs)
 
     def scaled(self, vectors: Vectors) -> Vectors:
         """The vectors, with `normalise` every row at length 1.

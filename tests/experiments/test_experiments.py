@@ -17,7 +17,6 @@ from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.conflict_readers import write_conflict_qa
-from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
 from steering_lab.evaluation.condition import Condition, Prefixed
 from steering_lab.evaluation.evaluate import row_seed
@@ -26,6 +25,7 @@ from steering_lab.models.generation import Sampling, continuation_log_probs, gen
 from steering_lab.models.hook_points import resid_post
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.at_hand import organism_folder
+from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import RunFolder, read_run
 from steering_lab.study.finding import Placement, experiments_folder, load_experiment, read_study
 from steering_lab.study.reading import read_config
@@ -212,7 +212,7 @@ def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) ->
     [
         (("system=Hi",), "system is 'Hi', but plain prompts have no system turn: set chat = true"),
         (("system=",), "system is '', but plain prompts have no system turn"),
-        (("measures=['vader']",), "reads English, which the organism does not speak"),
+        (("measures=['vader']",), "reads English, which the organism's language is not"),
         (("pairs=weddings", "everywhere_coeffs=[]"), "added at every token, but everywhere_coeffs are empty"),
         (("pairs=nothing_like_it",), "neither a file nor one of the sets love_hate, "),
         (("repetition_penalty=0",), "repetition_penalty is 0"),

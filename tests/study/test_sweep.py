@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from steering_lab.analysis.plots import export
-from steering_lab.cli import report as report_command
-from steering_lab.cli import run as run_command
+from steering_lab.cli.report import report as report_command
+from steering_lab.cli.run import run as run_command
 from steering_lab.data.contrast_pairs import PAIRS
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import resid_pre
@@ -162,11 +162,11 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
         (("pairs=[{positive='a', negative='a'}]",), "the vector at resid_pre(1) is zero"),
         (
             ("pairs=love_hate", "measures=['vadr']"),
-            "no measure 'vadr': did you mean 'vader'? known are vader, sentiment",
+            "unknown measure 'vadr': choose vader, sentiment, valence_balance",
         ),
-        (("pairs=love_hate", "measures=['topic:sea']"), "no topic 'sea': known are weddings; of your own, a text f"),
-        (("pairs=love_hate", "measures=['topic:no.txt']"), "the topic 'no.txt' is no file"),
-        (("pairs=love_hate", "measures=['vader', 'vader']"), "measures name 'vader' twice"),
+        (("pairs=love_hate", "measures=['topic:sea']"), "unknown topic 'sea': choose one of weddings, a file of words"),
+        (("pairs=love_hate", "measures=['topic:no.txt']"), "unknown topic 'no.txt': choose one of"),
+        (("pairs=love_hate", "measures=['vader', 'vader']"), "the measure 'vader' is named twice"),
         (("pairs=love_hate", "coeffs=[0]"), "coeffs [0.0] must be finite, each once, and hold one that is not 0"),
         (("pairs=love_hate", "coeffs=[1e999]"), "coeffs [inf] must be finite"),
         (("pairs=love_hate", "place=back"), "setting place = 'back': it takes one of 'front', 'everywhere'"),

@@ -139,7 +139,7 @@ def _open(
         if quantization is not None:
             raise ValueError(f"{name!r} is a GGUF file, which is dequantised as it is read: leave quantization out")
         return open_gguf(Path(name), dequantised_to(what), device=where, device_map=device_map)
-    return open_pretrained(
+    opened = open_pretrained(
         source,
         tokenizer=tokenizer,
         device=where,
@@ -148,3 +148,4 @@ def _open(
         device_map=device_map,
         quantization=quantization,
     )
+    return opened._replace(name=name) if name == "organism" else opened  # not the folder's name inside the package
