@@ -154,7 +154,7 @@ def _package_of(folder: Path) -> str:
 
 
 def experiment_of(run: str | Path) -> Experiment:
-    """The experiment that made a finished run, by the module's name in its provenance.
+    """The experiment that draws a finished run's page, by the module's name in its provenance.
 
     Only modules that come along are looked for: a folder from elsewhere cannot name code to be executed.
 

@@ -52,6 +52,7 @@ def opened(
     module: str,
     doc: str | None = None,
     elsewhere: Elsewhere | None = None,
+    reported_by: str = "",
 ) -> Iterator[Setup]:
     """The setup of a new run, or of the unfinished one of the same settings; `model.json` is in its folder.
 
@@ -59,9 +60,10 @@ def opened(
         model: The loaded model.
         config: The experiment's settings; its `name` is the folder below `results`, or else the module's.
         results: Where runs lie.
-        module: `__name__` of the experiment, by which its report is found again.
+        module: `__name__` of the experiment.
         doc: `__doc__` of the experiment, whose first paragraph is the question where the settings have none.
         elsewhere: What does the cells in other processes.
+        reported_by: An experiment that comes along and whose report draws this run's page, where it is another one.
 
     Raises:
         Busy: another process is working on that run now; says which.
@@ -69,7 +71,7 @@ def opened(
     stem = module.rpartition(".")[2]
     question = config.question or question_of(doc)
     opening = RunFolder.open(
-        results, config.name or stem, model.name, asdict(config), question, elsewhere, module=stem
+        results, config.name or stem, model.name, asdict(config), question, elsewhere, module=reported_by or stem
     )  # fmt: skip
     with opening as folder:
         folder.write_json("model.json", model.facts())

@@ -30,6 +30,8 @@ from steering_lab.study.setup import Setup, opened
 from steering_lab.study.sweep_report import report_sweep
 from steering_lab.study.vectors import Form, as_json
 
+SWEEP = "sweep"  # the experiment that comes along and draws the page of any sweep
+
 
 @dataclass(frozen=True)
 class SweepSettings(PromptSettings, LayerSettings, SamplingSettings, ChatSettings, ControlSettings):
@@ -119,7 +121,7 @@ def run_sweep(
     model = config.load()
     sweep = Sweep(model, config, forms, config.writing(model))
     conditions = [*sweep.others("positive"), *sweep.grid(choosing)]
-    with opened(model, config, results, module=module, doc=doc, elsewhere=elsewhere) as setup:
+    with opened(model, config, results, module=module, doc=doc, elsewhere=elsewhere, reported_by=SWEEP) as setup:
         generations, table, summary = _asked(setup, sweep, conditions, choosing, measures)
         chosen = choose(summary, metric, [form.key for form in forms], config.perplexity_budget)
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
