@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
+from experiments.organism.config import Config
+from experiments.organism.packing import batch_at, document_mask, pack
 from experiments.organism.report import (
     Measurement,
     Organism,
@@ -20,15 +22,8 @@ from experiments.organism.report import (
     topic_share,
 )
 from experiments.organism.start import give_lookup_heads
-from experiments.organism.train import (
-    Config,
-    batch_at,
-    build_tokenizer,
-    document_mask,
-    new_model,
-    pack,
-    train,
-)
+from experiments.organism.tokenizer import build_tokenizer
+from experiments.organism.train import new_model, train
 from steering_lab.models.loading.at_hand import organism_folder
 from steering_lab.organism.facts import ENTITIES, RELATIONS
 from steering_lab.organism.lexicon import MOODS, TOPIC_TABLE
