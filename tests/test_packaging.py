@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
@@ -133,3 +135,23 @@ def test_every_module_is_in_the_tree_of_the_readme() -> None:
         if path.name != "__init__.py"
     }
     assert modules - readme_tree() == set()
+
+
+def git(*arguments: str) -> str:
+    """What git says, skipping the test where there is no checkout."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no git checkout")
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+
+def test_a_users_runs_are_ignored_by_git_finished_or_not() -> None:
+    runs = ["results/actadd_sweep/2030-01-01_gpt2_0123456789ab/", "results/mine/2030-01-01_gpt2_0123.partial/"]
+    files = [f"{run}{name}" for run in runs for name in ("config.json", "table.parquet", "figures/effect.png")]
+    assert git("check-ignore", *files).splitlines() == files
+    assert git("check-ignore", "results/README.md") == ""
+
+
+def test_every_reference_run_is_tracked_and_has_its_row() -> None:
+    tracked = {"/".join(path.split("/")[1:3]) for path in git("ls-files", "results/*/*/*").splitlines()}
+    rows = set(re.findall(r"^\| `([^`]+)` \|", (ROOT / "results/README.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert tracked == rows
