@@ -54,6 +54,12 @@ def test_every_name_of_the_front_door_is_the_one_in_its_module(name: str, module
     assert getattr(steering_lab, name) is getattr(importlib.import_module(module), name)
 
 
+def test_the_readme_lists_the_names_of_the_front_door_and_no_others() -> None:
+    section = README.split("## In Python")[1].split("\n## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith("| ")]
+    assert sorted(re.findall(r"`(\w+)`", "\n".join(rows))) == sorted(steering_lab.__all__)
+
+
 def test_a_mistyped_name_is_an_attribute_error_that_says_what_there_is() -> None:
     with pytest.raises(AttributeError, match=r"no 'steeer'.*load_model"):
         _ = steering_lab.steeer
