@@ -27,9 +27,9 @@ from steering_lab.models.runtimes.plain import PlainRuntime
 from steering_lab.models.sampling import Sampling, draw, token_counts
 
 STAYS = ("cuda",)  # kinds of device whose rows stay in their places
-PREFILL = 3 << 28  # bytes that reading prompts may take beside the cache: more is no faster
+PREFILL = 1 << 29  # bytes that reading prompts may take beside the cache: more is no faster
 KEPT = 64  # graphs
-ROOM = 64  # columns come in such portions, so that batches of like length share graphs
+ROOM = 16  # columns come in such portions, which kernels of attention like
 
 
 @dataclass(frozen=True)
