@@ -23,7 +23,7 @@ from torch import Tensor
 
 from steering_lab.analysis.difference import difference
 from steering_lab.analysis.stream_table import stream_sites, token_keys
-from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
+from steering_lab.models.hook_points import HookSite, Sites, resid_post, resid_pre, site_list
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.tokens import Tokens
 from steering_lab.numerics.divergence import kl_terms
@@ -39,7 +39,7 @@ def logit_lens(
     prompts: str | Sequence[str] | Tokens,
     *,
     top_k: int = 5,
-    sites: Sequence[HookSite] | None = None,
+    sites: Sites | None = None,
     translate: Translate | None = None,
 ) -> pd.DataFrame:
     """One row per prompt, site and token read, in the order of the stream; by default from the embedding to the end.
@@ -74,7 +74,7 @@ def token_lens(
     prompts: str | Sequence[str] | Tokens,
     tokens: Sequence[str | int],
     *,
-    sites: Sequence[HookSite] | None = None,
+    sites: Sites | None = None,
     translate: Translate | None = None,
 ) -> pd.DataFrame:
     """One row per prompt, site, token read and `target`, one of `tokens`: how likely the lens finds it to come next.
@@ -153,7 +153,7 @@ def check_top_k(model: HookedModel, top_k: int) -> None:
 def _table(
     model: HookedModel,
     prompts: str | Sequence[str] | Tokens,
-    sites: Sequence[HookSite] | None,
+    sites: Sites | None,
     translate: Translate | None,
     measure: Measure,
 ) -> pd.DataFrame:
@@ -163,7 +163,7 @@ def _table(
     """
     tokens = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
     last = resid_post(model.n_layers - 1)
-    sites = stream_sites(model) if sites is None else list(sites)
+    sites = stream_sites(model) if sites is None else site_list(sites)
     stream = {site: resid[tokens.mask] for site, resid in model.residuals(tokens, [*sites, last]).items()}
     places, read = token_keys(model, tokens).drop(columns="from_end"), translate or {}
     step, parts = max(1, SLICE // model.d_vocab), []

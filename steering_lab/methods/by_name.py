@@ -1,14 +1,13 @@
 """The vector of contrast pairs by the name of a method, as a command line or a file of settings says it."""
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
-from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.data.contrast_pairs import Pairs, pair_list
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.methods.probe import fit_probe
-from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hook_points import HookSite, Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
 
 MethodName = Literal["actadd", "mean_difference", "pca", "probe"]
@@ -17,8 +16,8 @@ MethodName = Literal["actadd", "mean_difference", "pca", "probe"]
 def pair_vectors(
     method: MethodName,
     model: HookedModel,
-    pairs: Sequence[ContrastPair],
-    sites: Sequence[HookSite],
+    pairs: Pairs,
+    sites: Sites,
     *,
     normalise: bool = False,
 ) -> dict[HookSite, SteeringVector]:
@@ -36,6 +35,7 @@ def pair_vectors(
     Raises:
         ValueError: an unknown method, several pairs for "actadd", or what the method itself refuses.
     """
+    pairs, sites = pair_list(pairs), site_list(sites)
     match method:
         case "actadd":
             if len(pairs) != 1:

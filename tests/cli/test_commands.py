@@ -8,7 +8,6 @@ from transformers import AutoTokenizer
 
 from steering_lab.cli.demo import demo
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.runs import RunFolder
 from steering_lab.study.finding import load_experiment
 from steering_lab.study.reading import read_config
 from tests.cli.calling import call
@@ -209,38 +208,6 @@ def test_lens_without_a_pair_is_the_model_alone(
     out = capsys.readouterr().out
     assert "parameters, unsteered" in out
     assert "steered   KL" not in out
-
-
-def run_of(results: Path, experiment: str) -> Path:
-    with RunFolder.open(results, experiment, "tiny", {}) as run:
-        return run.finish()
-
-
-@pytest.mark.parametrize(
-    ("folder", "message"),
-    [
-        ("nowhere", "there is no such folder"),
-        (".", "it has no config.json"),
-        ("begun.partial", "no unfinished run at"),
-        ("strange", "is a run of '../../strange', which is none of the experiments here: actadd_sweep"),
-    ],
-)
-def test_what_cannot_be_reported_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, message: str
-) -> None:
-    run_of(tmp_path / "a/b/c", "../../strange").rename(tmp_path / "strange")
-    assert call(monkeypatch, "report", str(tmp_path / folder)) == 2
-    error = capsys.readouterr().err.strip().splitlines()
-    assert len(error) == 1
-    assert error[0].startswith("steering-lab: ")
-    assert message in error[0]
-
-
-def test_report_without_a_folder_says_what_it_wants(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(monkeypatch, "report") == 2
-    assert "name the folder of a run" in capsys.readouterr().err
 
 
 def test_an_unreachable_model_is_named_with_the_ways_out(
