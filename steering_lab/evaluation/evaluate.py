@@ -19,7 +19,7 @@ import torch
 from steering_lab.evaluation.condition import Condition, Example, example_key, seed_of
 from steering_lab.evaluation.groups import CellsFailed, Elsewhere, Failed, Rows, Work, here, numerics_of
 from steering_lab.evaluation.measures import Measure, measure_table
-from steering_lab.interventions.intervention import Clamp, Intervention
+from steering_lab.interventions.intervention import Edit, Intervention
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import Sampling, continuation_log_probs, generate
@@ -168,10 +168,14 @@ def cell_key(
 
 def _described(intervention: Intervention) -> list[list[Any]]:
     return [
-        [type(t.edit).__name__, t.edit.to if isinstance(t.edit, Clamp) else None, str(t.edit.site), asdict(t.place),
-         t.coeff, hashlib.sha256(_bytes(t.edit.rows)).hexdigest()]
+        [*_kind(t.edit), str(t.edit.site), asdict(t.place), t.coeff, hashlib.sha256(_bytes(t.edit.rows)).hexdigest()]
         for t in intervention.terms
-    ]  # fmt: skip
+    ]
+
+
+def _kind(edit: Edit) -> tuple[str, dict[str, Any]]:
+    """Which class of edits, wherever it is defined, with which settings."""
+    return f"{type(edit).__module__}.{type(edit).__qualname__}", edit.settings
 
 
 def _bytes(rows: torch.Tensor) -> bytes:

@@ -1,10 +1,11 @@
 """Laws of the batched grid: a cell's rows depend on the cell alone, and a kept cell is never computed again."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.contrast_pairs import ContrastPair
@@ -20,7 +21,7 @@ from steering_lab.evaluation.condition import (
 from steering_lab.evaluation.evaluate import Decoding, cell_key, evaluate, row_seed, run_conditions
 from steering_lab.evaluation.measures import Perplexity, TextMeasure
 from steering_lab.evaluation.metrics import length
-from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.intervention import Edit, Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.methods.cad import CAD
@@ -250,6 +251,20 @@ def test_each_example_may_have_an_intervention_of_its_own(model: HookedModel) ->
         assert of_row.loc["own", "log_prob_steered"] == pytest.approx(of_row.loc[f"{dose:g}", "log_prob_steered"])
     swapped = Condition("own", dict(zip(doses, reversed(own.intervention.values()), strict=True)), own.write)
     assert cell_key(model, own, ROWS, decoding) != cell_key(model, swapped, ROWS, decoding)
+
+
+@dataclass(frozen=True, eq=False)
+class Push(Edit):
+    """An edit of a user's own."""
+
+    by: float = 1.0
+
+
+def test_edits_that_differ_in_a_setting_of_their_own_are_cells_of_their_own(model: HookedModel) -> None:
+    rows, site = torch.ones(1, model.d_model), model.sites()[1]
+    by_one, by_five, again = (Condition("pushed", Push(rows, site, by=by).everywhere()) for by in (1.0, 5.0, 1.0))
+    assert cell_key(model, by_one, PROMPTS, DECODING) == cell_key(model, again, PROMPTS, DECODING)
+    assert cell_key(model, by_one, PROMPTS, DECODING) != cell_key(model, by_five, PROMPTS, DECODING)
 
 
 def test_an_example_without_its_intervention_is_refused_before_anything_runs(model: HookedModel) -> None:
