@@ -15,7 +15,7 @@ vector and plain prompting.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -33,7 +33,6 @@ from steering_lab.evaluation.condition import (
     median_resid_norms,
     prompting,
 )
-from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.evaluate import run_conditions
 from steering_lab.evaluation.groups import Elsewhere
 from steering_lab.evaluation.measures import measure_table
@@ -47,10 +46,33 @@ from steering_lab.models.hook_points import HookSite, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.runs import RunFolder, data_files, read_run
+from steering_lab.tables import is_unsteered, method_names
 
 from .sweep_settings import METRICS, Config, measures_of, pairs_of, prompts_of, writing
 
-FORMS = ("mean_difference_everywhere", "actadd_front", "actadd_everywhere")
+
+class Form(NamedTuple):
+    """A method at a place: what a cell is chosen for."""
+
+    method: str
+    place: PlaceName
+
+    def __str__(self) -> str:
+        """What a reader calls it: "ActAdd, front"."""
+        return f"{'ActAdd' if self.method == 'actadd' else 'Mean difference'}, {self.place}"
+
+    @property
+    def key(self) -> str:
+        """What its figures' files begin with."""
+        return f"{self.method}_{self.place}"
+
+    def rows(self, table: pd.DataFrame) -> pd.Series:
+        """Which rows of a table are its own."""
+        return (table["method"] == self.method) & (table["place"] == self.place)
+
+
+FORMS = (Form("mean_difference", "everywhere"), Form("actadd", "front"), Form("actadd", "everywhere"))
+Chosen = Mapping[Form, Selected | str]
 Pairs = Sequence[ContrastPair]
 ByPlace = Mapping[PlaceName, Pairs]
 
@@ -126,29 +148,30 @@ def _vectors(
     return mean_difference_vectors(model, pairs[place], sites)
 
 
-def _choose(summary: pd.DataFrame, config: Config) -> dict[str, Selected | str]:
+def _choose(summary: pd.DataFrame, config: Config) -> dict[Form, Selected | str]:
     """For each form the best cell within the perplexity budget, or the reason why there is none."""
-    chosen: dict[str, Selected | str] = {}
-    for method in FORMS:
-        if method in set(summary["method"]):
+    chosen: dict[Form, Selected | str] = {}
+    for form in FORMS:
+        if form.rows(summary).any():
+            among = {"methods": [form.method], "places": [form.place]}
             try:
                 budgets = {"perplexity": config.perplexity_budget}
-                chosen[method] = select(summary, effect=config.metric, budgets=budgets, methods=[method])
+                chosen[form] = select(summary, effect=config.metric, budgets=budgets, **among)
             except ValueError as refusal:
-                chosen[method] = str(refusal)
+                chosen[form] = str(refusal)
     return chosen
 
 
 def _confirming(
     model: HookedModel, config: Config, pairs: ByPlace, prompts: Sequence[str],
-    chosen: Mapping[str, Selected | str], write: Prefixed,
+    chosen: Chosen, write: Prefixed,
 ) -> list[Condition]:  # fmt: skip
     """Prompting the other way, and the chosen cells with their reversal and `n_random_confirm` random vectors."""
     conditions = [prompting(f"{_said(pairs).negative} ", write)]
-    for method, cell in chosen.items():
+    for form, cell in chosen.items():
         if isinstance(cell, str):
             continue
-        site, place = resid_pre(int(cell.layer)), _place(method)
+        site, place = resid_pre(int(cell.layer)), form.place
         vector = _vectors(model, pairs, place, [site])
         norms = median_resid_norms(model, [write(prompt) for prompt in prompts], [site])
         options: dict[str, Any] = {"method": _method(pairs[place]), "place": place, "n_random": config.n_random_confirm}
@@ -159,51 +182,43 @@ def _confirming(
 
 def headline(confirmed: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One row per arm on the prompts that chose nothing: effect and cost with intervals, and the control's band."""
-    arms = confirmed[~confirmed["method"].map(is_control)].sort_values("coeff", ascending=False, kind="stable")
-    arms = arms.sort_values("method", kind="stable", key=lambda names: names.map(_order))
-    return _conditions(arms, metric, ["perplexity"]).drop(columns=["p, corrected", "missing"])
+    rows = confirmed[confirmed["role"] != "control"].sort_values("coeff", ascending=False, kind="stable")
+    order = ["unsteered", "steered", "baseline"]
+    rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
+    return _conditions(rows, metric, ["perplexity"]).drop(columns=["p, corrected", "missing"])
 
 
 def _conditions(summary: pd.DataFrame, metric: str, costs: Sequence[str]) -> pd.DataFrame:
     table = condition_table(summary, metric=metric, costs=costs)
-    spaced = {method.replace("_", " "): _form(method) for method in FORMS}
-    return table.assign(condition=table["condition"].replace(spaced))
-
-
-def _place(method: str) -> PlaceName:
-    return "front" if method.endswith("_front") else "everywhere"
-
-
-def _form(method: str) -> str:
-    """What a reader calls a form: "ActAdd, front"."""
-    kind, _, place = method.rpartition("_")
-    return f"{'ActAdd' if kind == 'actadd' else 'Mean difference'}, {place}"
+    said = method_names(pd.DataFrame([form._asdict() | {"control_of": None} for form in FORMS]))
+    return table.assign(condition=table["condition"].replace(dict(zip(said, map(str, FORMS), strict=True))))
 
 
 def figures(
-    summary: pd.DataFrame, generations: pd.DataFrame | None, chosen: Mapping[str, Selected | str],
+    summary: pd.DataFrame, generations: pd.DataFrame | None, chosen: Chosen,
     pairs: Mapping[PlaceName, str], model: str, sentiment: str = "lexicon",
 ) -> dict[str, Figure]:  # fmt: skip
     """A heatmap of sentiment and one of perplexity for each form, and the curves of the chosen layers."""
     drawn: dict[str, Figure] = {}
     metric, label = METRICS[sentiment]
-    unsteered = summary[(summary["method"] == "unsteered") & (summary["metric"] == metric)]["value"].iloc[0]
+    unsteered = summary[is_unsteered(summary) & (summary["metric"] == metric)]["value"].iloc[0]
     center = 0.0 if pd.isna(unsteered) else "unsteered"
-    for method, cell in chosen.items():
-        pair, form = pairs[_place(method)], "at the first tokens" if _place(method) == "front" else "at every token"
+    for form, cell in chosen.items():
+        pair, where = pairs[form.place], "at the first tokens" if form.place == "front" else "at every token"
         mark = None if isinstance(cell, str) else (int(cell.layer), cell.coeff)
-        common = {"method": method, "chosen": mark, "examples": generations, "subtitle": model}
-        drawn[f"{method}_sentiment"] = layer_coeff_heatmap(
-            summary, metric=metric, center=center, title=f"{pair} added {form}: sentiment of the text",
+        sweep = {"method": form.method, "place": form.place}
+        common = {**sweep, "chosen": mark, "examples": generations, "subtitle": model}
+        drawn[f"{form.key}_sentiment"] = layer_coeff_heatmap(
+            summary, metric=metric, center=center, title=f"{pair} added {where}: sentiment of the text",
             metric_label=label, **common,
         )  # fmt: skip
-        drawn[f"{method}_perplexity"] = layer_coeff_heatmap(
-            summary, metric="perplexity", value="ratio", title=f"{pair} added {form}: perplexity of the text",
+        drawn[f"{form.key}_perplexity"] = layer_coeff_heatmap(
+            summary, metric="perplexity", value="ratio", title=f"{pair} added {where}: perplexity of the text",
             metric_label="perplexity, × unsteered", **common,
         )  # fmt: skip
-        drawn[f"{method}_curves"] = coeff_curves(
-            summary, metric=metric, method=method, layers=None if mark is None else [mark[0]],
-            title=f"{pair} added {form}: shift of sentiment against the coefficient", subtitle=model,
+        drawn[f"{form.key}_curves"] = coeff_curves(
+            summary, metric=metric, **sweep, layers=None if mark is None else [mark[0]],
+            title=f"{pair} added {where}: shift of sentiment against the coefficient", subtitle=model,
             metric_label=label,
         )  # fmt: skip
     return drawn
@@ -221,12 +236,12 @@ def report(folder: str | Path) -> Path:
     drawn = figures(summary, parts.get("generations"), chosen, pairs, about, config.sentiment)
     saved = save_figures(drawn, folder / "figures")
     table = headline(confirmed, config.metric)
-    findings = [_finding(cell, confirmed) for cell in chosen.values()]
+    findings = [_finding(form, cell, confirmed) for form, cell in chosen.items()]
     others = ["valence_balance"] if config.sentiment == "vader" else []
     conditions = _conditions(summary, config.metric, ["perplexity", "repetition", "degenerate", "sentiment", *others])
     page = write_page(
         folder / "index.html",
-        title=f"{' and '.join(dict.fromkeys(pairs[_place(method)] for method in chosen))} on {name}",
+        title=f"{' and '.join(dict.fromkeys(pairs[form.place] for form in chosen))} on {name}",
         question=question_of(__doc__),
         finding=" ".join(findings),
         beside=_beside(chosen, parts.get("generations_test")),
@@ -264,20 +279,20 @@ def _pairs(parts: Mapping[str, Any]) -> dict[PlaceName, str]:
     return {"front": one, "everywhere": many}
 
 
-def _beside(chosen: Mapping[str, Selected | str], held_out: pd.DataFrame | None) -> Beside | None:
+def _beside(chosen: Chosen, held_out: pd.DataFrame | None) -> Beside | None:
     """The first held-out prompt's first sample, unsteered, steered and under a random vector: none was picked."""
-    cells = [cell for cell in chosen.values() if isinstance(cell, Selected)]
+    cells = [(form, cell) for form, cell in chosen.items() if isinstance(cell, Selected)]
     if held_out is None or not cells:
         return None
-    cell = next((cell for cell in cells if _place(cell.method) == "everywhere"), cells[0])
+    form, cell = next((both for both in cells if both[0].place == "everywhere"), cells[0])
     first = held_out[(held_out["prompt"] == held_out["prompt"].iloc[0]) & (held_out["sample"] == 0)]
     at = f"layer {cell.layer:g}, coefficient {cell.coeff:g}"
     of_cell = (first["layer"] == cell.layer) & (first["coeff"] == cell.coeff)
-    random = f"random_{_place(cell.method)}"
+    beside = (first["control_of"] == form.method) & (first["place"] == form.place)
     shown = {
-        "unsteered": first["method"] == "unsteered",
-        f"{_form(cell.method)}, {at}": of_cell & (first["method"] == cell.method),
-        "a random vector of the same norm": of_cell & (first["method"] == random) & (first["draw"] == 0),
+        "unsteered": is_unsteered(first),
+        f"{form}, {at}": of_cell & form.rows(first),
+        "a random vector of the same norm": of_cell & beside & (first["draw"] == 0),
     }
     texts = [(label, str(first.loc[rows, "text"].iloc[0])) for label, rows in shown.items()]
     return Beside(str(first["prompt"].iloc[0]), texts)
@@ -300,14 +315,14 @@ def _about(config: Config, facts: Mapping[str, Any]) -> str:
     return ", ".join([kind, *size, *filter(None, [facts.get("quantisation")])])
 
 
-def _finding(cell: Selected | str, confirmed: pd.DataFrame) -> str:
+def _finding(form: Form, cell: Selected | str, confirmed: pd.DataFrame) -> str:
     """What the chosen cell did on prompts that did not choose it, in a sentence, or why there is none."""
     if isinstance(cell, str):
         return f"Nothing chosen: {cell}."
     effect, cost = confirm(cell, confirmed).itertuples()
     outside = not effect.control_low <= effect.held_out <= effect.control_high
     return (
-        f"{_form(cell.method)}, layer {cell.layer:g}, coefficient {cell.coeff:g}: sentiment"
+        f"{form}, layer {cell.layer:g}, coefficient {cell.coeff:g}: sentiment"
         f" {signed(effect.held_out)} [{signed(effect.held_out_low)}, {signed(effect.held_out_high)}] on new prompts"
         f" ({signed(effect.chosen)} where it was chosen), {'outside' if outside else 'inside'} the band of random"
         f" vectors [{signed(effect.control_low)}, {signed(effect.control_high)}]; perplexity ×{cost.held_out:.2f}."
@@ -315,7 +330,7 @@ def _finding(cell: Selected | str, confirmed: pd.DataFrame) -> str:
 
 
 def _place_in_grid(cell: Selected) -> dict[str, Any]:
-    return {"method": cell.method, "layer": cell.layer, "coeff": cell.coeff}
+    return {"method": cell.method, "place": cell.place, "layer": cell.layer, "coeff": cell.coeff}
 
 
 def _caption(figure: str, about: str, summary: pd.DataFrame, config: Config) -> str:
@@ -327,7 +342,3 @@ def _caption(figure: str, about: str, summary: pd.DataFrame, config: Config) -> 
     )
     n_prompts = summary["n_prompts"].max()
     return f"{about}. {what}: {n_prompts} x {config.n_samples} continuations a cell.{reference}"
-
-
-def _order(method: str) -> int:
-    return 0 if method == "unsteered" else 1 if method in FORMS else 2

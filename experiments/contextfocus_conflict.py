@@ -172,7 +172,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
                 cad_alpha=config.cad_alpha,
                 n_random=config.n_random,
             )
-            arms: Arms = [(model, own), *((rival.model, [rival.unsteered("fine-tuned")]) for rival in rivals)]
+            arms: Arms = [(model, own), *((rival.model, [rival.finetuned()]) for rival in rivals)]
             _compare(folder, answering, arms, questions, known, config)
         return folder.finish(report)
 

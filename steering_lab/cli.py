@@ -357,7 +357,7 @@ def _print_beside(table: "object", what: str) -> None:
         print(f"\n{prompt}")
         for row in rows.itertuples():
             perplexity = np.exp(-row.log_prob_unsteered / row.n_tokens)
-            label = {"unsteered": "unsteered", "random": "random, same norm"}.get(row.method.split("_")[0], "steered")
+            label = {"unsteered": "unsteered", "control": "random, same norm"}.get(row.role, "steered")
             text = textwrap.fill(repr(row.text)[1:-1], 100, initial_indent="    ", subsequent_indent="    ")
             print(f"  {label} (perplexity {perplexity:.1f})\n{text}")
             texts.setdefault(label, []).append(row.text)

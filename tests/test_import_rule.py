@@ -1,4 +1,4 @@
-"""DESIGN's import rule, read from the source: models | data -> interventions -> methods | evaluation | analysis ->
+"""DESIGN's import rule, read from the source: tables | models | data -> interventions -> methods | evaluation | analysis ->
 runs, executors, explorer -> cli, experiments, notebooks. A module imports from the floors below or its own room.
 """
 
@@ -18,7 +18,7 @@ SOURCES = sorted(
 )
 
 FLOORS = (
-    {"models", "data", "safe_files"},
+    {"models", "data", "safe_files", "tables"},
     {"interventions"},
     {"methods", "evaluation", "analysis"},
     {"runs", "run_lock", "executors", "explorer"},
@@ -92,6 +92,7 @@ def test_the_import_rule_holds(path: str) -> None:
     ("path", "source"),
     [
         ("steering_lab/models/a.py", "import steering_lab.interventions.steering"),
+        ("steering_lab/tables.py", "from steering_lab.models.hook_points import HookSite"),
         ("steering_lab/models/a.py", "from steering_lab.data import prompts"),
         ("steering_lab/models/a.py", "from ..data import prompts"),
         ("steering_lab/models/a.py", "from .. import data"),

@@ -50,6 +50,11 @@ class Place:
         return f"{self.rule}({self.start})" if self.rule == "at" else self.rule
 
     @property
+    def name(self) -> str:
+        """What it is called in tables: front, everywhere, from_last_prompt_token, generated, or at(3)."""
+        return "front" if (self.rule, self.start) == ("at", 0) else str(self)
+
+    @property
     def late(self) -> bool:
         """Whether it leaves all of a long prompt but its end alone."""
         return self.rule in ("from_last_prompt_token", "generated") or (self.rule == "at" and self.start < 0)
@@ -117,6 +122,11 @@ class Edit:
     def name(self) -> str:
         """What it does, in words."""
         return self.verb.replace("_", " ")
+
+    @property
+    def norm(self) -> float:
+        """The length of the longest row, in residual-stream units."""
+        return float(self.rows.detach().float().norm(dim=-1).max())
 
     @property
     def settings(self) -> dict[str, Setting]:
@@ -288,9 +298,8 @@ class Intervention:
         if not self.terms:
             return display.card("Intervention: nothing")
         rows = [
-            (term.coeff, term.edit.name, term.edit.label, str(term.place), str(term.edit.site), norm)
+            (term.coeff, term.edit.name, term.edit.label, str(term.place), str(term.edit.site), term.edit.norm)
             for term in self.terms
-            for norm in [float(term.edit.rows.detach().float().norm(dim=-1).max())]
         ]
         return display.card("Intervention", display.rows(("coeff", "edit", "of", "where", "site", "norm"), rows))
 
