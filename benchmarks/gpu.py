@@ -174,6 +174,22 @@ def peers_report(subject: Subject, sizes: Sizes, place: PlaceName) -> str:
     return grid.report(subject, place, n_prompts=n, length=length, new_tokens=new_tokens, rounds=1)
 
 
+def company_report(subject: Subject, sizes: Sizes) -> str:
+    """Whether a row says in company what it says alone: in half precision, the shape of a batch moves its rounding."""
+    model, prompts = subject.model, subject.prompts(32)
+
+    def said(some: list[str], batch_size: int) -> list[list[int]]:
+        with steer(model, _unit(subject, subject.layers[0]).everywhere()):
+            return generate(model, some, max_new_tokens=sizes.steps, batch_size=batch_size, ignore_eos=True).tokens
+
+    alone = [said([prompt], 1)[0] for prompt in prompts]
+    rows = [
+        {"": f"batch_size={size}", "rows that say what they say alone": _agreement(said(prompts, size), alone)}
+        for size in (1, 8, 32)
+    ]
+    return table(f"company, {sizes.steps} tokens ({model.name}, {model.dtype})", rows)
+
+
 def prefill_report(subject: Subject, sizes: Sizes) -> str:
     """Memory that reading long prompts takes over weights and cache; on a CPU, where nobody counts, only the cache."""
     rows, length = sizes.long_rows, subject.room(sizes.long, 1)
@@ -184,6 +200,7 @@ def prefill_report(subject: Subject, sizes: Sizes) -> str:
     calls = memory.calls(subject, rows, 1, length)
     found = []
     for what in ("prefill", "prefill, steered", "prefill, all logits"):
+        subject.model.release()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()
@@ -223,6 +240,7 @@ def parts(sizes: Sizes) -> Iterator[tuple[str, int, Callable[[], str]]]:
         yield f"grid {place}", sizes.limit, lambda p=place: grid_report(held["small"], sizes, p)
     for batch in sizes.batches:
         yield f"small step {batch}", sizes.limit, lambda b=batch: steps_report(held["small"], sizes, b)
+    yield "company", sizes.limit, lambda: company_report(held["small"], sizes)
     yield "extraction", sizes.limit, lambda: extraction.report(
         held["small"], n_pairs=sizes.n_pairs, rounds=sizes.rounds
     )  # fmt: skip
@@ -238,10 +256,13 @@ def parts(sizes: Sizes) -> Iterator[tuple[str, int, Callable[[], str]]]:
         )  # fmt: skip
 
 
-def main(out: Path = Path("gpu.txt"), tiny: bool = False, minutes: float | None = None) -> None:
+def main(
+    out: Path = Path("gpu.txt"), tiny: bool = False, minutes: float | None = None, only: tuple[str, ...] = ()
+) -> None:
     """Print every part's table, and append it to a file as soon as it is there.
 
     Args:
+        only: Beginnings of the names of parts; models are made where parts that need them are asked for.
         out: Where results are kept, part by part.
         tiny: Everything in small, on whatever there is.
         minutes: All parts together; 7.5 where nothing is said.
@@ -253,6 +274,8 @@ def main(out: Path = Path("gpu.txt"), tiny: bool = False, minutes: float | None 
     ends, failed = time.monotonic() + 60 * sizes.minutes, 0
     _say(setting("benchmarks/gpu.py", " ".join(["python benchmarks/gpu.py", *sys.argv[1:]])), out)
     for name, limit, report in parts(sizes):
+        if only and not name.startswith(only):
+            continue
         left = int(min(limit, ends - time.monotonic()))
         try:
             if left < 1:
@@ -311,7 +334,14 @@ def _products(subject: Subject, batch: int) -> float:
 
 
 def _agreement(ours: list[list[int]], theirs: list[list[int]]) -> str:
-    return f"{sum(a == b for a, b in zip(ours, theirs, strict=True))}/{len(ours)}"
+    """How many rows are equal, and for how many tokens the others are before rounding parts two likely tokens."""
+    equal = [
+        next((i for i, (a, b) in enumerate(zip(*row, strict=False)) if a != b), None)
+        for row in zip(ours, theirs, strict=True)
+    ]
+    parted = [n for n in equal if n is not None]
+    said = f"{equal.count(None)}/{len(ours)}"
+    return said + (f", the others for {median(parted):.0f} tokens (median)" if parted else "")
 
 
 def _freed(held: dict[str, Subject]) -> str:

@@ -28,6 +28,7 @@ def allocated_report(subject: Subject, *, batch: int = 32, new_tokens: int = 16,
     """The table on a GPU: what torch allocated over what the weights take."""
     peaks = {}
     for what, call in calls(subject, batch, new_tokens, length).items():
+        subject.model.release()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()

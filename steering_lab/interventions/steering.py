@@ -122,7 +122,7 @@ class _SiteEdit:
     """
 
     def __init__(self, site: HookSite, interventions: Sequence[Intervention], shared: bool, model: HookedModel) -> None:
-        self.shared, self.count = shared, len(interventions)
+        self.shared, self.count, self.width = shared, len(interventions), model.d_model
         acting = {id(one): one for one in interventions if any(one.at_site(site))}
         slots = {key: slot for slot, key in enumerate(acting)}
         which = [slots.get(id(one), len(slots)) for one in interventions]
@@ -137,11 +137,22 @@ class _SiteEdit:
             )
         if self.which.device != resid.device:  # its layer's, where layers lie on several
             self.which, self.groups = self.which.to(resid.device), [g.to(resid.device) for g in self.groups]
-        if not (told.decoding and all(isinstance(group.edit, Add) for group in self.groups)):
+        if not (told.decoding and self.only_adds):
             return self._edited(resid, told)
         if self._step is None or self._step[0] is not told.rows:
             self._step = told.rows, self._edited(torch.zeros_like(resid[:, :1]), told)
         return resid + self._step[1]
+
+    @property
+    def only_adds(self) -> bool:
+        """Whether it does the same to any stream."""
+        return all(isinstance(group.edit, Add) for group in self.groups)
+
+    def step(self, told: ForwardPass) -> Float[Tensor, "batch 1 d_model"] | None:
+        """What it adds to the next token of each row (`Stepwise`)."""
+        if not self.only_adds:
+            return None
+        return self(torch.zeros(len(told.rows), 1, self.width, device=told.rows.device), told)
 
     def _edited(self, resid: Tensor, told: ForwardPass) -> Tensor:
         which = self._which(told.rows)

@@ -19,8 +19,10 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.memory import fitting, rows_that_fit
 from steering_lab.models.progress import progress_bar
+from steering_lab.models.runtimes.fixed import fixes
 from steering_lab.models.sampling import GREEDY, Sampling, draw, uniforms_of
 from steering_lab.models.scoring import continuation_log_probs
+from steering_lab.models.slots import ROOM, STAYS, Shape, Slots, can_stay, decode_in_slots, rounded, slots_of
 from steering_lab.models.tokens import Tokens
 
 __all__ = ["GREEDY", "Generations", "LogitsRule", "Sampling", "continuation_log_probs", "draw", "generate"]
@@ -131,26 +133,39 @@ def generate(
     eos = frozenset() if ignore_eos else model.eos_token_ids
     out = Generations(texts, [""] * n, [[]] * n, [[]] * n if log_probs else None, [[]] * n if log_probs else None)
 
-    def decoded(rows: list[int]) -> Drawn:
+    streams = [whole] if second is None else [whole, second]
+    reads = [tokens.mask.sum(dim=1).tolist() for tokens in streams]
+    stays = use_cache and model.device.type in STAYS and can_stay(model)
+
+    def batch_of(rows: list[int], new_tokens: int) -> Batch:
         told = torch.tensor(rows, device=model.device)
         uniforms = torch.stack([uniforms_of(seeds[i], max_new_tokens) for i in rows]).float().to(model.device)
 
         def stream(prompts: list[list[int]]) -> Stream:
             tokens = model.pad(prompts, [begun[i] for i in rows])
-            return Stream(model, tokens, told, n, new_tokens=max_new_tokens, use_cache=use_cache)
+            return Stream(model, tokens, told, n, new_tokens=new_tokens, use_cache=use_cache)
 
         batch = Batch(stream([prompt_ids[i][: lengths[i]] for i in rows]), uniforms, rule)
         if second is not None:
             batch.without_context = stream([bare[i] for i in rows])
+        return batch
 
+    def decoded(rows: list[int]) -> Drawn:
         def ending(row: int, drawn: list[int], since: int) -> int | None:
             return _end(model, prompt_ids[rows[row]], drawn, since, eos, stop)
 
-        return decode(batch, sampling, ending, log_probs=log_probs)
+        lengths = [tuple(read[i] for read in reads) for i in rows]
+        slots = None
+        if stays:
+            slots = _slots(model, lengths, max_new_tokens, batch_size, sampling.counts_tokens, log_probs)
+        if slots is None:
+            return decode(batch_of(rows, max_new_tokens), sampling, ending, log_probs=log_probs)
+        slots.begin(max_new_tokens, sampling, rule, n)
+        return decode_in_slots(slots, [*map(max, lengths)], lambda some: batch_of([rows[i] for i in some], 0), ending)
 
-    with progress_bar(what="generate", shown=progress, total=n) as bar:
-        streams = [whole] if second is None else [whole, second]
-        for rows, drawn in fitting(decoded, _sharing(model, streams, prompt_ids, max_new_tokens, batch_size)):
+    with progress_bar(what="generate", shown=progress, total=n) as bar, torch.inference_mode(False), torch.no_grad():
+        batches = _sharing(model, streams, prompt_ids, max_new_tokens, batch_size, stays=stays)
+        for rows, drawn in fitting(decoded, batches, model.release):
             for i, row in zip(rows, drawn.tokens, strict=True):
                 out.tokens[i] = row
                 out.texts[i] = _cut(_text(model, prompt_ids[i], row, skip_special_tokens=True), stop)
@@ -164,11 +179,18 @@ def generate(
 
 
 def _sharing(
-    model: HookedModel, streams: Sequence[Tokens], ids: Sequence[list[int]], new_tokens: int, batch_size: int
+    model: HookedModel,
+    streams: Sequence[Tokens],
+    ids: Sequence[list[int]],
+    new_tokens: int,
+    batch_size: int,
+    *,
+    stays: bool,
 ) -> Iterator[list[int]]:
     """Rows to decode together, at most `batch_size` and what fits into memory: such as may share their passes.
 
-    Rows of like length go together, and of one prompt.
+    Rows of like length go together, and of one prompt. Where rows stay in their places, more of them wait for one; with
+    a `batch_size` of 1 none does, so that nothing about a row hangs on the others.
     """
     n = len(streams[0])
     groups = [list(range(n))]
@@ -177,12 +199,27 @@ def _sharing(
         kinds = [tuple(model.batching.kind(length[i], new_tokens) for length in lengths) for i in range(n)]
         groups = model.batching.groups(kinds)
     for group in groups:
-        rows = group if len(group) <= batch_size else sorted(group, key=lambda i: (len(ids[i]), ids[i]))
+        rows = group if len(group) <= batch_size and not stays else sorted(group, key=lambda i: (len(ids[i]), ids[i]))
         while rows:
             longest = max(sum(length[i] for length in lengths) for i in rows)
             size = min(batch_size, rows_that_fit(model, longest + len(streams) * new_tokens))
+            size *= WAITING if stays and size > 1 else 1
             yield rows[:size]
             rows = rows[size:]
+
+
+WAITING = 8  # batches
+
+
+def _slots(
+    model: HookedModel, lengths: Sequence[Sequence[int]], new_tokens: int, batch_size: int, counts: bool, nats: bool
+) -> Slots | None:
+    """Places for rows whose streams read so many tokens each; None where the cache is none that can stay there."""
+    room, steps = (-(-length // ROOM) * ROOM for length in (max(map(max, lengths)) + new_tokens, new_tokens))
+    if not fixes(model.new_cache(1), room):
+        return None
+    n = min(batch_size, len(lengths), rows_that_fit(model, room * len(lengths[0])))
+    return slots_of(model, Shape(rounded(n), room, steps, len(lengths[0]), counts, nats))
 
 
 def _end(

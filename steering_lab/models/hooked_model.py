@@ -46,6 +46,14 @@ class Beginning(Protocol):
         """The first position that it may change in each of `rows` of the caller's batch, prompts `lengths` long."""
 
 
+@runtime_checkable
+class Stepwise(Protocol):
+    """An edit that does nothing but edit: what it does at a step may be recorded and done again."""
+
+    def step(self, told: ForwardPass) -> Float[Tensor, "batch 1 d_model"] | None:
+        """What it adds, in float32, to the one token of each row whatever the stream holds; None where it looks."""
+
+
 @dataclass(eq=False)
 class HookedModel:
     """A TransformerLens model with its residual stream exposed. Make one with `load_model`.
@@ -78,7 +86,7 @@ class HookedModel:
     loaded_as: dict[str, Any] | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
     _asked: RuntimeName | None = field(default=None, init=False, repr=False)
-    _edits: list[list[Edit]] = field(default_factory=list, init=False, repr=False)
+    _edits: list[Mapping[HookSite, Edit]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._hooked = HookedRuntime(self.backend)
@@ -415,10 +423,31 @@ class HookedModel:
         if self._hooked.n_foreign:
             return torch.zeros_like(lengths)
         begins = lengths
-        for edit in [] if self._paused else [edit for edits in self._edits for edit in edits]:
+        for _, edit in self._in_force:
             first = edit.begins(lengths, rows) if isinstance(edit, Beginning) else torch.zeros_like(lengths)
             begins = torch.minimum(begins, first.clamp(min=0))
         return begins
+
+    @property
+    def _in_force(self) -> list[tuple[HookSite, Edit]]:
+        """Every edit with its site, outer blocks first."""
+        return [] if self._paused else [pair for edits in self._edits for pair in edits.items()]
+
+    @property
+    def edits_stay(self) -> bool:
+        """Whether what the edits in force do at a step may be recorded and done again (`Stepwise`)."""
+        return all(isinstance(edit, Stepwise) for _, edit in self._in_force)
+
+    def step_edits(self, told: ForwardPass) -> dict[HookSite, list[Float[Tensor, "batch 1 d_model"]]] | None:
+        """What each edit in force adds at a step, outer ones first; None where one of them looks at the stream."""
+        found: dict[HookSite, list[Tensor]] = {}
+        for site, edit in self._in_force:
+            stepwise: Any = edit
+            added = stepwise.step(told) if isinstance(stepwise, Stepwise) else None
+            if added is None:
+                return None
+            found.setdefault(site, []).append(added)
+        return found
 
     def as_transformers(self) -> Any:
         """The Hugging Face model around the same weights, for whatever takes one: its `generate`, a pipeline.
@@ -436,6 +465,11 @@ class HookedModel:
     def _without_plain(self) -> str:
         reason = self.refused.get("plain runtime", "a TransformerLens object comes without plain modules")
         return f"{self.name} has no plain runtime: {reason}"
+
+    def release(self) -> None:
+        """Lets go of memory that is only held to be used again."""
+        if self.plain is not None:
+            self.plain.slots = None
 
     def settle(self) -> None:
         """Whatever hangs on the backend now counts as a part of it."""
@@ -492,6 +526,21 @@ class HookedModel:
         finally:
             self.told = outer
 
+    def step(
+        self,
+        ids: Int[Tensor, "batch 1"],
+        mask: Float[Tensor, "batch 1 1 room"],
+        told: ForwardPass,
+        cache: Any,
+        runtime: PlainRuntime,
+    ) -> Float[Tensor, "batch d_vocab"]:
+        """Logits behind one token a row, in places that stay (`PlainRuntime.step`)."""
+        outer, self.told = self.told, told
+        try:
+            return runtime.step(ids, mask, told.positions, cache)
+        finally:
+            self.told = outer
+
     def new_cache(self, batch: int, runtime: Runtime | None = None, room: int | None = None) -> Any:
         """An empty KV cache for `batch` rows (`Runtime.new_cache`)."""
         return (runtime or self.runtime).new_cache(batch, room)
@@ -515,11 +564,11 @@ class HookedModel:
         for site in edits:
             self.check_site(site)
         placed = {site: self._told(edit) for site, edit in edits.items()}
-        mine = [*edits.values()]
+        mine = dict(edits)
         with ExitStack() as stack:
             stack.callback(setattr, self, "told", self.told)  # an interrupt may have left a pass untold
             self._edits.append(mine)
-            stack.callback(self._edits.remove, mine)  # blocks entered by hand may end in any order
+            stack.callback(_remove, self._edits, mine)  # blocks entered by hand may end in any order
             for runtime in (self._hooked, self.plain):
                 if runtime is not None:
                     stack.enter_context(runtime.placed(placed))
@@ -551,6 +600,11 @@ class HookedModel:
         kind = type(self.backend).__name__
         size = f"{self.n_layers} layers x d_model {self.d_model}, {self.n_parameters:,} parameters"
         return f"HookedModel({self.name!r}: {size}, {self.basis} basis, {kind}, {self.dtype}, {self.device})"
+
+
+def _remove(held: list[Mapping[HookSite, Edit]], mine: Mapping[HookSite, Edit]) -> None:
+    """That very mapping taken out: another block's may be equal to it."""
+    held[:] = [edits for edits in held if edits is not mine]
 
 
 def _joined(

@@ -14,22 +14,33 @@ T = TypeVar("T")
 USED = 0.5  # of what is free: the rest is for what is not counted here
 
 
-def rows_that_fit(model: HookedModel, length: int) -> int:
-    """How many rows of `length` tokens the free memory holds while they are decoded: a power of two, at least one.
-
-    Counted are keys and values, the widest activations of the pass that reads the prompt, and a few rows of logits.
-    """
+def bytes_of_token(model: HookedModel) -> int:
+    """What a token takes while its prompt is read: keys and values, and the widest activations."""
     cfg, size = model.backend.cfg, torch.finfo(model.dtype).bits // 8
     heads = int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads)
     cached = 2 * model.n_layers * heads * int(cfg.d_head) * size
     widest = 4 * max(int(getattr(cfg, "d_mlp", None) or 0), model.d_model, int(cfg.n_heads) * int(cfg.d_head)) * size
-    a_row = length * (cached + widest) + 16 * model.d_vocab
-    fit = int(USED * free_bytes(model.device)) // a_row
+    return cached + widest
+
+
+def rows_that_fit(model: HookedModel, length: int) -> int:
+    """How many rows of `length` tokens the free memory holds while they are decoded: a power of two, at least one.
+
+    Counted are `bytes_of_token` and a few rows of logits.
+    """
+    a_row = length * bytes_of_token(model) + 16 * model.d_vocab
+    held = 0 if model.plain is None or model.plain.slots is None else model.plain.slots.n_bytes
+    fit = int(USED * (free_bytes(model.device) + held)) // a_row
     return max(1, 1 << fit.bit_length() >> 1)
 
 
-def fitting(work: Callable[[list[int]], T], batches: Iterable[list[int]]) -> Iterator[tuple[list[int], T]]:
-    """What `work` gives for the rows of each batch; for one that does not fit into memory, for its halves."""
+def fitting(
+    work: Callable[[list[int]], T], batches: Iterable[list[int]], release: Callable[[], None] = lambda: None
+) -> Iterator[tuple[list[int], T]]:
+    """What `work` gives for the rows of each batch; for one that does not fit into memory, for its halves.
+
+    `release` lets go of what is only held to be used again.
+    """
     for batch in batches:
         waiting = [batch]
         while waiting:
@@ -43,6 +54,7 @@ def fitting(work: Callable[[list[int]], T], batches: Iterable[list[int]]) -> Ite
             if done:
                 yield rows, done[0]
             else:  # behind the handler, which holds on to the tensors of the pass that failed
+                release()
                 free_unused()
                 waiting[:0] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
 

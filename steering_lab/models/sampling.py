@@ -1,8 +1,9 @@
 """How the next token is drawn from logits: penalties, temperature, top-k and nucleus, by inverting the distribution.
 
-Float32 throughout, as logits are. A token is where the cumulative distribution, tokens in descending order of
-probability under `top_k` or `top_p` and in the vocabulary's order otherwise, first exceeds u times its total, u uniform
-in [0, 1). u comes from a generator of each row's own, so that a row draws the same token whatever stands beside it.
+Float32 throughout, as logits are. A token is where the cumulative distribution of those that may be drawn, in the
+vocabulary's order, first exceeds u times its total, u uniform in [0, 1). In the order of probability, two tokens as
+likely as rounding can tell would change places, and the draw with them. u comes from a generator of each row's own, so
+that a row draws the same token whatever stands beside it.
 """
 
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ def draw(
     if sampling.top_k is None and sampling.top_p == 1:
         return _invert(probabilities, uniforms).squeeze(-1)
     likely, tokens = _most_likely(probabilities, sampling)
-    kept = _kept(likely, sampling)
-    return tokens.gather(-1, _invert(likely * kept, uniforms)).squeeze(-1)
+    kept = torch.zeros_like(probabilities).scatter_(-1, tokens, likely * _kept(likely, sampling))
+    return _invert(kept, uniforms).squeeze(-1)
 
 
 def _kept(likely: Float[Tensor, "batch some"], sampling: Sampling) -> Bool[Tensor, "batch some"]:

@@ -30,6 +30,12 @@ class PlainRuntime:
         self.blocks = [*hf_model.get_submodule(blocks)]
         known = inspect.signature(hf_model.forward).parameters
         self._takes_positions, self._can_keep_last = "position_ids" in known, "logits_to_keep" in known
+        self._n_placed = 0
+        self.slots: Any = None  # memory and graphs of the last call that decoded in places (`models.slots`)
+        self.stays: bool | None = None  # whether steps can be taken there, once that was tried
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"slots": None}  # a copy has none: graphs are bound to where the weights lie
 
     @property
     def attention(self) -> str:
@@ -60,6 +66,26 @@ class PlainRuntime:
             return None
         return logits if last is None else logits[:, -last:]
 
+    def step(
+        self,
+        ids: Int[Tensor, "batch 1"],
+        mask: Float[Tensor, "batch 1 1 room"],
+        positions: Int[Tensor, "batch 1"],
+        cache: Any,
+    ) -> Float[Tensor, "batch d_vocab"]:
+        """Logits behind one token a row, whose column the cache knows; `mask` is added to the scores of attention."""
+        options = {"position_ids": positions} if self._takes_positions else {}
+        said = self.hf_model(
+            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, return_dict=True, **options
+        )
+        return said.logits[:, -1]
+
+    @property
+    def n_foreign(self) -> int:
+        """How many hooks of torch hang on the modules besides those of `placed` and those of `as_transformers`."""
+        hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in self.hf_model.modules())
+        return hooks - self._n_placed - (2 if "generate" in vars(self.hf_model) else 0)
+
     def new_cache(self, batch: int, room: int | None = None) -> Any:
         return growing_cache(self.hf_model.config, room)
 
@@ -73,7 +99,11 @@ class PlainRuntime:
                 else:
                     handle = block.register_forward_hook(leaving(run))
                 stack.callback(handle.remove)
-            yield
+            self._n_placed += len(hooks)
+            try:
+                yield
+            finally:
+                self._n_placed -= len(hooks)
 
     @contextmanager
     def _stopping(self, depth: int | None) -> Iterator[None]:

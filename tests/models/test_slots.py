@@ -1,0 +1,243 @@
+"""Rows in places that stay say what they say elsewhere: the loop of a GPU, tried here without its graphs."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pytest
+import torch
+
+from steering_lab.interventions.intervention import Add, Edit, Intervention
+from steering_lab.interventions.steering import steer
+from steering_lab.methods.cad import CAD
+from steering_lab.models import generation, slots
+from steering_lab.models.generation import GREEDY, Sampling, generate
+from steering_lab.models.hook_points import resid_post, resid_pre
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.loading import load_model
+from steering_lab.models.slots import can_stay, rounded
+from tests.tiny_models import CONFIGS, KINDS, PROMPTS, RULES, UNUSUAL, hooked, placed, tiny_hf_model, tokenizer_of
+
+NUCLEUS = Sampling(temperature=0.9, top_p=0.9, freq_penalty=0.5, repetition_penalty=1.1)
+
+
+@pytest.fixture
+def staying(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Decoding in places on this device; counts the calls that did."""
+    calls: list[int] = []
+    decode = slots.decode_in_slots
+
+    def counted(held: slots.Slots, lengths: list[int], *rest: object) -> object:
+        calls.append(len(lengths))
+        return decode(held, lengths, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generation, "STAYS", ("cpu",))
+    monkeypatch.setattr(generation, "decode_in_slots", counted)
+    return calls
+
+
+def both(model: HookedModel, *args: object, **options: object) -> tuple[generation.Generations, ...]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generation, "STAYS", ())
+        wanted = generate(model, *args, **options)  # type: ignore[arg-type]
+    return generate(model, *args, **options), wanted  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, *UNUSUAL])
+def test_identical_text_under_every_rule_and_kind(name: str, staying: list[int]) -> None:
+    if name == "llama_dynamic":
+        pytest.skip("its context is shorter than the prompts")
+    model = hooked(name)
+    rules = [*RULES, *KINDS]
+    prompts = [PROMPTS[i % 3] for i in range(len(rules))]
+    for edits in (
+        [1.5 * placed(model, resid_pre(1), rule) for rule in rules],
+        placed(model, resid_pre(2), "everywhere"),
+    ):
+        with steer(model, edits), steer(model, placed(model, resid_post(0), "from_last_prompt_token")):
+            for sampling in (GREEDY, NUCLEUS):
+                got, wanted = both(model, prompts, max_new_tokens=20, sampling=sampling, log_probs=True)
+                assert got.tokens == wanted.tokens
+                assert got.texts == wanted.texts
+                for left, right in zip(got.log_probs or [], wanted.log_probs or [], strict=True):
+                    assert left == pytest.approx(right, abs=1e-4)
+    assert bool(staying) == can_stay(model)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 64])
+def test_waiting_rows_take_the_places_of_ended_ones(batch_size: int, staying: list[int]) -> None:
+    """Rows end at many lengths: by stop strings that are one token's text, and by the last step."""
+    model = hooked("llama")
+    prompts = [prompt + " and" * (i % 4) for i in range(7) for prompt in PROMPTS]
+    edits = [0.3 * i * placed(model, resid_pre(1), "everywhere") for i in range(len(prompts))]
+    with steer(model, edits):
+        free = generate(model, prompts, max_new_tokens=30, sampling=NUCLEUS)
+        stop = [model.token_strings([row[i % 13]])[0] for i, row in enumerate(free.tokens) if i % 2]
+        got, wanted = both(model, prompts, max_new_tokens=30, sampling=NUCLEUS, stop=stop, batch_size=batch_size)
+    assert got.tokens == wanted.tokens
+    assert len({len(row) for row in got.tokens}) > 3
+    assert max(staying) == len(prompts) if batch_size > 2 else len(staying) > 2
+
+
+def test_two_streams_under_a_rule_and_begun_continuations(staying: list[int]) -> None:
+    model = hooked("llama")
+    bare = [prompt[: len(prompt) // 2] for prompt in PROMPTS]
+    begun = model.to_tokens(PROMPTS, [[5, 6], [7], [8, 9, 10]])
+    with steer(model, placed(model, resid_pre(1), "from_last_prompt_token")):
+        for prompts in (PROMPTS, begun):
+            got, wanted = both(model, prompts, max_new_tokens=11, rule=CAD(1.0), without_context=bare)
+            assert got.tokens == wanted.tokens
+            got, wanted = both(model, prompts, max_new_tokens=1)
+            assert got.tokens == wanted.tokens
+    assert len(staying) == 4
+
+
+def test_places_are_used_again_and_hold_nothing_of_the_call_before(staying: list[int]) -> None:
+    model = hooked("gpt2")
+    assert model.plain is not None
+    held = []
+    for scale, rule in ((2.0, "everywhere"), (-3.0, "generated"), (1.0, "from_last_prompt_token")):
+        with steer(model, scale * placed(model, resid_pre(1), rule)):
+            got, wanted = both(model, PROMPTS, max_new_tokens=9)
+            assert got.tokens == wanted.tokens
+        held.append(model.plain.slots)
+    assert held[0] is held[1] is held[2]
+    fewer, wanted = both(model, PROMPTS[:1], max_new_tokens=9)
+    assert fewer.tokens == wanted.tokens
+    generate(model, PROMPTS, max_new_tokens=70)
+    assert model.plain.slots is not held[0]
+    model.release()
+    assert model.plain.slots is None
+
+
+def test_whoever_watches_a_pass_sees_every_step(staying: list[int]) -> None:
+    """A graph would run a Python function once: what is no edit of ours goes the other way."""
+    model = hooked("llama")
+    seen: list[int] = []
+
+    def watch(resid: torch.Tensor, told: object) -> torch.Tensor:
+        seen.append(resid.shape[1])
+        return resid
+
+    with model.hooks({resid_pre(1): watch}):
+        generate(model, PROMPTS, max_new_tokens=6, ignore_eos=True)
+    assert seen[1:] == [1] * 5
+    assert model.plain is not None
+    handle = model.plain.hf_model.get_submodule("model.layers.1.mlp").register_forward_hook(lambda *_: seen.append(0))
+    try:
+        generate(model, PROMPTS, max_new_tokens=6, ignore_eos=True)
+    finally:
+        handle.remove()
+    assert seen.count(0) == 6
+    assert not staying
+    model.as_transformers()
+    generate(model, PROMPTS, max_new_tokens=6)
+    assert staying
+
+
+def test_what_is_said_inside_inference_mode_leaves_places_that_serve_outside(staying: list[int]) -> None:
+    model = hooked("llama")
+    model.release()
+    with torch.inference_mode():
+        first = generate(model, PROMPTS, max_new_tokens=9).tokens
+    assert generate(model, PROMPTS, max_new_tokens=9).tokens == first
+    assert len(staying) == 2
+
+
+def test_rows_that_do_not_fit_are_halved(staying: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = hooked("llama")
+    wanted = generate(model, PROMPTS * 4, max_new_tokens=9, seed=list(range(12))).tokens
+    made = slots.Slots.__init__
+
+    def scarce(self: slots.Slots, model: HookedModel, shape: slots.Shape) -> None:
+        if shape.n > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made(self, model, shape)
+
+    monkeypatch.setattr(slots.Slots, "__init__", scarce)
+    model.release()
+    assert generate(model, PROMPTS * 4, max_new_tokens=9, seed=list(range(12))).tokens == wanted
+    assert staying == [12, 3, 3, 3, 3]
+
+
+def test_an_edit_that_fails_in_a_step_leaves_no_hook(staying: list[int]) -> None:
+    model = hooked("llama")
+    edits = [Intervention(), placed(model, resid_pre(1), "generated")]
+    with steer(model, edits), pytest.raises(ValueError, match="2 interventions for a batch of 3"):
+        generate(model, PROMPTS, max_new_tokens=9)
+    assert model.plain is not None
+    assert not model.plain.n_foreign
+
+
+def test_so_many_shapes_and_no_more_are_needed() -> None:
+    assert sorted({rounded(n) for n in range(1, 130)}) == [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192]
+    assert all(n <= rounded(n) < 2 * n + 1 for n in range(1, 2000))
+
+
+# -- with graphs, where there is a GPU ---------------------------------------------------------------------------------
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
+
+
+@lru_cache
+def on_cuda(name: str) -> HookedModel:
+    return load_model(tiny_hf_model(name).to("cuda"), tokenizer=tokenizer_of(name))
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "qwen2", "gemma2", "opt"])
+def test_graphs_say_what_the_loop_says(name: str) -> None:
+    model = on_cuda(name)
+    assert can_stay(model)
+    rules = [*RULES, *KINDS]
+    prompts = [PROMPTS[i % 3] for i in range(len(rules))]
+    each = [1.5 * placed(model, resid_pre(1), rule) for rule in rules]
+    for edits in (each, each[4], placed(model, resid_pre(2), "ablate")):
+        with steer(model, edits), steer(model, placed(model, resid_post(0), "from_last_prompt_token")):
+            for sampling in (GREEDY, NUCLEUS):
+                for batch_size in (5, 64):
+                    options = {"max_new_tokens": 20, "sampling": sampling, "batch_size": batch_size, "log_probs": True}
+                    got, wanted = both(model, prompts, **options)
+                    assert got.tokens == wanted.tokens
+                    for left, right in zip(got.log_probs or [], wanted.log_probs or [], strict=True):
+                        assert left == pytest.approx(right, abs=1e-3)
+    bare = [prompt[: len(prompt) // 2] for prompt in PROMPTS]
+    with steer(model, placed(model, resid_pre(1), "from_last_prompt_token")):
+        got, wanted = both(model, PROMPTS, max_new_tokens=11, rule=CAD(1.0), without_context=bare)
+    assert got.tokens == wanted.tokens
+
+
+@needs_cuda
+def test_one_graph_serves_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = on_cuda("llama")
+    model.release()
+    made: list[int] = []
+    graph = torch.cuda.graph
+
+    def counted(*args: object, **options: object) -> object:
+        made.append(1)
+        return graph(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.cuda, "graph", counted)
+    for coeff in (1.0, -2.0, 3.0):
+        with steer(model, [coeff * placed(model, resid_pre(1), "everywhere"), *[Intervention()] * 2]):
+            got, wanted = both(model, PROMPTS, max_new_tokens=12, ignore_eos=True)
+        assert got.tokens == wanted.tokens
+    assert sum(made) == 1
+
+
+@dataclass(frozen=True, eq=False)
+class Asking(Edit):
+    """An edit that asks the device for a number, which no graph can."""
+
+    def delta(self, resid: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return row if float(resid.norm()) > 0 else -row
+
+
+@needs_cuda
+def test_what_cannot_be_captured_runs_without_a_graph() -> None:
+    model = on_cuda("gpt2")
+    rows = torch.linspace(-2, 2, model.d_model)[None]
+    with steer(model, Asking(rows, resid_pre(1)).everywhere()), pytest.warns(UserWarning, match="without CUDA graphs"):
+        got = generate(model, PROMPTS, max_new_tokens=12).tokens
+    with steer(model, Add(rows, resid_pre(1)).everywhere()):
+        assert generate(model, PROMPTS, max_new_tokens=12).tokens == got
+    model.release()
