@@ -46,7 +46,7 @@ from steering_lab.models.hook_points import HookSite, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.runs import RunFolder, data_files, read_run
-from steering_lab.tables import is_unsteered, method_names
+from steering_lab.tables import TIDY, is_unsteered, method_names
 
 from .sweep_settings import METRICS, Config, measures_of, pairs_of, prompts_of, writing
 
@@ -227,7 +227,7 @@ def figures(
 def report(folder: str | Path) -> Path:
     """Draws a finished run's figures and page from its files alone, prints what it found, and returns the page."""
     folder = Path(folder)
-    parts = read_run(folder)
+    parts = read_run(folder, TIDY)
     config: Config = as_config(Config, parts["config"])
     summary, confirmed, facts = parts["summary"], parts["confirmed"], parts.get("model", {})
     pairs, name = _pairs(parts), facts.get("name", config.model)

@@ -34,6 +34,7 @@ from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
 from steering_lab.models.prefix import Prefix
 from steering_lab.runs import RunFolder, read_run
+from steering_lab.tables import TIDY
 
 from . import conflict_page as page
 from . import conflict_search_page as search_page
@@ -221,7 +222,7 @@ def _compare(
 def report(folder: str | Path) -> Path:
     """Draws a finished run's figures and page from its files alone, prints what it found, and returns the page."""
     folder = Path(folder)
-    parts = read_run(folder)
+    parts = read_run(folder, TIDY)
     if "nothing_chosen" in parts["chosen"]:
         return search_page.write(folder, parts, question_of(__doc__))
     drawn = page.figures(parts)

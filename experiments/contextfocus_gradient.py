@@ -47,7 +47,7 @@ from steering_lab.models.loading import load_model
 from steering_lab.models.prefix import Prefix
 from steering_lab.models.progress import progress_bar
 from steering_lab.runs import RunFolder, read_run
-from steering_lab.tables import strength
+from steering_lab.tables import TIDY, strength
 
 from . import gradient_page as page
 from .conflict_questions import KINDS, Counts, DataFormat, Questions, file_questions, unique
@@ -427,7 +427,7 @@ def _cosine(left: SteeringVector, right: SteeringVector) -> float:
 def report(folder: str | Path) -> Path:
     """Draws the figures of a finished run again from its tables, writes its page, and returns the page's path."""
     folder = Path(folder)
-    run = read_run(folder)
+    run = read_run(folder, {name: TIDY[name] for name in ("table", "summary")})
     model, chosen = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("model.json", "chosen.json"))
     config = run["config"]
     organism = config["model"] == "organism"

@@ -27,6 +27,10 @@ OBSERVATION = ("prompt", "sample")
 """What identifies an observation within a cell and draw; equal ones are paired across conditions."""
 
 
+class WrongTable(ValueError):
+    """A table is not of the kind that is needed, for the reason said."""
+
+
 class Column(NamedTuple):
     """One column: `always` says that no row may lack it, `allowed` which words there are."""
 
@@ -121,6 +125,12 @@ SUMMARY = Table("summary", (
 ))  # fmt: skip
 
 
+TIDY = {
+    "generations": GENERATIONS, "table": MEASUREMENTS, "summary": SUMMARY, "confirmed": SUMMARY, "validation": SUMMARY,
+}  # fmt: skip
+"""What the files of a run hold whose names are the usual ones."""
+
+
 def checked(table: pd.DataFrame, kind: Table, only: Sequence[str] | None = None) -> pd.DataFrame:
     """The table with each of the kind's columns in its type; further columns stay as they are.
 
@@ -130,12 +140,12 @@ def checked(table: pd.DataFrame, kind: Table, only: Sequence[str] | None = None)
         only: The columns that a reader needs, all of them by default.
 
     Raises:
-        ValueError: a column that is absent, of another type, or with a value that is missing or not allowed.
+        WrongTable: a column that is absent, of another type, or with a value that is missing or not allowed.
     """
     columns = [column for column in kind.columns if only is None or column.name in only]
     if lacking := [column for column in columns if column.name not in table]:
         first, others = lacking[0], f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise ValueError(
+        raise WrongTable(
             f"the table of {kind.name} has no column {first.name!r} ({first.meaning}){others}: if an older version of"
             " steering_lab wrote it, run the experiment again"
         )
@@ -146,12 +156,12 @@ def _typed(values: pd.Series, column: Column, kind: Table) -> pd.Series:
     where = f"column {column.name!r} of the {kind.name}"
     missing = values.isna()
     if column.always and missing.any():
-        raise ValueError(f"{where} has no value in {int(missing.sum())} of {len(values)} rows: every row needs one")
+        raise WrongTable(f"{where} has no value in {int(missing.sum())} of {len(values)} rows: every row needs one")
     if column.type == "text":
         if not (wrong := values[~missing & ~values.map(lambda value: isinstance(value, str))]).empty:
-            raise ValueError(f"{where} is text, not {wrong.iloc[0]}")
+            raise WrongTable(f"{where} is text, not {wrong.iloc[0]}")
         if column.allowed and len(odd := values[~missing & ~values.isin(column.allowed)]):
-            raise ValueError(f"{where} is {odd.iloc[0]!r}: one of {', '.join(column.allowed)}")
+            raise WrongTable(f"{where} is {odd.iloc[0]!r}: one of {', '.join(column.allowed)}")
         return values.astype("str")
     try:
         if column.type == "flag":
@@ -159,7 +169,7 @@ def _typed(values: pd.Series, column: Column, kind: Table) -> pd.Series:
         numbers = values.astype("float64")
         return numbers.astype("int64") if column.type == "whole" else numbers
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{where} is a {column.type}: {error}") from error
+        raise WrongTable(f"{where} is a {column.type}: {error}") from error
 
 
 def measurements(

@@ -1,5 +1,6 @@
-"""DESIGN's import rule, read from the source: tables | models | data -> interventions -> methods | evaluation | analysis ->
-runs, executors, explorer -> cli, experiments, notebooks. A module imports from the floors below or its own room.
+"""DESIGN's import rule, read from the source: tables | models | data -> interventions -> methods | evaluation |
+analysis -> runs, executors, explorer -> cli, experiments, notebooks. A module imports from the floors below or its own
+room.
 """
 
 import ast

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from steering_lab.runs import RunFolder, read_run
 from steering_lab.tables import (
     CELL,
     FACTORS,
     GENERATIONS,
     MEASUREMENTS,
     SUMMARY,
+    TIDY,
     Factors,
     Table,
     checked,
@@ -94,3 +97,22 @@ def test_methods_are_called_by_place_and_controls_by_what_they_control() -> None
         "random beside mean difference, from last prompt token",
         "unsteered",
     ]
+
+
+def test_the_documented_format_has_every_column_with_its_type_unit_and_meaning() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "table.md").read_text(encoding="utf-8")
+    for kind in (GENERATIONS, MEASUREMENTS, SUMMARY):
+        for column in kind.columns:
+            allowed = ": " + ", ".join(column.allowed) if column.allowed else ""
+            line = f"| `{column.name}` | {column.type} | {column.unit} | {column.meaning}{allowed} |"
+            assert line in text
+    assert ", ".join(f"`{name}`" for name in CELL) in text
+
+
+def test_a_run_of_an_older_version_says_what_to_do(tmp_path: Path) -> None:
+    run = RunFolder.open(tmp_path, "sweep", "tiny", {})
+    run.write_table("table", made().drop(columns=["role", "place"]))
+    folder = run.finish()
+    assert len(read_run(folder)["table"]) == 2  # as it is, where nobody says what it should be
+    with pytest.raises(ValueError, match=r"tiny.*, table: the table of measurements has no column 'role'.* run the"):
+        read_run(folder, TIDY)
