@@ -241,11 +241,6 @@ def parts(sizes: Sizes) -> Iterator[tuple[str, int, Callable[[], str]]]:
     for batch in sizes.batches:
         yield f"small step {batch}", sizes.limit, lambda b=batch: steps_report(held["small"], sizes, b)
     yield "company", sizes.limit, lambda: company_report(held["small"], sizes)
-    yield "extraction", sizes.limit, lambda: extraction.report(
-        held["small"], n_pairs=sizes.n_pairs, rounds=sizes.rounds
-    )  # fmt: skip
-    for place in places:
-        yield f"peers {place}", sizes.limit, lambda p=place: peers_report(held["small"], sizes, p)
     for batch in sizes.batches:
         yield f"steered {batch}", sizes.limit, lambda b=batch: loops.steered_report(
             held["small"], (b,), new_tokens=sizes.steps, rounds=sizes.rounds
@@ -254,6 +249,11 @@ def parts(sizes: Sizes) -> Iterator[tuple[str, int, Callable[[], str]]]:
         yield f"loop {batch}", sizes.limit, lambda b=batch: loops.loop_report(
             held["small"], (b,), new_tokens=sizes.steps, rounds=sizes.rounds
         )  # fmt: skip
+    for place in places:
+        yield f"peers {place}", sizes.limit, lambda p=place: peers_report(held["small"], sizes, p)
+    yield "extraction", sizes.limit, lambda: extraction.report(
+        held["small"], n_pairs=sizes.n_pairs, rounds=sizes.rounds
+    )  # fmt: skip
 
 
 def main(

@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicLayer
 
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.sampling import Sampling, draw, token_counts
-from steering_lab.models.tokens import ForwardPass, Tokens
+from steering_lab.models.tokens import ForwardPass, Tokens, real_tokens
 
 LEAVING = 0.25  # rows leave once so large a share of the batch has ended: to leave, the cache of the others is copied
 LOOK = 8  # steps between looks at what has ended, where looking waits for the device
@@ -102,9 +102,7 @@ class Stream:
             return
         shared = self.ids.shape[1] - tail
         seen: dict[tuple[int, ...], int] = {}
-        starts = [
-            tuple(ids[kept].tolist()) for ids, kept in zip(self.ids[:, :shared], self.mask[:, :shared], strict=True)
-        ]
+        starts = map(tuple, real_tokens(self.ids[:, :shared], self.mask[:, :shared]))
         parents = [seen.setdefault(start, len(seen)) for start in starts]
         if len(seen) == len(parents):
             return

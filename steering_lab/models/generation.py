@@ -94,7 +94,7 @@ def generate(
             stream or the reverse, or prompt and continuation longer than the model's context; nothing has run then.
     """
     whole = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
-    prompt_ids = [row[kept].tolist() for row, kept in zip(whole.ids, whole.mask, strict=True)]
+    prompt_ids = whole.rows
     lengths = whole.prompt_lengths.tolist()
     if isinstance(prompts, Tokens):
         texts = [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in prompt_ids]
@@ -125,7 +125,7 @@ def generate(
     begun = [ids[length:] for ids, length in zip(prompt_ids, lengths, strict=True)]
     bare: list[list[int]] = []
     if second is not None:
-        bare = [ids[kept].tolist() for ids, kept in zip(second.ids, second.mask, strict=True)]
+        bare = second.rows
         _check_room(model, model.pad(bare, begun), max_new_tokens)
 
     n = len(whole)

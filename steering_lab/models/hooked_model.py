@@ -257,8 +257,9 @@ class HookedModel:
                 first = self.tokenizer.bos_token or self.tokenizer.eos_token
                 way_out = f" (to start from nothing, write {first!r})" if first else ""
                 raise ValueError(f"prompt {i} is empty: write at least one token{way_out}")
-        rows = [self.token_ids(prompt) for prompt in prompts]
-        return self.pad(rows, continuations)
+        kinds = [(type(prompt), prompt) for prompt in prompts]  # a chat is no plain text that reads the same
+        ids = {kind: self.token_ids(kind[1]) for kind in dict.fromkeys(kinds)}
+        return self.pad([ids[kind] for kind in kinds], continuations)
 
     def pad(self, rows: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]] | None = None) -> Tokens:
         """Left-padded `Tokens` of ready ids; what stands in `continuations` follows its row and is not prompt.

@@ -12,6 +12,12 @@ def left_padded(mask: Bool[Tensor, "batch pos"]) -> bool:
     return bool((mask[:, -1] & (mask[:, 1:] >= mask[:, :-1]).all(dim=1)).all())
 
 
+def real_tokens(ids: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"]) -> list[list[int]]:
+    """What is no padding, row by row, asked of the device once."""
+    lengths = mask.sum(dim=1).tolist()
+    return [row[len(row) - length :] for row, length in zip(ids.tolist(), lengths, strict=True)]
+
+
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """A left-padded batch. `prompt_lengths` counts real prompt tokens; real tokens after them are a continuation.
@@ -33,6 +39,11 @@ class Tokens:
         """Absolute positions: 0 at each row's first real token, negative on padding."""
         first = self.mask.shape[1] - self.mask.sum(dim=1, keepdim=True)
         return torch.arange(self.mask.shape[1], device=self.mask.device) - first
+
+    @property
+    def rows(self) -> list[list[int]]:
+        """Each row's real tokens."""
+        return real_tokens(self.ids, self.mask)
 
     def __len__(self) -> int:
         return self.ids.shape[0]

@@ -23,6 +23,7 @@ from steering_lab.models.loading.sources import Opened
 from steering_lab.models.prefix import Prefix
 from steering_lab.models.runtimes import RuntimeName
 from steering_lab.models.runtimes.parity import Attention
+from steering_lab.models.threads import use_what_there_is
 
 
 def load_model(
@@ -73,6 +74,7 @@ def load_model(
         OSError: neither a folder nor a model that the hub gave; "smollm2" is not installed; no adapter in its folder.
         ImportError: an adapter or a quantization whose package is not installed.
     """
+    use_what_there_is()
     given = name_or_path_or_model
     if isinstance(given, str | Path):
         asked = {
