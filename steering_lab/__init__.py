@@ -44,8 +44,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds 
     from steering_lab.interventions.steering_vector import preserving_norm as preserving_norm
     from steering_lab.interventions.steering_vector import random_like as random_like
     from steering_lab.methods.actadd import actadd_vector as actadd_vector
-    from steering_lab.methods.activation_optimisation import optimise_delta as optimise_delta
     from steering_lab.methods.contextfocus import contextfocus_vectors as contextfocus_vectors
+    from steering_lab.methods.delta.optimise import optimise_delta as optimise_delta
     from steering_lab.methods.mean_difference import mean_difference_vectors as mean_difference_vectors
     from steering_lab.models.generation import GREEDY as GREEDY
     from steering_lab.models.generation import Sampling as Sampling
@@ -74,7 +74,7 @@ _OFFERS = {
     "methods.actadd": ("actadd_vector",),
     "methods.mean_difference": ("mean_difference_vectors",),
     "methods.contextfocus": ("contextfocus_vectors",),
-    "methods.activation_optimisation": ("optimise_delta",),
+    "methods.delta.optimise": ("optimise_delta",),
     "evaluation.condition": ("UNSTEERED", "Condition", "layer_coeff_grid", "median_resid_norms", "prompting"),
     "evaluation.evaluate": ("Decoding", "evaluate"),
     "evaluation.measures": (

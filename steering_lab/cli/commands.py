@@ -10,6 +10,7 @@ from steering_lab.cli.check import check
 from steering_lab.cli.demo import demo
 from steering_lab.cli.lens import lens
 from steering_lab.cli.models import models
+from steering_lab.cli.new import new
 from steering_lab.cli.report import report
 from steering_lab.cli.run import run
 from steering_lab.cli.steer import steer
@@ -31,6 +32,7 @@ Commands = Mapping[str, Command | Family] | Mapping[str, Command]
 COMMANDS: Mapping[str, Command | Family] = {
     "demo": demo,
     "run": run,
+    "new": new,
     "report": report,
     "steer": steer,
     "lens": lens,

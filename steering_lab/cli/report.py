@@ -47,8 +47,8 @@ def runs_in(path: Path, depth: int = 2) -> list[Path]:
 
 def _drawn(run: Path) -> bool:
     """Draws the page of a finished run and prints where it is; says so where that cannot be done."""
-    from steering_lab.experiments import experiment_of
     from steering_lab.runs import draw
+    from steering_lab.study.finding import experiment_of
 
     try:
         print(f"\n{draw(run, experiment_of(run).report).resolve().as_uri()}")

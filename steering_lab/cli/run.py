@@ -18,7 +18,7 @@ def run(
     set: Setting = (),
     results: Path = Path("results"),
     wait: bool = False,
-    executor: Where = "local",
+    executor: Where | None = None,
     workers: int | None = None,
     gpus_per_worker: int | None = None,
 ) -> None:
@@ -29,27 +29,25 @@ def run(
     Example: steering-lab run experiments/actadd_sweep.toml --set model=gpt2 "layers=[4, 6, 8]" "positive=' weddings'"
 
     Args:
-        experiment: A TOML file with the experiment's .py beside it.
+        experiment: A TOML file; its key `experiment` names the module, or that lies beside it under the same name.
         set: Settings that replace those of the file; values are TOML, plain words may go without quotes.
         results: The folder in which results/<experiment>/<date>_<model>_<commit>/ is made.
         wait: If another process works on this run, wait until it ends instead of saying so and stopping.
         executor: Where groups of cells run: in this process (local), in processes of this machine, on Ray (RAY_ADDRESS,
-            or this machine), or as SLURM jobs (SBATCH_PARTITION and the like say which). Tables are the same.
+            or this machine), or as SLURM jobs (SBATCH_PARTITION and the like say which). Tables are the same. Left out,
+            where the file says, or in this process.
         workers: How many groups run at a time elsewhere than in this process; 2 if not said.
         gpus_per_worker: GPUs of each of them; none if not said.
     """
     from dataclasses import asdict
 
-    from steering_lab.experiments import load_experiment, read_config
+    from steering_lab.study.finding import read_study
 
-    options = {k: n for k, n in (("workers", workers), ("gpus_per_worker", gpus_per_worker)) if n is not None}
-    if options and executor == "local":
-        raise ValueError(f"{' and '.join(options)}: for --executor processes, ray or slurm, and this one is local")
-    module = load_experiment(experiment)
-    config = read_config(module.Config, experiment, set)
-    folder = _already(experiment.stem, asdict(config), results, wait, getattr(module, "report", None))
+    study = read_study(experiment, set, executor=executor, workers=workers, gpus_per_worker=gpus_per_worker)
+    folder = _already(study.name, asdict(study.config), results, wait, study.experiment.report)
     if folder is None:
-        folder = _run(module, config, results, executor, options)
+        where = study.placement
+        folder = _run(study.experiment, study.config, results, where.executor, where.options)
     _say_where(folder)
 
 

@@ -7,8 +7,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from steering_lab.cli.demo import demo
-from steering_lab.experiments import load_experiment, read_config
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.study.finding import load_experiment
+from steering_lab.study.reading import read_config
 from tests.cli.calling import call
 from tests.tiny_models import save_tiny_model
 

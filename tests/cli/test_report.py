@@ -24,7 +24,7 @@ def _pages_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EXPERIMENT_OF, lambda run: Experiment)
 
 
-EXPERIMENT_OF = "steering_lab.experiments.experiment_of"
+EXPERIMENT_OF = "steering_lab.study.finding.experiment_of"
 
 
 def finished(results: Path, experiment: str = "toy") -> Path:
