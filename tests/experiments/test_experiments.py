@@ -87,7 +87,7 @@ def test_settings_replace_what_the_file_says(toml: Path) -> None:
     [
         ("layer=[3]", "unknown setting 'layer': did you mean 'layers'"),
         ("zzz=1", "unknown setting 'zzz': known are model, layers, budget, kind, top_k, chat, inner"),
-        ("layers=3", "setting layers = 3: it takes a list of whole numbers"),
+        ("layers=3", "setting layers = 3: it takes a list of whole numbers, say [3]"),
         ("layers=['a']", "setting layers[0] = 'a': it takes a list of whole numbers"),
         ("budget=much", "setting budget = 'much': it takes a number"),
         ("model=3", "setting model = 3: it takes text"),
