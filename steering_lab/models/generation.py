@@ -126,7 +126,8 @@ def generate(
     bare: list[list[int]] = []
     if second is not None:
         bare = second.rows
-        _check_room(model, model.pad(bare, begun), max_new_tokens)
+        second = model.pad(bare, begun)
+        _check_room(model, second, max_new_tokens)
 
     n = len(whole)
     use_cache = use_cache and model.batching.caches and (second is None or model.batching.interleaves)

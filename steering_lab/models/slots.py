@@ -19,7 +19,7 @@ from torch import Tensor
 from steering_lab.models.decoding import LEAVING, LOOK, Batch, Drawn, Ending, LogitsRule, Stream
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.memory import bytes_of_token
+from steering_lab.models.memory import bytes_of_token, is_out_of_memory
 from steering_lab.models.runtimes.fixed import Lane
 from steering_lab.models.runtimes.norms import fused_norms
 from steering_lab.models.runtimes.parity import rounding
@@ -59,9 +59,9 @@ class Slots:
         self.lanes = [Lane(n, shape.room, model.n_layers, model.dtype, device) for _ in range(shape.lanes)]
         self.token, self.step = (torch.zeros(n, 1, dtype=torch.long, device=device) for _ in range(2))
         self.drawn = torch.zeros(n, steps, dtype=torch.long, device=device)
-        self.uniforms = torch.zeros(n, steps, device=device)
-        self.nats = torch.zeros(n, steps, device=device) if shape.nats else None
-        self.counts = torch.zeros(n, model.d_vocab, device=device) if shape.counts else None
+        self.uniforms = torch.zeros(n, steps, device=device, dtype=torch.float32)
+        self.nats = torch.zeros_like(self.uniforms) if shape.nats else None
+        self.counts = self.uniforms.new_zeros(n, model.d_vocab) if shape.counts else None
         self.tables: dict[HookSite, list[Float[Tensor, "n 1 d_model"]]] = {}
         self.added: dict[HookSite, int] | None = {}  # how many tables are in use; None where edits need the stream
         self.kept: dict[Any, Any] = {}  # graphs, by what a step does
@@ -288,10 +288,13 @@ def can_stay(model: HookedModel) -> bool:
     """Whether rows of this model, under the edits in force, can be decoded in places that stay.
 
     The weights lie on one device, a cache is keys and values, and a step there gives what it gives elsewhere, as is
-    tried once. Hooks that are no edits of ours may do what a graph would not repeat.
+    tried once. Hooks that are no edits of ours may do what a graph would not repeat, and what torch.autocast has cast
+    does not outlive its block.
     """
     runtime, batching = model.runtime, model.batching
     if not isinstance(runtime, PlainRuntime) or runtime.n_foreign or not model.edits_stay:
+        return False
+    if torch.is_autocast_enabled(model.device.type):
         return False
     if not (batching.free and batching.caches and batching.interleaves):
         return False
@@ -305,9 +308,11 @@ def _step_holds(model: HookedModel, runtime: PlainRuntime) -> bool:
     """Whether a padded pair goes on in a `Lane` as it goes on where it was read."""
     front = model.front_ids or [0]
     row = [*front, *(i % model.d_vocab for i in range(5, 11))]
-    pair, new = model.pad([row, row[:3]]), torch.tensor([7, 6], device=model.device) % model.d_vocab
-    stream = Stream(model, pair, torch.arange(2, device=model.device), 2, new_tokens=1, use_cache=True)
+    new = torch.tensor([7, 6], device=model.device) % model.d_vocab
     try:
+        stream = Stream(
+            model, model.pad([row, row[:3]]), torch.arange(2, device=model.device), 2, new_tokens=1, use_cache=True
+        )
         with model.unedited():
             stream.logits()
             lane = Lane(2, len(row) + 2, model.n_layers, model.dtype, model.device)
@@ -315,6 +320,8 @@ def _step_holds(model: HookedModel, runtime: PlainRuntime) -> bool:
             stream.append(new)
             got = model.step(new[:, None], lane.see(2), lane.told(2, 2), lane.cache, runtime).float()
             wanted = stream.logits()
-    except Exception:  # whatever modules that want another mask or cache run into
+    except Exception as error:  # whatever modules that want another mask or cache run into
+        if is_out_of_memory(error):  # which says nothing of the modules
+            raise
         return False
     return float((got - wanted).abs().max()) <= rounding(model) * float(wanted.abs().max())

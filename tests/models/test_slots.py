@@ -91,6 +91,61 @@ def test_two_streams_under_a_rule_and_begun_continuations(staying: list[int]) ->
     assert len(staying) == 4
 
 
+def test_room_for_what_is_begun_behind_a_longer_prompt_without_context(staying: list[int]) -> None:
+    model = hooked("llama")
+    begun = model.to_tokens([prompt[:5] for prompt in PROMPTS], [[5] * 30, [7] * 25, [8] * 28])
+    bare = [prompt + " and more of the same words" for prompt in PROMPTS]
+    model.release()
+    options = {"max_new_tokens": 11, "rule": CAD(1.0), "without_context": bare, "ignore_eos": True}
+    got, wanted = both(model, begun, **options)
+    assert got.tokens == wanted.tokens
+    assert staying
+
+
+def test_a_row_that_overflows_leaves_nothing_to_the_next_one_in_its_place(staying: list[int]) -> None:
+    """A weight of 0 times a value that is no number is no number."""
+    model = hooked("gpt2")
+    vector = placed(model, resid_pre(1), "everywhere")
+    with steer(model, [(1e30 if i % 2 else 1.0) * vector for i in range(12)]):
+        got, wanted = both(
+            model, [*PROMPTS] * 4, max_new_tokens=20, batch_size=2, ignore_eos=True, sampling=NUCLEUS, log_probs=True
+        )
+    assert got.tokens == wanted.tokens
+    assert got.log_probs is not None
+    assert [row[-1] == row[-1] for row in got.log_probs] == [True, False] * 6
+    assert staying
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_what_torch_makes_tensors_of_by_default_changes_nothing(dtype: torch.dtype, staying: list[int]) -> None:
+    model = hooked("llama")
+    with steer(model, placed(model, resid_pre(1), "everywhere")):
+        options = {"max_new_tokens": 12, "sampling": NUCLEUS, "log_probs": True}
+        _, wanted = both(model, PROMPTS, **options)
+        model.release()
+        torch.set_default_dtype(dtype)
+        try:
+            for got in both(model, PROMPTS, **options):
+                assert got.tokens == wanted.tokens
+                for left, right in zip(got.log_probs or [], wanted.log_probs or [], strict=True):
+                    assert left == pytest.approx(right, abs=1e-4)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    model.release()
+    assert len(staying) == 2
+
+
+def test_under_autocast_rows_are_decoded_the_other_way(staying: list[int]) -> None:
+    """What it casts is kept until its block ends, and a graph would read it afterwards."""
+    model = hooked("llama")
+    with torch.autocast("cpu", torch.bfloat16):
+        got, wanted = both(model, PROMPTS, max_new_tokens=9)
+    assert got.tokens == wanted.tokens
+    assert not staying
+    generate(model, PROMPTS, max_new_tokens=9)
+    assert staying
+
+
 def test_places_are_used_again_and_hold_nothing_of_the_call_before(staying: list[int]) -> None:
     model = hooked("gpt2")
     assert model.plain is not None
