@@ -50,7 +50,7 @@ class FixedLayer(DynamicLayer):
 
     def gather(self, places: Int[Tensor, " kept"]) -> None:
         """The rows in these places move to the front."""
-        for store in (self.keys, self.values):
+        for store in (self.keys, self.values) if self.is_initialized else ():
             store[: len(places)] = store[places]
 
     def get_seq_length(self) -> int:
