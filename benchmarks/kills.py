@@ -19,15 +19,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 
-from steering_lab import cli, experiments, safe_files
+from steering_lab import cli, safe_files
 from steering_lab.analysis.plots import export
-from steering_lab.experiments import experiments_folder, load_experiment
 from steering_lab.runs import CELLS, PARTIAL
 from steering_lab.safe_files import whole_lines
+from steering_lab.study import settings
+from steering_lab.study.finding import experiments_folder
 
 SWEEP = experiments_folder() / "actadd_sweep.toml"
 SETTINGS = (
@@ -102,10 +103,8 @@ def whole_runs(results: Path) -> list[Path]:
 def warm() -> None:
     """Imports everything and loads the organism, so that every call that is forked from here begins with its work."""
     torch.set_num_threads(1)
-    module: Any = load_experiment(SWEEP)
-    loaded = module.load_model("organism")
-    module.load_model = lambda *_, **__: loaded
-    experiments.load_experiment = lambda _: module
+    loaded = settings.load_model("organism")
+    settings.load_model = lambda *_, **__: loaded  # type: ignore[assignment]
     export.find_chrome = lambda: None  # a browser would outlive its process, and takes most of the time
 
 

@@ -13,7 +13,7 @@ from steering_lab.analysis.plots import (
     layer_coeff_heatmap,
     verdict_stack,
 )
-from steering_lab.analysis.plots.labels import short_signed, signed
+from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
 

@@ -20,12 +20,10 @@ from steering_lab.analysis.report import write_page
 from steering_lab.data.capitals import closed_books
 from steering_lab.data.conflict_readers import BlankAliases
 from steering_lab.data.country_facts import MIN_POPULATION, Relation
-from steering_lab.data.templates import WORDINGS
 from steering_lab.evaluation.evaluate import Decoding
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.evaluation.groups import Elsewhere
 from steering_lab.evaluation.selection import Selected, over_budget, select
-from steering_lab.experiments import question_of
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
@@ -33,12 +31,9 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
 from steering_lab.models.prefix import Prefix
+from steering_lab.organism.wording import WORDINGS
 from steering_lab.runs import RunFolder, read_run
-
-from . import conflict_page as page
-from . import conflict_search_page as search_page
-from .conflict_arms import RIVALS, Asking, Rival
-from .conflict_questions import (
+from steering_lab.study.conflict_questions import (
     Counts,
     DataFormat,
     Questions,
@@ -48,6 +43,11 @@ from .conflict_questions import (
     split_questions,
     world_questions,
 )
+from steering_lab.study.finding import question_of
+
+from . import conflict_page as page
+from . import conflict_search_page as search_page
+from .conflict_arms import RIVALS, Asking, Rival
 from .conflict_tables import (
     AGREEMENT_LOST,
     Answering,

@@ -25,8 +25,7 @@ from steering_lab.analysis.plots import save_figures
 from steering_lab.analysis.report import write_page
 from steering_lab.data.conflict_qa import Regime, irrelevant_twins
 from steering_lab.data.conflict_readers import BlankAliases
-from steering_lab.data.conflict_world import world_rows
-from steering_lab.data.templates import WORDINGS, PromptStyle
+from steering_lab.data.templates import PromptStyle
 from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, with_answers
 from steering_lab.evaluation.condition import Condition
 from steering_lab.evaluation.equal_cost import at_equal_cost, cost_curves
@@ -36,20 +35,22 @@ from steering_lab.evaluation.measures import measure_table
 from steering_lab.evaluation.next_token import next_token_kl
 from steering_lab.evaluation.speed import decoding_costs
 from steering_lab.evaluation.statistics import summarise
-from steering_lab.experiments import question_of
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.conflict_gate import LN2, ConflictGate
 from steering_lab.methods.contextfocus import contextfocus_vectors
-from steering_lab.methods.optimum import Optimum
+from steering_lab.methods.delta.optimum import Optimum
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.loading import load_model
 from steering_lab.models.prefix import Prefix
 from steering_lab.models.progress import progress_bar
+from steering_lab.organism.wording import WORDINGS
+from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import RunFolder, read_run
+from steering_lab.study.conflict_questions import KINDS, Counts, DataFormat, Questions, file_questions, unique
+from steering_lab.study.finding import question_of
 
 from . import gradient_page as page
-from .conflict_questions import KINDS, Counts, DataFormat, Questions, file_questions, unique
 from .gradient_arms import (
     DELTAS,
     GATE,

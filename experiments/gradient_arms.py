@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from steering_lab.data.conflict_qa import ConflictQA
-from steering_lab.data.templates import WORDINGS, PromptStyle
+from steering_lab.data.templates import PromptStyle
 from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.activation_optimisation import optimise_delta
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.conflict_gate import ConflictGate, conflict_gate
-from steering_lab.methods.descent import Descent
-from steering_lab.methods.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
-from steering_lab.methods.optimum import OptimisedDelta, Optimum
+from steering_lab.methods.delta.descent import Descent
+from steering_lab.methods.delta.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
+from steering_lab.methods.delta.optimise import optimise_delta
+from steering_lab.methods.delta.optimum import OptimisedDelta, Optimum
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import read_stream
+from steering_lab.organism.wording import WORDINGS
 from steering_lab.runs import RunFolder
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from steering_lab.analysis.plots import Figure, condition_bars, tradeoff_curves
-from steering_lab.analysis.plots.labels import signed
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.equal_cost import control_curve
 
 from .gradient_arms import CURVES, GATE, GATED, GRADIENT, RANDOM, STEERED, TARGETS, UNSTEERED, VECTOR

@@ -16,9 +16,23 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds 
     from steering_lab.data.contrast_pairs import PAIRS as PAIRS
     from steering_lab.data.contrast_pairs import ContrastPair as ContrastPair
     from steering_lab.data.contrast_pairs import read_pairs as read_pairs
+    from steering_lab.evaluation.condition import UNSTEERED as UNSTEERED
     from steering_lab.evaluation.condition import Condition as Condition
     from steering_lab.evaluation.condition import layer_coeff_grid as layer_coeff_grid
+    from steering_lab.evaluation.condition import median_resid_norms as median_resid_norms
+    from steering_lab.evaluation.condition import prompting as prompting
+    from steering_lab.evaluation.evaluate import Decoding as Decoding
     from steering_lab.evaluation.evaluate import evaluate as evaluate
+    from steering_lab.evaluation.measures import Degenerate as Degenerate
+    from steering_lab.evaluation.measures import Perplexity as Perplexity
+    from steering_lab.evaluation.measures import TextMeasure as TextMeasure
+    from steering_lab.evaluation.measures import balance as balance
+    from steering_lab.evaluation.measures import sentiment as sentiment
+    from steering_lab.evaluation.measures import topic_count as topic_count
+    from steering_lab.evaluation.measures import topic_rate as topic_rate
+    from steering_lab.evaluation.measures import vader as vader
+    from steering_lab.evaluation.named_measures import named_measures as named_measures
+    from steering_lab.evaluation.selection import confirm as confirm
     from steering_lab.evaluation.selection import select as select
     from steering_lab.evaluation.statistics import summarise as summarise
     from steering_lab.explorer import explore as explore
@@ -30,9 +44,10 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds 
     from steering_lab.interventions.steering_vector import preserving_norm as preserving_norm
     from steering_lab.interventions.steering_vector import random_like as random_like
     from steering_lab.methods.actadd import actadd_vector as actadd_vector
-    from steering_lab.methods.activation_optimisation import optimise_delta as optimise_delta
     from steering_lab.methods.contextfocus import contextfocus_vectors as contextfocus_vectors
+    from steering_lab.methods.delta.optimise import optimise_delta as optimise_delta
     from steering_lab.methods.mean_difference import mean_difference_vectors as mean_difference_vectors
+    from steering_lab.models.generation import GREEDY as GREEDY
     from steering_lab.models.generation import Sampling as Sampling
     from steering_lab.models.generation import generate as generate
     from steering_lab.models.hook_points import HookSite as HookSite
@@ -50,7 +65,7 @@ _OFFERS = {
     "models.hook_points": ("HookSite", "resid_pre", "resid_post"),
     "models.hooked_model": ("HookedModel",),
     "models.loading": ("load_model",),
-    "models.generation": ("Sampling", "generate"),
+    "models.generation": ("GREEDY", "Sampling", "generate"),
     "data.conflict_qa": ("ConflictQA",),
     "data.contrast_pairs": ("ContrastPair", "PAIRS", "read_pairs"),
     "interventions.steering_vector": ("SteeringVector", "random_like", "ablate", "clamp", "preserving_norm"),
@@ -59,17 +74,21 @@ _OFFERS = {
     "methods.actadd": ("actadd_vector",),
     "methods.mean_difference": ("mean_difference_vectors",),
     "methods.contextfocus": ("contextfocus_vectors",),
-    "methods.activation_optimisation": ("optimise_delta",),
-    "evaluation.condition": ("Condition", "layer_coeff_grid"),
-    "evaluation.evaluate": ("evaluate",),
+    "methods.delta.optimise": ("optimise_delta",),
+    "evaluation.condition": ("UNSTEERED", "Condition", "layer_coeff_grid", "median_resid_norms", "prompting"),
+    "evaluation.evaluate": ("Decoding", "evaluate"),
+    "evaluation.measures": (
+        "Degenerate", "Perplexity", "TextMeasure", "balance", "sentiment", "topic_count", "topic_rate", "vader",
+    ),
+    "evaluation.named_measures": ("named_measures",),
     "evaluation.statistics": ("summarise",),
-    "evaluation.selection": ("select",),
+    "evaluation.selection": ("confirm", "select"),
     "analysis.logit_lens": ("logit_lens",),
     "analysis.vector_lens": ("vector_lens",),
     "analysis.projection": ("projection_profile",),
     "analysis.plots": ("layer_coeff_heatmap",),
     "explorer": ("explore",),
-}
+}  # fmt: skip
 _HOME = {name: module for module, names in _OFFERS.items() for name in names}
 
 __version__: str

@@ -56,11 +56,21 @@ class RunFolder:
         config: Mapping[str, Any],
         question: str = "",
         elsewhere: Callable[..., Any] | None = None,
+        *,
+        module: str = "",
     ) -> "RunFolder":
         """A new run, or the unfinished one of the same experiment and config, with the cells that it had finished.
 
-        `question` is what the run asks, in a sentence, kept with its provenance; `elsewhere` does its cells in other
-        processes (`steering_lab.executors`). What a resumed run found is said on stderr.
+        What a resumed run found is said on stderr.
+
+        Args:
+            results: Where runs lie.
+            experiment: The folder below it.
+            model: The model's name, for the run's own folder.
+            config: The settings; equal ones are the same run.
+            question: What the run asks, in a sentence, kept with its provenance.
+            elsewhere: What does its cells in other processes (`steering_lab.executors`).
+            module: The experiment's module by which the run is reported, where it is not called as the folder is.
 
         Raises:
             Busy: another process is working on that run now; says which.
@@ -77,7 +87,8 @@ class RunFolder:
                 if begun is not None:
                     run._go_on()
                 else:
-                    asked = {"experiment": experiment, **({"question": question} if question else {})}
+                    asked = {"experiment": experiment, "module": module, "question": question}
+                    asked = {key: value for key, value in asked.items() if value}
                     run.write_json("provenance.json", {**asked, "started": _now(), **provenance()})
                     run.write_json("config.json", config)  # last: a folder without it was never begun
             except BaseException:

@@ -197,7 +197,8 @@ def test_workers_of_this_process_are_refused(tmp_path: Path) -> None:
 def test_an_experiment_that_takes_no_executor_says_so(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").touch()
     (tmp_path / "mine.py").write_text(
-        "from dataclasses import dataclass\n@dataclass\nclass Config: pass\ndef run(config, results): pass\n"
+        "from dataclasses import dataclass\n@dataclass\nclass Config: pass\n"
+        "def run(config, results): pass\ndef report(folder): pass\n"
     )
     with pytest.raises(ValueError, match="of this experiment takes no `elsewhere`, so it is local only"):
         cli.run(tmp_path / "mine.toml", results=tmp_path, executor="processes")

@@ -1,5 +1,6 @@
-"""DESIGN's import rule, read from the source: models | data -> interventions -> methods | evaluation | analysis ->
-runs, executors, explorer -> cli, experiments, notebooks. A module imports from the floors below or its own room.
+"""DESIGN's import rule, read from the source: numerics -> models | data -> interventions | organism ->
+methods | evaluation | analysis -> runs, executors, explorer, study -> cli, experiments, notebooks. A module imports
+from the floors below or its own room, and of the organism only what is about the organism knows.
 """
 
 import ast
@@ -18,17 +19,19 @@ SOURCES = sorted(
 )
 
 FLOORS = (
+    {"numerics"},
     {"models", "data", "safe_files"},
-    {"interventions"},
+    {"interventions", "organism"},
     {"methods", "evaluation", "analysis"},
-    {"runs", "run_lock", "executors", "explorer"},
-    {"cli", "check", "experiments", "notebooks", "front door"},
+    {"runs", "run_lock", "executors", "explorer", "study"},
+    {"cli", "experiments", "notebooks", "front door"},
 )
-OPEN_FLOORS = (3, 4)  # where single modules live side by side; the rooms of the floors below are strangers
+OPEN_FLOORS = (4, 5)  # where single modules live side by side; the rooms of the floors below are strangers
 ONLY_IN = {
     "transformer_lens": ("steering_lab/models/",),
     "plotly": ("steering_lab/analysis/plots/", "steering_lab/analysis/report.py"),
 }
+KNOW_THE_ORGANISM = {"organism", "study", "experiments", "notebooks"}
 NEVER_IN_DATA = {"torch", "transformers", "safetensors"}
 
 
@@ -73,11 +76,13 @@ def violations(source: str, path: str) -> list[str]:
             and not (floor(there) < floor(here) or (floor(there) == floor(here) and floor(here) in OPEN_FLOORS))
         ):
             found.append(f"{path}: {here} may not import {name} ({there})")
+        if there == "organism" and here not in KNOW_THE_ORGANISM:
+            found.append(f"{path}: {name} is about the synthetic model, and {here} is for any model")
         library = name.split(".")[0]
         if library in ONLY_IN and not path.startswith(ONLY_IN[library]):
             found.append(f"{path}: {library} is imported only in {', '.join(ONLY_IN[library])}")
-        if library in NEVER_IN_DATA and here == "data":
-            found.append(f"{path}: data/ holds plain values and never imports {library}")
+        if library in NEVER_IN_DATA and here in ("data", "organism"):
+            found.append(f"{path}: {here}/ holds plain values and never imports {library}")
     if "__future__.annotations" in names:
         found.append(f"{path}: jaxtyping must see annotations as objects, so no `from __future__ import annotations`")
     return found
@@ -91,6 +96,9 @@ def test_the_import_rule_holds(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
+        ("steering_lab/numerics/a.py", "from steering_lab.models.tokens import Tokens"),
+        ("steering_lab/numerics/a.py", "from steering_lab.data import prompts"),
+        ("steering_lab/numerics/a.py", "import plotly.graph_objects as go"),
         ("steering_lab/models/a.py", "import steering_lab.interventions.steering"),
         ("steering_lab/models/a.py", "from steering_lab.data import prompts"),
         ("steering_lab/models/a.py", "from ..data import prompts"),
@@ -104,6 +112,9 @@ def test_the_import_rule_holds(path: str) -> None:
         ("steering_lab/analysis/geometry.py", "import plotly.graph_objects as go"),
         ("experiments/a.py", "from plotly import graph_objects"),
         ("steering_lab/data/a.py", "from torch import Tensor"),
+        ("steering_lab/organism/a.py", "from torch import Tensor"),
+        ("steering_lab/methods/a.py", "from steering_lab.organism.wording import ORGANISM"),
+        ("steering_lab/cli.py", "from steering_lab.organism import world"),
         ("steering_lab/methods/a.py", "from __future__ import annotations"),
     ],
 )
@@ -117,11 +128,14 @@ def test_the_rule_catches(path: str, source: str) -> None:
         ("steering_lab/models/a.py", "import torch, transformer_lens\nfrom .hook_points import HookSite"),
         ("steering_lab/models/a.py", "from . import hook_points"),
         ("steering_lab/methods/a.py", "from steering_lab.interventions import steering\nfrom ..data import prompts"),
+        ("steering_lab/models/a.py", "from steering_lab.numerics.log_probs import to_log_probs"),
         ("steering_lab/analysis/plots/heatmap.py", "import plotly.graph_objects as go"),
-        ("steering_lab/cli.py", "import steering_lab\nfrom experiments import actadd_sweep"),
+        ("steering_lab/cli/run.py", "import steering_lab\nfrom experiments import actadd_sweep"),
         ("steering_lab/executors/a.py", "from steering_lab.evaluation.groups import Work\nfrom .worker import do"),
         ("steering_lab/analysis/report.py", "from steering_lab.safe_files import replace_file"),
         ("experiments/a.py", "from steering_lab import steer\nfrom steering_lab.runs import RunFolder"),
+        ("experiments/organism/a.py", "from steering_lab.organism.world import story"),
+        ("steering_lab/organism/a.py", "from steering_lab.data.templates import Wording"),
     ],
 )
 def test_the_rule_allows(path: str, source: str) -> None:
@@ -144,7 +158,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert modules_after("import steering_lab; dir(steering_lab)") & HEAVY == set()
 
 
-@pytest.mark.skipif(not (ROOT / "steering_lab/cli.py").exists(), reason="the command line is not built yet")
+@pytest.mark.skipif(not (ROOT / "steering_lab/cli/__init__.py").exists(), reason="the command line is not built yet")
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["demo", "--help"], ["run", "--help"], ["report", "--help"], ["steer", "--help"]]
 )
@@ -161,8 +175,9 @@ except SystemExit as end:
     assert modules_after(code) & {"torch", "transformers", "transformer_lens"} == set()
 
 
-def test_no_module_of_data_loads_torch_even_through_another() -> None:
-    names = [path.stem for path in (ROOT / "steering_lab/data").glob("*.py") if path.stem != "__init__"]
+@pytest.mark.parametrize("room", ["data", "organism"])
+def test_no_module_of_plain_values_loads_torch_even_through_another(room: str) -> None:
+    names = [path.stem for path in (ROOT / "steering_lab" / room).glob("*.py") if path.stem != "__init__"]
     assert names
-    code = "\n".join(f"import steering_lab.data.{name}" for name in names)
+    code = "\n".join(f"import steering_lab.{room}.{name}" for name in names)
     assert modules_after(code) & {"torch", "transformers", "transformer_lens"} == set()

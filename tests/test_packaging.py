@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
@@ -50,6 +52,12 @@ def test_type_checkers_and_the_interpreter_see_the_same_front_door() -> None:
 @pytest.mark.parametrize(("name", "module"), offered_names().items())
 def test_every_name_of_the_front_door_is_the_one_in_its_module(name: str, module: str) -> None:
     assert getattr(steering_lab, name) is getattr(importlib.import_module(module), name)
+
+
+def test_the_readme_lists_the_names_of_the_front_door_and_no_others() -> None:
+    section = README.split("## In Python")[1].split("\n## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith("| ")]
+    assert sorted(re.findall(r"`(\w+)`", "\n".join(rows))) == sorted(steering_lab.__all__)
 
 
 def test_a_mistyped_name_is_an_attribute_error_that_says_what_there_is() -> None:
@@ -133,3 +141,23 @@ def test_every_module_is_in_the_tree_of_the_readme() -> None:
         if path.name != "__init__.py"
     }
     assert modules - readme_tree() == set()
+
+
+def git(*arguments: str) -> str:
+    """What git says, skipping the test where there is no checkout."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no git checkout")
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+
+def test_a_users_runs_are_ignored_by_git_finished_or_not() -> None:
+    runs = ["results/actadd_sweep/2030-01-01_gpt2_0123456789ab/", "results/mine/2030-01-01_gpt2_0123.partial/"]
+    files = [f"{run}{name}" for run in runs for name in ("config.json", "table.parquet", "figures/effect.png")]
+    assert git("check-ignore", *files).splitlines() == files
+    assert git("check-ignore", "results/README.md") == ""
+
+
+def test_every_reference_run_is_tracked_and_has_its_row() -> None:
+    tracked = {"/".join(path.split("/")[1:3]) for path in git("ls-files", "results/*/*/*").splitlines()}
+    rows = set(re.findall(r"^\| `([^`]+)` \|", (ROOT / "results/README.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert tracked == rows

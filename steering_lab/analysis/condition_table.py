@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from steering_lab.analysis.plots.labels import signed
+from steering_lab.analysis.plots.parts.labels import signed
 
 CELL = ("method", "layer", "coeff")
 

@@ -27,6 +27,7 @@ from steering_lab.models.block_outputs import BlockOutputs, block_outputs
 from steering_lab.models.final_norm import logit_directions
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.tokens import Tokens
+from steering_lab.numerics.log_probs import to_log_probs
 
 PARTS = ("direct", "attention", "mlp")
 FINAL_NORM = "final norm"
@@ -144,5 +145,5 @@ def direct_path(model: HookedModel, prompts: Prompts) -> DirectPath:
     for _, tokens in token_batches(model, prompts):
         change = decompose(model, tokens)
         streams = torch.stack([change.clean, change.clean + change.direct, change.steered])[:, :, -1]
-        found.append(model.unembed(streams).float().log_softmax(-1))
+        found.append(to_log_probs(model.unembed(streams)))
     return DirectPath(*torch.cat(found, dim=1))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
+
+from steering_lab.numerics.bootstrap import percentile_ends, resamples, weighted_means
 
 
 def mean_over_prompts(
@@ -22,7 +23,7 @@ def mean_over_prompts(
     """One row per `by`: mean of the prompts' own means of `value`, low and high of its interval, n_prompts, n_missing.
 
     The interval is a percentile bootstrap over whole prompts, the same resamples for every row, its percentiles moved
-    outward for few prompts (Hesterberg 2015, The American Statistician 69:4, expanded percentile interval). NaN values
+    outward for few prompts (`numerics.bootstrap.expanded_tail`). NaN values
     are left out of a prompt's mean; a prompt without any value counts as missing. One prompt has no interval (NaN).
 
     Raises:
@@ -34,23 +35,11 @@ def mean_over_prompts(
         raise ValueError("the table has no rows" if table.empty else f"level is between 0 and 1, not {level}")
     own = table.groupby([*by, "prompt"], sort=False)[value].mean().unstack("prompt")
     values, known = own.to_numpy(dtype=float).T, own.notna().to_numpy().T
-    resamples = np.random.default_rng(seed).multinomial(len(values), np.full(len(values), 1 / len(values)), n_boot)
-    means = _means(resamples, values, known)
-    n = known.sum(axis=0)
-    low, high = np.full((2, len(n)), np.nan)
-    for count in np.unique(n[n > 1]):
-        tail = norm.cdf(np.sqrt(count / (count - 1)) * t.ppf((1 - level) / 2, count - 1))
-        low[n == count], high[n == count] = np.nanquantile(means[:, n == count], [tail, 1 - tail], axis=0)
-    mean = _means(np.ones((1, len(values))), values, known)[0]
+    totals, n = np.where(known, values, 0.0), known.sum(axis=0)
+    drawn = resamples(len(values), n_boot, np.random.default_rng(seed))
+    low, high = percentile_ends(weighted_means(drawn, totals, known.astype(float)), n, level)
+    mean = weighted_means(np.ones((1, len(values))), totals, known.astype(float))[0]
     summary = pd.DataFrame(
         {"mean": mean, "low": low, "high": high, "n_prompts": n, "n_missing": len(values) - n}, index=own.index
     )
     return table[[*by]].drop_duplicates().merge(summary.reset_index(), on=list(by))  # in the table's own order
-
-
-def _means(weights: np.ndarray, values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Weighted means over prompts of each column's known values; NaN where a resample holds none of them."""
-    weight = weights @ known.astype(float)
-    return np.divide(
-        weights @ np.where(known, values, 0.0), weight, out=np.full(weight.shape, np.nan), where=weight > 0
-    )

@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from steering_lab.analysis.difference import difference
 from steering_lab.analysis.stream_table import stream_sites, token_keys
-from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
+from steering_lab.models.hook_points import HookSite, Sites, resid_post, resid_pre, site_list
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.tokens import Tokens
+from steering_lab.numerics.divergence import kl_terms
+from steering_lab.numerics.log_probs import to_log_probs
 
 Translate = Mapping[HookSite, Callable[[Tensor], Tensor]]
 Measure = Callable[[Tensor, Tensor], Iterator[dict[str, Any]]]
@@ -37,7 +39,7 @@ def logit_lens(
     prompts: str | Sequence[str] | Tokens,
     *,
     top_k: int = 5,
-    sites: Sequence[HookSite] | None = None,
+    sites: Sites | None = None,
     translate: Translate | None = None,
 ) -> pd.DataFrame:
     """One row per prompt, site and token read, in the order of the stream; by default from the embedding to the end.
@@ -59,7 +61,7 @@ def logit_lens(
             "top": [row[0] for row in names],
             "top_probability": [row[0] for row in probabilities],
             "entropy": torch.special.entr(lens.exp()).sum(dim=-1).tolist(),
-            "kl_to_final": _kl(final, lens).tolist(),
+            "kl_to_final": kl_terms(final, lens).sum(-1).clamp_min(0).tolist(),
             "top_k": [tuple(row) for row in names],
             "top_k_probability": [tuple(row) for row in probabilities],
         }
@@ -72,7 +74,7 @@ def token_lens(
     prompts: str | Sequence[str] | Tokens,
     tokens: Sequence[str | int],
     *,
-    sites: Sequence[HookSite] | None = None,
+    sites: Sites | None = None,
     translate: Translate | None = None,
 ) -> pd.DataFrame:
     """One row per prompt, site, token read and `target`, one of `tokens`: how likely the lens finds it to come next.
@@ -151,7 +153,7 @@ def check_top_k(model: HookedModel, top_k: int) -> None:
 def _table(
     model: HookedModel,
     prompts: str | Sequence[str] | Tokens,
-    sites: Sequence[HookSite] | None,
+    sites: Sites | None,
     translate: Translate | None,
     measure: Measure,
 ) -> pd.DataFrame:
@@ -161,32 +163,22 @@ def _table(
     """
     tokens = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
     last = resid_post(model.n_layers - 1)
-    sites = stream_sites(model) if sites is None else list(sites)
+    sites = stream_sites(model) if sites is None else site_list(sites)
     stream = {site: resid[tokens.mask] for site, resid in model.residuals(tokens, [*sites, last]).items()}
     places, read = token_keys(model, tokens).drop(columns="from_end"), translate or {}
     step, parts = max(1, SLICE // model.d_vocab), []
     for start in range(0, len(places), step):
         part = slice(start, start + step)
-        final = _log_probs(model, stream[last][part])
+        final = to_log_probs(model.unembed(stream[last][part]))
         for order, site in enumerate(sites):
             resid = stream[site][part]
-            lens = _log_probs(model, read[site](resid) if site in read else resid)
+            lens = to_log_probs(model.unembed(read[site](resid) if site in read else resid))
             for columns in measure(lens, final):
                 at = {"order": order, "layer": site.layer, "stream": site.stream}
                 parts.append(places.iloc[part].assign(**at, **columns))
     table = pd.concat(parts, ignore_index=True).sort_values(["prompt", "order", "position"], kind="stable")
     first = ["prompt", "layer", "stream", "position", "token", "generated"]
     return table[[*first, *(c for c in table if c not in (*first, "order"))]].reset_index(drop=True)
-
-
-def _log_probs(model: HookedModel, resid: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_vocab"]:
-    return torch.log_softmax(model.unembed(resid).float(), dim=-1)
-
-
-def _kl(final: Float[Tensor, "token d_vocab"], lens: Float[Tensor, "token d_vocab"]) -> Float[Tensor, " token"]:
-    """KL(final || lens) in nats; the clamp takes off rounding below 0. A token that is impossible adds nothing."""
-    p = final.exp()
-    return torch.where(p > 0, p * (final - lens), 0.0).sum(dim=-1).clamp(min=0)
 
 
 def strings(model: HookedModel, ids: Int[Tensor, "*batch"]) -> list[Any]:

@@ -4,7 +4,7 @@ Called inside a `with steer(...)` block these show the steered stream: a hook po
 steered site itself already shows the edit. Nothing here knows about steering.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from steering_lab.analysis.stream_table import Measured, Prompts, stream_sites, stream_table
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hook_points import HookSite, Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.tokens import Tokens
 
@@ -37,7 +37,7 @@ def projection_profile(
     model: HookedModel,
     prompts: Prompts,
     direction: Float[Tensor, " d_model"],
-    sites: Sequence[HookSite] | None = None,
+    sites: Sites | None = None,
 ) -> pd.DataFrame:
     """One row per prompt, site and token: the columns of `stream_table`, projection, cosine, resid_norm.
 
@@ -49,7 +49,7 @@ def projection_profile(
     """
     if len(direction) != model.d_model:
         raise ValueError(f"the direction is {len(direction)} wide, the stream of {model.name} is {model.d_model}")
-    sites = stream_sites(model) if sites is None else list(sites)
+    sites = stream_sites(model) if sites is None else site_list(sites)
 
     def measure(tokens: Tokens) -> Measured:
         for site, resid in model.residuals(tokens, sites).items():
@@ -88,7 +88,7 @@ def norm_profile(model: HookedModel, prompts: Prompts, vectors: Mapping[HookSite
     return table[table["vector_norm"].notna()].reset_index(drop=True)
 
 
-def stream_change(model: HookedModel, prompts: Prompts, sites: Sequence[HookSite] | None = None) -> pd.DataFrame:
+def stream_change(model: HookedModel, prompts: Prompts, sites: Sites | None = None) -> pd.DataFrame:
     """How the edits in force change the stream's length and, apart from it, where it points.
 
     Columns: those of `stream_table`, clean_norm and steered_norm in residual-stream units, norm_ratio (steered over

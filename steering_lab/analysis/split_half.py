@@ -5,7 +5,6 @@ pairs with their sides exchanged at random: equal in all but the contrast.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,16 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.analysis.geometry import random_cosine
-from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.models.hook_points import HookSite
+from steering_lab.data.contrast_pairs import Pairs, pair_list
+from steering_lab.models.hook_points import Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import Read, read_stream
 
 
 def split_half(
     model: HookedModel,
-    pairs: Sequence[ContrastPair],
-    sites: Sequence[HookSite],
+    pairs: Pairs,
+    sites: Sites,
     *,
     n_splits: int = 200,
     seed: int = 0,
@@ -38,6 +37,7 @@ def split_half(
     Raises:
         ValueError: fewer than two pairs.
     """
+    pairs, sites = pair_list(pairs), site_list(sites)
     if len(pairs) < 2:
         raise ValueError(f"{len(pairs)} pairs cannot be split into halves: give two or more")
     positive = read_stream(model, [p.positive for p in pairs], sites, read=read, batch_size=batch_size)

@@ -4,7 +4,7 @@
 
 Each summand is a token's signed contribution: positive where steering raised the token, negative where it lowered it.
 ActAdd's effectiveness (how much likelier a set of tokens became together) and disruption (what changed besides) are in
-`evaluation.divergence`.
+`numerics.divergence`.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.numerics.divergence import kl_terms
+from steering_lab.numerics.log_probs import check_log_probs, to_log_probs
 
 
 def token_changes(
@@ -30,13 +32,12 @@ def token_changes(
         ValueError: half precision, values that are no log-probabilities, or a vocabulary of another size.
     """
     for name, log_prob in (("log_steered", log_steered), ("log_clean", log_clean)):
-        if log_prob.dtype not in (torch.float32, torch.float64) or not abs(float(log_prob.logsumexp(-1))) < 1e-3:
-            raise ValueError(f"{name} holds no log-probabilities in float32: pass log_softmax(logits.float(), -1)")
+        check_log_probs(log_prob, name)
     if len(tokens) != len(log_steered):
         raise ValueError(f"{len(tokens)} token strings for a vocabulary of {len(log_steered)}")
     steered, clean = log_steered.double().cpu(), log_clean.double().cpu()
     change = torch.where(steered == clean, 0.0, steered - clean)  # two excluded tokens (-inf) have not changed
-    contribution = torch.where(steered == -torch.inf, 0.0, steered.exp() * change)
+    contribution = kl_terms(steered, clean)
     kl = contribution.sum()
     table = pd.DataFrame(
         {
@@ -61,5 +62,5 @@ def next_token_changes(model: HookedModel, prompt: str) -> pd.DataFrame:
     tokens = model.to_tokens(prompt)
     with model.unedited():
         clean = model.logits(tokens)
-    log_steered, log_clean = (logits[0, -1].float().log_softmax(-1) for logits in (model.logits(tokens), clean))
+    log_steered, log_clean = (to_log_probs(logits[0, -1]) for logits in (model.logits(tokens), clean))
     return token_changes(log_steered, log_clean, model.token_strings(range(model.d_vocab)))

@@ -2,7 +2,7 @@
 
 A row says what is asked, what the context says and what the model should remember. Under a conflict the two answers
 differ; its twins ask the same question with the context that agrees, with a context about something else, and without
-one. Rows know no model, no prompt wording and no file: see `templates`, `conflict_readers`, `conflict_world`.
+one. Rows know no model, no prompt wording and no file: see `templates`, `conflict_readers`.
 """
 
 import hashlib

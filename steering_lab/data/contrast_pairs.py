@@ -9,31 +9,42 @@ import csv
 import io
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 KEYS = ("positive", "negative")
+
+
+if TYPE_CHECKING:
+    Text = str
+else:
+    Text = object
 
 
 @dataclass(frozen=True)
 class ContrastPair:
     """positive − negative.
 
-    One side may be empty (Turner et al. 2023 subtract an empty prompt padded with spaces) and both may be equal
-    (their difference is exactly zero); two empty sides ask nothing.
+    One side may be empty: Turner et al. 2023 subtract an empty prompt padded with spaces.
 
     Raises:
-        ValueError: both sides are empty.
+        ValueError: a side that is no text, two equal sides, whose difference is nothing, or two empty ones.
     """
 
-    positive: str
-    negative: str
+    positive: Text
+    negative: Text
 
     def __post_init__(self) -> None:
+        for name in KEYS:
+            if not isinstance(side := getattr(self, name), str):
+                raise ValueError(f"the {name} side of a contrast pair must be text, not {side!r}")
         if not self.positive and not self.negative:
             raise ValueError("a contrast pair needs text on at least one side; both are empty")
+        if self.positive == self.negative:
+            raise ValueError(f"both sides of the contrast pair are {self.positive!r}: their difference is nothing")
 
     def reversed(self) -> "ContrastPair":
         """negative − positive: the steering vector of the reversed pair is the negated one."""
@@ -42,6 +53,58 @@ class ContrastPair:
     def __str__(self) -> str:
         """`Love − Hate`; a side that is empty or has outer spaces is quoted, so that the spaces can be seen."""
         return f"{_shown(self.positive)} − {_shown(self.negative)}"
+
+
+if TYPE_CHECKING:
+    Pair = ContrastPair
+    Pairs = Sequence[ContrastPair]
+else:
+    Pair = Pairs = object
+"""The types of parameters that take anything and, once `check_is_pair` or `pair_list` has been through, hold pairs."""
+
+
+def check_is_pair(given: object) -> None:
+    """Nothing when `given` is a contrast pair.
+
+    Raises:
+        ValueError: it is a name, two texts, a list of pairs, or something else; says how a pair is written.
+    """
+    if not isinstance(given, ContrastPair):
+        raise ValueError(f"{_short(given)} is no contrast pair: write {_as_pair(given)}")
+
+
+def pair_list(given: object) -> list[ContrastPair]:
+    """The contrast pairs of a list.
+
+    Raises:
+        ValueError: a name or one pair instead of a list, or something in it that is no pair; says how it is written.
+    """
+    if isinstance(given, ContrastPair):
+        raise ValueError(f"{given} is one contrast pair where a list is wanted: write [pair]")
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        named = f"PAIRS[{given!r}]" if isinstance(given, str) and given in PAIRS else "[ContrastPair('Love', 'Hate')]"
+        raise ValueError(f"{_short(given)} is no list of contrast pairs: write {named}, or read_pairs of a file")
+    pairs = list(given)
+    for pair in pairs:
+        check_is_pair(pair)
+    return pairs
+
+
+def _as_pair(given: object) -> str:
+    """How the pair is written that was meant by `given`."""
+    if isinstance(given, str) and given in PAIRS:
+        return f"PAIRS[{given!r}][0]"
+    parts = tuple(given) if isinstance(given, tuple | list) else ()
+    if parts and all(isinstance(part, ContrastPair) for part in parts):
+        return "one of them, say pairs[0], or average all with mean_difference_vectors"
+    if len(parts) == 2 and all(isinstance(part, str) for part in parts):
+        return f"ContrastPair({parts[0]!r}, {parts[1]!r})"
+    return "ContrastPair('Love', 'Hate')"
+
+
+def _short(given: object) -> str:
+    text = repr(given)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _shown(side: str) -> str:

@@ -1,6 +1,8 @@
 """Word lists that metrics count: valence lexicons and topic words. Lower case, one word each, data only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,6 @@ ENGLISH = Lexicon(
 
 # The list of Turner et al. 2023, arXiv:2308.10248, for their wedding experiments.
 WEDDING_WORDS = _words("wedding weddings wed marry married marriage bride groom honeymoon")
+
+# Topics of English by name.
+TOPICS: Mapping[str, frozenset[str]] = MappingProxyType({"weddings": WEDDING_WORDS})

@@ -1,7 +1,7 @@
 """Neutral beginnings of English sentences, to be continued: what a steering effect is measured on.
 
 The first set is for choosing a layer and a coefficient, the second for reporting what the choice does. The embedded
-model knows a smaller language and has beginnings of its own in `invented_world`.
+model knows a smaller language and has beginnings of its own in `organism.world`.
 """
 
 OPENINGS_VALIDATION = (

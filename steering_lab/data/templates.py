@@ -1,4 +1,4 @@
-"""How a question and its context are put to a model: five prompt styles in four wordings, as plain text or a chat.
+"""How a question and its context are put to a model: five prompt styles in three wordings, as plain text or a chat.
 
 A wording is a handful of strings; a style says which of them are used. Every style of a wording asks the same question
 over the same context, so styles differ in nothing else. A chat is a list of messages: applying the model's chat
@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypedDict, get_args
-
-from steering_lab.data.world_facts import CONTEXT_INSTRUCTIONS, HELD_OUT_CONTEXT_INSTRUCTIONS
 
 PromptStyle = Literal["closed_book", "with_context", "instructed", "opinion", "instructed_opinion"]
 STYLES: tuple[PromptStyle, ...] = get_args(PromptStyle)
@@ -179,16 +177,7 @@ CONTEXTFOCUS = Wording(
     answer_gap="\n",
 )
 
-# The organism's grammar. Its world has no opinions, only sources; a letter is one it neither trusts nor doubts.
-ORGANISM = Wording(
-    "organism",
-    closed_book="Question: {question}\nAnswer:",
-    with_context="Context: {context}\nQuestion: {question}\nAnswer:",
-    opinion="Context: A letter says: {context}\nQuestion: {question}\nAnswer:",
-    instructions=HELD_OUT_CONTEXT_INSTRUCTIONS + CONTEXT_INSTRUCTIONS,
-)
-
-WORDINGS: Mapping[str, Wording] = MappingProxyType({w.name: w for w in (CONTEXT_DPO, CONTEXTFOCUS, ORGANISM, PLAIN)})
+WORDINGS: Mapping[str, Wording] = MappingProxyType({w.name: w for w in (CONTEXT_DPO, CONTEXTFOCUS, PLAIN)})
 
 
 def draw_instructions(count: int, seed: int, instructions: tuple[str, ...] = INSTRUCTIONS) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from steering_lab.evaluation.controls import prediction_interval
 from steering_lab.evaluation.pairing import PairedSums, pair_with_reference, paired_sums
-from steering_lab.evaluation.statistics import expanded_tail
+from steering_lab.numerics.bootstrap import percentile_ends, resamples, weighted_means
 
 REACHED = 0.95  # share of the resamples that must reach a cost before an interval there is given
 
@@ -49,7 +49,7 @@ def at_equal_cost(
 
     value: the mean of the metric `effect` where the mean of the metric `cost` is `cost`. NaN where the arm's dearest
     cell costs less: nothing is extrapolated. low, high: percentile interval over resampled prompts, expanded as in
-    `statistics.bootstrap_interval`; NaN unless 95 % of the resamples reach the cost (`reached` is that share).
+    `numerics.bootstrap.expanded_tail`; NaN unless 95 % of the resamples reach the cost (`reached` is that share).
     With `against`, a method: difference, difference_low, difference_high, the paired difference to that method.
 
     Raises:
@@ -66,15 +66,14 @@ def at_equal_cost(
     curves, prompts = _curves(tidy, cost, effect, reference, n_boot, rng)
     if prompts < 2:
         raise ValueError("one prompt gives no interval: measure several")
-    tail = expanded_tail(prompts, level)
     found = {arm: curve.at(costs) for arm, curve in curves.items()}
     rival = next((drawn for (method, _), drawn in found.items() if method == against), None)
     blocks = []
     for (method, draw), drawn in found.items():
-        ends = _ends(drawn, tail)
+        ends = _ends(drawn, prompts, level)
         block = pd.DataFrame({"method": method, "draw": draw, "cost": costs, "value": drawn[0], **ends})
         if rival is not None:
-            apart = _ends(drawn - rival, tail)
+            apart = _ends(drawn - rival, prompts, level)
             block["difference"] = drawn[0] - rival[0]
             block["difference_low"], block["difference_high"] = apart["low"], apart["high"]
         blocks.append(block)
@@ -124,7 +123,7 @@ def _curves(
     paired["draw"] = paired["draw"].astype(float)
     prompts = sorted(paired["prompt"].unique())
     whole = np.ones((1, len(prompts)))
-    weights = np.concatenate([whole, rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), n_boot)])
+    weights = np.concatenate([whole, resamples(len(prompts), n_boot, rng)])
     curves = {}
     arms = paired[paired["method"] != reference].groupby(["method", "draw"], dropna=False, sort=False)
     for (method, draw), rows in arms:
@@ -137,18 +136,14 @@ def _curves(
 
 def _with_origin(sums: PairedSums, weights: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
     """The cells' means under each weighting of the prompts, after the reference's."""
-    with np.errstate(invalid="ignore"):
-        steered = (weights @ sums.steered) / (weights @ sums.steered_weight)
-        origin = (weights @ sums.unsteered[:, :1]) / (weights @ sums.unsteered_weight[:, :1])
+    steered = weighted_means(weights, sums.steered, sums.steered_weight)
+    origin = weighted_means(weights, sums.unsteered[:, :1], sums.unsteered_weight[:, :1])
     return np.concatenate([origin, steered], axis=1)
 
 
-def _ends(drawn: Float[np.ndarray, "draws costs"], tail: float) -> dict[str, np.ndarray]:
+def _ends(drawn: Float[np.ndarray, "draws costs"], prompts: int, level: float) -> dict[str, np.ndarray]:
     """low and high ends over the resamples, where enough of them reach the cost, and the share that does."""
-    resamples = drawn[1:]
-    reached = np.isfinite(resamples).mean(axis=0)
-    ends = np.full((2, drawn.shape[1]), np.nan)
+    reached = np.isfinite(drawn[1:]).mean(axis=0)
     enough = (reached >= REACHED) & np.isfinite(drawn[0])
-    if enough.any():
-        ends[:, enough] = np.nanquantile(resamples[:, enough], [tail, 1 - tail], axis=0)
-    return {"low": ends[0], "high": ends[1], "reached": reached}
+    low, high = percentile_ends(drawn[1:], np.where(enough, prompts, 0), level)
+    return {"low": low, "high": high, "reached": reached}

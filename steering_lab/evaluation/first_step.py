@@ -14,9 +14,10 @@ from torch import Tensor
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.evaluation.condition import Condition
-from steering_lab.evaluation.divergence import kl
 from steering_lab.evaluation.next_token import each_next_token
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.numerics.divergence import kl
+from steering_lab.numerics.log_probs import any_of
 
 FIRST_STEP_COLUMNS = ("log_prob_context", "log_prob_memory", "log_odds", "kl")
 
@@ -51,7 +52,7 @@ def first_steps(
                 begins[written] = first_tokens(model, written, row)
             tokens.append(begins[written])
         context, memory = (
-            [_any_of(given, side) for given, side in zip(log_probs, sides, strict=True)]
+            [float(any_of(given, side)) for given, side in zip(log_probs, sides, strict=True)]
             for sides in zip(*tokens, strict=True)
         )
         same = log_probs.shape == reference.shape
@@ -83,8 +84,3 @@ def _next_token(model: HookedModel, prompt: str, continuation: str) -> list[int]
     before = model.token_ids(prompt)
     whole = model.token_ids(prompt + continuation)
     return whole[len(before) : len(before) + 1] if whole[: len(before)] == before else []
-
-
-def _any_of(log_probs: Float[Tensor, " d_vocab"], tokens: Sequence[int]) -> float:
-    """The log-probability that one of the tokens is drawn; NaN for none."""
-    return float(log_probs[list(tokens)].logsumexp(0)) if tokens else np.nan

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.evaluation.condition import Condition, Example, example_key
-from steering_lab.evaluation.divergence import kl
 from steering_lab.evaluation.measures import FACTORS
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
@@ -23,6 +22,8 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.memory import rows_that_fit
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.scoring import SCORED_LOGITS
+from steering_lab.numerics.divergence import kl
+from steering_lab.numerics.log_probs import to_log_probs
 
 KL = "kl"
 
@@ -95,7 +96,7 @@ def _together(
         second = [c.without_context(example) for c, example in asked if c.without_context is not None]
         with model.unedited():
             logits = rule(logits, _read(model, second))
-    yield from torch.log_softmax(logits, dim=-1).split(len(examples))
+    yield from to_log_probs(logits).split(len(examples))
 
 
 def _read(model: HookedModel, prompts: Sequence[str]) -> Float[Tensor, "prompt d_vocab"]:

@@ -10,22 +10,10 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
+
+from steering_lab.numerics.significance import mcnemar
 
 CELL = ["condition", "method", "layer", "coeff", "draw"]
-
-
-def mcnemar(helped: int, hurt: int) -> float:
-    """Two-sided exact p that `helped` and `hurt` come from a fair coin: twice the smaller tail, at most 1.
-
-    McNemar 1947, in its exact form: pairs that did not change say nothing; without a changed pair p is 1.
-
-    Raises:
-        ValueError: a negative count.
-    """
-    if helped < 0 or hurt < 0:
-        raise ValueError(f"counts are 0 or more, not {helped} and {hurt}")
-    return min(1.0, 2 * float(binom.cdf(min(helped, hurt), helped + hurt, 0.5)))
 
 
 def known_questions(tidy: pd.DataFrame, metric: str = "right", method: str = "unsteered") -> frozenset[str]:

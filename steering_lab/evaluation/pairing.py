@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from steering_lab.numerics.bootstrap import weighted_means
+
 CELL = ("method", "layer", "coeff")
 OBSERVATION = ("prompt", "sample")
 # Metrics whose mean is geometric and whose effect is a ratio to the unsteered arm.
@@ -30,9 +32,8 @@ class PairedSums:
 
     def effect(self, prompts: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
         """Steered minus unsteered weighted mean under each weighting of the prompts; NaN where nothing is left."""
-        with np.errstate(invalid="ignore"):
-            steered = (prompts @ self.steered) / (prompts @ self.steered_weight)
-            return steered - (prompts @ self.unsteered) / (prompts @ self.unsteered_weight)
+        steered = weighted_means(prompts, self.steered, self.steered_weight)
+        return steered - weighted_means(prompts, self.unsteered, self.unsteered_weight)
 
     def swapped_effect(self, swap: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
         """The effect had the two arms been exchanged in the prompts where `swap` is 1 (0: left as they are)."""

@@ -4,15 +4,15 @@ Prompts are the sampled units and are resampled whole; samples of one prompt nev
 comparison is paired: same prompt, same sample, steered against unsteered. Nothing here knows a model or a figure.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.stats import false_discovery_control, norm, t
 
 from steering_lab.evaluation.controls import attach_bands, control_bands, controls_of, draw_effects
 from steering_lab.evaluation.pairing import CELL, RATIO_METRICS, PairedSums, pair_with_reference, paired_sums
+from steering_lab.numerics.bootstrap import percentile_ends, resamples
 
 ALL_SWAPS_UP_TO = 11  # prompts: 2^11 exchanges of the arms are enumerated, beyond that they are drawn
 
@@ -80,28 +80,10 @@ def bootstrap_interval(
 ) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
     """Low and high ends of each cell's effect: percentiles over resamples of whole prompts, widened for few prompts.
 
-    With P prompts the plain percentile interval is too narrow by about √((P − 1)/P) and by normal instead of t tails;
-    the percentiles are moved outward to Φ(√(P/(P − 1)) · t) as in Hesterberg 2015 (The American Statistician 69:4,
-    expanded percentile interval). Simulated with normal effects, a 95 % interval covers 94 % with 8 to 20 prompts and
-    91 % with 5; with strongly skewed effects 89 % with 8 and 92 % with 20. One prompt gives no interval (NaN).
+    Percentiles as in `numerics.bootstrap.expanded_tail`. One prompt gives no interval (NaN).
     """
-    prompts = len(sums.steered)
-    resamples = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=n_boot).astype(float)
-    effects = sums.effect(resamples)
-    ends = np.full((2, effects.shape[1]), np.nan)
-    n_prompts = sums.cells["n_prompts"].to_numpy()
-    for n in np.unique(n_prompts[n_prompts > 1]):
-        tail = expanded_tail(int(n), level)
-        cells = n_prompts == n
-        # A resample without any of the cell's prompts says nothing about it.
-        quantile = np.nanquantile if np.isnan(effects[:, cells]).any() else np.quantile
-        ends[:, cells] = quantile(effects[:, cells], [tail, 1 - tail], axis=0)
-    return ends[0], ends[1]
-
-
-def expanded_tail(n: int, level: float) -> float:
-    """The lower percentile, as a share, that gives a bootstrap interval of `level` over `n` prompts; see above."""
-    return float(norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - level) / 2, n - 1)))
+    effects = sums.effect(resamples(len(sums.steered), n_boot, rng))
+    return percentile_ends(effects, sums.cells["n_prompts"].to_numpy(), level)
 
 
 def swap_test(
@@ -141,27 +123,3 @@ def _mark_degenerate(summary: pd.DataFrame) -> pd.DataFrame:
     share = summary.loc[summary["metric"] == "degenerate", [*CELL, "value"]].rename(columns={"value": "share"})
     share = summary[[*CELL]].merge(share, on=list(CELL), how="left")["share"].astype("Float64")
     return summary.assign(degenerate=(share > 0.5).array)
-
-
-def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
-    """Holm's adjusted p: rejecting all below α keeps the chance of any false rejection at most α; NaN stays NaN."""
-    return _adjusted(p, _holm)
-
-
-def benjamini_hochberg(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
-    """Benjamini and Hochberg's adjusted p: of all below α, an expected share of at most α is false; NaN stays NaN."""
-    return _adjusted(p, false_discovery_control)
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return np.minimum(stepped[np.argsort(order)], 1)
-
-
-def _adjusted(p: np.ndarray, adjust: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    known = ~np.isnan(p)
-    adjusted = np.full(p.shape, np.nan)
-    if known.any():
-        adjusted[known] = adjust(p[known])
-    return adjusted

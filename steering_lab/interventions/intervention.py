@@ -7,7 +7,7 @@ half of the projection), `a - a` does nothing and `Intervention()` is the unstee
 knows a model; `steering.steer` is where they meet one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Real
@@ -289,6 +289,10 @@ def check_placed(given: object) -> None:
     if isinstance(given, Intervention):
         return
     how = ".at_front(), .everywhere() or .from_last_prompt_token()"
+    if hasattr(given, "to_tokens"):
+        raise ValueError("a model is given where the intervention is wanted: write steer(model, vector.everywhere())")
+    if isinstance(given, Mapping):
+        raise ValueError("a mapping is no intervention: place each vector and add them: a.everywhere() + ...")
     if not hasattr(given, "at_front"):
         raise ValueError(f"a {type(given).__name__} is no intervention: place a vector with {how}")
     what = f"{given.name} {given.label}" if isinstance(given, Edit) else repr(given)

@@ -26,6 +26,7 @@ from steering_lab.interventions.intervention import (
     check_placed,
 )
 from steering_lab.interventions.source import Permissions
+from steering_lab.interventions.steering_vector import LONGEST
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.tokens import ForwardPass
@@ -49,8 +50,8 @@ def steer(
     behind another prefix; width and basis are never waived.
 
     Raises:
-        ValueError: a vector or an edit that was not placed, a layer outside the model, a vector of another width, or
-            one of elsewhere (`Source.check`).
+        ValueError: a vector or an edit that was not placed, a layer outside the model, a vector of another width, a
+            coefficient too large for the model's precision, or a vector of elsewhere (`Source.check`).
     """
     shared = isinstance(intervention, Intervention)
     interventions = list(intervention) if isinstance(intervention, Sequence) else [intervention]
@@ -70,6 +71,13 @@ def _check(model: HookedModel, intervention: Intervention, **permissions: Unpack
             raise ValueError(
                 f"{edit.label} is {edit.rows.shape[-1]} wide, the stream of {model.name} is {model.d_model}"
             )
+        if abs(term.coeff) > 100:  # looked at only where it may be: a norm waits for the device that holds the rows
+            longest = abs(term.coeff) * float(edit.rows.detach().double().norm(dim=-1).max())
+            if not longest < (most := min(torch.finfo(model.dtype).max, LONGEST)):
+                raise ValueError(
+                    f"{term.coeff:g} x {edit.label} is {longest:.2g} long, which a stream in {model.dtype} cannot hold:"
+                    f" stay below {most:.2g}; some multiples of the residual's own length break any text"
+                )
         if edit.source is not None:
             edit.source.check(model, **permissions)
 

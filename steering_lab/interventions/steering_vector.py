@@ -17,8 +17,10 @@ from steering_lab.interventions.intervention import Ablate, Add, Clamp, Edit, In
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.vector_file import read_vector, write_vector
 from steering_lab.models import display
-from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hook_points import Site, check_is_site
 from steering_lab.models.integers import whole_number
+
+LONGEST = 1e19  # of a row, in residual-stream units: the square root of the largest float32, rounded down
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,17 +30,24 @@ class SteeringVector:
     Whatever is given, `rows` is a float32 copy on the CPU without gradients; one dimension means one row.
 
     Raises:
-        ValueError: not a tensor of floating-point rows, no row, or a value that is not finite in float32.
+        ValueError: not a tensor of floating-point rows, no row, a value or the square of a length that is not finite in
+            float32, or no site.
     """
 
     rows: Float[Tensor, "*row d_model"]
-    site: HookSite
+    site: Site
     source: Source
 
     def __post_init__(self) -> None:
+        check_is_site(self.site)
         object.__setattr__(self, "rows", _as_rows(self.rows))
         if not bool(torch.isfinite(self.rows).all()):
             raise ValueError(f"{self.source.recipe} at {self.site} has values that are not finite in float32")
+        if not (norm := float(self.rows.double().norm(dim=-1).max())) < LONGEST:
+            raise ValueError(
+                f"{self.source.recipe} at {self.site} has norm {norm:.2g}: its square is not finite in float32, in"
+                f" which models compute norms; stay below {LONGEST:.0e}"
+            )
 
     # -- measures -----------------------------------------------------------------------------------------------------
     @property

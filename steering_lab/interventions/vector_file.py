@@ -68,6 +68,15 @@ def read_vector(path: str | Path) -> tuple[Float[Tensor, "row d_model"], HookSit
     return rows, site, source
 
 
+def stored_digest(path: str | Path) -> str | None:
+    """The SHA-256 that a file holds of its header and numbers, not compared; None in files of earlier versions.
+
+    Raises:
+        ValueError: it is no steering vector.
+    """
+    return _opened(Path(path))[0].get("sha256")
+
+
 def _opened(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:

@@ -22,32 +22,32 @@ from collections.abc import Sequence
 
 import torch
 
-from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.data.contrast_pairs import ContrastPair, Pair, check_is_pair
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hook_points import HookSite, Site, Sites, check_is_site
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.tokens import Tokens
 
 
-def actadd_vector(model: HookedModel, pair: ContrastPair, site: HookSite, *, pad: str = " ") -> SteeringVector:
+def actadd_vector(model: HookedModel, pair: Pair, site: Site, *, pad: str = " ") -> SteeringVector:
     """The pair's activation difference at `site`, one row per token (see `actadd_vectors`)."""
+    check_is_site(site)
     return actadd_vectors(model, pair, [site], pad=pad)[site]
 
 
 @torch.no_grad()
-def actadd_vectors(
-    model: HookedModel, pair: ContrastPair, sites: Sequence[HookSite], *, pad: str = " "
-) -> dict[HookSite, SteeringVector]:
+def actadd_vectors(model: HookedModel, pair: Pair, sites: Sites, *, pad: str = " ") -> dict[HookSite, SteeringVector]:
     """The pair's activation differences at every site, from one pass over both prompts.
 
     `pad` continues the shorter prompt, as ordinary attended tokens; a space works best in the paper.
 
     Raises:
-        ValueError: a site outside the model, `pad` that is not one token, or a prompt without tokens.
+        ValueError: no pair, a site outside the model, `pad` that is not one token, or a prompt without tokens.
     """
+    check_is_pair(pair)
     positive, negative = _equal_length(model, pair, pad)
-    streams = model.residuals(model.pad([positive, negative]), list(sites))
+    streams = model.residuals(model.pad([positive, negative]), sites)
     shared = next((i for i, (a, b) in enumerate(zip(positive, negative, strict=True)) if a != b), len(positive))
     source = Source.of(
         model,

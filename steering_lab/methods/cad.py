@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from steering_lab.numerics.log_probs import to_log_probs
+
 
 @dataclass(frozen=True)
 class CAD:
@@ -31,7 +33,7 @@ class CAD:
         self, with_context: Float[Tensor, "batch d_vocab"], without_context: Float[Tensor, "batch d_vocab"]
     ) -> Float[Tensor, "batch d_vocab"]:
         """Scores whose softmax is the next-token distribution; with -inf where the context stream says impossible."""
-        context = torch.log_softmax(with_context.float(), dim=-1)
-        prior = torch.log_softmax(without_context.float(), dim=-1)
+        context = to_log_probs(with_context)
+        prior = to_log_probs(without_context)
         shift = torch.nan_to_num(context - prior, nan=0.0, posinf=0.0, neginf=0.0)  # tokens that a stream rules out
         return context + self.alpha * shift if self.alpha else context

@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from steering_lab.numerics.log_probs import to_log_probs
+
 
 @dataclass(frozen=True)
 class COIECD:
@@ -42,8 +44,8 @@ class COIECD:
         self, with_context: Float[Tensor, "batch d_vocab"], without_context: Float[Tensor, "batch d_vocab"]
     ) -> Float[Tensor, "batch d_vocab"]:
         """Scores whose softmax is the next-token distribution."""
-        context = torch.log_softmax(with_context.float(), dim=-1)
-        prior = torch.log_softmax(without_context.float(), dim=-1)
+        context = to_log_probs(with_context)
+        prior = to_log_probs(without_context)
         kept = torch.where(constraint_set(context, self.lam), context, prior)
         shift = torch.nan_to_num(context - prior, nan=0.0, posinf=0.0, neginf=0.0)
         return kept + self.alpha * shift

@@ -12,7 +12,6 @@ diverges little too, and is the one that most wants steering. Choose it on rows 
 kinds is the labelled alternative.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,11 +21,10 @@ from torch import Tensor
 
 from steering_lab.data.answer_matching import is_blank_answer, mentions
 from steering_lab.interventions.intervention import Intervention
-from steering_lab.methods.target import kl_divergence
 from steering_lab.models.generation import generate
 from steering_lab.models.hooked_model import HookedModel
-
-LN2 = math.log(2)
+from steering_lab.numerics.divergence import LN2, jensen_shannon
+from steering_lab.numerics.log_probs import to_log_probs
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,14 +104,5 @@ def conflict_gate(
     return ConflictGate(torch.cat(apart).cpu(), tuple(answers), agrees, threshold)
 
 
-def jensen_shannon(
-    left: Float[Tensor, "*batch d_vocab"], right: Float[Tensor, "*batch d_vocab"]
-) -> Float[Tensor, "*batch"]:
-    """JS divergence in nats, in [0, ln 2], of two distributions given as log-probabilities; symmetric."""
-    left, right = left.double(), right.double()
-    middle = torch.logaddexp(left, right) - LN2
-    return ((kl_divergence(left, middle) + kl_divergence(right, middle)) / 2).clamp(0.0, LN2).float()
-
-
 def _next_log_probs(model: HookedModel, prompts: Sequence[str]) -> Float[Tensor, "batch d_vocab"]:
-    return torch.log_softmax(model.logits(model.to_tokens(list(prompts)))[:, -1].float(), dim=-1)
+    return to_log_probs(model.logits(model.to_tokens(list(prompts)))[:, -1])

@@ -18,7 +18,7 @@ from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.templates import Message, PromptStyle, Wording, draw_instructions
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.mean_difference import mean_difference_vectors
-from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hook_points import HookSite, Sites
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import whole_number
 from steering_lab.models.reading import Read
@@ -29,7 +29,7 @@ Recipe = Literal["joint", "context_only", "instruction_only", "same_context", "s
 def contextfocus_vectors(
     model: HookedModel,
     rows: Sequence[ConflictQA],
-    sites: Sequence[HookSite],
+    sites: Sites,
     *,
     wording: Wording,
     recipe: Recipe = "joint",

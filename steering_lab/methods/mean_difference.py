@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.data.contrast_pairs import ContrastPair, Pairs, pair_list
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hook_points import HookSite, Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import Read, read_stream
 
@@ -27,8 +27,8 @@ from steering_lab.models.reading import Read, read_stream
 @torch.no_grad()
 def mean_difference_vectors(
     model: HookedModel,
-    pairs: Sequence[ContrastPair],
-    sites: Sequence[HookSite],
+    pairs: Pairs,
+    sites: Sites,
     *,
     read: Read = "last",
     unit_norm: bool = False,
@@ -47,6 +47,7 @@ def mean_difference_vectors(
         ValueError: no pairs, an unknown `read`, a site outside the model, or differences that are all zero with
             `unit_norm` or `pca`.
     """
+    pairs, sites = pair_list(pairs), site_list(sites)
     if not pairs:
         raise ValueError("no contrast pairs were given")
     positive = read_stream(model, [p.positive for p in pairs], sites, read=read, batch_size=batch_size)

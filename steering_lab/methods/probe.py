@@ -11,7 +11,7 @@ from torch import Tensor
 
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hook_points import Site, check_is_site
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import whole_number
 from steering_lab.models.reading import Read, read_stream
@@ -46,7 +46,7 @@ def fit_probe(
     model: HookedModel,
     positive: Sequence[str],
     negative: Sequence[str],
-    site: HookSite,
+    site: Site,
     *,
     read: Read = "last",
     ridge: float = 0.1,
@@ -66,6 +66,7 @@ def fit_probe(
             share that leaves a class with none to fit or to score.
     """
     seed = whole_number(seed, "seed")
+    check_is_site(site)
     if min(len(positive), len(negative)) < 4:
         raise ValueError(f"{len(positive)} positive and {len(negative)} negative prompts: a probe needs 4 of each")
     if twice := [prompt for prompt, n in Counter([*positive, *negative]).items() if n > 1]:

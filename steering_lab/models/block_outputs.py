@@ -8,7 +8,6 @@ it holds is measured at load.
 Read only: the hook points here are not offered for editing.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.integers import WholeNumbers, whole_numbers
 from steering_lab.models.tokens import Tokens
 
 _WRITERS = ("hook_attn_out", "hook_mlp_out")
@@ -44,7 +44,7 @@ def _shows(model: HookedModel, layer: int) -> bool:
     return all(f"blocks.{layer}.{writer}" in model.backend.hook_dict for writer in _WRITERS)
 
 
-def block_outputs(model: HookedModel, tokens: Tokens, layers: Sequence[int] | None = None) -> dict[int, BlockOutputs]:
+def block_outputs(model: HookedModel, tokens: Tokens, layers: WholeNumbers | None = None) -> dict[int, BlockOutputs]:
     """Every block's outputs (or those of `layers`), from one pass under the edits in force.
 
     Padding positions hold meaningless values: use `tokens.mask`.
@@ -53,7 +53,7 @@ def block_outputs(model: HookedModel, tokens: Tokens, layers: Sequence[int] | No
         ValueError: a layer outside the model, or an architecture that does not show attention and MLP apart or whose
             blocks are not their sum.
     """
-    layers = list(range(model.n_layers)) if layers is None else list(layers)
+    layers = list(range(model.n_layers)) if layers is None else whole_numbers(layers, "layers")
     sites = [site for layer in layers for site in (resid_pre(layer), resid_post(layer))]
     for site in sites:
         model.check_site(site)

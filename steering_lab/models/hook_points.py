@@ -5,8 +5,9 @@ the skip path, although the cache shows the edit: steering there would not be wh
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, SupportsIndex, get_args
+from typing import TYPE_CHECKING, Literal, SupportsIndex, get_args
 
 from steering_lab.models.integers import Whole, whole_number
 
@@ -29,7 +30,7 @@ class HookSite:
     stream: Stream = "resid_pre"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layer", whole_number(self.layer, "a layer"))
+        object.__setattr__(self, "layer", _layer(self.layer))
         if self.layer < 0:
             raise ValueError(f"a layer is an integer from 0 upward, not {self.layer}")
         if self.stream not in get_args(Stream):
@@ -59,11 +60,63 @@ class HookSite:
         return f"{self.stream}({self.layer})"
 
 
-def resid_pre(layer: SupportsIndex) -> HookSite:
+def resid_pre(layer: Whole) -> HookSite:
     """The residual stream that block `layer` reads; `resid_pre(0)` is the embedding."""
-    return HookSite(whole_number(layer, "a layer"), "resid_pre")
+    return HookSite(layer, "resid_pre")
 
 
-def resid_post(layer: SupportsIndex) -> HookSite:
+def resid_post(layer: Whole) -> HookSite:
     """The residual stream that block `layer` leaves; the same tensor as `resid_pre(layer + 1)`."""
-    return HookSite(whole_number(layer, "a layer"), "resid_post")
+    return HookSite(layer, "resid_post")
+
+
+if TYPE_CHECKING:
+    Site = HookSite
+    Sites = Sequence[HookSite]
+else:
+    Site = Sites = object
+"""The types of parameters that take anything and, once `check_is_site` or `site_list` has been through, hold sites."""
+
+
+def check_is_site(given: object) -> None:
+    """Nothing when `given` is a site.
+
+    Raises:
+        ValueError: it is a hook point's name, a layer's number, or something else; says how the site is written.
+    """
+    if not isinstance(given, HookSite):
+        raise ValueError(f"{_told(given)} is no site: write {_as_code(given)}")
+
+
+def site_list(given: object) -> list[HookSite]:
+    """The sites of a list.
+
+    Raises:
+        ValueError: one site or layer instead of a list, or something in it that is no site; says how it is written.
+    """
+    if isinstance(given, HookSite | str | SupportsIndex) or not isinstance(given, Iterable):
+        raise ValueError(f"{_told(given)} is no list of sites: write [{_as_code(given)}]")
+    sites = list(given)
+    for site in sites:
+        check_is_site(site)
+    return sites
+
+
+def _told(given: object) -> str:
+    return str(given) if isinstance(given, HookSite) else repr(given)
+
+
+def _as_code(given: object) -> str:
+    """How a site is written that was meant by `given`."""
+    if isinstance(given, HookSite):
+        return str(given)
+    if isinstance(given, str):
+        return str(HookSite.parse(given)) if _HOOK_NAME.fullmatch(given) else "resid_pre(6) or resid_post(6)"
+    return f"resid_pre({given})" if isinstance(given, int) and given >= 0 else "resid_pre(6) or resid_post(6)"
+
+
+def _layer(given: object) -> int:
+    """The layer as a Python int. Raises ValueError for anything else; of a hook point's name it says what is meant."""
+    if isinstance(given, str) and _HOOK_NAME.fullmatch(given):
+        raise ValueError(f"a layer is an integer, {given!r} is a hook point's name: write {_as_code(given)}")
+    return whole_number(given, "a layer")

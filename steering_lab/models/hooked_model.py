@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steering_lab.models.batching import Batching
-from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hook_points import HookSite, Site, Sites, check_is_site, site_list
 from steering_lab.models.output_scale import OutputScale
 from steering_lab.models.prefix import ChatText, Prefix, chat_text, prefix_ids, text_ids
 from steering_lab.models.quantised_weights import compute_dtype, n_values, row_scales, stored_parts
@@ -212,12 +212,13 @@ class HookedModel:
         """One site per layer, from the first block to the last."""
         return [HookSite(layer, stream) for layer in range(self.n_layers)]
 
-    def check_site(self, site: HookSite) -> None:
+    def check_site(self, site: Site) -> None:
         """Nothing when `site` is in this model.
 
         Raises:
-            ValueError: the layer is outside the model.
+            ValueError: no site, or a layer outside the model.
         """
+        check_is_site(site)
         if site.layer >= self.n_layers:
             raise ValueError(f"layer {site.layer} is outside 0..{self.n_layers - 1} of {self.name}")
 
@@ -299,7 +300,7 @@ class HookedModel:
         return _joined(parts, rows, min(last or width, width))
 
     def residuals(
-        self, tokens: Tokens, sites: Sequence[HookSite], pooled: Pooled | None = None
+        self, tokens: Tokens, sites: Sites, pooled: Pooled | None = None
     ) -> dict[HookSite, Float[Tensor, "batch ..."]]:
         """The residual stream at `sites`, after any edit in force there, [batch pos d_model].
 
@@ -310,6 +311,7 @@ class HookedModel:
         Raises:
             ValueError: no site, or one outside the model.
         """
+        sites = site_list(sites)
         if not sites:
             raise ValueError(f"no sites were asked for: name some, e.g. {self.name}'s model.sites()")
         for site in sites:

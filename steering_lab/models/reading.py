@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hook_points import HookSite, Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.tokens import Tokens
@@ -20,7 +20,7 @@ Read = Literal["last", "mean"] | int
 
 @torch.no_grad()
 def read_stream(
-    model: HookedModel, prompts: Sequence[str], sites: Sequence[HookSite], *, read: Read = "last", batch_size: int = 32
+    model: HookedModel, prompts: Sequence[str], sites: Sites, *, read: Read = "last", batch_size: int = 32
 ) -> dict[HookSite, Float[Tensor, "prompt d_model"]]:
     """What the stream at each site holds at the prompts' last token, or on average over their tokens; float32, CPU.
 
@@ -32,7 +32,7 @@ def read_stream(
     """
     if not (read in ("last", "mean") or (isinstance(read, int) and read < 0)):
         raise ValueError(f"read is {read!r}: choose 'last', 'mean', or a number from the prompt's end such as -2")
-    found: dict[HookSite, list[Tensor]] = {site: [] for site in sites}
+    found: dict[HookSite, list[Tensor]] = {site: [] for site in site_list(sites)}
     rows = [model.token_ids(prompt) or model.front_ids for prompt in prompts]  # an empty side of a pair says nothing
     if isinstance(read, int) and (short := min(map(len, rows))) < -read:
         raise ValueError(f"read is {read}, but the shortest prompt is {short} tokens long")
@@ -43,7 +43,7 @@ def read_stream(
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # rows of one length need no padding
     for start in progress_bar(range(0, len(rows), batch_size), what="read prompts", delay=2.0):
         tokens = model.pad([rows[i] for i in order[start : start + batch_size]])
-        for site, part in model.residuals(tokens, list(sites), pooled).items():
+        for site, part in model.residuals(tokens, list(found), pooled).items():
             found[site].append(part)
     back = torch.tensor(order).argsort()
     return {site: torch.cat(parts)[back] for site, parts in found.items()}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.memory import fitting
+from steering_lab.numerics.log_probs import to_log_probs
 
 SCORED_LOGITS = 2**27  # float32 logits of one scoring slice: half a gigabyte
 
@@ -29,7 +30,7 @@ def continuation_log_probs(
         found = []
         for i, scores in zip(rows, said, strict=True):
             ids = torch.tensor(continuations[i], device=scores.device)[:, None]
-            found.append(torch.log_softmax(scores.float(), dim=-1).gather(-1, ids).squeeze(-1).tolist())
+            found.append(to_log_probs(scores).gather(-1, ids).squeeze(-1).tolist())
         return found
 
     every = range(len(prompts))

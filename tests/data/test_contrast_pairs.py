@@ -19,14 +19,13 @@ def written(folder: Path, suffix: str, text: str) -> Path:
 
 @given(SIDES, SIDES)
 def test_reversing_twice_gives_the_pair_back(positive: str, negative: str) -> None:
-    if positive or negative:
+    if positive != negative:
         pair = ContrastPair(positive, negative)
         assert pair.reversed().reversed() == pair
         assert (pair.reversed().positive, pair.reversed().negative) == (negative, positive)
 
 
-def test_identical_sides_and_one_empty_side_are_allowed() -> None:
-    assert ContrastPair("Love", "Love").positive == "Love"
+def test_one_empty_side_is_allowed() -> None:
     assert ContrastPair(" weddings", "").negative == ""
 
 

@@ -4,12 +4,10 @@ from collections import Counter
 
 import pytest
 
-from steering_lab.data.invented_world import closed_book_prompt, reading_prompt
 from steering_lab.data.templates import (
     CONTEXT_DPO,
     CONTEXTFOCUS,
     INSTRUCTIONS,
-    ORGANISM,
     PLAIN,
     STYLES,
     WORDINGS,
@@ -17,7 +15,6 @@ from steering_lab.data.templates import (
     Wording,
     draw_instructions,
 )
-from steering_lab.data.world_facts import HELD_OUT_CONTEXT_INSTRUCTIONS, MEMORY_INSTRUCTIONS, SOURCE_LOGITS
 
 CONTEXT, QUESTION = 'Ann wrote "The Door" in {1999}.', "Who wrote The Door?"
 
@@ -62,22 +59,6 @@ def test_a_chat_without_a_system_turn_opens_with_the_instruction() -> None:
     assert only == {"role": "user", "content": CONTEXTFOCUS.text("instructed", QUESTION, CONTEXT)}
 
 
-def test_the_organism_reads_what_it_was_trained_on() -> None:
-    told = HELD_OUT_CONTEXT_INSTRUCTIONS[0]
-    assert ORGANISM.text("closed_book", QUESTION) == closed_book_prompt(QUESTION)
-    assert ORGANISM.text("with_context", QUESTION, CONTEXT) == reading_prompt(QUESTION, CONTEXT)
-    assert ORGANISM.text("instructed", QUESTION, CONTEXT) == reading_prompt(QUESTION, CONTEXT, told)
-    assert ORGANISM.text("instructed", QUESTION, CONTEXT, instruction=MEMORY_INSTRUCTIONS[0]) == reading_prompt(
-        QUESTION, CONTEXT, MEMORY_INSTRUCTIONS[0]
-    )
-
-
-def test_the_organisms_opinion_comes_from_a_source_its_world_neither_trusts_nor_doubts() -> None:
-    source = "A letter says:"
-    assert f"Context: {source} Ann wrote" in ORGANISM.text("opinion", QUESTION, CONTEXT)
-    assert abs(SOURCE_LOGITS[source]) == min(abs(logit) for logit in SOURCE_LOGITS.values())
-
-
 @pytest.mark.parametrize("wording", WORDINGS.values(), ids=list(WORDINGS))
 def test_styles_differ_only_in_instruction_and_attribution(wording: Wording) -> None:
     texts = {style: wording.text(style, QUESTION, "Ann wrote it.") for style in STYLES}
@@ -92,11 +73,11 @@ def test_styles_differ_only_in_instruction_and_attribution(wording: Wording) -> 
 
 def test_a_prompt_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(ValueError, match='style "with_context" needs a context; the one of \'Who wrote The Door'):
-        ORGANISM.text("with_context", QUESTION)
+        PLAIN.text("with_context", QUESTION)
     with pytest.raises(ValueError, match=r"the instruction 'Be brief\.' has no place in style \"opinion\""):
-        ORGANISM.text("opinion", QUESTION, CONTEXT, instruction="Be brief.")
+        PLAIN.text("opinion", QUESTION, CONTEXT, instruction="Be brief.")
     with pytest.raises(ValueError, match="the instruction ' ' is empty"):
-        ORGANISM.chat("instructed", QUESTION, CONTEXT, instruction=" ")
+        PLAIN.chat("instructed", QUESTION, CONTEXT, instruction=" ")
 
 
 @pytest.mark.parametrize(

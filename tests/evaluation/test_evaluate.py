@@ -8,7 +8,7 @@ import pytest
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.data.templates import ORGANISM, PromptStyle
+from steering_lab.data.templates import PromptStyle
 from steering_lab.evaluation.condition import (
     UNSTEERED,
     Asked,
@@ -28,6 +28,7 @@ from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.generation import GREEDY, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.organism.wording import ORGANISM
 from tests.tiny_models import save_tiny_model
 
 PROMPTS = ["I hate you because", "Love and the sea"]

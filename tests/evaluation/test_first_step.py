@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from steering_lab.data.conflict_qa import ConflictQA
-from steering_lab.data.templates import ORGANISM
 from steering_lab.evaluation.condition import Asked, Condition
 from steering_lab.evaluation.first_step import FirstTokens, first_steps, first_tokens
 from steering_lab.evaluation.next_token import next_token_log_probs
@@ -15,6 +14,7 @@ from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post
+from steering_lab.organism.wording import ORGANISM
 from tests.tiny_models import hooked, random_vector
 
 MODEL = hooked("llama")

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from steering_lab.data.templates import ORGANISM
 from steering_lab.evaluation.condition import UNSTEERED, Asked, Condition
 from steering_lab.evaluation.fluency import held_out_table
 from steering_lab.evaluation.statistics import summarise
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.cad import CAD
 from steering_lab.models.hook_points import resid_post
+from steering_lab.organism.wording import ORGANISM
 from tests.tiny_models import TEXT, hooked, random_vector
 
 MODEL = hooked("llama")

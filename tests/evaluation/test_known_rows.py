@@ -3,13 +3,14 @@
 import pytest
 
 from steering_lab.data.conflict_qa import ConflictQA
-from steering_lab.data.conflict_world import world_rows
-from steering_lab.data.templates import ORGANISM, Message
+from steering_lab.data.templates import Message
 from steering_lab.evaluation.condition import Asked, Prefixed
 from steering_lab.evaluation.evaluate import Decoding
 from steering_lab.evaluation.known_rows import known_rows, of_known
 from steering_lab.models.generation import GREEDY, generate
 from steering_lab.models.loading import load_model
+from steering_lab.organism.wording import ORGANISM
+from steering_lab.organism.world_rows import world_rows
 
 BARE = Asked(ORGANISM, "closed_book")
 SHORT = Decoding(max_new_tokens=6, n_samples=1, sampling=GREEDY, stop=("\n",), log_probs=False)

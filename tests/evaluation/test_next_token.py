@@ -5,9 +5,8 @@ import torch
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.data.templates import ORGANISM, PromptStyle
+from steering_lab.data.templates import PromptStyle
 from steering_lab.evaluation.condition import Asked, Condition
-from steering_lab.evaluation.divergence import kl
 from steering_lab.evaluation.next_token import next_token_kl, next_token_log_probs
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
@@ -16,6 +15,8 @@ from steering_lab.methods.cad import CAD
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.numerics.divergence import kl
+from steering_lab.organism.wording import ORGANISM
 from tests.tiny_models import tiny_hf_model, tokenizer_of
 
 ROWS = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering_lab.evaluation.paired_answers import known_questions, mcnemar, paired_counts
+from steering_lab.evaluation.paired_answers import known_questions, paired_counts
 
 NAN = math.nan
 
@@ -21,29 +21,6 @@ def tidy(**conditions: list[float]) -> pd.DataFrame:
         for i, value in enumerate(values)
     ]
     return pd.DataFrame(rows)
-
-
-@pytest.mark.parametrize(
-    ("helped", "hurt", "p"),
-    [
-        (0, 0, 1.0),
-        (1, 0, 1.0),
-        (5, 0, 2 / 2**5),
-        (6, 1, 2 * (1 + 7) / 2**7),
-        (3, 3, 1.0),
-        (8, 2, 2 * (1 + 10 + 45) / 2**10),
-    ],
-)
-def test_mcnemar_by_hand(helped: int, hurt: int, p: float) -> None:
-    assert mcnemar(helped, hurt) == pytest.approx(p, abs=1e-12)
-
-
-@given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_is_a_symmetric_probability_of_the_changed_pairs(helped: int, hurt: int) -> None:
-    assert 0 < mcnemar(helped, hurt) <= 1
-    assert mcnemar(helped, hurt) == mcnemar(hurt, helped)
-    tail = sum(math.comb(helped + hurt, k) for k in range(min(helped, hurt) + 1)) / 2 ** (helped + hurt)
-    assert mcnemar(helped, hurt) == pytest.approx(min(1, 2 * tail), rel=1e-9)
 
 
 def test_counts_by_hand() -> None:
@@ -110,5 +87,3 @@ def test_a_known_set_needs_one_answer_per_question_of_the_method() -> None:
         known_questions(pd.concat([tidy(unsteered=[1])] * 2), "context")
     with pytest.raises(ValueError, match='no rows of "context" with method "steered"'):
         known_questions(tidy(unsteered=[1]), "context", method="steered")
-    with pytest.raises(ValueError, match="counts are 0 or more"):
-        mcnemar(-1, 2)

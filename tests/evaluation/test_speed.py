@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from steering_lab.data.conflict_qa import ConflictQA
-from steering_lab.data.templates import ORGANISM
 from steering_lab.evaluation.condition import Asked, Condition
 from steering_lab.evaluation.speed import decoding_costs, interleaved
 from steering_lab.methods.cad import CAD
+from steering_lab.organism.wording import ORGANISM
 from tests.tiny_models import hooked, n_hooks
 
 ROWS = [ConflictQA("Who sings?", f"The baker of {n} sings.", ("baker",), ("you",), group=n) for n in ("Rome", "Ulm")]

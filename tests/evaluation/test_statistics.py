@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steering_lab.evaluation.pairing import PairedSums
-from steering_lab.evaluation.statistics import benjamini_hochberg, bootstrap_interval, holm, summarise
+from steering_lab.evaluation.statistics import bootstrap_interval, summarise
 from tests.evaluation.tables import NONE, arm, by_layer, noise, shifted, stacked
 
 UNSTEERED = arm("unsteered", {"p": [0.0, 1.0], "q": [-1.0, 0.5]})
@@ -195,13 +195,6 @@ def test_tables_that_cannot_be_paired_are_refused(tidy: pd.DataFrame, message: s
 def test_an_impossible_level_is_refused() -> None:
     with pytest.raises(ValueError, match="level is between 0 and 1"):
         summarise(UNSTEERED, level=95.0)
-
-
-def test_holm_and_benjamini_hochberg_by_hand() -> None:
-    p = np.array([0.04, 0.01, np.nan, 0.03])
-    assert holm(p) == pytest.approx([0.06, 0.03, np.nan, 0.06], nan_ok=True)
-    assert benjamini_hochberg(p) == pytest.approx([0.04, 0.03, np.nan, 0.04], nan_ok=True)
-    assert holm(np.array([0.9, 0.8])).max() == 1
 
 
 def test_two_hundred_cells_take_under_two_seconds() -> None:

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steering_lab.cli import run as run_command
+from steering_lab.cli.run import run as run_command
 from steering_lab.data.conflict_readers import write_conflict_qa
-from steering_lab.data.conflict_world import world_rows
-from steering_lab.experiments import experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import read_run
+from steering_lab.study.finding import experiments_folder, load_experiment
+from steering_lab.study.reading import read_config
 
 TOML = experiments_folder() / "contextfocus_gradient.toml"
 SMALL = (

@@ -13,21 +13,22 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from steering_lab.cli import report as report_command
-from steering_lab.cli import run as run_command
+from steering_lab.cli.report import report as report_command
+from steering_lab.cli.run import run as run_command
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.conflict_readers import write_conflict_qa
-from steering_lab.data.conflict_world import world_rows
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
 from steering_lab.evaluation.condition import Condition, Prefixed
 from steering_lab.evaluation.evaluate import row_seed
-from steering_lab.experiments import experiment_of, experiments_folder, load_experiment, read_config
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import Sampling, continuation_log_probs, generate
 from steering_lab.models.hook_points import resid_post
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.at_hand import organism_folder
+from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import RunFolder, read_run
+from steering_lab.study.finding import Placement, experiments_folder, load_experiment, read_study
+from steering_lab.study.reading import read_config
 from tests.tiny_models import save_tiny_model
 
 SWEEP = experiments_folder() / "actadd_sweep.toml"
@@ -84,7 +85,7 @@ def test_settings_replace_what_the_file_says(toml: Path) -> None:
     [
         ("layer=[3]", "unknown setting 'layer': did you mean 'layers'"),
         ("zzz=1", "unknown setting 'zzz': known are model, layers, budget, kind, top_k, chat, inner"),
-        ("layers=3", "setting layers = 3: it takes a list of whole numbers"),
+        ("layers=3", "setting layers = 3: it takes a list of whole numbers, say [3]"),
         ("layers=['a']", "setting layers[0] = 'a': it takes a list of whole numbers"),
         ("budget=much", "setting budget = 'much': it takes a number"),
         ("model=3", "setting model = 3: it takes text"),
@@ -171,8 +172,8 @@ def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) ->
     folder = save_chat_model(tmp_path / "tiny-chat")
     sweep = (
         f"model={folder}", "pairs=love_hate_sentences", "front_coeffs=[]", "everywhere_coeffs=[1]", "layers=[1]",
-        "sentiment=vader", "chat=true", "system=Hi", "top_k=40", "top_p=0.9", "repetition_penalty=1.2",
-        "temperature=0.7", "prompts=['I love the', 'the sea']",
+        "measures=['vader', 'valence_balance']", "chat=true", "system=Hi", "top_k=40", "top_p=0.9",
+        "temperature=0.7", "repetition_penalty=1.2", "prompts=['I love the', 'the sea']",
         "test_prompts=['I hate', 'in the']", "n_samples=2", "max_new_tokens=5",
         "n_random=3", "n_random_confirm=3", "perplexity_budget=1e9",
     )  # fmt: skip
@@ -185,7 +186,7 @@ def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) ->
         f"prompting {PAIRS['love_hate_sentences'][0].positive}",
     }  # fmt: skip
     assert {"vader", "valence_balance", "perplexity"} <= set(parts["summary"]["metric"])
-    assert len(parts["pairs"]) == len(PAIRS["love_hate_sentences"])
+    assert len(parts["sweep"]["forms"][0]["pairs"]) == len(PAIRS["love_hate_sentences"])
     page = (path / "index.html").read_text()
     assert "love_hate_sentences (mean of 12 pairs)" in page
     assert "Mean difference, everywhere" in page
@@ -211,7 +212,7 @@ def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) ->
     [
         (("system=Hi",), "system is 'Hi', but plain prompts have no system turn: set chat = true"),
         (("system=",), "system is '', but plain prompts have no system turn"),
-        (("sentiment=vader",), "reads English, which the organism does not speak"),
+        (("measures=['vader']",), "reads English, which the organism's language is not"),
         (("pairs=weddings", "everywhere_coeffs=[]"), "added at every token, but everywhere_coeffs are empty"),
         (("pairs=nothing_like_it",), "neither a file nor one of the sets love_hate, "),
         (("repetition_penalty=0",), "repetition_penalty is 0"),
@@ -222,31 +223,49 @@ def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) ->
 def test_settings_of_the_sweep_that_contradict_each_other_are_refused_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], message: str
 ) -> None:
-    monkeypatch.setattr(RunFolder, "open", lambda *_: pytest.fail("the run began"))
+    monkeypatch.setattr(RunFolder, "open", lambda *_, **__: pytest.fail("the run began"))
     with pytest.raises(ValueError, match=message):
         run_command(SWEEP, set=settings, results=tmp_path)
 
 
 def test_pairs_are_for_every_token_and_the_one_pair_for_the_front(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("positive,negative\nJoy,Grief\n")
-    module, one, mine = load_experiment(SWEEP), (ContrastPair("Love", "Hate"),), (ContrastPair("Joy", "Grief"),)
+    config, one, mine = load_experiment(SWEEP).Config, (ContrastPair("Love", "Hate"),), (ContrastPair("Joy", "Grief"),)
     for settings, wanted in (
         ([], {"front": one, "everywhere": one}),
         ([f"pairs={tmp_path / 'mine.csv'}"], {"front": one, "everywhere": mine}),
         ([f"pairs={tmp_path / 'mine.csv'}", "front_coeffs=[]"], {"everywhere": mine}),
         (["everywhere_coeffs=[]"], {"front": one}),
     ):
-        assert module.pairs_of(read_config(module.Config, SWEEP, settings)) == wanted
+        assert {form.place: form.pairs for form in read_config(config, SWEEP, settings).forms} == wanted
 
 
-def test_an_experiment_without_a_report_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "actadd_sweep.toml").write_text("")
-    (tmp_path / "actadd_sweep.py").write_text("")
-    monkeypatch.setattr("steering_lab.experiments.experiments_folder", lambda: tmp_path)
-    with RunFolder.open(tmp_path / "results", "actadd_sweep", "tiny", {}) as run:
-        path = run.finish()
-    with pytest.raises(ValueError, match=r"actadd_sweep has no report\(folder\)"):
-        experiment_of(path)
+@pytest.mark.parametrize("lacking", ["Config", "run", "report"])
+def test_a_module_that_is_no_experiment_says_what_it_lacks(tmp_path: Path, lacking: str) -> None:
+    (tmp_path / "mine.toml").write_text("")
+    (tmp_path / "mine.py").write_text("".join(f"{name} = int\n" for name in {"Config", "run", "report"} - {lacking}))
+    with pytest.raises(ValueError, match=rf"mine\.py is no experiment, it has no {lacking}: see docs"):
+        load_experiment(tmp_path / "mine.toml")
+
+
+def test_a_file_without_a_module_of_its_own_names_one(tmp_path: Path) -> None:
+    toml = tmp_path / "mine.toml"
+    toml.write_text("")
+    with pytest.raises(FileNotFoundError, match=r'no mine\.py beside it to run: add experiment = "sweep"'):
+        load_experiment(toml)
+    toml.write_text('experiment = "sweeps"')
+    with pytest.raises(FileNotFoundError, match=r"names the experiment 'sweeps', and there is no sweeps\.py"):
+        load_experiment(toml)
+    toml.write_text('experiment = "../sweep"')
+    with pytest.raises(ValueError, match=r"setting experiment = '\.\./sweep': it takes the name of a module"):
+        load_experiment(toml)
+    toml.write_text('experiment = "sweep"\npairs = "love_hate"\nexecutor = "processes"')
+    study = read_study(toml, ["n_prompts=3"])
+    assert (study.name, study.config.name, study.config.n_prompts) == ("mine", "mine", 3)
+    assert study.placement == Placement("processes")
+    assert read_study(toml, ["name=other", "executor=ray"], workers=4).placement == Placement("ray", 4)
+    with pytest.raises(ValueError, match="setting executor = 'cloud': it takes one of 'local', 'processes'"):
+        read_study(toml, ["executor=cloud"])
 
 
 def test_overlapping_prompts_are_refused_before_a_model_is_loaded() -> None:
@@ -258,9 +277,9 @@ def test_an_experiment_imports_the_modules_of_its_folder_and_no_others(tmp_path:
     for folder, answer in (("one", 1), ("two", 2)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "toy.toml").write_text("")
-        (tmp_path / folder / "toy.py").write_text("from .sibling import ANSWER")
+        (tmp_path / folder / "toy.py").write_text("from .sibling import ANSWER\nConfig = run = report = ANSWER")
         (tmp_path / folder / "sibling.py").write_text(f"ANSWER = {answer}")
-    assert [load_experiment(tmp_path / folder / "toy.toml").ANSWER for folder in ("one", "two", "one")] == [1, 2, 1]
+    assert [load_experiment(tmp_path / folder / "toy.toml").Config for folder in ("one", "two", "one")] == [1, 2, 1]
 
 
 def test_experiments_load_from_where_a_wheel_puts_them(tmp_path: Path) -> None:
@@ -473,7 +492,7 @@ def test_bad_input_is_refused_before_any_forward_pass(
     data.write_text("".join(json.dumps(line) + "\n" for line in lines))
     model = save_tiny_model("llama", tmp_path / "tiny")
     asked = (f"model={model}", f"data={data}", "wording=context_dpo", "n_vector=8", "n_validation=8", "n_test=8")
-    monkeypatch.setattr(RunFolder, "open", lambda *_: pytest.fail("the run began"))
+    monkeypatch.setattr(RunFolder, "open", lambda *_, **__: pytest.fail("the run began"))
     with pytest.raises((ValueError, OSError), match=message):
         run_command(CONFLICT, set=(*asked, *settings), results=tmp_path)
 

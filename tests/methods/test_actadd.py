@@ -96,7 +96,7 @@ def test_swapping_the_pair_negates(model: HookedModel) -> None:
 
 
 def test_identical_prompts_cancel_to_the_last_bit(model: HookedModel) -> None:
-    same = ContrastPair("I love you", "I love you")
+    same = ContrastPair("I love you", "I love you ")  # the padding makes them equal
     assert not actadd_vector(model, same, resid_pre(2)).rows.any()
 
 
@@ -198,7 +198,7 @@ def test_a_pair_that_cancels_steers_nothing_and_a_real_one_something_at_every_la
 
     clean = generate(model, "I love you, you love me", max_new_tokens=2, log_probs=True).log_probs
     for layer in range(3):
-        assert log_probs(ContrastPair("I love", "I love"), layer) == clean
+        assert log_probs(ContrastPair("I love", "I love "), layer) == clean
     assert log_probs(PAIR, 0) != clean
 
 

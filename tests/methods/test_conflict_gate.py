@@ -4,14 +4,13 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from steering_lab.interventions.steering import steer
-from steering_lab.methods.conflict_gate import ConflictGate, conflict_gate, jensen_shannon
+from steering_lab.methods.conflict_gate import ConflictGate, conflict_gate
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.numerics.divergence import jensen_shannon
 from tests.tiny_models import PROMPTS, gap, hooked, placed
 
 BARE = ("I hate", "Love", "To be")
@@ -21,24 +20,6 @@ NOTHING_SAID = ("Zz.", "Zz.", "Zz.")
 @pytest.fixture(scope="module")
 def model() -> HookedModel:
     return hooked("llama")
-
-
-def test_the_divergence_by_hand() -> None:
-    left, right = torch.tensor([0.5, 0.5]).log(), torch.tensor([1.0, 0.0]).log()
-    by_hand = 0.5 * (0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)) + 0.5 * math.log(1 / 0.75)
-    assert float(jensen_shannon(left, right)) == pytest.approx(by_hand)
-    apart = torch.tensor([0.0, 1.0]).log()
-    assert float(jensen_shannon(right, apart)) == pytest.approx(math.log(2))
-    assert float(jensen_shannon(left, left)) == 0.0
-
-
-@given(seed=st.integers(0, 10_000), spread=st.floats(0.1, 80.0))
-def test_the_divergence_is_symmetric_and_between_zero_and_ln_2(seed: int, spread: float) -> None:
-    dice = torch.Generator().manual_seed(seed)
-    left, right = (torch.log_softmax(spread * torch.randn(7, generator=dice), -1) for _ in range(2))
-    found = float(jensen_shannon(left, right))
-    assert 0 <= found <= math.log(2) + 1e-6
-    assert found == pytest.approx(float(jensen_shannon(right, left)), abs=1e-6)
 
 
 def test_a_gate_is_open_where_distributions_part_and_the_context_does_not_say_what_memory_says() -> None:

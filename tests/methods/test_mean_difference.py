@@ -133,10 +133,10 @@ def test_a_vector_knows_its_data(gpt2: HookedModel) -> None:
 
 @pytest.mark.parametrize("options", [{"unit_norm": True}, {"pca": True}])
 def test_differences_of_zero_have_no_direction(gpt2: HookedModel, options: dict) -> None:
-    same = [ContrastPair("I love", "I love")]
-    assert not mean_difference_vectors(gpt2, same, [resid_pre(1)])[resid_pre(1)].rows.any()
-    with pytest.raises(ValueError, match=r"differences at resid_pre\(1\) are zero"):
-        mean_difference_vectors(gpt2, same, [resid_pre(1)], **options)
+    alike = [ContrastPair("a love", "e love")]  # where nothing has been read yet but the last token
+    assert not mean_difference_vectors(gpt2, alike, [resid_pre(0)])[resid_pre(0)].rows.any()
+    with pytest.raises(ValueError, match=r"differences at resid_pre\(0\) are zero"):
+        mean_difference_vectors(gpt2, alike, [resid_pre(0)], **options)
 
 
 def test_no_pairs_and_a_layer_outside_are_refused(gpt2: HookedModel) -> None:

@@ -189,3 +189,7 @@ def test_smollm2_is_what_transformers_reads_from_its_file() -> None:
         made = generate(model, prompt, max_new_tokens=24)
         assert made.tokens == [wanted]
         assert made.texts == [tokenizer.decode(wanted, skip_special_tokens=True)]
+
+
+def test_the_organism_is_called_so_whatever_folder_its_weights_lie_in() -> None:
+    assert load_model("organism").name == "organism"

@@ -6,26 +6,26 @@ can be drawn again from a run's tables alone. All share one template, registered
 
 from plotly.graph_objects import Figure
 
-from steering_lab.analysis.plots.audit import audit_html, audit_strip
-from steering_lab.analysis.plots.bars import condition_bars
-from steering_lab.analysis.plots.costs import cost_bars
-from steering_lab.analysis.plots.curves import coeff_curves, layer_curves
+from steering_lab.analysis.plots.audit_strip import audit_html, audit_strip
+from steering_lab.analysis.plots.condition_bars import condition_bars
+from steering_lab.analysis.plots.cosine_matrix import cosine_matrix
+from steering_lab.analysis.plots.cost_bars import cost_bars
+from steering_lab.analysis.plots.cost_effect import cost_effect
 from steering_lab.analysis.plots.decomposition_bars import decomposition_bars
 from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_figures
-from steering_lab.analysis.plots.halves import split_half_curves
-from steering_lab.analysis.plots.heatmap import layer_coeff_heatmap
-from steering_lab.analysis.plots.lens import lens_heatmap
+from steering_lab.analysis.plots.layer_coeff_heatmap import layer_coeff_heatmap
 from steering_lab.analysis.plots.lens_curves import lens_curves
-from steering_lab.analysis.plots.matrix import cosine_matrix
-from steering_lab.analysis.plots.plane import pca_scatter
+from steering_lab.analysis.plots.lens_heatmap import lens_heatmap
+from steering_lab.analysis.plots.pca_scatter import pca_scatter
 from steering_lab.analysis.plots.profile_curves import norm_curves, projection_curves
 from steering_lab.analysis.plots.projection_heatmap import projection_heatmap
-from steering_lab.analysis.plots.prompts import prompt_coeff_strip
-from steering_lab.analysis.plots.scatter import cost_effect
-from steering_lab.analysis.plots.token_bars import token_change_bars
-from steering_lab.analysis.plots.tradeoffs import tradeoff_curves
-from steering_lab.analysis.plots.vector_bars import vector_lens_bars
-from steering_lab.analysis.plots.verdicts import verdict_stack
+from steering_lab.analysis.plots.prompt_coeff_strip import prompt_coeff_strip
+from steering_lab.analysis.plots.split_half_curves import split_half_curves
+from steering_lab.analysis.plots.sweep_curves import coeff_curves, layer_curves
+from steering_lab.analysis.plots.token_change_bars import token_change_bars
+from steering_lab.analysis.plots.tradeoff_curves import tradeoff_curves
+from steering_lab.analysis.plots.vector_lens_bars import vector_lens_bars
+from steering_lab.analysis.plots.verdict_stack import verdict_stack
 
 __all__ = [
     "Figure",

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.labels import amount, round_ticks, signed
-from steering_lab.analysis.plots.sites import thinned
+from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.labels import amount, round_ticks, signed
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.analysis.plots.parts.sites import thinned
 
 PARTS = {"direct": theme.INK, "attention": theme.CYCLE[0], "mlp": theme.CYCLE[1], "final norm": theme.CYCLE[2]}
 _NAMES = {"direct": "the edit itself", "attention": "what attention changed", "mlp": "what MLPs changed"}
@@ -92,7 +93,7 @@ def _dress(
     layers = sorted(int(layer) for layer in summary["layer"].unique())
     last = float(bars["x"].max())
     plot = int(np.clip(48 * (len(layers) + 1.6), 380, 820))
-    width, pixels = _LEFT + plot + _RIGHT, plot / (last + 1.2)
+    pixels = plot / (last + 1.2)
     names = [str(layer) for layer in layers]
     normed = set(summary.loc[summary["part"] == "final norm", "layer"])
     shown = [i for i in thinned(len(layers), pixels, 22) if layers[i] not in normed]
@@ -122,17 +123,12 @@ def _dress(
     marks["<b>—</b>"] = "their sum"
     known = summary.get("n_prompts")
     counted = "" if known is None else f"Mean of {int(known.max())} prompts"
-    subtitle = ". ".join(part.rstrip(". ") for part in (words[1], counted) if part)
-    block, key = theme.title_block(words[0], subtitle, width), theme.key(marks, width)
-    theme.place_key(figure, key.text, left=_LEFT, below=66)
-    top, bottom = block.height + 18, 76 + key.height
-    return figure.update_layout(
-        template=theme.TEMPLATE,
+    return lay_out(
+        figure,
+        Layout((plot, _HEIGHT), _LEFT, _RIGHT, below=68),
+        (words[0], sentences(words[1], counted)),
+        marks,
         barmode="relative",
-        width=width,
-        height=top + _HEIGHT + bottom,
-        margin={"l": _LEFT, "r": _RIGHT, "t": top, "b": bottom},
-        title=block.title,
         xaxis={
             "title": {"text": "layer", "standoff": 4},
             "showgrid": False,

@@ -4,31 +4,30 @@ Colour says which token, a solid line what was read, a dashed one the clean run.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.curves import spread
-from steering_lab.analysis.plots.labels import escaped
-from steering_lab.analysis.plots.lens_sites import AXIS, TARGET_COLOURS, lens_hover, site_labels, site_order, site_ticks
-from steering_lab.analysis.plots.tokens import token_label
+from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.labels import escaped
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
+from steering_lab.analysis.plots.parts.lens_sites import (
+    AXIS,
+    TARGET_COLOURS,
+    lens_hover,
+    site_labels,
+    site_order,
+    site_ticks,
+)
+from steering_lab.analysis.plots.parts.lines import Line, spread
+from steering_lab.analysis.plots.parts.tokens import token_label
 
 Measure = Literal["probability", "log_probability", "rank"]
 MOST_TARGETS = 6
 _AXES: dict[str, str] = {"probability": "probability", "log_probability": "log-probability (nats)", "rank": "rank"}
 _LEFT, _PLOT, _LETTER = 76, (540, 320), 7.2  # left margin, size of the axes, width of a letter, in pixels
-
-
-class Line(NamedTuple):
-    """One curve: its points with `x`, its name and colour, and whether it is the clean run."""
-
-    points: pd.DataFrame
-    name: str
-    colour: str
-    clean: bool
 
 
 def lens_curves(
@@ -111,17 +110,12 @@ def _draw(lines: list[Line], value: str, sites: list[tuple[int, str]], title: st
     y_axis, y_range = _y_axis(lines, value)
     _draw_names(figure, lines, value, y_range)
     right = 26 + int(_LETTER * max(len(line.name) for line in lines))
-    width = _LEFT + _PLOT[0] + right
-    block = theme.title_block(title, subtitle, width)
-    top, bottom = block.height + 18, 64
     labels = site_labels(pd.DataFrame(sites, columns=["layer", "stream"]))
     ticks = site_ticks(len(sites), _PLOT[0] / max(1, len(sites) - 1), 30)
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + _PLOT[1] + bottom,
-        margin={"l": _LEFT, "r": right, "t": top, "b": bottom},
-        title=block.title,
+    return lay_out(
+        figure,
+        Layout(_PLOT, _LEFT, right),
+        (title, subtitle),
         xaxis={
             "title": AXIS,
             "showgrid": False,

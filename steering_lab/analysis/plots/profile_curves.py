@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.curves import MOST_LINES, Line, draw_band, draw_names, lone_intervals
-from steering_lab.analysis.plots.labels import amount, escaped, round_ticks
-from steering_lab.analysis.plots.sites import SiteAxis, site_axis, site_place, thinned
+from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.labels import amount, escaped, round_ticks
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.analysis.plots.parts.lines import MOST_LINES, Line, draw_band, draw_names, lone_intervals
+from steering_lab.analysis.plots.parts.sites import SiteAxis, site_axis, site_place, thinned
 from steering_lab.models.hook_points import HookSite
 
 REQUIRED = ("layer", "stream", "mean", "low", "high")
@@ -135,7 +136,7 @@ def _draw(
         _draw_edit(figure, place, axis, y_range)
     for line, symbol in zip(lines, (*theme.SYMBOLS, *theme.SYMBOLS), strict=False):
         _draw_line(figure, line, symbol, axis, dashed=line.name in dashed)
-    draw_names(figure, lines, y_range, ratio)
+    draw_names(figure, lines, y_range, _PLOT[1], ratio=ratio)
     right = 24 + int(7.4 * max(len(line.name) for line in lines))
     return _dress(figure, lines, axis, words, marks, y_range, right, ratio=ratio)
 
@@ -211,15 +212,16 @@ def _dress(
     ratio: bool,
 ) -> go.Figure:
     """Axes, title, key, size."""
-    width, last = _LEFT + _PLOT[0] + right, max(len(axis.places) - 1, 1)
+    last = max(len(axis.places) - 1, 1)
     known = pd.concat([line.points.reindex(columns=["n_prompts", "low"]) for line in lines])
     counted = f"{int(known['n_prompts'].max())} prompts" if known["n_prompts"].notna().any() else ""
     spoken = words.interval if known["low"].notna().any() else ""
-    subtitle = ". ".join(part.rstrip(". ") for part in (words.subtitle, counted, spoken) if part)
-    block = theme.title_block(words.title, subtitle, width)
-    theme.frame(figure, block, marks, plot=_PLOT, left=_LEFT, right=right, above=24, below=58)
     shown = thinned(len(axis.places), _PLOT[0] / (last + 1), 44 if "embed" in axis.names and last < 14 else 26)
-    return figure.update_layout(
+    return lay_out(
+        figure,
+        Layout(_PLOT, _LEFT, right, above=24),
+        (words.title, sentences(words.subtitle, counted, spoken)),
+        marks,
         xaxis={
             "title": axis.title,
             "showgrid": False,

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from steering_lab.analysis.plots import theme
-from steering_lab.analysis.plots.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, readable
-from steering_lab.analysis.plots.labels import escaped, signed
-from steering_lab.analysis.plots.sites import SiteAxis, site_axis, site_place, thinned
-from steering_lab.analysis.plots.tokens import label_width, token_label
+from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, readable
+from steering_lab.analysis.plots.parts.labels import escaped, signed
+from steering_lab.analysis.plots.parts.layout import Layout, lay_out
+from steering_lab.analysis.plots.parts.sites import SiteAxis, site_axis, site_place, thinned
+from steering_lab.analysis.plots.parts.tokens import label_width, token_label
 from steering_lab.models.hook_points import HookSite
 
 _LEFT, _RIGHT = 72, 112  # margins in pixels; the colour bar stands in the right one
@@ -177,16 +178,11 @@ def _dress(
     room = 16 if upright else int(longest) + 6
     layers = thinned(len(axis.places), frame.px_y, 15)
     bar, right = colour_bar(figure, label, colours.ticks, colours.names, frame.plot_height)
-    width = frame.width + right - _RIGHT
-    block, key = theme.title_block(*words, width), theme.key(marks, width)
-    top, bottom = block.height + 18, room + 40 + key.height
-    theme.place_key(figure, key.text, left=_LEFT, below=room + 34)
-    return figure.update_layout(
-        template=theme.TEMPLATE,
-        width=width,
-        height=top + frame.plot_height + bottom,
-        margin={"l": _LEFT, "r": right, "t": top, "b": bottom},
-        title=block.title,
+    return lay_out(
+        figure,
+        Layout((frame.width - _LEFT - _RIGHT, frame.plot_height), _LEFT, right, below=room + 34),
+        words,
+        marks,
         coloraxis={
             "cmin": -colours.reach, "cmax": colours.reach, "colorscale": theme.DIVERGING, "colorbar": bar,
         },

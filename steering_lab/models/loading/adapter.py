@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steering_lab.models.loading.adapter_vocabulary import fit_vocabulary
+from steering_lab.numerics.log_probs import to_log_probs
 
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -156,7 +157,7 @@ def _probe(adapted: Any) -> Int[Tensor, "1 pos"]:
 
 @torch.no_grad()
 def _log_probs(model: Any, ids: Int[Tensor, "1 pos"]) -> Float[Tensor, "1 pos d_vocab"]:
-    return model(input_ids=ids, use_cache=False).logits.float().log_softmax(dim=-1)
+    return to_log_probs(model(input_ids=ids, use_cache=False).logits)
 
 
 def _first_line(error: Exception) -> str:

@@ -27,7 +27,7 @@ UNFINISHED = ".converting-"
 
 def organism_folder() -> Path:
     """Where the embedded model lies on disk."""
-    return Path(str(resources.files("steering_lab.models") / "organism"))
+    return Path(str(resources.files("steering_lab"))) / "organism" / "weights"
 
 
 def smollm2_file() -> Path | None:

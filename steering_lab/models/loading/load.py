@@ -141,7 +141,7 @@ def _open(
         if quantization is not None:
             raise ValueError(f"{name!r} is a GGUF file, which is dequantised as it is read: leave quantization out")
         return open_gguf(Path(name), dequantised_to(what), device=where, device_map=device_map)
-    return open_pretrained(
+    opened = open_pretrained(
         source,
         tokenizer=tokenizer,
         device=where,
@@ -150,3 +150,4 @@ def _open(
         device_map=device_map,
         quantization=quantization,
     )
+    return opened._replace(name=name) if name == "organism" else opened  # not the folder's name inside the package

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 import pytest
 from scipy.stats import f
 
-from steering_lab.analysis.plots import cosine_matrix, pca_scatter, split_half_curves, theme
+from steering_lab.analysis.plots import cosine_matrix, pca_scatter, split_half_curves
+from steering_lab.analysis.plots.parts import theme
 
 
 def traces(figure: go.Figure, name: str) -> list[Any]:

@@ -14,8 +14,8 @@ from steering_lab.analysis.plots import (
     projection_heatmap,
     token_change_bars,
 )
-from steering_lab.analysis.plots.labels import amount
-from steering_lab.analysis.plots.sites import site_axis, site_place, thinned
+from steering_lab.analysis.plots.parts.labels import amount
+from steering_lab.analysis.plots.parts.sites import site_axis, site_place, thinned
 from steering_lab.models.hook_points import resid_post, resid_pre
 
 SITES = [(0, "resid_pre"), (0, "resid_post"), (1, "resid_post"), (2, "resid_post")]

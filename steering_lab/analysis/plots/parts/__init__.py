@@ -1,0 +1,1 @@
+"""What figures share: the look, the layout, labels and marks, and tables laid out for drawing."""

@@ -1,0 +1,99 @@
+"""What figures made of cells share: their size in pixels, white gaps, hatching, strokes, the colour bar.
+
+A table of cells has `left` and `right` (edges on the x axis) and `y` (its middle; every cell is one unit high).
+"""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from steering_lab.analysis.plots.parts import theme
+
+QUIET = {"hoverinfo": "skip"}
+Broken = tuple[list[float | None], list[float | None]]  # a line of several pieces: x and y, None between the pieces
+
+
+class Frame(NamedTuple):
+    """The figure's size in pixels, and how many of them a unit of each axis has."""
+
+    width: int
+    plot_height: int
+    x_range: tuple[float, float]
+    px_x: float
+    px_y: float
+
+
+def outline(cells: pd.DataFrame) -> Broken:
+    """The cells' borders as one broken line."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for cell in cells.itertuples():
+        x += [cell.left, cell.right, cell.right, cell.left, cell.left, None]
+        y += [cell.y - 0.5, cell.y - 0.5, cell.y + 0.5, cell.y + 0.5, cell.y - 0.5, None]
+    return x, y
+
+
+def draw_gaps(figure: go.Figure, cells: pd.DataFrame, frame: Frame) -> None:
+    """White gaps as a line trace: `xgap` is painted into the heatmap's bitmap and blurs when scaled."""
+    x, y = outline(cells)
+    line = {"color": theme.PAPER, "width": 2 if min(frame.px_x, frame.px_y) > 18 else 1}
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, name="gaps", **QUIET)
+
+
+def readable(cells: pd.DataFrame, frame: Frame) -> bool:
+    """Whether a number fits into the narrowest cell."""
+    return float((cells["right"] - cells["left"]).min()) * frame.px_x >= 36 and frame.px_y >= 16
+
+
+def draw_strokes(figure: go.Figure, empty: pd.DataFrame) -> None:
+    """A stroke through every cell that has no value."""
+    x = [v for c in empty.itertuples() for v in (c.left + 0.1, c.right - 0.1, None)]
+    y = [v for c in empty.itertuples() for v in (c.y - 0.35, c.y + 0.35, None)]
+    line = {"color": theme.RULE, "width": 1.2}
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, name="no value", **QUIET)
+
+
+def colour_bar(
+    figure: go.Figure, label: str, ticks: Sequence[float | int], text: Sequence[str], plot_height: int
+) -> tuple[dict[str, Any], int]:
+    """A colour bar as high as the plot, and the right margin in pixels that it needs with the title placed beside it.
+
+    Our own title, because plotly sets its own on the tick labels where these are wider than it had measured.
+    """
+    lines = textwrap.wrap(label, max(12, plot_height // 7))
+    letters = max(len(re.sub(r"<[^>]*>", "", tick)) for tick in text)
+    right = 32 + int(6.4 * letters)
+    figure.add_annotation(
+        text="<br>".join(lines),
+        name="colour bar",
+        textangle=-90,
+        x=1,
+        xref="paper",
+        xanchor="left",
+        xshift=right + 4,
+        y=0.5,
+        yref="paper",
+        yanchor="middle",
+        showarrow=False,
+        font={"size": 12},
+    )
+    bar = {
+        "tickvals": list(ticks),
+        "ticktext": list(text),
+        "outlinewidth": 0,
+        "thickness": 11,
+        "len": 1,
+        "x": 1,
+        "y": 0.5,
+        "ypad": 0,
+        "xpad": 14,
+        "tickfont": {"size": 11},
+        "ticks": "outside",
+        "ticklen": 3,
+        "tickcolor": theme.RULE,
+    }
+    return bar, right + 10 + 16 * len(lines)

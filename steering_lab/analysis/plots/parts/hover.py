@@ -1,0 +1,67 @@
+"""What a cell says when pointed at: its numbers, the control's, the cost, and a real continuation."""
+
+import numpy as np
+import pandas as pd
+
+from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.labels import short_signed, signed, times, wrapped
+
+
+def hover_text(
+    cells: pd.DataFrame, summary: pd.DataFrame, method: str, label: str, examples: pd.DataFrame | None
+) -> pd.Series:
+    """One block of plotly's HTML per row of `cells`; model text and prompts are escaped."""
+    costs = summary[(summary["metric"] == "perplexity") & (summary["method"] == method)]
+    ratios = {(row.layer, row.coeff): row.effect for row in costs.itertuples()}
+    texts = _first_texts(examples, method)
+    blocks = []
+    for cell in cells.itertuples():
+        head = f"<b>layer {cell.layer}, coefficient {short_signed(cell.coeff)}</b>"
+        if not cell.run:
+            blocks.append(f"{head}<br>not run")
+            continue
+        key = (None, 0.0) if cell.baseline and (cell.layer, 0.0) not in texts else (cell.layer, cell.coeff)
+        lines = ["<b>unsteered</b>" if cell.baseline else head, *numbers(cell, label)]
+        if not np.isnan(ratio := ratios.get((cell.layer, cell.coeff), np.nan)):
+            lines.append(f"perplexity {times(ratio)} of unsteered" + (", degenerate" if cell.degenerate else ""))
+        if key in texts:
+            prompt, text = texts[key]
+            lines += ["", f"<span style='color:{theme.MUTED}'>{wrapped(prompt)}</span>", wrapped(text)]
+        blocks.append("<br>".join(lines))
+    return pd.Series(blocks, index=cells.index, dtype=object)
+
+
+def numbers(cell: object, label: str) -> list[str]:
+    """Value, effect with its interval, control, counts: only those the table knows."""
+    get = lambda name: float(getattr(cell, name))  # noqa: E731
+    lines = [f"{label}: {_plain(get('value'))}" if not np.isnan(get("value")) else f"{label}: no value"]
+    if not get("baseline") and not np.isnan(get("effect")):
+        lines.append(f"effect {_plain(get('effect'))} [{_plain(get('low'))}, {_plain(get('high'))}]")
+    if not np.isnan(get("control_low")):
+        lines.append(f"random vectors of equal norm [{_plain(get('control_low'))}, {_plain(get('control_high'))}]")
+    if not get("baseline") and not np.isnan(get("relative_norm")):
+        lines.append(f"relative norm {get('relative_norm'):.3g}")
+    known = [f"{get(n):.0f} {noun}" for n, noun in (("n_prompts", "prompts"), ("n", "continuations")) if get(n) > 0]
+    missing = [f"{get('n_missing'):.0f} without a value"] if get("n_missing") > 0 else []
+    return [*lines, ", ".join([*known, *missing])] if known or missing else lines
+
+
+def _plain(value: float) -> str:
+    """A number of any size, three decimals below 10, with a true minus sign."""
+    return signed(value, 3) if abs(value) < 10 else f"{value:,.4g}".replace("-", "−")
+
+
+def _first_texts(examples: pd.DataFrame | None, method: str) -> dict[tuple[int | None, float], tuple[str, str]]:
+    """(layer, coeff) -> the first prompt and continuation of the cell; (None, 0.0) is the unsteered one."""
+    if examples is None:
+        return {}
+    if missing := [c for c in ("method", "layer", "coeff", "prompt", "text") if c not in examples]:
+        raise ValueError(f"examples have no column {missing[0]!r}: give the generations table")
+    steered = examples[(examples["method"] == method) & examples["layer"].notna()]
+    found: dict[tuple[int | None, float], tuple[str, str]] = {
+        (int(row.layer), float(row.coeff)): (str(row.prompt), str(row.text))
+        for row in steered.drop_duplicates(["layer", "coeff"]).itertuples()
+    }
+    for row in examples[examples["method"] == "unsteered"].head(1).itertuples():
+        found[None, 0.0] = (str(row.prompt), str(row.text))
+    return found

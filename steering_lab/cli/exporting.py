@@ -1,0 +1,57 @@
+"""The formats of other tools by name, as `--export gguf=love.gguf` says them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from steering_lab.interventions.steering_vector import SteeringVector
+    from steering_lab.models.hooked_model import HookedModel
+
+FORMATS = ("gguf", "svec:act_add", "svec:cast", "steering_vectors", "caa", "neuronpedia", "easysteer", "baked")
+
+
+def targets(asked: Sequence[str]) -> list[tuple[str, Path]]:
+    """Format and path of each "FORMAT=PATH".
+
+    Raises:
+        ValueError: another form, or an unknown format.
+    """
+    found = []
+    for text in asked:
+        form, equals, path = text.partition("=")
+        if not equals or not path or form not in FORMATS:
+            raise ValueError(f"{text!r} is no FORMAT=PATH: the formats are {', '.join(FORMATS)}, say gguf=love.gguf")
+        found.append((form, Path(path)))
+    return found
+
+
+def export_to(form: str, path: Path, vector: "SteeringVector", coeff: float, lm: "HookedModel") -> Path:
+    """`path`, after writing `coeff` times the vector there in the format `form`.
+
+    Raises:
+        ValueError: what the format cannot say; see each of `interventions.formats`.
+    """
+    from steering_lab.interventions import formats
+
+    model_type = str(getattr(lm.as_transformers().config, "model_type", lm.name))
+    match form:
+        case "gguf":
+            formats.export_gguf(vector, path, coeff=coeff, model_type=model_type)
+        case "svec:act_add":
+            formats.export_svec(vector, path, reading="act_add", coeff=coeff, model_type=model_type)
+        case "svec:cast":
+            formats.export_svec(vector, path, reading="cast", coeff=coeff, model_type=model_type)
+        case "steering_vectors":
+            formats.export_steering_vectors(vector, path, coeff=coeff)
+        case "caa":
+            formats.export_caa(vector, path, coeff=coeff)
+        case "neuronpedia":
+            formats.export_neuronpedia(vector, path, coeff=coeff)
+        case "easysteer":
+            placed = vector.everywhere() if vector.rows.shape[0] == 1 else vector.at_front()
+            formats.export_easysteer(coeff * placed, path)
+        case "baked":
+            formats.bake(lm.as_transformers(), vector, coeff=coeff).save_pretrained(path)
+            lm.tokenizer.save_pretrained(path)
+    return path

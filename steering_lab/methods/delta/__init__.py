@@ -1,0 +1,1 @@
+"""Deltas found by gradient while the weights stay frozen: `optimise_delta`, and the parts that it is made of."""

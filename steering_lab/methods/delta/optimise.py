@@ -1,0 +1,224 @@
+"""Gradient steering at inference: a residual-stream delta optimised for an objective, the weights frozen.
+
+    delta* = argmin J( model with delta_l added at each site l, from the last prompt token on ),  |delta_l| <= rho R_l
+
+R_l is the median length of the residuals at the last prompt token, rho the budget (`Descent.max_norm`). One delta per
+prompt, all descending in one batch as independent problems, or one shared by all prompts. The result is steering
+vectors like any other: decoding with them costs what plain decoding costs.
+
+Relatives: plug-and-play language models (Dathathri et al. 2020, arXiv:1912.02164), latent steering vectors (Subramani
+et al. 2022, arXiv:2205.05124), one-shot steering vectors (Dunefsky and Cohan 2025, arXiv:2502.18862). Different from
+them: steps normalised to the residual norm, backtracking, several sites at once, one delta for every token.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from steering_lab.interventions.source import Source
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.delta.cache import find_optimum, hash_json, keep_optimum, optimum_key
+from steering_lab.methods.delta.delta_pass import DeltaPass
+from steering_lab.methods.delta.descent import Descended, Descent, Evaluation, descend
+from steering_lab.methods.delta.objectives import Objective
+from steering_lab.methods.delta.optimum import OptimisedDelta, Optimum
+from steering_lab.methods.delta.target import Target
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.progress import progress_bar
+
+
+@torch.inference_mode(False)  # whose tensors no gradient could pass
+def optimise_delta(
+    model: HookedModel,
+    prompts: str | Sequence[str],
+    sites: HookSite | Sequence[HookSite],
+    objective: Objective,
+    *,
+    descent: Descent | None = None,
+    shared: bool = False,
+    init: Sequence[SteeringVector] | None = None,
+    gate: Sequence[bool] | None = None,
+    cache: str | Path | None = None,
+    batch_size: int = 32,
+) -> OptimisedDelta:
+    """Deltas at `sites` that lower the objective on each prompt, or on all together with `shared`.
+
+    They are those of the unedited model, whatever steering block is open. `init` starts every problem from one-row
+    vectors, one for each site, instead of from zero. Prompts whose `gate` is False are left alone. `cache` is a folder:
+    a problem that is found there, by everything that determines it, costs nothing.
+
+    Raises:
+        ValueError: no site, one named twice or outside the model, another number of wishes or gates than prompts, an
+            `init` that does not fit, or prompts too long for their target; nothing has run then.
+    """
+    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    sites = [sites] if isinstance(sites, HookSite) else list(sites)
+    descent = descent or Descent()
+    _check(model, prompts, sites, objective, init, gate, batch_size)
+    rows = [i for i in range(len(prompts)) if gate is None or gate[i]]
+    problems = ([rows] if rows else []) if shared else [[i] for i in rows]
+    settings = {"sites": [site.name for site in sites], "descent": asdict(descent), "shared": shared}
+    folder = None if cache is None else Path(cache)
+    found: dict[int, Optimum] = {}
+    keys: dict[int, str] = {}
+    if folder is not None:
+        for k, problem in enumerate(problems):
+            keys[k] = optimum_key(model, [prompts[i] for i in problem], objective.take(problem), init, settings)
+            if (optimum := find_optimum(folder, keys[k])) is not None:
+                found[k] = optimum
+    missing = [k for k in range(len(problems)) if k not in found]
+    step = 1 if shared else batch_size
+    parts = [missing[first : first + step] for first in range(0, len(missing), step)]
+    for part in progress_bar(parts, what="optimise deltas", delay=2.0):
+        batch = _Batch(model, prompts, [problems[k] for k in part], sites, objective, batch_size)
+        for k, optimum in zip(part, batch.optimise(descent, init, settings), strict=True):
+            found[k] = optimum
+            if folder is not None:
+                keep_optimum(folder, keys[k], optimum)
+    optima = {i: found[k] for k, problem in enumerate(problems) for i in problem}
+    return OptimisedDelta(tuple(optima.get(i) for i in range(len(prompts))), shared)
+
+
+class _Batch:
+    """Problems that descend together: their prompts in passes of `batch_size` rows, each row owned by a problem."""
+
+    def __init__(
+        self,
+        model: HookedModel,
+        prompts: Sequence[str],
+        problems: Sequence[Sequence[int]],
+        sites: Sequence[HookSite],
+        objective: Objective,
+        batch_size: int,
+    ) -> None:
+        self.started = time.perf_counter()
+        self.model, self.sites = model, list(sites)
+        rows = [i for problem in problems for i in problem]
+        self.prompts = [prompts[i] for i in rows]
+        self.objective = objective.take(rows)
+        self.ids = [model.token_ids(prompt) for prompt in self.prompts]
+        self.owner = torch.tensor([k for k, problem in enumerate(problems) for _ in problem], device=model.device)
+        self.n_rows = torch.bincount(self.owner, minlength=len(problems))
+        self.target = self.objective.target(model, self.prompts)
+        more = max(map(len, self.target.tokens)) - 1
+        groups = model.batching.groups([model.batching.kind(len(ids), more) for ids in self.ids])
+        self.parts = [own[i : i + batch_size] for own in groups for i in range(0, len(own), batch_size)]
+        self.targets = [self.target.take(part) for part in self.parts]
+        self.passes = [
+            DeltaPass(model, [self.ids[i] for i in part], target.tokens, sites)
+            for part, target in zip(self.parts, self.targets, strict=True)
+        ]
+        self.unsteered = [one.unsteered() for one in self.passes]
+        norms = torch.cat([seen.resid_norms for seen in self.unsteered])
+        norms = norms[torch.tensor([i for part in self.parts for i in part], device=norms.device).argsort()]
+        self.scales = torch.stack([norms[self.owner == k].median(dim=0).values for k in range(len(problems))])
+
+    def optimise(
+        self, descent: Descent, init: Sequence[SteeringVector] | None, settings: dict[str, Any]
+    ) -> list[Optimum]:
+        """The optimum of every problem."""
+        start = torch.zeros(*self.scales.shape, self.model.d_model, device=self.model.device)
+        if init is not None:
+            start = start + torch.cat([vector.rows for vector in init]).to(start)
+        with torch.enable_grad():
+            end = descend(self.evaluate, start, self.scales, descent)
+        seconds = (time.perf_counter() - self.started) / len(self.n_rows)
+        return [self._optimum(k, end, seconds, init is not None, settings) for k in range(len(self.n_rows))]
+
+    def evaluate(self, deltas: Float[Tensor, "problem site d_model"]) -> Evaluation:
+        """Means over each problem's prompts, by one pass forth and back."""
+        totals = Evaluation(
+            torch.zeros_like(deltas[:, 0, 0]), torch.zeros_like(deltas), torch.zeros_like(deltas[:, 0, 0])
+        )
+        for part, one, target, before in zip(self.parts, self.passes, self.targets, self.unsteered, strict=True):
+            owner = self.owner[part]
+            leaf = deltas.detach()[owner].requires_grad_()
+            steered = one(leaf)
+            losses = target.losses(steered)
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+            moved = Target(
+                target.tokens, tuple(x[: len(t)] for x, t in zip(before.log_probs, target.tokens, strict=True))
+            )
+            for total, per_row in zip(totals, (losses, gradient, moved.losses(steered.detach())), strict=True):
+                total.index_add_(0, owner, per_row.detach())
+        count = self.n_rows.to(deltas)
+        return Evaluation(totals.loss / count, totals.gradient / count[:, None, None], totals.kl / count)
+
+    def _optimum(self, k: int, end: Descended, seconds: float, started_elsewhere: bool, settings: Any) -> Optimum:
+        deltas, norms = end.deltas[k].detach().float().cpu(), self.scales[k].cpu()
+        rows = (self.owner == k).nonzero()[:, 0].tolist()
+        measured: dict[str, Any] = {
+            "losses": end.losses[k],
+            "kl": float(end.kl[k]),
+            "relative_norms": tuple((deltas.norm(dim=-1) / norms).tolist()),
+            "resid_norms": tuple(norms.tolist()),
+            "forward_equivalents": self._cost(rows, int(end.n_evaluated[k])),
+            "seconds": seconds,
+        }
+        wish = dict(self.objective.take(rows).described(self.model))
+        asked = {
+            "method": "optimised delta",
+            "objective": {key: wish[key] for key in wish if isinstance(wish[key], (str, int, float))},
+            "objective_sha256": hash_json(wish),
+            "prompts_sha256": hash_json([self.ids[i] for i in rows]),
+            "n_prompts": len(rows),
+            "first_prompt": self.prompts[rows[0]],
+            "init": started_elsewhere,
+            "passes": "from the last prompt token" if self._keeps_prefix(rows) else "whole prompts",
+        }
+        source = Source.of(self.model, f"optimised delta ({wish['name']})", **asked, **settings, **measured)
+        vectors = (SteeringVector(row[None].clone(), s, source) for row, s in zip(deltas, self.sites, strict=True))
+        return Optimum(tuple(vectors), **measured)
+
+    def _cost(self, rows: Sequence[int], n_evaluated: int) -> float:
+        """Plain passes over the problem's prompts that its own share of the work amounts to."""
+        lowest = min(site.layer + (site.stream == "resid_post") for site in self.sites)
+        back = 2 * (self.model.n_layers - lowest) / self.model.n_layers
+        prompt = sum(len(self.ids[i]) for i in rows)
+        forced = sum(len(self.target.tokens[i]) for i in rows)
+        made = sum(self.target.tokens_run[i] for i in rows) if self.target.tokens_run else 0
+        prefix = prompt - len(rows)
+        once, each = (prefix, forced) if self._keeps_prefix(rows) else (0, prefix + forced)
+        return (made + once + each * (1 + n_evaluated * (1 + back))) / prompt
+
+    def _keeps_prefix(self, rows: Sequence[int]) -> bool:
+        """Whether every pass over the problem's rows reads from the last prompt token on."""
+        return all(
+            one.keeps_prefix
+            for part, one in zip(self.parts, self.passes, strict=True)
+            if not set(part).isdisjoint(rows)
+        )
+
+
+def _check(
+    model: HookedModel,
+    prompts: Sequence[str],
+    sites: Sequence[HookSite],
+    objective: Objective,
+    init: Sequence[SteeringVector] | None,
+    gate: Sequence[bool] | None,
+    batch_size: int,
+) -> None:
+    if not prompts or len(objective) != len(prompts):
+        raise ValueError(f"the objective is for {len(objective)} prompts, {len(prompts)} were given: one for each")
+    if gate is not None and len(gate) != len(prompts):
+        raise ValueError(f"{len(gate)} gates for {len(prompts)} prompts: one for each")
+    if not sites or len(set(sites)) != len(sites):
+        raise ValueError(f"sites are {[str(site) for site in sites]}: name at least one, and none twice")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: it must be 1 or more")
+    for site in sites:
+        model.check_site(site)
+    if init is not None and ([v.site for v in init] != list(sites) or any(len(v.rows) != 1 for v in init)):
+        raise ValueError("init needs one vector of one row for each site, in the order of the sites")
+    if init is not None and any(v.source.basis != model.basis or v.rows.shape[1] != model.d_model for v in init):
+        raise ValueError(
+            f"init was made for another width or basis than {model.name}: make its vectors with this model"
+        )

@@ -1,0 +1,59 @@
+"""Resampling of whole units (prompts, questions) and the percentiles that make an interval of it."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import norm, t
+
+
+def resamples(n: int, n_boot: int, rng: np.random.Generator) -> Float[np.ndarray, "n_boot n"]:
+    """How often each of `n` units stands in each of `n_boot` samples drawn with replacement; rows sum to `n`.
+
+    Raises:
+        ValueError: no unit.
+    """
+    if n < 1:
+        raise ValueError("there is nothing to resample: no prompt has a value")
+    return rng.multinomial(n, np.full(n, 1 / n), size=n_boot).astype(float)
+
+
+def weighted_means(
+    weighting: Float[np.ndarray, "draws units"],
+    sums: Float[np.ndarray, "units cells"],
+    weights: Float[np.ndarray, "units cells"],
+) -> Float[np.ndarray, "draws cells"]:
+    """Each cell's mean, its sums over its weights, under each weighting of the units; NaN where no weight is left."""
+    with np.errstate(invalid="ignore"):
+        return (weighting @ sums) / (weighting @ weights)
+
+
+def percentile_ends(
+    draws: Float[np.ndarray, "draws cells"], n: Int[np.ndarray, " cells"], level: float
+) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
+    """Low and high end of each column's interval over its resamples, widened for few units (`expanded_tail`).
+
+    `n` is how many units each column has. NaN for a column with one unit or none, and for one without a known draw;
+    draws that are NaN (a resample without any of the column's units) are left out.
+    """
+    ends = np.full((2, draws.shape[1]), np.nan)
+    known = ~np.isnan(draws).all(axis=0)
+    for count in np.unique(n[known & (n > 1)]):
+        tail, cells = expanded_tail(int(count), level), known & (n == count)
+        quantile = np.nanquantile if np.isnan(draws[:, cells]).any() else np.quantile  # the former is far slower
+        ends[:, cells] = quantile(draws[:, cells], [tail, 1 - tail], axis=0)
+    return ends[0], ends[1]
+
+
+def expanded_tail(n: int, level: float) -> float:
+    """The lower percentile, as a share, that gives a bootstrap interval of `level` over `n` units, `n` at least 2.
+
+    With n units the plain percentile interval is too narrow by about √((n − 1)/n) and by normal instead of t tails; the
+    percentiles are moved outward to Φ(√(n/(n − 1)) · t) as in Hesterberg 2015 (The American Statistician 69:4, expanded
+    percentile interval). Simulated with normal effects, a 95 % interval covers 94 % with 8 to 20 units and 91 % with 5;
+    with strongly skewed effects 89 % with 8 and 92 % with 20.
+
+    Raises:
+        ValueError: fewer than two units, or a level outside (0, 1).
+    """
+    if n < 2 or not 0 < level < 1:
+        raise ValueError(f"an interval needs two units and a level between 0 and 1, not {n} and {level}")
+    return float(norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - level) / 2, n - 1)))

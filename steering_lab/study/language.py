@@ -1,0 +1,40 @@
+"""What comes along for a model's language: beginnings of texts, and the words that its sentiment is told by.
+
+The organism speaks an invented language; every other model is taken to speak English. Nothing else here knows that.
+"""
+
+from dataclasses import dataclass
+
+from steering_lab.data.lexicons import ENGLISH as ENGLISH_WORDS
+from steering_lab.data.lexicons import Lexicon
+from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
+from steering_lab.organism.world import (
+    NEGATIVE_WORDS,
+    POSITIVE_WORDS,
+    STORY_PROMPTS_TEST,
+    STORY_PROMPTS_VALIDATION,
+)
+
+
+@dataclass(frozen=True)
+class Language:
+    """Beginnings to choose a cell on and others to report it on, and a lexicon of valenced words."""
+
+    name: str
+    choosing: tuple[str, ...]
+    reporting: tuple[str, ...]
+    lexicon: Lexicon
+
+
+ENGLISH = Language("English", OPENINGS_VALIDATION, OPENINGS_TEST, ENGLISH_WORDS)
+ORGANISM = Language(
+    "the organism's language",
+    tuple(STORY_PROMPTS_VALIDATION),
+    tuple(STORY_PROMPTS_TEST),
+    Lexicon(frozenset(POSITIVE_WORDS), frozenset(NEGATIVE_WORDS)),
+)
+
+
+def language_of(model: str) -> Language:
+    """The language of the model by the setting `model`."""
+    return ORGANISM if model == "organism" else ENGLISH

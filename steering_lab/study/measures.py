@@ -1,0 +1,44 @@
+"""What a sweep measures, by the names of `evaluation.named_measures`, and the words in which its page speaks of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.evaluation.measures import Measure
+from steering_lab.evaluation.named_measures import named_measures, topic_of
+from steering_lab.study.language import ENGLISH, Language
+
+FLUENCY = ("perplexity", "repetition", "degenerate")  # what steering may cost: measured in every sweep
+SENTIMENT = ("vader", "sentiment", "valence_balance")
+
+
+def sweep_measures(
+    names: Sequence[str], language: Language = ENGLISH, pairs: Sequence[ContrastPair] = ()
+) -> list[Measure]:
+    """The named measures, the first of them the one that a cell is chosen by; then those of fluency not among them.
+
+    With no names it is what the pairs speak of: a topic that they add (`topic_of`), or else sentiment, by VADER where
+    the language is English and by the balance of valenced words otherwise.
+
+    Raises:
+        ValueError: a measure named twice, one that there is not, or VADER for another language than English.
+    """
+    chosen = list(names) or [_default(language, pairs)]
+    if "vader" in chosen and language != ENGLISH:
+        raise ValueError(f'"vader" reads English, which {language.name} is not: use "valence_balance"')
+    return named_measures([*chosen, *(name for name in FLUENCY if name not in chosen)], lexicon=language.lexicon)
+
+
+def _default(language: Language, pairs: Sequence[ContrastPair]) -> str:
+    topic = topic_of(pairs)
+    if topic is not None:
+        return f"topic:{topic}"
+    return "vader" if language == ENGLISH else "valence_balance"
+
+
+def subject_of(metric: str) -> str:
+    """What a metric is of, in a word or two: "sentiment", "weddings"."""
+    if metric in SENTIMENT:
+        return "sentiment"
+    topic = metric.partition(":")[2]
+    return Path(topic).stem.replace(",", " and ") if topic else metric.replace("_", " ")

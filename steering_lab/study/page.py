@@ -1,0 +1,62 @@
+"""The page of a run, built alike for every experiment: what comes from the run's folder is filled in here."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from steering_lab.analysis.plots import Figure, save_figures
+from steering_lab.analysis.report import write_page
+from steering_lab.runs import data_files
+
+Parts = Mapping[str, Any]  # of a run folder, by the files' names, as `read_run` gives them
+
+
+def publish(
+    folder: str | Path,
+    parts: Parts,
+    *,
+    title: str,
+    findings: Sequence[str],
+    headline: pd.DataFrame,
+    figures: Mapping[str, Figure],
+    **page: Any,
+) -> Path:
+    """Saves a run's figures, writes its page, prints what it found, and returns the page.
+
+    Args:
+        folder: The finished run.
+        parts: What `read_run` gives of it.
+        title: The page's.
+        findings: Sentences.
+        headline: The table that stands first.
+        figures: By name.
+        page: Whatever else `write_page` takes.
+    """
+    folder = Path(folder)
+    note = save_figures(figures, folder / "figures").note
+    standard: dict[str, Any] = {
+        "question": parts["provenance"].get("question", ""),
+        "config": parts["config"],
+        "model": parts.get("model", {}),
+        "provenance": parts["provenance"],
+        "links": {file: file for file in data_files(folder)},
+    }
+    written = write_page(
+        folder / "index.html", title=title, finding=" ".join(findings), headline=headline, figures=figures,
+        **{**standard, **page},
+    )  # fmt: skip
+    print(headline.to_string(index=False, float_format=lambda x: f"{x:.3g}", na_rep="–"))
+    print("\n".join(["", *findings, *([note] if note else [])]))
+    return written
+
+
+def described(name: str, facts: Mapping[str, Any]) -> str:
+    """A model in a few words, for figures: its name, depth, size and quantisation as far as `model.json` says."""
+    shown = str(facts.get("name", name))
+    kind = f"synthetic model {shown}" if name == "organism" else shown
+    if not facts:
+        return kind
+    size = [f"{facts['n_layers']} layers", f"{facts['n_parameters'] / 1e6:.3g}M parameters"]
+    return ", ".join([kind, *size, *filter(None, [facts.get("quantisation")])])

@@ -1,0 +1,146 @@
+"""A sweep: forms of steering over layers and coefficients, the best cell chosen on some prompts, reported on others.
+
+Beside every cell stand random vectors of its norm; beside the chosen one more of them, its reversal, and prompting.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from steering_lab.evaluation.condition import (
+    UNSTEERED,
+    Condition,
+    Prefixed,
+    layer_coeff_grid,
+    median_resid_norms,
+    prompting,
+)
+from steering_lab.evaluation.groups import Elsewhere
+from steering_lab.evaluation.measures import Measure, measure_table
+from steering_lab.evaluation.selection import Selected
+from steering_lab.evaluation.statistics import summarise
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.study.choosing import Chosen, choose
+from steering_lab.study.measures import sweep_measures
+from steering_lab.study.settings import ChatSettings, ControlSettings, LayerSettings, PromptSettings, SamplingSettings
+from steering_lab.study.setup import Setup, opened
+from steering_lab.study.sweep_report import report_sweep
+from steering_lab.study.vectors import Form, as_json
+
+SWEEP = "sweep"  # the experiment that comes along and draws the page of any sweep
+
+
+@dataclass(frozen=True)
+class SweepSettings(PromptSettings, LayerSettings, SamplingSettings, ChatSettings, ControlSettings):
+    """Settings of every sweep, whatever it steers with.
+
+    `measures` are names (`evaluation.named_measures`); a cell is chosen by the first, and fluency is always measured
+    beside them. Left out, it is a topic that the pairs speak of, or sentiment.
+    """
+
+    measures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sweep_measures(self.measures, self.language)
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A model, what it is steered with, and how prompts are put to it: the conditions of a sweep follow from these."""
+
+    model: HookedModel
+    config: SweepSettings
+    forms: Sequence[Form]
+    write: Prefixed
+
+    def others(self, *sides: str) -> list[Condition]:
+        """Unsteered, and prompting with those sides, "positive" or "negative", of the last form's first pair."""
+        pair = next((form.pairs[0] for form in reversed(self.forms) if form.pairs), None)
+        said = [getattr(pair, side) for side in sides] if pair else []
+        return [replace(UNSTEERED, write=self.write), *(prompting(f"{text} ", self.write) for text in said if text)]
+
+    def grid(self, prompts: Sequence[str]) -> list[Condition]:
+        """Every form at its sites and coefficients, and the random vectors beside each cell."""
+        cells = []
+        for form in self.forms:
+            sites = form.sites(self.model)
+            cells += self._cells(form, sites, form.coeffs, prompts, self.config.n_random, self.config.seed)
+        return cells
+
+    def again(self, chosen: Chosen, prompts: Sequence[str]) -> list[Condition]:
+        """The chosen cells with their reversal, and `n_random_confirm` random vectors of their norm."""
+        cells, config = [], self.config
+        for form, cell in zip(self.forms, chosen.values(), strict=True):
+            if isinstance(cell, Selected):
+                site = next(site for site in form.sites(self.model) if site.layer == cell.layer)
+                coeffs, n_random = [cell.coeff, -cell.coeff], config.n_random_confirm
+                cells += self._cells(form, [site], coeffs, prompts, n_random, config.seed + 1)
+        return cells
+
+    def _cells(
+        self, form: Form, sites: Sequence[HookSite], coeffs: Sequence[float], prompts: Sequence[str], n_random: int,
+        seed: int,
+    ) -> list[Condition]:  # fmt: skip
+        norms = median_resid_norms(self.model, [self.write(prompt) for prompt in prompts], sites)
+        return layer_coeff_grid(
+            form.vectors(self.model, sites), coeffs, norms,
+            method=form.method, place=form.place, n_random=n_random, seed=seed, write=self.write,
+        )  # fmt: skip
+
+
+def run_sweep(
+    config: SweepSettings,
+    forms: Sequence[Form],
+    results: str | Path,
+    *,
+    module: str,
+    doc: str | None = None,
+    elsewhere: Elsewhere | None = None,
+) -> Path:
+    """Runs the sweep, or resumes it, and returns the finished run folder; its page is `index.html`.
+
+    Args:
+        config: The settings.
+        forms: What is swept, each over its sites and coefficients.
+        results: Where runs lie.
+        module: `__name__` of the experiment.
+        doc: `__doc__` of the experiment.
+        elsewhere: What does the cells in other processes.
+
+    Raises:
+        ValueError: what does not go together, before any cell is computed.
+        CellsFailed: some cells could not be computed; all others are kept.
+    """
+    measures = sweep_measures(config.measures, config.language, [pair for form in forms for pair in form.pairs])
+    metric = measures[0].name
+    choosing, reporting = config.split_prompts
+    model = config.load()
+    sweep = Sweep(model, config, forms, config.writing(model))
+    conditions = [*sweep.others("positive"), *sweep.grid(choosing)]
+    with opened(model, config, results, module=module, doc=doc, elsewhere=elsewhere, reported_by=SWEEP) as setup:
+        generations, table, summary = _asked(setup, sweep, conditions, choosing, measures)
+        chosen = choose(summary, metric, [form.key for form in forms], config.perplexity_budget)
+        confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
+        held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)
+
+        setup.folder.write_json("sweep.json", {"metric": metric, "forms": as_json(forms)})
+        setup.folder.write_table("table", table)
+        setup.folder.write_table("summary", summary)
+        setup.folder.write_table("confirmed", confirmed)
+        setup.folder.write_table("generations.jsonl", generations)
+        setup.folder.write_table("generations_test.jsonl", held_out)
+        return setup.folder.finish(report_sweep)
+
+
+def _asked(
+    setup: Setup, sweep: Sweep, conditions: Sequence[Condition], prompts: Sequence[str], measures: Sequence[Measure]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The continuations, the tidy table of measures on them, and its summary."""
+    config = sweep.config
+    texts = setup.generations(conditions, prompts, config.decoding, bare=sweep.write if config.chat else None)
+    table = measure_table(texts, measures)
+    return texts, table, summarise(table, seed=config.seed)

@@ -1,0 +1,185 @@
+"""Methods by the names that a TOML file gives them: what a form of steering adds, where, and how it is made."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from steering_lab.data.contrast_pairs import PAIRS, ContrastPair, find_pairs
+from steering_lab.evaluation.condition import PlaceName
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.by_name import MethodName, pair_vectors
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.study.settings import LayerSettings, check_coeffs
+
+Vectors = Mapping[HookSite, SteeringVector]
+FILE = "vector:"
+OF_PAIRS: dict[MethodName, str] = {
+    "actadd": "ActAdd",
+    "mean_difference": "Mean difference",
+    "pca": "Principal component",
+    "probe": "Probe",
+}
+METHODS: dict[str, str] = {
+    **{str(name): label for name, label in OF_PAIRS.items()},
+    "contextfocus": "ContextFocus",
+    f"{FILE}FILE": "Vector",
+}
+
+
+class Described(NamedTuple):
+    """A form as tables name it (`key`), as a reader calls it (`label`), and what it adds where."""
+
+    key: str
+    place: PlaceName
+    label: str
+    what: str
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """One way of steering: vectors for a model's sites, all added at one place, at several coefficients.
+
+    Args:
+        method: Its name in tables.
+        label: What a reader calls the method.
+        what: What is added, in a few words: "Love − Hate".
+        place: Where a vector is added.
+        coeffs: At which coefficients.
+        sites: The sites that are searched, of a model.
+        vectors: The vectors of a model at sites.
+        pairs: What they are made from, where it is pairs; prompting writes the first of them.
+    """
+
+    method: str
+    label: str
+    what: str
+    place: PlaceName
+    coeffs: tuple[float, ...]
+    sites: Callable[[HookedModel], Sequence[HookSite]]
+    vectors: Callable[[HookedModel, Sequence[HookSite]], Vectors]
+    pairs: tuple[ContrastPair, ...] = field(default=(), repr=False)
+
+    @property
+    def key(self) -> str:
+        """How tables name it."""
+        return f"{self.method}_{self.place}"
+
+    @property
+    def described(self) -> Described:
+        """The form in words, for the run's folder."""
+        return Described(self.key, self.place, f"{self.label}, {self.place.replace('_', ' ')}", self.what)
+
+
+def vectors_at(
+    method: MethodName, model: HookedModel, pairs: Sequence[ContrastPair], sites: Sequence[HookSite], place: PlaceName
+) -> Vectors:
+    """The vectors of a method that takes contrast pairs, for a place.
+
+    ActAdd at the front has one row per token of its one pair; anywhere else it is the pair's difference at the last
+    token.
+
+    Raises:
+        ValueError: ActAdd of several pairs, or what `pair_vectors` refuses.
+    """
+    if method == "actadd" and len(pairs) > 1:
+        raise ValueError(f'method "actadd" takes one pair, and here are {len(pairs)}: take "mean_difference"')
+    last = method == "actadd" and place != "front"
+    return pair_vectors("mean_difference" if last else method, model, pairs, sites)
+
+
+def said_pairs(setting: str | Sequence[ContrastPair], pairs: Sequence[ContrastPair]) -> str:
+    """What pairs are called: the one pair, or their set's name (else the first of them) and how many there are."""
+    if len(pairs) == 1:
+        return str(pairs[0])
+    name = Path(setting).stem if isinstance(setting, str) else f"{pairs[0]} and others"
+    return f"{name} (mean of {len(pairs)} pairs)"
+
+
+@dataclass(frozen=True)
+class VectorSettings(LayerSettings):
+    """One form of steering by name.
+
+    Args:
+        method: "actadd", "mean_difference", "pca", "probe", "contextfocus", or "vector:FILE" (of any format).
+        pairs: What the first four are made from: a list of {positive, negative}, a built-in set
+            (`data.contrast_pairs.PAIRS`), or a file of pairs.
+        normalise: Every row at length 1, so that a coefficient is a length in residual-stream units.
+        place: Where the vector is added.
+        coeffs: At which coefficients, for every layer.
+
+    Raises:
+        ValueError: an unknown method, pairs where the method takes none or the reverse, or coefficients that cannot be
+            swept.
+    """
+
+    method: str = "mean_difference"
+    pairs: str | tuple[ContrastPair, ...] = ""
+    normalise: bool = False
+    place: PlaceName = "everywhere"
+    coeffs: tuple[float, ...] = (-1.0, -0.5, 0.5, 1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = {*OF_PAIRS, "contextfocus"}
+        if self.method not in known and not (self.method.startswith(FILE) and self.method != FILE):
+            raise ValueError(f"method is {self.method!r}: choose one of {', '.join(METHODS)}")
+        if self.pairs and self.method not in OF_PAIRS:
+            raise ValueError(f'pairs are for the methods {", ".join(OF_PAIRS)}, not for "{self.method}"')
+        if not self.pairs and self.method in OF_PAIRS:
+            raise ValueError(
+                f'method "{self.method}" needs pairs: a list of {{positive, negative}}, a file of pairs, or one of'
+                f" the sets {', '.join(PAIRS)}"
+            )
+        check_coeffs("coeffs", self.coeffs)
+
+    def form(self) -> Form:
+        """The form of steering that the settings name, of pairs or of a file.
+
+        Raises:
+            ValueError: neither a built-in set nor a file of pairs; a file that holds no vector, or one at another layer
+                than those named.
+        """
+        if self.method.startswith(FILE):
+            return self._of_file(Path(self.method.removeprefix(FILE)))
+        method = next(name for name in OF_PAIRS if name == self.method)
+        pairs = find_pairs(self.pairs) if isinstance(self.pairs, str) else self.pairs
+
+        def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
+            return self.scaled(vectors_at(method, model, pairs, sites, self.place))
+
+        what = said_pairs(self.pairs, pairs)
+        return Form(method, OF_PAIRS[method], what, self.place, self.coeffs, self.sites, make, pairs)
+
+    def scaled(self, vectors: Vectors) -> Vectors:
+        """The vectors, with `normalise` every row at length 1.
+
+        Raises:
+            ValueError: a vector without length, which adds nothing at any coefficient.
+        """
+        for site, vector in vectors.items():
+            if not vector.norm > 0:
+                raise ValueError(f"the vector at {site} is zero ({vector.source.recipe}): both sides are alike there")
+        return {site: vector.unit() for site, vector in vectors.items()} if self.normalise else vectors
+
+    def _of_file(self, path: Path) -> Form:
+        vector = SteeringVector.load(path)
+        if self.layers not in ((), (vector.site.layer,)):
+            raise ValueError(f"{path} holds a vector at layer {vector.site.layer}, not at layers {list(self.layers)}")
+
+        def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
+            vector.source.check(model)
+            return self.scaled({vector.site: vector})
+
+        return Form("vector", METHODS[f"{FILE}FILE"], path.stem, self.place, self.coeffs, lambda _: [vector.site], make)
+
+
+def as_json(forms: Sequence[Form]) -> list[dict[str, Any]]:
+    """What a run's folder says of its forms."""
+    return [{**form.described._asdict(), "pairs": [asdict(pair) for pair in form.pairs]} for form in forms]
+
+
+def from_json(forms: Sequence[Mapping[str, Any]]) -> list[Described]:
+    """The forms that `as_json` wrote."""
+    return [Described(*(form[name] for name in Described._fields)) for form in forms]

@@ -1,0 +1,117 @@
+"""`steering-lab report` reports what can be, says what is unfinished, and its exit status tells what could not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from steering_lab.runs import RunFolder
+from tests.cli.calling import call
+
+
+@pytest.fixture(autouse=True)
+def _pages_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of "toy" is drawn as a page that says so; a run of "torn" cannot be drawn."""
+
+    class Experiment:
+        @staticmethod
+        def report(run: Path) -> Path:
+            if run.parent.name == "torn":
+                raise KeyError("summary")
+            (run / "index.html").write_text("drawn")
+            return run / "index.html"
+
+    monkeypatch.setattr(EXPERIMENT_OF, lambda run: Experiment)
+
+
+EXPERIMENT_OF = "steering_lab.study.finding.experiment_of"
+
+
+def finished(results: Path, experiment: str = "toy") -> Path:
+    with RunFolder.open(results, experiment, "tiny", {}) as run:
+        return run.finish()
+
+
+def unfinished(results: Path, experiment: str = "toy") -> Path:
+    with RunFolder.open(results, experiment, "tiny", {"seed": 1}) as run:
+        run.ask({"a": "first cell", "b": "second cell"})
+        run.keep({"a": [{"text": "x"}]})
+        run.fail({"b": "second cell"}, "out of memory")
+        return run.path
+
+
+def reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *paths: Path) -> tuple[int, str, str]:
+    status = call(monkeypatch, "report", *map(str, paths))
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+@pytest.mark.parametrize("level", ["the run", "its experiment", "all results"])
+def test_runs_are_found_in_the_folder_named_or_below(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, level: str
+) -> None:
+    run = finished(tmp_path / "results")
+    named = {"the run": run, "its experiment": run.parent, "all results": run.parent.parent}[level]
+    status, out, err = reported(monkeypatch, capsys, named)
+    assert (status, err) == (0, "")
+    assert out.strip() == (run / "index.html").as_uri()
+    assert (run / "index.html").read_text() == "drawn"
+
+
+def test_what_can_be_is_reported_and_what_is_unfinished_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    run, begun = finished(results), unfinished(results)
+    (results / "README.md").write_text("what is here")  # as a shell's results/* names it too
+    status, out, err = reported(monkeypatch, capsys, *sorted(results.iterdir()))
+    assert (status, err) == (0, "")
+    assert (run / "index.html").as_uri() in out
+    assert f"{begun}: not finished\n  1 of the 2 cells that it has asked for are done, 1 failed\n" in out
+    assert "nobody works on it: the same command goes on" in out
+    assert "  failed: second cell: out of memory" in out
+
+
+def test_one_that_cannot_be_drawn_keeps_no_other_from_it_and_shows_in_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    torn, run = finished(tmp_path, "torn"), finished(tmp_path)
+    status, out, err = reported(monkeypatch, capsys, torn, run)
+    assert status == 1
+    assert (run / "index.html").as_uri() in out
+    assert err.startswith(f"steering-lab: the tables in {torn} are whole, but its page could not be drawn (KeyError")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("nowhere", "there is no such folder"), ("empty", "it has no config.json"), ("x.partial", "no unfinished run at")],
+)
+def test_where_nothing_can_be_reported_the_exit_status_is_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, message: str
+) -> None:
+    monkeypatch.undo()
+    (tmp_path / "empty").mkdir()
+    status, _, err = reported(monkeypatch, capsys, tmp_path / folder)
+    assert status == 2
+    assert err.startswith("steering-lab: ")
+    assert message in err
+
+
+def test_a_run_of_an_experiment_from_elsewhere_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    run = finished(tmp_path)
+    made = json.loads((run / "provenance.json").read_text()) | {"experiment": "../../strange"}
+    (run / "provenance.json").write_text(json.dumps(made))
+    status, _, err = reported(monkeypatch, capsys, run)
+    assert status == 2
+    assert "is a run of '../../strange', which is none of the experiments here: actadd_sweep" in err
+
+
+def test_without_a_folder_it_says_what_it_wants(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "report") == 2
+    assert "name the folder of a run, e.g. steering-lab report results/*" in capsys.readouterr().err

@@ -1,0 +1,187 @@
+"""A TOML file alone is a sweep: any method, any place, any measure; and a wrong one is answered in one line."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from steering_lab.analysis.plots import export
+from steering_lab.cli.report import report as report_command
+from steering_lab.cli.run import run as run_command
+from steering_lab.data.contrast_pairs import PAIRS
+from steering_lab.methods.mean_difference import mean_difference_vectors
+from steering_lab.models.hook_points import resid_pre
+from steering_lab.models.loading import load_model
+from steering_lab.models.loading.at_hand import smollm2_file
+from steering_lab.runs import Run, RunFolder, read_run
+from steering_lab.study.finding import experiments_folder, read_study
+from tests.tiny_models import save_tiny_model
+
+FOUNDING = experiments_folder() / "founding_grid.toml"
+SMALL = (
+    "layers=[1]", "coeffs=[-1, 1]", "prompts=['I love the', 'the sea and']", "test_prompts=['I hate the', 'love in']",
+    "n_samples=1", "max_new_tokens=4", "n_random=3", "n_random_confirm=3", "perplexity_budget=1e9",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model("llama", tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(autouse=True)
+def _no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture takes a browser seconds, and what these tests read is tables and pages."""
+    monkeypatch.setattr(export, "find_chrome", lambda: None)
+
+
+def swept(toml: Path, *settings: str) -> Run:
+    run_command(toml, set=settings, results=toml.parent / "results")
+    [path] = (toml.parent / "results" / toml.stem).iterdir()
+    return read_run(path)
+
+
+def written(folder: Path, *lines: str) -> Path:
+    toml = folder / "mine.toml"
+    toml.write_text("\n".join(['experiment = "sweep"', *lines]))
+    return toml
+
+
+@pytest.mark.parametrize(
+    ("method", "pairs", "place", "label"),
+    [
+        ("actadd", "love_hate", "front", "ActAdd"),
+        ("actadd", "love_hate", "everywhere", "ActAdd"),
+        ("mean_difference", "love_hate_sentences", "generated", "Mean difference"),
+        ("pca", "love_hate_sentences", "from_last_prompt_token", "Principal component"),
+        ("probe", "love_hate_sentences", "everywhere", "Probe"),
+        ("contextfocus", "", "from_last_prompt_token", "ContextFocus"),
+    ],
+)
+def test_a_toml_file_alone_sweeps_any_method_at_any_place(
+    tmp_path: Path, tiny: Path, method: str, pairs: str, place: str, label: str
+) -> None:
+    toml = written(tmp_path, f'method = "{method}"', f'place = "{place}"', f'pairs = "{pairs}"', "normalise = true")
+    speaks = (f"model={tiny}",) if pairs else ("prompts=[]", "test_prompts=[]", "n_prompts=2", "n_vector=8")
+    run = swept(toml, *SMALL, *speaks, "coeffs=[-40, 40]")
+    cells = run["summary"].query("method == @form", local_dict={"form": f"{method}_{place}"})
+    assert set(zip(cells["layer"], cells["coeff"], strict=True)) == {(1, -40), (1, 40)}
+    assert run["provenance"] | {"experiment": "mine", "module": "sweep"} == run["provenance"]
+    assert run["provenance"]["question"].startswith("Where does adding a steering vector move the text")
+    texts = run["generations"].groupby("method")["text"].apply(list)
+    assert texts[f"{method}_{place}"] != texts["unsteered"] * 2
+    page = (run.path / "index.html").read_text()
+    (run.path / "index.html").unlink()
+    report_command((run.path,))
+    assert (run.path / "index.html").read_text() == page
+    assert f"{label}, {place.replace('_', ' ')}" in page
+
+
+def test_a_vector_from_a_file_steers_as_the_one_that_was_saved(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "made").mkdir()
+    made = swept(written(tmp_path / "made", 'pairs = "love_hate_sentences"'), f"model={tiny}", *SMALL)
+    model = load_model(str(tiny))
+    vector = mean_difference_vectors(model, PAIRS["love_hate_sentences"], [resid_pre(1)])[resid_pre(1)]
+    file = vector.save(tmp_path / "love.safetensors")
+    found = swept(written(tmp_path, f'method = "vector:{file}"'), f"model={tiny}", *SMALL, "measures=['vader']")
+    texts = [
+        run["generations"].query("method == @name", local_dict={"name": name})["text"].tolist()
+        for run, name in ((made, "mean_difference_everywhere"), (found, "vector_everywhere"))
+    ]
+    assert texts[0] == texts[1]
+    with pytest.raises(ValueError, match=r"love\.safetensors holds a vector at layer 1, not at layers \[0\]"):
+        run_command(tmp_path / "mine.toml", set=(f"model={tiny}", *SMALL, "layers=[0]"), results=tmp_path)
+
+
+def test_coefficients_of_unit_vectors_are_lengths_in_the_stream(tmp_path: Path, tiny: Path) -> None:
+    toml = written(tmp_path, "normalise = true", 'pairs = [{positive = "Love", negative = "Hate"}]')
+    summary = swept(toml, f"model={tiny}", *SMALL, "layers=[0, 1]", "coeffs=[1, 3]")["summary"]
+    norms = summary.query("method == 'mean_difference_everywhere'").drop_duplicates(["layer", "coeff"])
+    per_layer = (norms["relative_norm"] / norms["coeff"]).groupby(norms["layer"]).agg(["min", "max"])
+    assert per_layer["min"].tolist() == pytest.approx(per_layer["max"].tolist())
+    assert per_layer["min"].nunique() == 2  # one over the median residual of either layer
+
+
+def test_a_pair_about_weddings_is_measured_by_words_about_weddings(tmp_path: Path, tiny: Path) -> None:
+    toml = written(tmp_path, 'pairs = [{positive = " weddings", negative = ""}]')
+    run = swept(toml, f"model={tiny}", *SMALL)
+    assert run["sweep"]["metric"] == "topic:weddings"
+    assert {"topic:weddings", "perplexity", "degenerate"} <= set(run["summary"]["metric"])
+    assert "prompting weddings" in set(run["confirmed"]["method"])
+    assert all(name.strip() for name in run["generations"]["condition"])
+    assert (run.path / "figures" / "mean_difference_everywhere_weddings.html").is_file()
+
+
+# -- the founding grid -------------------------------------------------------------------------------------------------
+def test_the_founding_grid_is_a_file_of_twenty_lines_and_no_python() -> None:
+    said = tomllib.loads(FOUNDING.read_text())
+    assert len(FOUNDING.read_text().splitlines()) <= 20
+    assert not FOUNDING.with_suffix(".py").exists()
+    config = read_study(FOUNDING).config
+    assert (len(said["pairs"]), config.normalise, config.layers) == (4, True, (10, 15, 20))
+    assert (min(config.coeffs), max(config.coeffs)) == (-60, 60)
+    sampling = config.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.repetition_penalty) == (0.7, 0.9, 1.05)
+
+
+@pytest.mark.parametrize("model", ["tiny", "smollm2"])
+def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
+    if model == "smollm2" and smollm2_file() is None:
+        pytest.skip("SmolLM2 is not installed: make setup")
+    named, layers = (f"model={tiny}", [0, 1]) if model == "tiny" else ("model=smollm2", [15])
+    settings = (named, *SMALL, f"layers={layers}", "coeffs=[-20, 20]")
+    run_command(FOUNDING, set=settings, results=tmp_path)
+    [path] = (tmp_path / "founding_grid").iterdir()
+    grid: pd.DataFrame = read_run(path)["summary"].query("method == 'mean_difference_everywhere' and metric == 'vader'")
+    assert set(zip(grid["layer"], grid["coeff"], strict=True)) == {(at, c) for at in layers for c in (-20, 20)}
+
+
+# -- wrong settings, before anything runs ------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            (),
+            'method "mean_difference" needs pairs: a list of {positive, negative}, a file of pairs, or one',
+        ),
+        (
+            ("method=caa",),
+            "method is 'caa': choose one of actadd, mean_difference, pca, probe, contextf",
+        ),
+        (("method=vector:",), "method is 'vector:': choose one of"),
+        (("method=vector:no.safetensors",), "no.safetensors"),
+        (("pairs=nothing_like_it",), "pairs 'nothing_like_it' are neither a file nor one of the sets love_hate, "),
+        (("pairs=[{positive='a'}]",), "setting pairs = [{'positive': 'a'}]: it takes text or a list of {positive, n"),
+        (("pairs=[{positive='', negative=''}]",), "a contrast pair needs text on at least one side"),
+        (("method=contextfocus", "pairs=love_hate"), "pairs are for the methods actadd, mean_difference, pca, probe"),
+        (("pairs=love_hate", "data=capitals"), 'data is a setting of method = "contextfocus", not of "mean_diff'),
+        (("pairs=love_hate_sentences", "method=actadd"), 'method "actadd" takes one pair, and here are 12'),
+        (("pairs=love_hate", "method=probe"), "a probe needs 4 of each"),
+        (("pairs=[{positive='a', negative='a'}]",), "the vector at resid_pre(1) is zero"),
+        (
+            ("pairs=love_hate", "measures=['vadr']"),
+            "unknown measure 'vadr': choose vader, sentiment, valence_balance",
+        ),
+        (("pairs=love_hate", "measures=['topic:sea']"), "unknown topic 'sea': choose one of weddings, a file of words"),
+        (("pairs=love_hate", "measures=['topic:no.txt']"), "unknown topic 'no.txt': choose one of"),
+        (("pairs=love_hate", "measures=['vader', 'vader']"), "the measure 'vader' is named twice"),
+        (("pairs=love_hate", "coeffs=[0]"), "coeffs [0.0] must be finite, each once, and hold one that is not 0"),
+        (("pairs=love_hate", "coeffs=[1e999]"), "coeffs [inf] must be finite"),
+        (("pairs=love_hate", "place=back"), "setting place = 'back': it takes one of 'front', 'everywhere'"),
+        (("pairs=love_hate", "layers=[9]"), "layer 9 is outside 0..2"),
+        (("pairs=love_hate", "n_random=1"), "n_random is 1: a control's interval needs 3 draws or more"),
+        (("pairs=love_hate", "name=a/b"), "name is 'a/b': it becomes a folder below results/"),
+        (("pairs=love_hate", "runtime=fast"), "setting runtime = 'fast': it takes one of 'hooked', 'plain'"),
+        (("pairs=love_hate", "workers=2"), "workers: for --executor processes, ray or slurm, and this one is local"),
+    ],
+)
+def test_a_wrong_sweep_is_answered_in_one_line_before_anything_runs(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setattr(RunFolder, "open", lambda *_, **__: pytest.fail("the run began"))
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)) as refused:
+        run_command(written(tmp_path), set=(f"model={tiny}", *SMALL, *settings), results=tmp_path)
+    assert "\n" not in str(refused.value)
+    assert refused.value.__cause__ is None  # pydantic's error would print every setting above it
