@@ -4,7 +4,7 @@ Like a graph, a recording knows nothing of Python: it repeats operations on the 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -63,12 +63,27 @@ class Recording:
 
 
 class _Stream:
-    def wait_stream(self, other: object) -> None: ...
+    def wait_stream(self, other: object) -> None:
+        """Nothing: here everything is done in turn."""
 
 
-def recorded_graphs(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
+class Recordings(list[Recording]):
+    """Those that were made, and the stream that operations go to now."""
+
+    current = MAIN = _Stream()
+
+    @contextmanager
+    def on(self, stream: _Stream) -> Iterator[None]:
+        outer, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = outer
+
+
+def recorded_graphs(monkeypatch: pytest.MonkeyPatch) -> Recordings:
     """Slots made from now on record and replay their steps; fills with the recordings."""
-    made: list[Recording] = []
+    made = Recordings()
     build = slots.Slots.__init__
 
     def recording(self: slots.Slots, model: HookedModel, shape: slots.Shape) -> None:
@@ -77,19 +92,21 @@ def recorded_graphs(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
         self.aside = _Stream()
 
     @contextmanager
-    def graph(into: Recording, **_: object) -> Iterator[None]:
+    def graph(into: Recording, pool: object, stream: _Stream) -> Iterator[None]:
         recorder = _Recorder(into.calls)
+        outer, made.current = made.current, stream  # and there it stays after an error, as torch's does
         try:
             with recorder:
                 yield
         finally:
             recorder.take_back()
+        made.current = outer
         made.append(into)
 
     monkeypatch.setattr(slots.Slots, "__init__", recording)
     monkeypatch.setattr(sampling, "FEW", 1 << 30)  # a short cut of CPUs looks at what it has found
     monkeypatch.setattr(torch.cuda, "graph", graph)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Recording)
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: _Stream())
+    monkeypatch.setattr(torch.cuda, "stream", made.on)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: made.current)
     return made

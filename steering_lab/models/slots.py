@@ -159,22 +159,22 @@ class Slots:
             return
         here = torch.cuda.current_stream(self.token.device)  # which need not be the current device
         self.aside.wait_stream(here)
-        with torch.cuda.stream(self.aside):
+        with torch.cuda.stream(self.aside):  # torch.cuda.graph alone stays there when a capture fails
             self._step(n)  # warms up what the graph will call
-        here.wait_stream(self.aside)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.aside):
-                self._step(n)
-        except RuntimeError as error:  # what waits for the host, as a choice of experts may, cannot be captured
-            self.recording = False
-            self.captures = graphs is self.own  # an edit or a rule of this call may be what waits
-            said = " ".join(str(error).split())[:200]
-            warnings.warn(f"{self.model.name} decodes without CUDA graphs, more slowly: {said}", stacklevel=2)
-        else:
-            if len(graphs) == KEPT:
-                graphs.clear()
-            graphs[key] = graph
+            here.wait_stream(self.aside)
+            graph = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.graph(graph, pool=self.pool, stream=self.aside):
+                    self._step(n)
+            except RuntimeError as error:  # what waits for the host, as a choice of experts may, cannot be captured
+                self.recording = False
+                self.captures = graphs is self.own  # an edit or a rule of this call may be what waits
+                said = " ".join(str(error).split())[:200]
+                warnings.warn(f"{self.model.name} decodes without CUDA graphs, more slowly: {said}", stacklevel=2)
+            else:
+                if len(graphs) == KEPT:
+                    graphs.clear()
+                graphs[key] = graph
 
     def since(self, places: Sequence[int], steps: Sequence[int], n: int) -> tuple[list[list[int]], list[list[float]]]:
         """What was drawn in each of these places in `n` steps from its own of `steps` on, and its nats if kept."""

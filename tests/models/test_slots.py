@@ -18,7 +18,7 @@ from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.slots import can_stay, rounded
-from tests.recorded_graphs import Recording, recorded_graphs
+from tests.recorded_graphs import Recordings, recorded_graphs
 from tests.tiny_models import CONFIGS, KINDS, PROMPTS, RULES, UNUSUAL, hooked, placed, tiny_hf_model, tokenizer_of
 
 NUCLEUS = Sampling(temperature=0.9, top_p=0.9, freq_penalty=0.5, repetition_penalty=1.1)
@@ -285,13 +285,13 @@ def test_so_many_shapes_and_no_more_are_needed() -> None:
 
 # -- with recordings that stand for graphs: they repeat operations, and know nothing of Python -----------------------
 @pytest.fixture
-def recorded(staying: list[int], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Recording]]:
+def recorded(staying: list[int], monkeypatch: pytest.MonkeyPatch) -> Iterator[Recordings]:
     hooked("llama").release()
     yield recorded_graphs(monkeypatch)
     hooked("llama").release()
 
 
-def test_what_is_recorded_serves_calls_of_other_kinds_in_turn(recorded: list[Recording]) -> None:
+def test_what_is_recorded_serves_calls_of_other_kinds_in_turn(recorded: Recordings) -> None:
     model = hooked("llama")
     bare = [prompt[: len(prompt) // 2] for prompt in PROMPTS]
     kinds = [
@@ -310,7 +310,7 @@ def test_what_is_recorded_serves_calls_of_other_kinds_in_turn(recorded: list[Rec
 
 
 @pytest.mark.parametrize("rule", ["ablate", "a sum of all", "preserving_norm"])
-def test_a_recording_of_edits_that_look_at_the_stream_serves_one_call(rule: str, recorded: list[Recording]) -> None:
+def test_a_recording_of_edits_that_look_at_the_stream_serves_one_call(rule: str, recorded: Recordings) -> None:
     model = hooked("llama")
     for seed in range(3):
         with (
@@ -324,7 +324,7 @@ def test_a_recording_of_edits_that_look_at_the_stream_serves_one_call(rule: str,
     assert len(recorded) == 4
 
 
-def test_a_rule_that_cannot_be_recorded_leaves_other_calls_their_recordings(recorded: list[Recording]) -> None:
+def test_a_rule_that_cannot_be_recorded_leaves_other_calls_their_recordings(recorded: Recordings) -> None:
     model = hooked("llama")
 
     def asking(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
@@ -335,12 +335,13 @@ def test_a_rule_that_cannot_be_recorded_leaves_other_calls_their_recordings(reco
         got, wanted = both(model, PROMPTS, rule=asking, without_context=PROMPTS[::-1], **options)
     assert got.tokens == wanted.tokens
     assert not recorded
+    assert recorded.current is recorded.MAIN
     got, wanted = both(model, PROMPTS, **options)
     assert got.tokens == wanted.tokens
     assert len(recorded) == 1
 
 
-def test_weights_that_were_replaced_are_not_those_of_the_recording(recorded: list[Recording]) -> None:
+def test_weights_that_were_replaced_are_not_those_of_the_recording(recorded: Recordings) -> None:
     model = load_model(tiny_hf_model("gpt2"), tokenizer=tokenizer_of("gpt2"))
     before = generate(model, PROMPTS, max_new_tokens=12, ignore_eos=True).tokens
     assert model.plain is not None
