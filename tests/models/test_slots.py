@@ -106,11 +106,20 @@ def test_room_for_what_is_begun_behind_a_longer_prompt_without_context(staying: 
     assert staying
 
 
+@dataclass(frozen=True, eq=False)
+class Bursting(Edit):
+    """An edit after which a norm is no number."""
+
+    def delta(self, resid: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return 1e30 * row
+
+
 def test_a_row_that_overflows_leaves_nothing_to_the_next_one_in_its_place(staying: list[int]) -> None:
     """A weight of 0 times a value that is no number is no number."""
     model = hooked("gpt2")
-    vector = placed(model, resid_pre(1), "everywhere")
-    with steer(model, [(1e30 if i % 2 else 1.0) * vector for i in range(12)]):
+    rows = torch.linspace(-2, 2, model.d_model)[None]
+    edits = [(Bursting if i % 2 else Add)(rows, resid_pre(1)).everywhere() for i in range(12)]
+    with steer(model, edits):
         got, wanted = both(
             model, [*PROMPTS] * 4, max_new_tokens=20, batch_size=2, ignore_eos=True, sampling=NUCLEUS, log_probs=True
         )
