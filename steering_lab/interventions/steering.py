@@ -160,7 +160,8 @@ class _SiteEdit:
         """What it adds to the next token of each row (`Stepwise`)."""
         if not self.only_adds:
             return None
-        return self(torch.zeros(len(told.rows), 1, self.width, device=told.rows.device), told)
+        still = torch.zeros(len(told.rows), 1, self.width, device=told.rows.device, dtype=torch.float32)
+        return self(still, told)
 
     def _edited(self, resid: Tensor, told: ForwardPass) -> Tensor:
         which = self._which(told.rows)
