@@ -28,8 +28,8 @@ from benchmarks.floor import copy_rate, product_rate
 from benchmarks.hand_written import HandWritten
 from benchmarks.subjects import Cell, Subject, cells, subject_of
 from benchmarks.timing import interleaved, setting, spread, table, took
-from steering_lab.evaluation.condition import PlaceName
-from steering_lab.evaluation.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.running.grid import PlaceName
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector, random_like
 from steering_lab.models.generation import generate

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from benchmarks.peers import writers
 from benchmarks.subjects import Cell, Subject, cells
 from benchmarks.timing import interleaved, times_table
-from steering_lab.evaluation.condition import PlaceName
-from steering_lab.evaluation.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.running.grid import PlaceName
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import GREEDY, generate
 

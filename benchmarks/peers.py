@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.subjects import Cell, Subject, hf_texts
-from steering_lab.evaluation.condition import PlaceName
+from steering_lab.evaluation.running.grid import PlaceName
 
 Writer = Callable[[Cell, Sequence[str], int, PlaceName], list[str]]
 

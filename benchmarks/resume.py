@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.subjects import Subject, cells
 from benchmarks.timing import interleaved, times_table
-from steering_lab.evaluation.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
 from steering_lab.models.generation import GREEDY
 from steering_lab.runs import RunFolder
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.subjects import Cell, Subject, cells, subject_of
 from benchmarks.timing import Took, interleaved, least_squares, table
-from steering_lab.evaluation.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
 from steering_lab.models.generation import GREEDY, generate
 from steering_lab.models.loading import load_model
 

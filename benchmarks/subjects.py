@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from steering_lab.data.contrast_pairs import PAIRS
-from steering_lab.evaluation.condition import Condition, PlaceName
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.grid import PlaceName
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import resid_pre

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
-from steering_lab.evaluation.condition import PlaceName
-from steering_lab.evaluation.groups import Elsewhere
+from steering_lab.evaluation.running.grid import PlaceName
+from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.methods.by_name import MethodName
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel

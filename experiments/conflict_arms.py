@@ -6,7 +6,9 @@ from typing import Literal, get_args
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.templates import PromptStyle, Wording
-from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.grid import layer_coeff_grid
+from steering_lab.evaluation.running.writing import Asked
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD

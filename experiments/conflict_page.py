@@ -14,8 +14,8 @@ from steering_lab.analysis.plots import (
     verdict_stack,
 )
 from steering_lab.analysis.plots.parts.labels import short_signed, signed
-from steering_lab.evaluation.condition import RANDOM
-from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.evaluation.running.grid import RANDOM
 from steering_lab.tables import is_unsteered
 
 from .conflict_arms import METHOD

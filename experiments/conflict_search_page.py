@@ -8,7 +8,7 @@ import pandas as pd
 
 from steering_lab.analysis.plots import Figure, layer_coeff_heatmap, save_figures
 from steering_lab.analysis.report import write_page
-from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.tables import is_unsteered
 
 from .conflict_arms import METHOD

@@ -11,19 +11,25 @@ from typing import Any
 import pandas as pd
 
 from steering_lab.data.conflict_qa import ConflictQA
-from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, judgements, score_table, with_answers
-from steering_lab.evaluation.condition import Condition
-from steering_lab.evaluation.evaluate import Decoding, run_conditions
-from steering_lab.evaluation.first_step import first_steps
-from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY, held_out_table
-from steering_lab.evaluation.known_rows import known_rows
-from steering_lab.evaluation.measures import Measure, TextMeasure, measure_table
-from steering_lab.evaluation.metrics import length, repetition
-from steering_lab.evaluation.next_token import next_token_log_probs
-from steering_lab.evaluation.odd_part import odd_part
-from steering_lab.evaluation.paired_answers import known_questions, paired_counts
-from steering_lab.evaluation.speed import decoding_costs
-from steering_lab.evaluation.statistics import summarise
+from steering_lab.evaluation.inferring.odd_part import odd_part
+from steering_lab.evaluation.inferring.paired_answers import known_questions, paired_counts
+from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.measuring.answer_measures import (
+    AnswerMeasure,
+    RightAnswer,
+    judgements,
+    score_table,
+    with_answers,
+)
+from steering_lab.evaluation.measuring.first_step import first_steps
+from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY, held_out_table
+from steering_lab.evaluation.measuring.known_rows import known_rows
+from steering_lab.evaluation.measuring.measures import Measure, TextMeasure, measure_table
+from steering_lab.evaluation.measuring.metrics import length, repetition
+from steering_lab.evaluation.measuring.next_token import next_token_log_probs
+from steering_lab.evaluation.measuring.speed import decoding_costs
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.tables import FACTORS
 

@@ -20,10 +20,11 @@ from steering_lab.analysis.report import write_page
 from steering_lab.data.capitals import closed_books
 from steering_lab.data.conflict_readers import BlankAliases
 from steering_lab.data.country_facts import MIN_POPULATION, Relation
-from steering_lab.evaluation.evaluate import Decoding
-from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
-from steering_lab.evaluation.groups import Elsewhere
-from steering_lab.evaluation.selection import Selected, over_budget, select
+from steering_lab.evaluation.inferring.budgets import over_budget
+from steering_lab.evaluation.inferring.selection import Selected, select
+from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.evaluation.running.evaluate import Decoding
+from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post

@@ -26,15 +26,15 @@ from steering_lab.analysis.report import write_page
 from steering_lab.data.conflict_qa import Regime, irrelevant_twins
 from steering_lab.data.conflict_readers import BlankAliases
 from steering_lab.data.templates import PromptStyle
-from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, with_answers
-from steering_lab.evaluation.condition import Condition
-from steering_lab.evaluation.equal_cost import at_equal_cost, cost_curves
-from steering_lab.evaluation.evaluate import Decoding, run_conditions
-from steering_lab.evaluation.groups import Elsewhere
-from steering_lab.evaluation.measures import measure_table
-from steering_lab.evaluation.next_token import next_token_kl
-from steering_lab.evaluation.speed import decoding_costs
-from steering_lab.evaluation.statistics import summarise
+from steering_lab.evaluation.inferring.equal_cost import at_equal_cost, cost_curves
+from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.measuring.answer_measures import AnswerMeasure, RightAnswer, with_answers
+from steering_lab.evaluation.measuring.measures import measure_table
+from steering_lab.evaluation.measuring.next_token import next_token_kl
+from steering_lab.evaluation.measuring.speed import decoding_costs
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.conflict_gate import LN2, ConflictGate
 from steering_lab.methods.contextfocus import contextfocus_vectors

@@ -8,7 +8,7 @@ import pandas as pd
 
 from steering_lab.analysis.plots import Figure, condition_bars, tradeoff_curves
 from steering_lab.analysis.plots.parts.labels import signed
-from steering_lab.evaluation.equal_cost import control_curve
+from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.tables import is_unsteered, strength
 
 from .gradient_arms import CURVES, GATE, GATED, GRADIENT, STEERED, TARGETS, UNSTEERED, VECTOR

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from steering_lab.evaluation.groups import Elsewhere
+from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.methods.contextfocus import contextfocus_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel

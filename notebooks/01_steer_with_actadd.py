@@ -27,7 +27,6 @@ from steering_lab import (
     resid_pre,
     steer,
 )
-from steering_lab.models.generation import GREEDY
 
 model = load_model("smollm2")
 model

@@ -16,21 +16,24 @@
 
 # %%
 from steering_lab import (
+    GREEDY,
     PAIRS,
+    UNSTEERED,
+    Decoding,
+    Degenerate,
+    Perplexity,
     evaluate,
     layer_coeff_grid,
     layer_coeff_heatmap,
     load_model,
     mean_difference_vectors,
+    median_resid_norms,
     resid_pre,
     summarise,
+    vader,
 )
 from steering_lab.analysis.plots import coeff_curves, cost_effect
 from steering_lab.data.prompts import OPENINGS_VALIDATION
-from steering_lab.evaluation.condition import UNSTEERED, median_resid_norms
-from steering_lab.evaluation.evaluate import Decoding
-from steering_lab.evaluation.measures import Degenerate, Perplexity, vader
-from steering_lab.models.generation import GREEDY
 
 model = load_model("smollm2")
 prompts = OPENINGS_VALIDATION[:8]

@@ -17,18 +17,27 @@
 # given, from trials on capitals that overlap with these.
 
 # %%
-from steering_lab import Condition, contextfocus_vectors, layer_coeff_grid, load_model, resid_post, summarise
+from steering_lab import (
+    GREEDY,
+    Condition,
+    Decoding,
+    contextfocus_vectors,
+    layer_coeff_grid,
+    load_model,
+    median_resid_norms,
+    resid_post,
+    summarise,
+)
 from steering_lab.analysis.plots import condition_bars, verdict_stack
 from steering_lab.data.capitals import capital_rows
 from steering_lab.data.templates import PLAIN
-from steering_lab.evaluation.answer_measures import AnswerMeasure, with_answers
-from steering_lab.evaluation.condition import Asked, median_resid_norms
-from steering_lab.evaluation.evaluate import Decoding, run_conditions
-from steering_lab.evaluation.known_rows import known_rows, of_known
-from steering_lab.evaluation.measures import measure_table
+from steering_lab.evaluation.measuring.answer_measures import AnswerMeasure, with_answers
+from steering_lab.evaluation.measuring.known_rows import known_rows, of_known
+from steering_lab.evaluation.measuring.measures import measure_table
+from steering_lab.evaluation.running.evaluate import run_conditions
+from steering_lab.evaluation.running.writing import Asked
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
-from steering_lab.models.generation import GREEDY
 
 model = load_model("smollm2")
 plain, told, bare = (

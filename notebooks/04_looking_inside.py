@@ -21,6 +21,7 @@ from steering_lab import (
     load_model,
     logit_lens,
     mean_difference_vectors,
+    projection_profile,
     resid_pre,
     steer,
     vector_lens,
@@ -38,7 +39,6 @@ from steering_lab.analysis.plots import (
     token_change_bars,
     vector_lens_bars,
 )  # fmt: skip
-from steering_lab.analysis.projection import projection_profile
 from steering_lab.analysis.token_changes import next_token_changes
 from steering_lab.data.prompts import OPENINGS_TEST
 

@@ -17,21 +17,25 @@
 # %%
 from steering_lab import (
     PAIRS,
+    UNSTEERED,
+    Decoding,
+    Degenerate,
+    Perplexity,
+    Sampling,
+    confirm,
     evaluate,
     layer_coeff_grid,
+    layer_coeff_heatmap,
     load_model,
     mean_difference_vectors,
+    median_resid_norms,
+    prompting,
     resid_pre,
     select,
     summarise,
+    topic_count,
 )
-from steering_lab.analysis.plots import layer_coeff_heatmap
 from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
-from steering_lab.evaluation.condition import UNSTEERED, median_resid_norms, prompting
-from steering_lab.evaluation.evaluate import Decoding
-from steering_lab.evaluation.measures import Degenerate, Perplexity, topic_count
-from steering_lab.evaluation.selection import confirm
-from steering_lab.models.generation import Sampling
 
 model = load_model("smollm2")
 words = (

@@ -16,25 +16,25 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test holds 
     from steering_lab.data.contrast_pairs import PAIRS as PAIRS
     from steering_lab.data.contrast_pairs import ContrastPair as ContrastPair
     from steering_lab.data.contrast_pairs import read_pairs as read_pairs
-    from steering_lab.evaluation.condition import UNSTEERED as UNSTEERED
-    from steering_lab.evaluation.condition import Condition as Condition
-    from steering_lab.evaluation.condition import layer_coeff_grid as layer_coeff_grid
-    from steering_lab.evaluation.condition import median_resid_norms as median_resid_norms
-    from steering_lab.evaluation.condition import prompting as prompting
-    from steering_lab.evaluation.evaluate import Decoding as Decoding
-    from steering_lab.evaluation.evaluate import evaluate as evaluate
-    from steering_lab.evaluation.measures import Degenerate as Degenerate
-    from steering_lab.evaluation.measures import Perplexity as Perplexity
-    from steering_lab.evaluation.measures import TextMeasure as TextMeasure
-    from steering_lab.evaluation.measures import balance as balance
-    from steering_lab.evaluation.measures import sentiment as sentiment
-    from steering_lab.evaluation.measures import topic_count as topic_count
-    from steering_lab.evaluation.measures import topic_rate as topic_rate
-    from steering_lab.evaluation.measures import vader as vader
-    from steering_lab.evaluation.named_measures import named_measures as named_measures
-    from steering_lab.evaluation.selection import confirm as confirm
-    from steering_lab.evaluation.selection import select as select
-    from steering_lab.evaluation.statistics import summarise as summarise
+    from steering_lab.evaluation.inferring.confirmation import confirm as confirm
+    from steering_lab.evaluation.inferring.selection import select as select
+    from steering_lab.evaluation.inferring.statistics import summarise as summarise
+    from steering_lab.evaluation.measuring.measures import Degenerate as Degenerate
+    from steering_lab.evaluation.measuring.measures import Perplexity as Perplexity
+    from steering_lab.evaluation.measuring.measures import TextMeasure as TextMeasure
+    from steering_lab.evaluation.measuring.measures import balance as balance
+    from steering_lab.evaluation.measuring.measures import sentiment as sentiment
+    from steering_lab.evaluation.measuring.measures import topic_count as topic_count
+    from steering_lab.evaluation.measuring.measures import topic_rate as topic_rate
+    from steering_lab.evaluation.measuring.measures import vader as vader
+    from steering_lab.evaluation.measuring.named_measures import named_measures as named_measures
+    from steering_lab.evaluation.running.condition import UNSTEERED as UNSTEERED
+    from steering_lab.evaluation.running.condition import Condition as Condition
+    from steering_lab.evaluation.running.condition import prompting as prompting
+    from steering_lab.evaluation.running.evaluate import Decoding as Decoding
+    from steering_lab.evaluation.running.evaluate import evaluate as evaluate
+    from steering_lab.evaluation.running.grid import layer_coeff_grid as layer_coeff_grid
+    from steering_lab.evaluation.running.grid import median_resid_norms as median_resid_norms
     from steering_lab.explorer import explore as explore
     from steering_lab.interventions.intervention import Intervention as Intervention
     from steering_lab.interventions.steering import steer as steer
@@ -75,14 +75,16 @@ _OFFERS = {
     "methods.mean_difference": ("mean_difference_vectors",),
     "methods.contextfocus": ("contextfocus_vectors",),
     "methods.delta.optimise": ("optimise_delta",),
-    "evaluation.condition": ("UNSTEERED", "Condition", "layer_coeff_grid", "median_resid_norms", "prompting"),
-    "evaluation.evaluate": ("Decoding", "evaluate"),
-    "evaluation.measures": (
+    "evaluation.running.condition": ("UNSTEERED", "Condition", "prompting"),
+    "evaluation.running.grid": ("layer_coeff_grid", "median_resid_norms"),
+    "evaluation.running.evaluate": ("Decoding", "evaluate"),
+    "evaluation.measuring.measures": (
         "Degenerate", "Perplexity", "TextMeasure", "balance", "sentiment", "topic_count", "topic_rate", "vader",
     ),
-    "evaluation.named_measures": ("named_measures",),
-    "evaluation.statistics": ("summarise",),
-    "evaluation.selection": ("confirm", "select"),
+    "evaluation.measuring.named_measures": ("named_measures",),
+    "evaluation.inferring.statistics": ("summarise",),
+    "evaluation.inferring.selection": ("select",),
+    "evaluation.inferring.confirmation": ("confirm",),
     "analysis.logit_lens": ("logit_lens",),
     "analysis.vector_lens": ("vector_lens",),
     "analysis.projection": ("projection_profile",),

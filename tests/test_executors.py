@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from steering_lab.cli.run import run as run_command
-from steering_lab.evaluation import evaluate as evaluating
-from steering_lab.evaluation.groups import CellsFailed
+from steering_lab.evaluation.running import evaluate as evaluating
+from steering_lab.evaluation.running.groups import CellsFailed
 from steering_lab.executors import Executor, WorkerDied, executor
 from steering_lab.executors.executor import TRIES
 from steering_lab.executors.on_slurm import OnSlurm

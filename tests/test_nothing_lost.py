@@ -16,8 +16,8 @@ import pytest
 from steering_lab import safe_files
 from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
-from steering_lab.evaluation import evaluate as evaluating
-from steering_lab.evaluation.groups import CellsFailed
+from steering_lab.evaluation.running import evaluate as evaluating
+from steering_lab.evaluation.running.groups import CellsFailed
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.run_lock import Busy, holder, take

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from steering_lab.evaluation.condition import UNSTEERED, prompting
-from steering_lab.evaluation.evaluate import Decoding, _run_together, run_conditions
-from steering_lab.evaluation.groups import Elsewhere
+from steering_lab.evaluation.running.condition import UNSTEERED, prompting
+from steering_lab.evaluation.running.evaluate import Decoding, _run_together, run_conditions
+from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.runs import RunFolder, read_run

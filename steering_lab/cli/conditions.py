@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from steering_lab.cli.options import Place
 
 if TYPE_CHECKING:
-    from steering_lab.evaluation.condition import Condition, Prefixed
+    from steering_lab.evaluation.running.condition import Condition
+    from steering_lab.evaluation.running.writing import Prefixed
     from steering_lab.interventions.steering_vector import SteeringVector
     from steering_lab.models.hooked_model import HookedModel
 
@@ -41,7 +42,7 @@ def steered_conditions(
     """
     from dataclasses import replace
 
-    from steering_lab.evaluation.condition import layer_coeff_grid, median_resid_norms
+    from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
 
     if coeff == 0:
         raise ValueError("--coeff is 0, which is the unsteered text: choose another coefficient")

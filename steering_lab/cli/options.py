@@ -8,7 +8,7 @@ import tyro
 
 if TYPE_CHECKING:
     from steering_lab.data.contrast_pairs import ContrastPair
-    from steering_lab.evaluation.condition import Prefixed
+    from steering_lab.evaluation.running.writing import Prefixed
     from steering_lab.interventions.steering_vector import SteeringVector
     from steering_lab.models.hooked_model import HookedModel
 
@@ -61,7 +61,7 @@ class ChatOptions:
         Raises:
             ValueError: a chat, and the model has no template for it or one without system turns.
         """
-        from steering_lab.evaluation.condition import Prefixed
+        from steering_lab.evaluation.running.writing import Prefixed
 
         write = Prefixed("", lm.chat_text, self.system) if self.chat or self.system is not None else Prefixed()
         write("Hello")

@@ -89,7 +89,7 @@ def _run(module: Any, config: Any, results: Path, where: Where, options: dict[st
     from contextlib import ExitStack
     from inspect import signature
 
-    from steering_lab.evaluation.groups import CellsFailed
+    from steering_lab.evaluation.running.groups import CellsFailed
 
     with ExitStack() as stack:
         elsewhere = {}

@@ -11,7 +11,7 @@ from steering_lab.cli.options import Chat, Model, Place, Vector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from steering_lab.evaluation.measures import Measure
+    from steering_lab.evaluation.measuring.measures import Measure
     from steering_lab.interventions.steering_vector import SteeringVector
 
 PAIRS = "love_hate_sentences"
@@ -68,9 +68,9 @@ def steer(
     from dataclasses import replace
 
     from steering_lab.data.prompt_files import read_prompts
-    from steering_lab.evaluation.condition import UNSTEERED
-    from steering_lab.evaluation.evaluate import Decoding, run_conditions
-    from steering_lab.evaluation.named_measures import named_measures
+    from steering_lab.evaluation.measuring.named_measures import named_measures
+    from steering_lab.evaluation.running.condition import UNSTEERED
+    from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
     from steering_lab.models.generation import Sampling
 
     measures = named_measures(measure)
@@ -99,7 +99,7 @@ def _print_beside(table: "pd.DataFrame", measures: "list[Measure]") -> None:
     """Each prompt's texts below one another, the means of what was measured, and whether steering changed nothing."""
     import textwrap
 
-    from steering_lab.evaluation.measures import Perplexity
+    from steering_lab.evaluation.measuring.measures import Perplexity
 
     of_each = {m.name: m(table) for m in [Perplexity(), *measures]}
     for (prompt, _), rows in table.groupby(["prompt", "sample"], sort=False):

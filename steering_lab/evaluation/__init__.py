@@ -1,1 +1,1 @@
-"""What an intervention did: conditions in, tidy tables out."""
+"""What an intervention did: `running` conditions, `measuring` what came out, `inferring` effects from it."""

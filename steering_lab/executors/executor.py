@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from steering_lab.evaluation.groups import Failed, Found, Work, numerics_of
+from steering_lab.evaluation.running.groups import Failed, Found, Work, numerics_of
 from steering_lab.executors.worker import Job
 from steering_lab.models.hooked_model import HookedModel
 

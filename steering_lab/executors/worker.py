@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from steering_lab.evaluation.groups import Failed, Work, numerics_of
+from steering_lab.evaluation.running.groups import Failed, Work, numerics_of
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 

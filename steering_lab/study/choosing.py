@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from steering_lab.evaluation.condition import PlaceName
-from steering_lab.evaluation.selection import Selected, select
+from steering_lab.evaluation.inferring.selection import Selected, select
+from steering_lab.evaluation.running.grid import PlaceName
 
 Chosen = Sequence[Selected | str]  # for each form, in their order: the cell, or the reason why there is none
 

@@ -10,7 +10,7 @@ from steering_lab.data.capitals import capital_rows
 from steering_lab.data.conflict_qa import ConflictQA, irrelevant_twins
 from steering_lab.data.conflict_readers import BlankAliases, read_confiqa, read_conflict_qa, read_nqswap
 from steering_lab.data.conflict_splits import SplitManifest, hash_rows, split_by_question
-from steering_lab.evaluation.known_rows import of_known
+from steering_lab.evaluation.measuring.known_rows import of_known
 from steering_lab.organism.dice import Dice
 from steering_lab.organism.questions import Group
 from steering_lab.organism.world import story

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.evaluation.measures import Measure
-from steering_lab.evaluation.named_measures import named_measures, topic_of
+from steering_lab.evaluation.measuring.measures import Measure
+from steering_lab.evaluation.measuring.named_measures import named_measures, topic_of
 from steering_lab.study.language import ENGLISH, Language
 
 FLUENCY = ("perplexity", "repetition", "degenerate")  # what steering may cost: measured in every sweep

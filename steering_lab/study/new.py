@@ -31,12 +31,10 @@ Expected, written before the run: the steered text scores above unsteered text, 
 from dataclasses import dataclass
 from pathlib import Path
 
+from steering_lab import UNSTEERED, layer_coeff_grid, median_resid_norms, named_measures, summarise
 from steering_lab.analysis.condition_table import condition_table
-from steering_lab.evaluation.condition import UNSTEERED, layer_coeff_grid, median_resid_norms
-from steering_lab.evaluation.groups import Elsewhere
-from steering_lab.evaluation.measures import measure_table
-from steering_lab.evaluation.named_measures import named_measures
-from steering_lab.evaluation.statistics import summarise
+from steering_lab.evaluation.measuring.measures import measure_table
+from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.runs import read_run
 from steering_lab.study.page import publish
 from steering_lab.study.settings import PromptSettings, SamplingSettings

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from steering_lab.evaluation.condition import Prefixed
-from steering_lab.evaluation.evaluate import Decoding
+from steering_lab.evaluation.running.evaluate import Decoding
+from steering_lab.evaluation.running.writing import Prefixed
 from steering_lab.models.generation import Sampling
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel

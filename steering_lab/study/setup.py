@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from steering_lab.evaluation.condition import Condition, Example
-from steering_lab.evaluation.evaluate import Decoding, run_conditions
-from steering_lab.evaluation.groups import Elsewhere
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
+from steering_lab.evaluation.running.groups import Elsewhere
+from steering_lab.evaluation.running.writing import Example
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.runs import RunFolder
 from steering_lab.study.finding import question_of

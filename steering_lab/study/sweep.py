@@ -9,18 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from steering_lab.evaluation.condition import (
-    UNSTEERED,
-    Condition,
-    Prefixed,
-    layer_coeff_grid,
-    median_resid_norms,
-    prompting,
-)
-from steering_lab.evaluation.groups import Elsewhere
-from steering_lab.evaluation.measures import Measure, measure_table
-from steering_lab.evaluation.selection import Selected
-from steering_lab.evaluation.statistics import summarise
+from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.measuring.measures import Measure, measure_table
+from steering_lab.evaluation.running.condition import UNSTEERED, Condition, prompting
+from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
+from steering_lab.evaluation.running.groups import Elsewhere
+from steering_lab.evaluation.running.writing import Prefixed
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.choosing import Chosen, choose

@@ -11,8 +11,9 @@ from steering_lab.analysis.condition_table import condition_table
 from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.analysis.report import FILTERS, Beside
-from steering_lab.evaluation.named_measures import label_of
-from steering_lab.evaluation.selection import Selected, confirm
+from steering_lab.evaluation.inferring.confirmation import confirm
+from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.evaluation.measuring.named_measures import label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
 from steering_lab.study.measures import subject_of

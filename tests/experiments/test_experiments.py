@@ -19,8 +19,9 @@ from steering_lab.cli.run import run as run_command
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
-from steering_lab.evaluation.condition import Condition, Prefixed
-from steering_lab.evaluation.evaluate import row_seed
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.evaluate import row_seed
+from steering_lab.evaluation.running.writing import Prefixed
 from steering_lab.interventions.intervention import Add
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import Sampling, continuation_log_probs, generate

@@ -9,12 +9,12 @@ import torch
 
 from steering_lab.analysis.audit import audit
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.evaluation.condition import UNSTEERED, Condition
-from steering_lab.evaluation.evaluate import Decoding, evaluate
-from steering_lab.evaluation.fluency import held_out_table
-from steering_lab.evaluation.measures import TextMeasure
-from steering_lab.evaluation.metrics import length
-from steering_lab.evaluation.next_token import next_token_kl
+from steering_lab.evaluation.measuring.fluency import held_out_table
+from steering_lab.evaluation.measuring.measures import TextMeasure
+from steering_lab.evaluation.measuring.metrics import length
+from steering_lab.evaluation.measuring.next_token import next_token_kl
+from steering_lab.evaluation.running.condition import UNSTEERED, Condition
+from steering_lab.evaluation.running.evaluate import Decoding, evaluate
 from steering_lab.interventions.intervention import Add
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer

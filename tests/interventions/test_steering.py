@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from steering_lab.evaluation.condition import Condition
+from steering_lab.evaluation.running.condition import Condition
 from steering_lab.interventions.formats.easysteer import export_easysteer
 from steering_lab.interventions.intervention import Add, Edit, Intervention
 from steering_lab.interventions.source import Source

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from steering_lab.evaluation.evaluate import Decoding
+from steering_lab.evaluation.running.evaluate import Decoding
 from steering_lab.models.generation import Sampling
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.integers import whole_number

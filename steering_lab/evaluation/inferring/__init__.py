@@ -1,0 +1,1 @@
+"""Effects: observations into intervals, control bands, choices and tests."""

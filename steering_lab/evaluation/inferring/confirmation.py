@@ -1,0 +1,42 @@
+"""What is left of a choice on prompts that played no part in it."""
+
+import numpy as np
+import pandas as pd
+
+from steering_lab.evaluation.inferring.selection import NEEDED, Selected, row_of
+from steering_lab.tables import SUMMARY, checked
+
+
+def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
+    """A row for the effect and each cost of the chosen cell: as chosen, on held-out prompts, and the gap between them.
+
+    Columns: role, metric, scale; chosen, held_out with held_out_low, held_out_high; gap (held out minus chosen, or over
+    chosen for a ratio: an effect that shrank is the winner's curse); control_low, control_high of the held-out rows;
+    holds (effect: its held-out interval leaves out no effect on the same side; cost: its upper end is within budget).
+
+    Raises:
+        ValueError: the held-out summary lacks the cell or a metric.
+    """
+    held_out = checked(held_out, SUMMARY, NEEDED)
+    rows = []
+    for role, chosen in (("effect", selected.effect), *(("cost", cost) for cost in selected.costs.values())):
+        new = row_of(held_out, selected.effect, chosen["metric"])
+        ratio = chosen["scale"] == "ratio"
+        idle = 1.0 if ratio else 0.0
+        same_side = new["low"] > idle if chosen["effect"] > idle else new["high"] < idle
+        rows.append(
+            {
+                "role": role,
+                "metric": chosen["metric"],
+                "scale": chosen["scale"],
+                "chosen": chosen["effect"],
+                "held_out": new["effect"],
+                "held_out_low": new["low"],
+                "held_out_high": new["high"],
+                "gap": new["effect"] / chosen["effect"] if ratio else new["effect"] - chosen["effect"],
+                "control_low": new.get("control_low", np.nan),
+                "control_high": new.get("control_high", np.nan),
+                "holds": bool(same_side if role == "effect" else new["high"] <= selected.budgets[chosen["metric"]]),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,115 @@
+"""Effects with their uncertainty: from one observation per row to one row per cell and metric.
+
+Prompts are the sampled units and are resampled whole; samples of one prompt never count as independent evidence. Every
+comparison is paired: same prompt, same sample, steered against unsteered. Nothing here knows a model or a figure.
+"""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from steering_lab.evaluation.inferring.controls import attach_bands, control_bands, draw_effects
+from steering_lab.evaluation.inferring.pairing import PairedSums, pair_with_unsteered, paired_sums
+from steering_lab.numerics.bootstrap import percentile_ends, resamples
+from steering_lab.tables import CELL, FAMILY, SUMMARY, Scale, checked
+
+ALL_SWAPS_UP_TO = 11  # prompts: 2^11 exchanges of the arms are enumerated, beyond that they are drawn
+
+
+def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, level: float = 0.95) -> pd.DataFrame:
+    """One row per cell (`tables.CELL`) and metric with the columns of `tables.SUMMARY`, the unsteered cell included.
+
+    value: the weighted mean of all known values. effect: the mean paired difference to the unsteered model, over the
+    pairs in which both values are known; on the scale "ratio" `value` is the corpus value (geometric, weighted by
+    tokens) and `effect` its ratio to the unsteered corpus value of the same prompts and samples (1 = no change).
+    low, high: the interval of the effect (`bootstrap_interval`). p, p_family: `swap_test`, alone and over the cells of
+    the same method, place and metric. n, n_missing, n_prompts: pairs known, pairs in which a value is NaN, prompts with
+    a known pair. degenerate: more than half of the cell's continuations are (metric "degenerate"; NA if it was not
+    measured). control_low, control_high, n_draws: `control_bands` of the cell's norm-matched control, which is the
+    method whose `control_of` names the cell's.
+
+    Args:
+        measured: Measurements of the unsteered model and of others.
+        seed: What the resamples of prompts follow from.
+        n_boot: How many resamples.
+        level: How often an interval is to hold the effect.
+
+    Raises:
+        ValueError: see `pair_with_unsteered`; a control that is not norm-matched; a level outside (0, 1).
+    """
+    if not 0 < level < 1 or n_boot < 1:
+        raise ValueError(f"level is between 0 and 1 and n_boot at least 1, not {level} and {n_boot}")
+    paired = pair_with_unsteered(measured)
+    blocks = [
+        _summarise_metric(paired_sums(rows), seed, n_boot, level, rows["scale"].iloc[0]).assign(metric=metric)
+        for metric, rows in paired.groupby("metric")
+    ]
+    summary = _mark_degenerate(pd.concat(blocks, ignore_index=True))
+    summary = attach_bands(summary, control_bands(draw_effects(measured), level))
+    summary = summary.sort_values(["metric", *CELL], ignore_index=True, na_position="first")
+    return checked(summary, SUMMARY)[SUMMARY.names]
+
+
+def _summarise_metric(sums: PairedSums, seed: int, n_boot: int, level: float, scale: Scale) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)  # anew for each metric: all metrics see the same resamples
+    effect = sums.effect(np.ones((1, len(sums.steered))))[0]
+    low, high = bootstrap_interval(sums, n_boot, level, rng)
+    p, p_family = swap_test(sums, n_boot, rng)
+    value = sums.cells["value"].to_numpy()
+    if scale == "ratio":
+        value, effect, low, high = np.exp(value), np.exp(effect), np.exp(low), np.exp(high)
+    counts = sums.cells[["n", "n_missing", "n_prompts"]]
+    cells = sums.cells[[*CELL, "role", "unit", "relative_norm"]].assign(
+        scale=scale, value=value, effect=effect, low=low, high=high
+    )
+    return cells.assign(p=p, p_family=p_family, **counts)
+
+
+def bootstrap_interval(
+    sums: PairedSums, n_boot: int, level: float, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
+    """Low and high ends of each cell's effect: percentiles over resamples of whole prompts, widened for few prompts.
+
+    Percentiles as in `numerics.bootstrap.expanded_tail`. One prompt gives no interval (NaN).
+    """
+    effects = sums.effect(resamples(len(sums.steered), n_boot, rng))
+    return percentile_ends(effects, sums.cells["n_prompts"].to_numpy(), level)
+
+
+def swap_test(
+    sums: PairedSums, n_draws: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
+    """Two-sided p of each cell, alone and corrected for the search over the cells of its method and place.
+
+    Were steering idle, exchanging the two arms of any prompt would change nothing; p is the share of such exchanges
+    with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the actual one and `n_draws` more).
+    The corrected p compares each cell's effect, in standard deviations over the exchanges, with the largest of its
+    grid in each exchange (Westfall and Young 1993, single step). No p can be below 2 / 2^P.
+    """
+    swaps = _swaps(len(sums.steered), n_draws, rng)
+    null = np.abs(sums.swapped_effect(swaps))  # row 0 exchanges nothing: the actual effect
+    spread = np.sqrt((null**2).mean(axis=0))
+    scaled = np.divide(null, spread, out=np.zeros_like(null), where=(spread > 0) | np.isnan(spread))
+    p_family = np.full(null.shape[1], np.nan)
+    for cells in sums.cells.groupby(list(FAMILY), dropna=False).indices.values():
+        known = cells[~np.isnan(null[0, cells])]
+        if len(known):
+            p_family[known] = _reached(scaled[:, known].max(axis=1, keepdims=True), scaled[0, known])
+    return np.where(np.isnan(null[0]), np.nan, _reached(null, null[0])), p_family
+
+
+def _reached(null: Float[np.ndarray, "draws any"], actual: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " cells"]:
+    return (null >= actual * (1 - 1e-9)).mean(axis=0)  # exchanges that mirror each other differ by rounding
+
+
+def _swaps(prompts: int, n_draws: int, rng: np.random.Generator) -> Float[np.ndarray, "draws prompts"]:
+    if prompts <= ALL_SWAPS_UP_TO:
+        return (np.arange(2**prompts)[:, None] >> np.arange(prompts) & 1).astype(float)
+    drawn = rng.integers(0, 2, size=(n_draws, prompts)).astype(float)
+    return np.concatenate([np.zeros((1, prompts)), drawn])
+
+
+def _mark_degenerate(summary: pd.DataFrame) -> pd.DataFrame:
+    share = summary.loc[summary["metric"] == "degenerate", [*CELL, "value"]].rename(columns={"value": "share"})
+    share = summary[[*CELL]].merge(share, on=list(CELL), how="left")["share"].astype("Float64")
+    return summary.assign(degenerate=(share > 0.5).array)

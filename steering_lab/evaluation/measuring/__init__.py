@@ -1,0 +1,1 @@
+"""Measures: texts, answers and next-token distributions into one observation per row."""

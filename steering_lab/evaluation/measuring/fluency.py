@@ -1,0 +1,74 @@
+"""What a condition does to text that has nothing to do with it: the perplexity of held-out text under its edit."""
+
+import math
+from collections.abc import Sequence
+from typing import Unpack
+
+import pandas as pd
+import torch
+
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.source import Permissions
+from steering_lab.interventions.steering import steer
+from steering_lab.models.generation import continuation_log_probs
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.tables import measurements
+
+HELD_OUT_PERPLEXITY = "held_out_perplexity"
+
+
+def held_out_table(
+    model: HookedModel,
+    conditions: Sequence[Condition],
+    texts: Sequence[str],
+    *,
+    prompt_tokens: int = 4,
+    **permissions: Unpack[Permissions],
+) -> pd.DataFrame:
+    """The measurements of `HELD_OUT_PERPLEXITY`: one row per condition and text, weighing by its number of tokens.
+
+    exp(-mean log-probability per token), at least 1. The first `prompt_tokens` tokens of each text are its prompt and
+    are not scored, the rest is read as if it had been generated: an edit placed from the last prompt token on is in
+    force for every token that is scored. A condition counts by its edit alone, since the texts are no questions:
+    prompting leaves them as they are. NaN for a condition with a logits rule, which needs a second prompt that a bare
+    text has not, or with an intervention for each question, and for a text that is all prompt. `permissions` are those
+    of `steer`.
+
+    Raises:
+        ValueError: no text is longer than its prompt, or one is longer than the model's context.
+    """
+    rows = [model.token_ids(text) for text in texts]
+    if not any(len(ids) > prompt_tokens for ids in rows):
+        raise ValueError(f"none of the {len(texts)} texts is longer than {prompt_tokens} tokens")
+    blocks = []
+    for condition in conditions:
+        edit, scored = condition.intervention, [list[float]() for _ in rows]
+        if condition.rule is None and isinstance(edit, Intervention):
+            scored = _scored(model, edit, rows, prompt_tokens, permissions)
+        observed = pd.DataFrame(
+            {
+                "prompt": [f"text {i}" for i in range(len(texts))],
+                "sample": 0,
+                "value": [math.exp(-sum(row) / len(row)) if row else math.nan for row in scored],
+                "weight": [float(len(row)) for row in scored],
+            }
+        )
+        blocks.append(
+            measurements(condition.name, condition.factors, observed, metric=HELD_OUT_PERPLEXITY, scale="ratio")
+        )
+    return pd.concat(blocks, ignore_index=True)
+
+
+@torch.no_grad()
+def _scored(
+    model: HookedModel,
+    intervention: Intervention,
+    rows: Sequence[list[int]],
+    prompt_tokens: int,
+    permissions: Permissions,
+) -> list[list[float]]:
+    with steer(model, intervention, **permissions):
+        return continuation_log_probs(
+            model, [ids[:prompt_tokens] for ids in rows], [ids[prompt_tokens:] for ids in rows]
+        )

@@ -1,0 +1,184 @@
+"""Measures: named functions from a table of generations to one number per row, and the tidy table they fill.
+
+A measure only reads the table (columns `text`, `n_tokens`, `log_prob_unsteered`, ...), so a run can be measured again
+without a model. A new one needs no registration: anything with a name, a weight and a call is a measure, and
+`TextMeasure("length", length)` makes one of any function of a text.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from steering_lab.data.lexicons import Lexicon, check_words
+from steering_lab.evaluation.measuring.metrics import (
+    corpus_perplexity,
+    perplexity,
+    repetition,
+    sentiment_score,
+    vader_sentiment,
+    valence_balance,
+    word_count,
+    word_rate,
+)
+from steering_lab.tables import GENERATIONS, MEASUREMENTS, Scale, checked, is_unsteered
+
+
+@runtime_checkable
+class Measure(Protocol):
+    """A named function from the generations table to one value per row, NaN where a row does not determine it."""
+
+    @property
+    def name(self) -> str:
+        """The metric's name in the tidy table."""
+
+    @property
+    def weight(self) -> str | None:
+        """The column by which a mean weighs the rows (`n_tokens` for a per-token value), or None: all rows equally."""
+
+    @property
+    def scale(self) -> Scale:
+        """How its values are compared: "ratio" for one above 0 whose mean is geometric, else "difference"."""
+
+    def __call__(self, generations: pd.DataFrame) -> pd.Series:
+        """The values, on the index of `generations`."""
+
+
+@dataclass(frozen=True)
+class TextMeasure:
+    """`of` each continuation's text."""
+
+    name: str
+    of: Callable[[str], float]
+    weight: None = None
+    scale: Scale = "difference"
+
+    def __call__(self, generations: pd.DataFrame) -> pd.Series:
+        return pd.Series([self.of(text) for text in generations["text"]], index=generations.index, dtype=float)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The column `name` of the table as it is: a number measured while the model ran."""
+
+    name: str
+    weight: None = None
+    scale: Scale = "difference"
+
+    def __call__(self, generations: pd.DataFrame) -> pd.Series:
+        return generations[self.name].astype(float)
+
+
+def sentiment(lexicon: Lexicon, name: str = "sentiment") -> TextMeasure:
+    """`sentiment_score` by `lexicon`: in [−1, 1], NaN for a text without valenced words."""
+    return TextMeasure(name, partial(sentiment_score, positive=lexicon.positive, negative=lexicon.negative))
+
+
+def balance(lexicon: Lexicon, name: str = "valence_balance") -> TextMeasure:
+    """`valence_balance` by `lexicon`: in [−1, 1], defined on every text with words."""
+    return TextMeasure(name, partial(valence_balance, positive=lexicon.positive, negative=lexicon.negative))
+
+
+def vader(name: str = "vader") -> TextMeasure:
+    """`vader_sentiment`: in [−1, 1], English only; high on gibberish of kind words, so keep perplexity beside it."""
+    return TextMeasure(name, vader_sentiment)
+
+
+def topic_count(words: frozenset[str], name: str = "topic_words") -> TextMeasure:
+    """Number of topic words in each continuation. Raises ValueError for an entry no text can match."""
+    check_words(words)
+    return TextMeasure(name, partial(word_count, of=words))
+
+
+def topic_rate(words: frozenset[str], name: str = "topic_rate") -> TextMeasure:
+    """Share of topic words in each continuation, in [0, 1]. Raises ValueError for an entry no text can match."""
+    check_words(words)
+    return TextMeasure(name, partial(word_rate, of=words))
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Perplexity of each continuation under the `under` model ("unsteered": what steering cost in fluency).
+
+    Its mean over a cell is the corpus perplexity: geometric, every token weighing the same.
+    """
+
+    name: str = "perplexity"
+    under: Literal["unsteered", "steered"] = "unsteered"
+    weight: str = "n_tokens"
+    scale: Scale = "ratio"
+
+    def __call__(self, generations: pd.DataFrame) -> pd.Series:
+        log_prob, n_tokens = _scored(generations, f"log_prob_{self.under}")
+        return pd.Series(perplexity(log_prob, n_tokens), index=generations.index)
+
+
+@dataclass(frozen=True)
+class Degenerate:
+    """1 where a continuation has broken down, else 0; its mean is the share of broken continuations.
+
+    Broken: empty, or more than `perplexity_ratio` times as perplexing under the unsteered model as that model's own
+    corpus, or more than the share `repetition` of its 3-grams repeated (a loop is cheap in perplexity, so perplexity
+    alone passes it). NaN where the log-probability is missing and the text does not loop. The flag removes nothing: a
+    degenerate continuation stays in every mean.
+    """
+
+    perplexity_ratio: float = 5.0
+    repetition: float = 0.5
+    name: str = "degenerate"
+    weight: None = None
+    scale: Scale = "difference"
+
+    def __call__(self, generations: pd.DataFrame) -> pd.Series:
+        log_prob, n_tokens = _scored(generations, "log_prob_unsteered")
+        reference = is_unsteered(generations).to_numpy()
+        if not reference.any():
+            raise ValueError("the table has no rows of the unsteered model to tell degenerate text by")
+        base = corpus_perplexity(log_prob[reference], n_tokens[reference])
+        ratio = perplexity(log_prob, n_tokens) / base
+        loops = np.array([repetition(text) > self.repetition for text in generations["text"]], dtype=bool)
+        broken = loops | (ratio > self.perplexity_ratio) | (n_tokens == 0)
+        return pd.Series(np.where(np.isnan(ratio) & ~broken, np.nan, broken), index=generations.index, dtype=float)
+
+
+def _scored(generations: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    for needed in (column, "n_tokens"):
+        if needed not in generations or generations[needed].isna().all():
+            raise ValueError(f"the table of generations has no {needed}: generate with log_probs=True")
+    return generations[column].to_numpy(float), generations["n_tokens"].to_numpy(np.int64)
+
+
+def measure_table(generations: pd.DataFrame, measures: Sequence[Measure]) -> pd.DataFrame:
+    """One row per continuation and measure, with the columns of `tables.MEASUREMENTS`.
+
+    `weight` is what the row weighs in a mean: 1, or its number of tokens for a per-token value. Values that a row does
+    not determine are kept as NaN, so that they can be counted.
+
+    Raises:
+        ValueError: no rows, no measures, two measures of one name, something that is no measure, or a table that is
+            none of generations (`tables.checked`).
+    """
+    shared = [name for name in MEASUREMENTS.names if name in GENERATIONS.names]
+    generations = checked(generations, GENERATIONS, [*shared, "text"])
+    if generations.empty or not measures:
+        raise ValueError(f"nothing to measure: {len(generations)} generations, {len(measures)} measures")
+    if odd := [measure for measure in measures if not isinstance(measure, Measure)]:
+        raise ValueError(f"{odd[0]!r} is no measure: it needs a name, a weight, a scale and a call")
+    names = [measure.name for measure in measures]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two measures share a name: {', '.join(names)}")
+    factors = generations[shared]
+    blocks = [
+        factors.assign(metric=m.name, scale=m.scale, value=m(generations), weight=_weights(generations, m))
+        for m in measures
+    ]
+    return checked(pd.concat(blocks, ignore_index=True), MEASUREMENTS)[MEASUREMENTS.names]
+
+
+def _weights(generations: pd.DataFrame, measure: Measure) -> pd.Series:
+    if measure.weight is None:
+        return pd.Series(1.0, index=generations.index)
+    return generations[measure.weight].astype(float)

@@ -1,0 +1,127 @@
+"""Measures by name, as a command line or a file of settings says them: "vader", "topic:weddings", "perplexity".
+
+A measure's metric in the tidy table is called as the name was written, so that two topics are two columns. What a name
+means is said here and nowhere else; a measure of one's own needs no name here (`measures`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.data.lexicons import ENGLISH, TOPICS, Lexicon
+from steering_lab.evaluation.measuring.measures import (
+    Degenerate,
+    Measure,
+    Perplexity,
+    TextMeasure,
+    balance,
+    sentiment,
+    topic_count,
+    topic_rate,
+    vader,
+)
+from steering_lab.evaluation.measuring.metrics import length, repetition, words
+
+# By name: how an axis calls it.
+LABELS: Mapping[str, str] = {
+    "vader": "VADER compound, −1 to 1",
+    "sentiment": "(positive − negative) / valenced words",
+    "valence_balance": "(positive − negative) / all words",
+    "perplexity": "perplexity",
+    "repetition": "share of repeated 3-grams",
+    "degenerate": "share of broken texts",
+    "length": "words",
+}
+TOPIC_MEASURES: Mapping[str, Callable[[frozenset[str], str], Measure]] = {
+    "topic": topic_count,
+    "topic_rate": topic_rate,
+}
+FORMS = f"{', '.join(LABELS)}, topic:NAME or topic_rate:NAME"
+
+
+def named_measures(
+    names: Sequence[str], *, lexicon: Lexicon = ENGLISH, topics: Mapping[str, frozenset[str]] = TOPICS
+) -> list[Measure]:
+    """The measures of these names, in their order (`named_measure`).
+
+    Raises:
+        ValueError: a text instead of a list, a name twice, or one that there is not.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"measures are a list of names: write [{names!r}]")
+    if twice := [name for name in names if list(names).count(name) > 1]:
+        raise ValueError(f"the measure {twice[0]!r} is named twice")
+    return [named_measure(name, lexicon=lexicon, topics=topics) for name in names]
+
+
+def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str, frozenset[str]] = TOPICS) -> Measure:
+    """The measure of this name.
+
+    "vader" reads English; "sentiment" and "valence_balance" count the words of `lexicon`. "topic:NAME" counts words of
+    a topic in each text, "topic_rate:NAME" is their share; NAME is one of `topics`, a file of words, or words with
+    commas between ("sea,ship,sail"). "perplexity", "repetition", "degenerate" and "length" are of the text alone.
+
+    Raises:
+        ValueError: no such measure or topic; says which there are.
+    """
+    kind, colon, topic = name.partition(":")
+    if colon and kind in TOPIC_MEASURES:
+        return TOPIC_MEASURES[kind](topic_words(topic, topics), name)
+    match name:
+        case "vader":
+            return vader()
+        case "sentiment":
+            return sentiment(lexicon)
+        case "valence_balance":
+            return balance(lexicon)
+        case "perplexity":
+            return Perplexity()
+        case "repetition":
+            return TextMeasure("repetition", repetition)
+        case "degenerate":
+            return Degenerate()
+        case "length":
+            return TextMeasure("length", length)
+    hint = f": write {kind}:NAME, NAME one of {', '.join(topics)}" if kind in TOPIC_MEASURES else f": choose {FORMS}"
+    raise ValueError(f"unknown measure {name!r}{hint}")
+
+
+def topic_words(topic: str, topics: Mapping[str, frozenset[str]] = TOPICS) -> frozenset[str]:
+    """The words of a topic: one of `topics`, those of a file (with spaces or lines between), or those given.
+
+    Raises:
+        ValueError: neither; or an entry that no text can match.
+    """
+    if topic in topics:
+        return topics[topic]
+    if Path(topic).is_file():
+        return frozenset(Path(topic).read_text(encoding="utf-8").split())
+    if "," in topic:
+        return frozenset(word.strip() for word in topic.split(",") if word.strip())
+    raise ValueError(
+        f"unknown topic {topic!r}: choose one of {', '.join(topics)}, a file of words, or words with commas between,"
+        " say sea,ship,sail"
+    )
+
+
+def label_of(name: str) -> str:
+    """How an axis calls the measure of this name, with its unit."""
+    kind, colon, topic = name.partition(":")
+    if colon and kind in TOPIC_MEASURES:
+        about = f"words of {topic}" if "," in topic else f"words about {Path(topic).stem}"
+        return f"{about} in a text" if kind == "topic" else f"{about}, share of all"
+    return LABELS.get(name, name)
+
+
+def topic_of(pairs: Sequence[ContrastPair], topics: Mapping[str, frozenset[str]] = TOPICS) -> str | None:
+    """The topic that the pairs add: the first whose words stand in most positive sides and in no negative one.
+
+    None where there is none, so that sentiment may be what the pairs move. A sweep of " weddings" against nothing adds
+    weddings, and is measured by "topic:weddings".
+    """
+    for name, of in topics.items():
+        with_topic = sum(bool(of & set(words(pair.positive))) for pair in pairs)
+        without = not any(of & set(words(pair.negative)) for pair in pairs)
+        if without and 2 * with_topic > len(pairs):
+            return name
+    return None

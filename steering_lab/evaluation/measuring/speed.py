@@ -1,0 +1,90 @@
+"""What a condition costs to decode: time, passes and memory, each against another condition in the same minutes.
+
+Machines drift, so seconds are never compared across minutes: all conditions decode the same number of tokens in turn,
+round after round, and a ratio is taken within a round.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.writing import Example
+from steering_lab.interventions.steering import steer
+from steering_lab.models.generation import generate
+from steering_lab.models.hooked_model import HookedModel
+
+Timed = tuple[HookedModel, Condition]
+
+
+def decoding_costs(
+    arms: Sequence[Timed],
+    examples: Sequence[Example],
+    *,
+    max_new_tokens: int,
+    rounds: int = 9,
+    reference: str = "unsteered",
+) -> pd.DataFrame:
+    """One row per arm: condition, tokens_per_second, tokens_per_second_ratio, forwards_per_token, peak_memory.
+
+    All examples are one batch and every row gets `max_new_tokens` tokens, so that prompts count as they do in use.
+    tokens_per_second: median over the rounds; the ratio to `reference`: median of the ratios within a round.
+    peak_memory: the most that tensors took while the arm decoded, in bytes, weights included; NaN without a GPU, where
+    nobody counts.
+    """
+    calls = {condition.name: _decoding(model, condition, examples, max_new_tokens) for model, condition in arms}
+    seconds = pd.DataFrame(interleaved(calls, rounds))
+    tokens = len(examples) * max_new_tokens
+    return pd.DataFrame(
+        {
+            "condition": list(calls),
+            "tokens_per_second": (tokens / seconds).median().to_numpy(),
+            "tokens_per_second_ratio": seconds.rdiv(seconds[reference], axis=0).median().to_numpy(),
+            "forwards_per_token": [1.0 if condition.rule is None else 2.0 for _, condition in arms],
+            "peak_memory": [_peak_memory(calls[c.name], model) for model, c in arms],
+        }
+    )
+
+
+def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds that each call took in each round, after a round to warm up; every other round runs backwards.
+
+    Raises:
+        ValueError: no calls, or fewer than one round.
+    """
+    if not calls or rounds < 1:
+        raise ValueError(f"nothing to time: {len(calls)} calls, {rounds} rounds")
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name in list(calls) if turn % 2 else reversed(list(calls)):
+            start = time.perf_counter()
+            calls[name]()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def _decoding(
+    model: HookedModel, condition: Condition, examples: Sequence[Example], max_new_tokens: int
+) -> Callable[[], object]:
+    written = [condition.write(example) for example in examples]
+    each = [condition.intervention_for(example) for example in examples]
+    second = [condition.without_context(example) for example in examples] if condition.without_context else None
+    options = {"rule": condition.rule, "without_context": second, "batch_size": len(examples), "ignore_eos": True}
+
+    def decode() -> object:
+        with steer(model, each):  # drawing a token reads it back, so the GPU has finished by then
+            return generate(model, written, max_new_tokens=max_new_tokens, **options)  # type: ignore[arg-type]
+
+    return decode
+
+
+def _peak_memory(decode: Callable[[], object], model: HookedModel) -> float:
+    if model.device.type != "cuda":
+        return np.nan
+    torch.cuda.reset_peak_memory_stats(model.device)
+    decode()
+    return float(torch.cuda.max_memory_allocated(model.device))

@@ -1,0 +1,1 @@
+"""Conditions, and what runs them on a model: a table of generations."""

@@ -1,0 +1,109 @@
+"""Equal cost: the effect is read off each arm's own curve, resampled whole, and never beyond its dearest cell."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steering_lab.evaluation.inferring.equal_cost import at_equal_cost, control_curve, cost_curves
+from tests.evaluation.tables import NONE, arm, noise, stacked
+
+AXES = {"cost": "kl", "effect": "context"}
+
+
+def cell(method: str, kl: dict, context: dict, coeff: float = 1.0, draw: float = NONE) -> pd.DataFrame:
+    where = {"layer": 2.0, "coeff": coeff, "draw": draw, "control_of": "v"}
+    return stacked(arm(method, kl, metric="kl", **where), arm(method, context, metric="context", **where))
+
+
+def flat(value: float, prompts: int = 4) -> dict[str, list[float]]:
+    return {f"prompt {i}": [value] for i in range(prompts)}
+
+
+UNSTEERED = cell("unsteered", flat(0), flat(0.2), coeff=0)
+
+
+def test_the_effect_is_straight_between_cells_by_hand() -> None:
+    """From (0, .2) over (1, .4) to (3, .8): .3 at half a nat, .6 at two, unknown at four."""
+    steered = stacked(cell("v", flat(3), flat(0.8), 2), cell("v", flat(1), flat(0.4), 1))
+    out = at_equal_cost(stacked(UNSTEERED, steered), at=[0.5, 1, 2, 4], **AXES)
+    np.testing.assert_allclose(out["value"], [0.3, 0.4, 0.6, np.nan])
+    assert out["reached"].tolist() == [1, 1, 1, 0]
+    assert np.isnan(out["low"].iloc[3])
+
+
+def test_prompts_that_all_agree_leave_no_uncertainty() -> None:
+    out = at_equal_cost(stacked(UNSTEERED, cell("v", flat(1), flat(0.4))), at=[0.5], **AXES)
+    np.testing.assert_allclose(out[["low", "high"]], 0.3)
+
+
+def test_a_method_has_no_difference_to_itself_and_a_paired_one_to_a_shifted_copy() -> None:
+    rng = np.random.default_rng(0)
+    context = noise(rng, 12, 1)
+    more = {prompt: [v + 0.5 for v in values] for prompt, values in context.items()}
+    base = cell("unsteered", flat(0, 12), flat(0, 12), coeff=0)
+    tidy = stacked(base, cell("v", flat(1, 12), context), cell("w", flat(1, 12), more))
+    out = at_equal_cost(tidy, at=[1], against="v", **AXES).set_index("method")
+    assert out.loc["v", ["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(out.loc["w", ["difference", "difference_low", "difference_high"]].astype(float), 0.5)
+    assert out.loc["w", "high"] - out.loc["w", "low"] > 0.3  # unpaired, the same shift is uncertain
+
+
+def test_the_uncertainty_of_the_cost_is_in_the_interval() -> None:
+    """Every prompt gains .4, but at a cost of 1 or of 3 nats: at 1 nat the gain is known only as well as the cost."""
+    kl = {f"prompt {i}": [1.0 if i % 2 else 3.0] for i in range(20)}
+    tidy = stacked(cell("unsteered", flat(0, 20), flat(0.2, 20), coeff=0), cell("v", kl, flat(0.6, 20)))
+    out = at_equal_cost(tidy, at=[1.0], **AXES).iloc[0]
+    assert out["value"] == pytest.approx(0.4)
+    assert out["low"] < 0.39 < 0.41 < out["high"]
+
+
+def test_an_interval_needs_resamples_that_reach_the_cost() -> None:
+    kl = {f"prompt {i}": [0.0 if i else 8.0] for i in range(8)}
+    tidy = stacked(cell("unsteered", flat(0, 8), flat(0, 8), coeff=0), cell("v", kl, flat(1, 8)))
+    out = at_equal_cost(tidy, at=[0.9], **AXES).iloc[0]
+    assert out["value"] == pytest.approx(0.9)
+    assert out["reached"] < 0.8  # a resample in three lacks the one prompt that moved
+    assert np.isnan(out["low"])
+
+
+def test_draws_are_curves_of_their_own_and_their_band_is_the_prediction_interval() -> None:
+    values = [0.2, 0.3, 0.4]
+    drawn = [cell("random", flat(1), flat(v), draw=k) for k, v in enumerate(values)]
+    out = at_equal_cost(stacked(UNSTEERED, *drawn), at=[1.0], **AXES)
+    assert out["value"].tolist() == values
+    band = control_curve(out).iloc[0]
+    half = 4.302653 * 0.1 * np.sqrt(1 + 1 / 3)  # t of two degrees of freedom at 97.5 %
+    assert band["control_low"] == pytest.approx(0.3 - half, abs=1e-6)
+    assert band["control_high"] == pytest.approx(0.3 + half, abs=1e-6)
+    assert np.isnan(control_curve(out[out["draw"] < 2]).iloc[0]["control_low"])
+
+
+def test_a_whole_curve_goes_through_its_own_cells_and_no_further() -> None:
+    doses = [cell("v", flat(k), flat(k / 5), k) for k in (0.001, 1, 3)]
+    drawn = [cell("random", flat(2), flat(0.1 * k), draw=k) for k in range(3)]
+    out = cost_curves(stacked(UNSTEERED, *doses, *drawn, cell("w", flat(4), flat(1))), least=0.01, n_points=9, **AXES)
+    v = out[(out["method"] == "v") & out["value"].notna()]
+    assert v[v["measured"]]["cost"].tolist() == pytest.approx([1, 3])
+    assert v[v["measured"]]["value"].tolist() == pytest.approx([0.2, 0.6])
+    assert v["cost"].min() == 0.01
+    assert v["cost"].max() == pytest.approx(3)
+    assert set(out["method"]) == {"v", "w"}
+    known = out["control_low"].notna()
+    assert known.any()
+    assert out.loc[known, "cost"].max() <= 2  # the draws end at two nats
+    with pytest.raises(ValueError, match="no cell costs 9 or more, the dearest 4"):
+        cost_curves(stacked(UNSTEERED, *doses, cell("w", flat(4), flat(1))), least=9, **AXES)
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    tidy = stacked(UNSTEERED, cell("v", flat(1), flat(0.4)))
+    with pytest.raises(ValueError, match="no metric 'nats'"):
+        at_equal_cost(tidy, cost="nats", effect="context", at=[1])
+    with pytest.raises(ValueError, match="no method 'w': the table has unsteered, v"):
+        at_equal_cost(tidy, at=[1], against="w", **AXES)
+    with pytest.raises(ValueError, match="above 0"):
+        at_equal_cost(tidy, at=[0], **AXES)
+    with pytest.raises(ValueError, match="one prompt"):
+        at_equal_cost(tidy[tidy["prompt"] == "prompt 0"], at=[1], **AXES)
+    with pytest.raises(ValueError, match="'w' lacks prompts"):
+        at_equal_cost(stacked(tidy, cell("w", flat(1, 3), flat(0.4, 3))), at=[1], **AXES)

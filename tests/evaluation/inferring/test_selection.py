@@ -1,0 +1,199 @@
+"""Selection keeps to its budget, prefers sure effects, refuses loudly, and is re-examined on held-out rows."""
+
+from dataclasses import asdict
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steering_lab.data.lexicons import Lexicon
+from steering_lab.evaluation.inferring.budgets import over_budget
+from steering_lab.evaluation.inferring.confirmation import confirm
+from steering_lab.evaluation.inferring.selection import select
+from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.measuring.measures import Degenerate, Perplexity, measure_table, sentiment
+from tests.evaluation.tables import by_layer, factors, stacked
+
+
+def cell(
+    layer: float,
+    coeff: float,
+    effect: tuple[float, float, float],
+    cost: tuple[float, float, float],
+    *,
+    method: str = "actadd",
+    place: str = "front",
+    role: str = "steered",
+    degenerate: bool = False,
+) -> pd.DataFrame:
+    """Summary rows of one cell; effect and cost as (estimate, low, high)."""
+    rows = [("sentiment", "difference", *effect), ("perplexity", "ratio", *cost)]
+    table = pd.DataFrame(rows, columns=["metric", "scale", "effect", "low", "high"])
+    facts = {"method": method, "role": role, "place": place, "control_of": None, "budget": float("nan")}
+    return table.assign(**facts, layer=layer, coeff=coeff, degenerate=degenerate)
+
+
+UNSTEERED = cell(float("nan"), 0, (0, 0, 0), (1, 1, 1), method="unsteered", role="unsteered")
+MILD = cell(2, 1, (0.3, 0.2, 0.4), (1.05, 1.0, 1.1))
+STRONG = cell(2, 2, (0.5, 0.4, 0.6), (1.15, 1.05, 1.19))
+NOISY = cell(3, 1, (0.9, 0.1, 1.7), (1.1, 1.0, 1.15))
+COSTLY = cell(2, 4, (0.9, 0.8, 1.0), (1.15, 1.0, 1.4))
+GRID = pd.concat([UNSTEERED, MILD, STRONG, NOISY, COSTLY], ignore_index=True)
+CHOICE = {"effect": "sentiment", "budgets": {"perplexity": 1.2}}
+
+
+def test_the_surest_effect_within_the_budget_is_chosen() -> None:
+    chosen = select(GRID, **CHOICE)
+    assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd", 2, 2)
+    assert (chosen.effect["effect"], chosen.costs["perplexity"]["high"]) == (0.5, 1.19)
+    assert chosen.excludes_no_effect
+    assert str(chosen) == "actadd, front, layer 2, coefficient 2"
+
+
+def test_the_upper_end_of_the_cost_decides_not_its_estimate() -> None:
+    assert select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.4}}).coeff == 4
+    assert select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.1}}).coeff == 1
+
+
+def test_every_budget_counts_and_the_nearest_miss_breaks_the_fewest() -> None:
+    lost = [(MILD, 0.01), (STRONG, 0.05), (NOISY, 0.09), (COSTLY, 0.0)]
+    agreement = [c.iloc[[0]].assign(metric="agreement_lost", effect=up / 2, low=0.0, high=up) for c, up in lost]
+    grid = pd.concat([GRID, *agreement], ignore_index=True)
+    budgets = {"perplexity": 1.2, "agreement_lost": 0.03}
+    chosen = select(grid, effect="sentiment", budgets=budgets)
+    assert (chosen.coeff, chosen.costs["agreement_lost"]["high"]) == (1, 0.01)
+    broken = grid[over_budget(grid, budgets) & (grid["metric"] == "sentiment")]
+    assert list(zip(broken["layer"], broken["coeff"], strict=True))[1:] == [(2, 2), (3, 1), (2, 4)]
+    with pytest.raises(
+        ValueError, match=r"agreement_lost within -1: nearest is .* coefficient 1, which reaches 1\.1 and"
+    ):
+        select(grid, effect="sentiment", budgets=budgets | {"agreement_lost": -1})
+    with pytest.raises(ValueError, match="at least one cost"):
+        select(grid, effect="sentiment", budgets={})
+
+
+def test_estimates_alone_choose_the_largest_effect_at_the_nominal_cost() -> None:
+    """NOISY and COSTLY have the same effect, and COSTLY's cost is above the budget only at its interval's upper end."""
+    chosen = select(GRID, **CHOICE, judged_by="estimate")
+    assert (chosen.layer, chosen.coeff) == (3, 1)
+    without = GRID[GRID["layer"] != 3]
+    assert select(without, **CHOICE, judged_by="estimate").coeff == 4
+    assert not over_budget(GRID, CHOICE["budgets"], "estimate").any()
+
+
+def test_lowering_is_ranked_by_the_upper_end() -> None:
+    down = pd.concat([cell(0, 1, (-0.5, -1.2, 0.1), (1, 1, 1)), cell(1, 1, (-0.3, -0.4, -0.2), (1, 1, 1))])
+    assert select(down, **CHOICE, direction=-1).layer == 1
+
+
+def test_unsteered_prompted_random_and_degenerate_cells_are_never_chosen() -> None:
+    others = [
+        cell(float("nan"), float("nan"), (2, 2, 2), (1, 1, 1), method="prompting Love", role="baseline"),
+        cell(2, 3, (2, 2, 2), (1, 1, 1), method="random", role="control"),
+        cell(2, 3, (2, 2, 2), (1, 1, 1), degenerate=True),
+        cell(2, 0, (2, 2, 2), (1, 1, 1)),
+    ]
+    assert select(pd.concat([GRID, *others]), **CHOICE).coeff == 2
+    with pytest.raises(ValueError, match="no cell to choose from"):
+        select(pd.concat([UNSTEERED, *others]), **CHOICE)
+
+
+def test_a_cell_of_unknown_cost_is_not_affordable() -> None:
+    unknown = cell(2, 2, (0.5, 0.4, 0.6), (1.0, np.nan, np.nan))
+    with pytest.raises(ValueError, match="no cell to choose from"):
+        select(unknown, **CHOICE)
+    assert select(pd.concat([unknown, MILD]), **CHOICE).coeff == 1
+
+
+def test_an_impossible_budget_names_the_nearest_miss() -> None:
+    message = r"perplexity within 1\.01: nearest is actadd, front, layer 2, coefficient 1, which reaches 1\.1;"
+    with pytest.raises(ValueError, match=message):
+        select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.01}})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ties_go_to_the_smaller_cost_then_the_smaller_coefficient_then_the_earlier_layer(seed: int) -> None:
+    same = (0.3, 0.2, 0.4)
+    cells = [cell(0, 1, same, (1, 1, 1.1))]
+    cells += [cell(layer, c, same, (1, 1, 1.05)) for layer, c in ((4, 2), (3, -2), (3, 2), (2, 3))]
+    chosen = select(pd.concat(cells).sample(frac=1, random_state=seed), **CHOICE)
+    assert (chosen.layer, chosen.coeff) == (3, -2)
+
+
+def test_methods_and_places_narrow_the_choice() -> None:
+    grid = pd.concat(
+        [
+            GRID,
+            cell(5, 1, (0.1, 0.05, 0.2), (1, 1, 1), method="mean_difference"),
+            cell(6, 1, (0.1, 0.05, 0.2), (1, 1, 1), place="everywhere"),
+        ]
+    )
+    assert select(grid, **CHOICE, methods=["mean_difference"]).layer == 5
+    chosen = select(grid, **CHOICE, places=["everywhere"])
+    assert (chosen.method, chosen.place, chosen.layer) == ("actadd", "everywhere", 6)
+    with pytest.raises(ValueError, match="no method caa"):
+        select(grid, **CHOICE, methods=["caa"])
+    with pytest.raises(ValueError, match="no place generated"):
+        select(grid, **CHOICE, places=["generated"])
+
+
+def test_unknown_metrics_and_directions_are_refused() -> None:
+    with pytest.raises(ValueError, match="no metric 'kl'; the summary has perplexity, sentiment"):
+        select(GRID, effect="sentiment", budgets={"kl": 1.2})
+    with pytest.raises(ValueError, match="direction is 1"):
+        select(GRID, **CHOICE, direction=2)
+
+
+def test_confirmation_shows_the_gap_and_whether_effect_and_budget_hold() -> None:
+    held_out = pd.concat([UNSTEERED, cell(2, 2, (0.3, 0.1, 0.5), (1.38, 1.2, 1.5))])
+    effect, cost = (row for _, row in confirm(select(GRID, **CHOICE), held_out).iterrows())
+    assert (effect["role"], effect["chosen"], effect["held_out"], effect["holds"]) == ("effect", 0.5, 0.3, True)
+    assert effect["gap"] == pytest.approx(-0.2)
+    assert (cost["role"], cost["held_out_high"], cost["holds"]) == ("cost", 1.5, False)
+    assert cost["gap"] == pytest.approx(1.38 / 1.15)
+
+
+def test_an_effect_that_turned_round_or_may_be_nothing_does_not_hold() -> None:
+    chosen = select(GRID, **CHOICE)
+    for interval in ((-0.3, -0.4, -0.2), (0.1, -0.1, 0.3)):
+        assert not confirm(chosen, cell(2, 2, interval, (1, 1, 1)))["holds"].iloc[0]
+
+
+def test_a_held_out_summary_without_the_cell_is_refused() -> None:
+    with pytest.raises(ValueError, match="no sentiment of actadd, front, layer 2, coefficient 2"):
+        confirm(select(GRID, **CHOICE), MILD)
+
+
+def test_the_winners_curse_is_seen_in_the_gap() -> None:
+    rng = np.random.default_rng(0)
+    gaps = []
+    for _ in range(20):
+        summaries = []
+        for _part in ("validation", "held out"):
+            arms = by_layer("unsteered", rng.normal(size=(1, 8, 1))), by_layer("a", rng.normal(0.2, 1, size=(15, 8, 1)))
+            costs = [table.assign(metric="perplexity", scale="ratio", value=1.0) for table in arms]
+            summaries.append(summarise(stacked(*arms, *costs), n_boot=100))
+        gaps.append(confirm(select(summaries[0], **CHOICE), summaries[1])["gap"].iloc[0])
+    assert np.mean(gaps) < -0.2  # every cell's true effect is the same: the choice alone made it look larger
+
+
+def test_generations_become_a_chosen_cell_with_its_control() -> None:
+    moods = {"unsteered": "good bad", "random": "bad good", "actadd": "good good"}
+    blocks = []
+    for method, text in moods.items():
+        layers, coeffs = ((float("nan"),), (0.0,)) if method == "unsteered" else ((0.0, 1.0), (1.0, 2.0))
+        draws = (0.0, 1.0, 2.0) if method == "random" else (float("nan"),)
+        for layer, coeff, draw, prompt, sample in product(layers, coeffs, draws, ["a", "b", "c", "d"], [0, 1]):
+            loss = 4.0 if method == "actadd" and coeff == 2 else 2.0
+            cell_name = f"{method} {layer} {coeff} {draw}"
+            facts = asdict(factors(method, layer=layer, coeff=coeff, draw=draw)) | {"condition": cell_name}
+            blocks.append(facts | {"prompt": prompt, "sample": sample, "text": text, "n_tokens": 2,
+                                   "log_prob_unsteered": -loss})  # fmt: skip
+    generations = pd.DataFrame(blocks)
+    measures = [sentiment(Lexicon(frozenset({"good"}), frozenset({"bad"}))), Perplexity(), Degenerate()]
+    chosen = select(summarise(measure_table(generations, measures)), **CHOICE)
+    assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd", 0, 1)  # coefficient 2 costs a ratio of e
+    assert chosen.effect[["value", "effect", "low", "high"]].tolist() == [1, 1, 1, 1]
+    assert chosen.effect[["control_low", "control_high", "n_draws"]].tolist() == [0, 0, 3]
+    assert (chosen.effect["n_prompts"], chosen.effect["n"], chosen.costs["perplexity"]["effect"]) == (4, 8, 1)
