@@ -50,8 +50,8 @@ def studentised_ends(
 
     `centred` has mean 0 in each column and NaN where a prompt is not known. An end is infinite where so many resamples
     have no spread. Bootstrap-t: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 12. Departure:
-    each tail is halfway from the plain one to `expanded_tail`, since plain tails cover lognormal effects of 8 prompts
-    90 times in a hundred.
+    each tail is two thirds of the way from the plain one to `expanded_tail`. Simulated, plain tails cover lognormal
+    effects of 8 prompts 90 times in a hundred, these 93 times; wholly expanded ones leave 97 % elsewhere.
     """
     known = ~np.isnan(centred)
     values, n = np.where(known, centred, 0), known.sum(axis=0)
@@ -66,7 +66,7 @@ def studentised_ends(
     studentised[count < 2] = 0  # a resample with one of the column's prompts, or none, says nothing
     ends, last = np.empty((2, len(n))), len(weighting) - 1
     for units in np.unique(n):
-        lower = int(((1 - level) / 2 + expanded_tail(int(units), level)) / 2 * last)
+        lower = int(((1 - level) / 2 + 2 * expanded_tail(int(units), level)) / 3 * last)
         cells = n == units
         ends[:, cells] = np.partition(studentised[:, cells], (lower, last - lower), axis=0)[[lower, last - lower]]
     return ends

@@ -154,7 +154,7 @@ def test_all_alike_and_too_few_have_no_interval_and_say_why() -> None:
     effects = np.full((12, 4), np.nan)
     effects[:, 0] = 0.1  # alike, up to rounding
     effects[:, 1] = 0
-    effects[:5, 2] = range(5)
+    effects[: MIN_PROMPTS - 1, 2] = range(MIN_PROMPTS - 1)
     for found in (skewed(effects), paired_mean_interval(effects, Kind.SYMMETRIC)):
         assert list(found.why) == [ALL_ALIKE, ALL_ALIKE, TOO_FEW, NO_VALUE]
         assert np.isnan([found.low, found.high]).all()
@@ -174,7 +174,7 @@ def test_one_prompt_that_differs_among_zeros_gives_a_skewed_measure_no_end() -> 
     assert list(skewed(effects).why) == [FEW_DIFFER, ""]
 
 
-@pytest.mark.parametrize("n", [MIN_PROMPTS["skewed"], 16])
+@pytest.mark.parametrize("n", [MIN_PROMPTS, 16])
 def test_equal_seeds_give_equal_intervals_and_a_cell_does_not_depend_on_its_neighbours(n: int) -> None:
     effects = np.random.default_rng(0).exponential(size=(n, 3))
     assert skewed(effects).high == pytest.approx(skewed(effects).high, abs=0)
@@ -195,7 +195,7 @@ def test_a_level_is_a_share(level: float) -> None:
 
 
 def test_a_bounded_measure_has_no_open_interval_and_a_skewed_one_needs_an_rng() -> None:
-    with pytest.raises(ValueError, match="else paired_share_interval"):
+    with pytest.raises(ValueError, match="call paired_share_interval"):
         paired_mean_interval(np.zeros((9, 1)), Kind.BOUNDED)
     with pytest.raises(ValueError, match="needs an rng"):
         paired_mean_interval(np.arange(9.0)[:, None], Kind.SKEWED)
