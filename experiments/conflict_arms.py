@@ -7,7 +7,6 @@ from typing import Literal, get_args
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.templates import PromptStyle, Wording
 from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
-from steering_lab.evaluation.controls import is_control
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
@@ -17,7 +16,7 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import read_stream
 
 PLACE: Literal["from_last_prompt_token"] = "from_last_prompt_token"
-METHOD = f"contextfocus_{PLACE}"
+METHOD = "contextfocus"
 RECIPES: tuple[Recipe, ...] = ("context_only", "instruction_only", "same_context", "shuffled_context")
 PROMPTING: tuple[PromptStyle, ...] = ("instructed", "opinion", "instructed_opinion")
 
@@ -74,10 +73,13 @@ class Asking:
         streams = read_stream(self.model, [write(row) for row in rows], sites)
         return {site: float(stream.norm(dim=-1).median()) for site, stream in streams.items()}
 
-    def unsteered(self, method: str = "unsteered") -> Condition:
-        """The model on the bare prompt; a checkpoint of its own goes by a name of its own."""
-        factors = {"method": method, "coeff": 0.0 if method == "unsteered" else None}
-        return Condition(method, write=self.written("with_context"), factors=factors)
+    def unsteered(self) -> Condition:
+        """The model on the bare prompt."""
+        return Condition("unsteered", write=self.written("with_context"), role="unsteered")
+
+    def finetuned(self) -> Condition:
+        """The same of a checkpoint of its own: a rival."""
+        return Condition("fine-tuned", write=self.written("with_context"))
 
     def grid(
         self,
@@ -85,7 +87,7 @@ class Asking:
         coeffs: Sequence[float],
         norms: Mapping[HookSite, float],
         *,
-        method: str = "contextfocus",
+        method: str = METHOD,
         n_random: int = 0,
     ) -> list[Condition]:
         """The vectors at every coefficient but 0, and their random controls."""
@@ -112,16 +114,15 @@ class Asking:
         steered = coeff * vector.from_last_prompt_token()
         rules = {"CAD": (f"CAD alpha {cad_alpha:g}", CAD(cad_alpha)), "COIECD": ("COIECD", COIECD())}
         arms = [self.unsteered()]
-        arms += [Condition(s, write=self.written(s), factors={"method": s}) for s in PROMPTING if s in compare]
+        arms += [Condition(s, write=self.written(s)) for s in PROMPTING if s in compare]
         arms += [
-            Condition(rival, write=self.written("with_context"), rule=rule,
-                      without_context=self.written("closed_book"), factors={"method": rival})
+            Condition(rival, write=self.written("with_context"), rule=rule, without_context=self.written("closed_book"))
             for key, (rival, rule) in rules.items() if key in compare
         ]  # fmt: skip
         signs = [coeff, -coeff] if "reversed" in compare else [coeff]
         arms += self.grid({site: vector}, signs, norms, n_random=n_random)
         if "both" in compare:
-            arms.append(Condition(name, steered, self.written("instructed"), factors={"method": name}))
+            arms.append(Condition(name, steered, self.written("instructed"), role="baseline"))
         for recipe in RECIPES if "parts" in compare else ():
             part = self.vectors(rows, [site], recipe)[site].unit() * vector.norm
             arms += self.grid({site: part}, [coeff], norms, method=f"part {recipe}")
@@ -133,9 +134,9 @@ def as_asked(arms: Sequence[Condition], rows: Sequence[ConflictQA]) -> list[Cond
 
     Random vectors are reversed under conflict alone, where what turns with the sign is read (`odd_parts`).
     """
-    drawn = [arm.factors["coeff"] for arm in arms if is_control(str(arm.factors["method"]))]
+    drawn = [arm.factors.coeff for arm in arms if arm.factors.role == "control"]
     if rows[0].regime != "conflict":
-        arms = [a for a in arms if not is_control(str(a.factors["method"])) or a.factors["coeff"] == drawn[0]]
+        arms = [a for a in arms if a.factors.role != "control" or a.factors.coeff == drawn[0]]
     if rows[0].context:
         return list(arms)
     kept = [arm for arm in arms if arm.rule is None and _asked(arm).style == "with_context"]

@@ -14,10 +14,11 @@ from steering_lab.analysis.plots import (
     verdict_stack,
 )
 from steering_lab.analysis.plots.parts.labels import short_signed, signed
-from steering_lab.evaluation.controls import is_control
+from steering_lab.evaluation.condition import RANDOM
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.tables import is_unsteered
 
-from .conflict_arms import METHOD, PLACE
+from .conflict_arms import METHOD
 from .conflict_tables import AGREEMENT_LOST, FLUENCY
 
 ORDER = ("unsteered", "fine-tuned", "opinion", "instructed", "CAD", "COIECD", "ContextFocus", "part", "random")
@@ -42,9 +43,8 @@ REFERENCES = {
 def named(rows: pd.DataFrame) -> pd.Series:
     """What a reader calls each condition: the vector with its coefficient, its parts, the rivals."""
     coeffs = rows["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {short_signed(c)}")
-    plain = rows["method"].str.removesuffix(f"_{PLACE}").str.replace("_", " ")
-    names = plain.where(rows["method"] != METHOD, "ContextFocus" + coeffs)
-    names = names.where(~rows["method"].map(is_control), "random" + coeffs)
+    names = rows["method"].str.replace("_", " ").where(rows["method"] != METHOD, "ContextFocus" + coeffs)
+    names = names.where(rows["method"] != RANDOM, "random" + coeffs)
     return names.str.replace("part ", "part: ").str.replace("contextfocus", "ContextFocus")
 
 
@@ -114,7 +114,7 @@ def _reversal(parts: Parts, first: pd.DataFrame) -> list[str]:
         return []
     odd = parts["odd"]
     odd = odd[(odd["regime"] == first["regime"].iloc[0]) & (odd["metric"] == "log_odds_odd")]
-    own, drawn = odd[odd["method"] == METHOD].iloc[0], odd[odd["method"].str.startswith("random")]["value"]
+    own, drawn = odd[odd["method"] == METHOD].iloc[0], odd[odd["role"] == "control"]["value"]
     return [
         f"The part of the log-odds that turns with the sign: {signed(own['value'])} nats, random vectors"
         f" {signed(drawn.min())} to {signed(drawn.max())}."
@@ -170,7 +170,7 @@ def tables(parts: Parts) -> dict[str, pd.DataFrame]:
 def figures(parts: Parts) -> dict[str, Figure]:
     """The search, the comparison by kind of conflict, whose answers, the continuous effect, its odd part, the costs."""
     summary, where, chosen = parts["summary"], about(parts), parts["chosen"]
-    arms = summary[~summary["method"].map(is_control)].assign(condition=named)
+    arms = summary[summary["role"] != "control"].assign(condition=named)
     conflict = arms[arms["regime"].str.startswith("conflict")]
     conflict = conflict.assign(group=conflict["regime"].str.removeprefix("conflict, "))
     order, first = ordered(conflict["condition"]), _first(conflict)
@@ -229,7 +229,7 @@ def _costs_figure(parts: Parts, order: list[str], where: str) -> Figure:
 def _odd_figure(parts: Parts, where: str) -> Figure:
     odd = parts["odd"]
     odd = odd.assign(condition=named(odd), group=odd["regime"].str.removeprefix("conflict, "))
-    steered = odd[odd["method"] != "unsteered"]
+    steered = odd[~is_unsteered(odd)]
     order = sorted(steered["condition"].unique(), key=lambda n: (not n.startswith("ContextFocus"), len(n), n))
     return condition_bars(
         odd, metric="log_odds_odd", show="effect", conditions=order, focus=[focus(parts)],
@@ -253,7 +253,7 @@ def _cost_figure(parts: Parts, first: pd.DataFrame, arms: pd.DataFrame, cost: st
 def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
     """Under every figure: on what it was measured, how much of it, and the published number where one is known."""
     summary, validation = parts["summary"], parts["validation"]
-    plain = summary[summary["method"] == "unsteered"]
+    plain = summary[is_unsteered(summary)]
     n = {regime: int(rows["n"].max()) for regime, rows in plain.groupby("regime", sort=False)}
     kinds = [f"{n[regime]} {regime.removeprefix('conflict, ')}" for regime in n if regime.startswith("conflict")]
     tried = int(validation.loc[validation["metric"] == "context", "n"].max())

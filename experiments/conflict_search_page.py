@@ -9,12 +9,13 @@ import pandas as pd
 from steering_lab.analysis.plots import Figure, layer_coeff_heatmap, save_figures
 from steering_lab.analysis.report import write_page
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.tables import is_unsteered
 
 from .conflict_arms import METHOD
 from .conflict_page import named
 from .conflict_tables import AGREEMENT_LOST
 
-CELL = ["method", "layer", "coeff"]
+KEY = ["method", "role", "layer", "coeff"]
 SHOWN = {"context": "value", "memory": "value", AGREEMENT_LOST: "effect", HELD_OUT_PERPLEXITY: "effect"}
 
 
@@ -58,15 +59,15 @@ def finding(parts: Mapping[str, Any]) -> str:
 
 def search_table(parts: Mapping[str, Any]) -> pd.DataFrame:
     """One row per cell of the search, the unsteered model first, then by how much context answers rise."""
-    validation = parts["validation"].drop_duplicates([*CELL, "metric"])
-    cells = validation[validation["metric"] == "context"].set_index(CELL)
+    validation = parts["validation"].drop_duplicates([*KEY, "metric"])
+    cells = validation[validation["metric"] == "context"].set_index(KEY)
     table = cells[["effect", "low", "high", "over_budget"]].rename(columns={"effect": "shift"})
     for metric, column in SHOWN.items():
-        own = validation[validation["metric"] == metric].set_index(CELL)
+        own = validation[validation["metric"] == metric].set_index(KEY)
         if not own.empty:
             table[metric] = own[column]
     table = table.reset_index()
-    first = (table["method"] != "unsteered").rename("steered")
+    first = (~is_unsteered(table)).rename("steered")
     order = pd.concat([first, -table["shift"].fillna(0)], axis=1).sort_values(["steered", "shift"]).index
     table = table.loc[order].assign(condition=named)
     costs = [metric for metric in (AGREEMENT_LOST, HELD_OUT_PERPLEXITY) if metric in table]

@@ -5,7 +5,7 @@ the regime that a row was asked in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,12 +13,11 @@ import pandas as pd
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.evaluation.answer_measures import AnswerMeasure, RightAnswer, judgements, score_table, with_answers
 from steering_lab.evaluation.condition import Condition
-from steering_lab.evaluation.controls import is_control
 from steering_lab.evaluation.evaluate import Decoding, run_conditions
-from steering_lab.evaluation.first_step import FIRST_STEP_COLUMNS, first_steps
+from steering_lab.evaluation.first_step import first_steps
 from steering_lab.evaluation.fluency import HELD_OUT_PERPLEXITY, held_out_table
 from steering_lab.evaluation.known_rows import known_rows
-from steering_lab.evaluation.measures import Measured, TextMeasure, measure_table
+from steering_lab.evaluation.measures import Measure, TextMeasure, measure_table
 from steering_lab.evaluation.metrics import length, repetition
 from steering_lab.evaluation.next_token import next_token_log_probs
 from steering_lab.evaluation.odd_part import odd_part
@@ -26,17 +25,17 @@ from steering_lab.evaluation.paired_answers import known_questions, paired_count
 from steering_lab.evaluation.speed import decoding_costs
 from steering_lab.evaluation.statistics import summarise
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.tables import FACTORS
 
 from .conflict_arms import Asking, as_asked
 
-ANSWERS = (
+ANSWERS: tuple[Measure, ...] = (
     *(AnswerMeasure(r) for r in ("context", "memory", "both", "neither", "exact")),
     *(AnswerMeasure(r, "official") for r in ("context", "memory_or_both", "exact")),
     RightAnswer(),
     TextMeasure("repetition", repetition),
     TextMeasure("length", length),
 )
-FIRST_STEP = tuple(Measured(column) for column in FIRST_STEP_COLUMNS)
 AGREEMENT_LOST = "agreement_lost"
 FLUENCY = "held-out text"
 
@@ -54,24 +53,25 @@ class Answering:
         """One judged answer per condition and row, of every model's own conditions as they apply to the rows."""
         asked = [run_conditions(m, as_asked(own, rows), rows, self.decoding, **self.keeping) for m, own in arms]
         judged = with_answers(pd.concat(asked, ignore_index=True), {row.id: row for row in rows})
-        turn = {row.id: sum(other.group == row.group for other in rows[:i]) for i, row in enumerate(rows)}
-        return judged.assign(sample=judged["row_id"].map(turn), part=part)
+        return judged.assign(part=part)
 
     def table(self, arms: Arms, rows: Sequence[ConflictQA], part: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The generations, and their tidy table; under a conflict with the first step of the first arm's rivals."""
-        generations, measures = self.generations(arms, rows, part), ANSWERS
-        if part.startswith("conflict"):
+        generations = self.generations(arms, rows, part)
+        tables = [self.measured(generations, rows, part)]
+        if rows[0].regime == "conflict":
             model, own = arms[0]
             reference = next_token_log_probs(model, own[0], rows)
-            steps = pd.concat([first_steps(m, conditions, rows, reference) for m, conditions in arms])
-            generations = generations.merge(steps, on=["condition", "prompt"], how="left")
-            measures += FIRST_STEP
-        return generations, self.measured(generations, measures)
+            tables += [
+                by_question(first_steps(m, conditions, rows, reference), rows).assign(part=part)
+                for m, conditions in arms
+            ]
+        turns = by_question(generations[["prompt", "sample"]], rows)["sample"]  # the prompt stays the row's own
+        return generations.assign(sample=turns), pd.concat(tables, ignore_index=True)
 
-    def measured(self, generations: pd.DataFrame, measures: Sequence[Any] = ANSWERS) -> pd.DataFrame:
+    def measured(self, generations: pd.DataFrame, rows: Sequence[ConflictQA], part: str) -> pd.DataFrame:
         """The tidy table; agreements also have the metric `AGREEMENT_LOST`, 1 where the answer is not the right one."""
-        part = generations["part"].iloc[0]
-        table = measure_table(generations.assign(prompt=generations["group"]), measures)
+        table = by_question(measure_table(generations, ANSWERS), rows)
         if part == "agreement":
             right = table[table["metric"] == "right"]
             table = pd.concat([table, right.assign(metric=AGREEMENT_LOST, value=1 - right["value"])])
@@ -87,8 +87,17 @@ class Answering:
         for part, rows in conflicts.items():
             first = {row.group: row.closed_book() for row in reversed(rows)}
             plain = [(asking.model, [asking.unsteered()])]
-            found[part] = sorted(known_questions(self.measured(self.generations(plain, [*first.values()], part))))
+            asked = [*first.values()]
+            answers = self.measured(self.generations(plain, asked, part), asked, part)
+            found[part] = sorted(known_questions(answers))
         return found
+
+
+def by_question(table: pd.DataFrame, rows: Sequence[ConflictQA]) -> pd.DataFrame:
+    """The table with the question as its prompt and the rows about it as samples, so that questions are resampled."""
+    groups = pd.Series({row.id: row.group for row in rows})
+    turns = groups.groupby(groups).cumcount()
+    return table.assign(sample=table["prompt"].map(turns), prompt=table["prompt"].map(groups))
 
 
 def summaries(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -107,7 +116,7 @@ def fluency(arms: Arms, texts: Sequence[str]) -> pd.DataFrame:
 
 def scores(generations: pd.DataFrame) -> pd.DataFrame:
     """Both scorers' figures in percent, for every condition in every regime with two answers to tell apart."""
-    by = ("part", "condition", "method", "layer", "coeff", "draw")
+    by = ("part", "condition", *(column.name for column in FACTORS))
     return score_table(generations, by=by).rename(columns={"part": "regime"})
 
 
@@ -140,11 +149,11 @@ def costs(
     max_new_tokens: int, rounds: int,
 ) -> pd.DataFrame:  # fmt: skip
     """What every condition but the random ones costs, by a reader's name for it; timed in so many `rounds`."""
-    single = [(m, c) for m, own in arms for c in own if not is_control(str(c.factors["method"]))]
+    single = [(m, c) for m, own in arms for c in own if c.factors.role != "control"]
     cost = decoding_costs(single, rows, max_new_tokens=max_new_tokens, rounds=rounds)
-    factors = pd.DataFrame([{k: c.factors.get(k) for k in ("method", "coeff")} for _, c in single])
+    factors = pd.DataFrame([asdict(c.factors) for _, c in single])
     cost["condition"] = named(factors)
-    effects = summary[~summary["method"].map(is_control)].assign(condition=named)
+    effects = summary[summary["role"] != "control"].assign(condition=named)
     for column, metric in (("perplexity_ratio", HELD_OUT_PERPLEXITY), ("kl", "kl")):
         first = effects[effects["metric"] == metric].drop_duplicates("condition").set_index("condition")
         cost[column] = cost["condition"].map(first["effect" if metric != "kl" else "value"])
@@ -160,7 +169,7 @@ def browsable(generations: pd.DataFrame, rows: Mapping[str, ConflictQA]) -> pd.D
     return pd.DataFrame(
         {
             "regime": shown["part"],
-            **{name: shown[name] for name in ("condition", "method", "layer", "coeff", "sample")},
+            **{name: shown[name] for name in ("condition", "method", "place", "role", "layer", "coeff", "sample")},
             "prompt": [f"{row.context} {row.question}".strip() for row in asked],
             "text": shown["text"],
             "verdict": ["no text" if judged is None else judged.verdict for judged in read],

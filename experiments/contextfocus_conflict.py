@@ -44,6 +44,7 @@ from steering_lab.study.conflict_questions import (
     world_questions,
 )
 from steering_lab.study.finding import question_of
+from steering_lab.tables import TIDY
 
 from . import conflict_page as page
 from . import conflict_search_page as search_page
@@ -172,7 +173,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
                 cad_alpha=config.cad_alpha,
                 n_random=config.n_random,
             )
-            arms: Arms = [(model, own), *((rival.model, [rival.unsteered("fine-tuned")]) for rival in rivals)]
+            arms: Arms = [(model, own), *((rival.model, [rival.finetuned()]) for rival in rivals)]
             _compare(folder, answering, arms, questions, known, config)
         return folder.finish(report)
 
@@ -221,7 +222,7 @@ def _compare(
 def report(folder: str | Path) -> Path:
     """Draws a finished run's figures and page from its files alone, prints what it found, and returns the page."""
     folder = Path(folder)
-    parts = read_run(folder)
+    parts = read_run(folder, TIDY)
     if "nothing_chosen" in parts["chosen"]:
         return search_page.write(folder, parts, question_of(__doc__))
     drawn = page.figures(parts)

@@ -49,6 +49,7 @@ from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import RunFolder, read_run
 from steering_lab.study.conflict_questions import KINDS, Counts, DataFormat, Questions, file_questions, unique
 from steering_lab.study.finding import question_of
+from steering_lab.tables import TIDY, strength
 
 from . import gradient_page as page
 from .gradient_arms import (
@@ -56,7 +57,6 @@ from .gradient_arms import (
     GATE,
     GRADIENT,
     GROUNDED,
-    RANDOM,
     STEERED,
     TARGETS,
     UNSTEERED,
@@ -212,8 +212,11 @@ def measured(bench: Bench, conditions: Sequence[Condition], rows: Rows, name: st
 def _means(table: pd.DataFrame, dose: Dose) -> dict[str, Any]:
     """What a dose did on average, and what its descents spent."""
     own = table[table["condition"] == dose.condition.name].groupby("metric")["value"].mean()
-    factors = {name: dose.condition.factors[name] for name in ("method", "layer", "coeff", "relative_norm")}
-    return {**factors, **{metric: own[metric] for metric in ("context", "memory", "kl")}, **_mean_spent(dose.optima)}
+    return {
+        **asdict(dose.condition.factors),
+        **{metric: own[metric] for metric in ("context", "memory", "kl")},
+        **_mean_spent(dose.optima),
+    }
 
 
 def _mean_spent(optima: Sequence[Optimum]) -> dict[str, float]:
@@ -290,7 +293,7 @@ def choose_iterations(trace: pd.DataFrame) -> int:
 
 def choose_dose(cells: pd.DataFrame, kl: float) -> float:
     """The coefficient or budget whose KL is nearest to `kl`, by their ratio."""
-    return float(cells.loc[(np.log(cells["kl"].clip(lower=1e-9)) - np.log(kl)).abs().idxmin(), "coeff"])
+    return float(strength(cells)[(np.log(cells["kl"].clip(lower=1e-9)) - np.log(kl)).abs().idxmin()])
 
 
 def choose_threshold(gates: pd.DataFrame) -> float:
@@ -330,7 +333,8 @@ def _test(bench: Bench, parts: Mapping[str, Rows], choice: Choice, vector_second
         edited = [dose.condition for dose in doses] + [gated(dose.condition, gate, rows) for dose in once]
         tables.append(measured(bench, [bench.unsteered(rows), *targets(bench) * every, *edited], rows, regime))
     table = pd.concat(tables, ignore_index=True)
-    answers = table[(table["part"] == "conflict") & table["method"].isin([UNSTEERED, RANDOM, *STEERED])]
+    curves = table["method"].isin(STEERED) | table["role"].isin(["unsteered", "control"])
+    answers = table[(table["part"] == "conflict") & curves]
     axes = {"cost": "kl", "effect": "context", "seed": config.seed}
     for name, made in {
         "table": table,
@@ -342,7 +346,7 @@ def _test(bench: Bench, parts: Mapping[str, Rows], choice: Choice, vector_second
     }.items():
         folder.write_table(name, made)
     bench.vectors[choice.site].save(folder.path / "mean_difference.safetensors")
-    shared = next(dose for dose in chosen if dose.condition.factors["method"] == GROUNDED)
+    shared = next(dose for dose in chosen if dose.condition.factors.method == GROUNDED)
     shared.optima[0].vectors[0].save(folder.path / "grounded.safetensors")
 
 
@@ -363,14 +367,14 @@ def _doses(bench: Bench, rows: Rows, choice: Choice, *, every: bool) -> list[Dos
 
 def _is_chosen(condition: Condition, choice: Choice) -> bool:
     factors = condition.factors
-    return factors.get("draw") is None and choice.doses.get(factors["method"]) == factors["coeff"]
+    steered = factors.coeff if factors.budget is None else factors.budget
+    return factors.role == "steered" and choice.doses.get(factors.method) == steered
 
 
 def _summary(part: pd.DataFrame, config: Config) -> pd.DataFrame:
     known = part.groupby("metric")["value"].transform("count") > 0
-    controls = {VECTOR: RANDOM} if RANDOM in set(part["method"]) else {}
     name = part["part"].iloc[0]
-    return summarise(part[known].drop(columns="part"), controls=controls, seed=config.seed).assign(part=name)
+    return summarise(part[known].drop(columns="part"), seed=config.seed).assign(part=name)
 
 
 def _costs(bench: Bench, rows: Rows, chosen: Sequence[Dose], choice: Choice, vector_seconds: float) -> pd.DataFrame:
@@ -394,7 +398,7 @@ def _costs(bench: Bench, rows: Rows, chosen: Sequence[Dose], choice: Choice, vec
     }
     for dose in chosen:
         if dose.optima:
-            method, mean = dose.condition.factors["method"], _mean_spent(dose.optima)
+            method, mean = dose.condition.factors.method, _mean_spent(dose.optima)
             cosines = [_cosine(optimum.vectors[0], bench.vectors[choice.site]) for optimum in dose.optima]
             when, of = ("once_", len(labelled)) if method == GROUNDED else ("", 1)
             spent[method] = {
@@ -406,7 +410,7 @@ def _costs(bench: Bench, rows: Rows, chosen: Sequence[Dose], choice: Choice, vec
     speeds = decoding_costs([(bench.model, condition) for condition in decoded], rows[:TIMED], max_new_tokens=answer)
     nothing = {f"{when}{what}": 0.0 for when in ("once_", "") for what in ("forward_equivalents", "seconds")}
     spent_by = pd.DataFrame([{"method": method, **nothing, **own} for method, own in spent.items()])
-    speeds = speeds.assign(method=[condition.factors["method"] for condition in decoded]).drop(columns="condition")
+    speeds = speeds.assign(method=[condition.factors.method for condition in decoded]).drop(columns="condition")
     return spent_by.merge(speeds, on="method", how="left")
 
 
@@ -424,7 +428,7 @@ def _cosine(left: SteeringVector, right: SteeringVector) -> float:
 def report(folder: str | Path) -> Path:
     """Draws the figures of a finished run again from its tables, writes its page, and returns the page's path."""
     folder = Path(folder)
-    run = read_run(folder)
+    run = read_run(folder, {name: TIDY[name] for name in ("table", "summary")})
     model, chosen = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("model.json", "chosen.json"))
     config = run["config"]
     organism = config["model"] == "organism"

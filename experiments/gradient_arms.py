@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
-
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.templates import PromptStyle
-from steering_lab.evaluation.condition import Asked, Condition, layer_coeff_grid
+from steering_lab.evaluation.condition import Asked, Budget, Condition, layer_coeff_grid
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from .contextfocus_gradient import Config
 
 PLACE: Literal["from_last_prompt_token"] = "from_last_prompt_token"
-VECTOR, RANDOM, UNSTEERED = "mean difference", "random", "unsteered"
+VECTOR, UNSTEERED = "mean difference", "unsteered"
 GROUNDED, IMITATE, CONTRAST, LIKELIHOOD = (
     "grounded, shared", "imitate instructed", "contrast closed book", "context likelihood",
 )  # fmt: skip
@@ -66,7 +64,7 @@ class Bench:
     def unsteered(self, rows: Rows) -> Condition:
         """The plain model on `rows`: with their context, where they have one."""
         style: PromptStyle = "with_context" if rows[0].context else "closed_book"
-        return Condition(UNSTEERED, write=self.ask(style), factors={"method": UNSTEERED, "coeff": 0.0})
+        return Condition(UNSTEERED, write=self.ask(style), role="unsteered")
 
 
 class Dose(NamedTuple):
@@ -94,8 +92,7 @@ def vector_doses(bench: Bench, rows: Rows, sites: Sequence[HookSite], n_random: 
         {site: bench.vectors[site] for site in sites}, bench.config.coeffs, norms,
         method=VECTOR, place=PLACE, n_random=n_random, seed=bench.config.seed, write=write,
     )  # fmt: skip
-    plain = {f"{name}_{PLACE}": name for name in (VECTOR, RANDOM)}
-    return [Dose(replace(c, factors={**c.factors, "method": plain[c.factors["method"]]})) for c in grid]
+    return [Dose(condition) for condition in grid]
 
 
 def wish(bench: Bench, method: str, rows: Rows) -> tuple[list[str], Objective]:
@@ -135,23 +132,20 @@ def gradient_dose(bench: Bench, rows: Rows, setting: Setting) -> Dose:
         )  # fmt: skip
     per_row = found.per_row() if learnt_on else [Intervention()] * len(rows)
     edits = per_row[0] if shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
-    factors = {
-        "method": setting.method,
-        "layer": setting.sites[len(setting.sites) // 2].layer,
-        "coeff": setting.budget,
-        "relative_norm": float(np.mean([o.relative_norms for o in found.problems])) if learnt_on else 0.0,
-    }
+    norms = [dict(zip(setting.sites, o.resid_norms, strict=True)) if o else {} for o in found.optima]
+    of_rows = norms[0] if shared else {row.id: own for row, own in zip(rows, norms, strict=False)}
     where = " and ".join(map(str, setting.sites))
     name = f"{setting.method}, {where}, budget {setting.budget:g}, {setting.iterations} iterations"
-    return Dose(Condition(name, edits, bench.unsteered(rows).write, factors=factors), found.problems)
+    facts = {"method": setting.method, "budget": Budget(setting.budget, "resid_norm"), "resid_norms": of_rows}
+    return Dose(Condition(name, edits, bench.unsteered(rows).write, **facts), found.problems)
 
 
 def gated(condition: Condition, gate: ConflictGate, rows: Rows) -> Condition:
     """The same where the gate is open, nothing where it is shut."""
     chosen = gate.choose([condition.intervention_for(row) for row in rows])
-    factors = {**condition.factors, "method": condition.factors["method"] + GATED}
     edits = {row.id: edit for row, edit in zip(rows, chosen, strict=True)}
-    return replace(condition, name=condition.name + GATED, intervention=edits, factors=factors)
+    method = condition.factors.method + GATED
+    return replace(condition, name=condition.name + GATED, method=method, intervention=edits)
 
 
 def targets(bench: Bench) -> list[Condition]:
@@ -159,8 +153,8 @@ def targets(bench: Bench) -> list[Condition]:
     plain, bare = bench.ask("with_context"), bench.ask("closed_book")
     rule = CAD(bench.config.cad_alpha)
     return [
-        Condition(TARGETS[0], write=bench.ask("instructed"), factors={"method": TARGETS[0]}),
-        Condition(TARGETS[1], write=plain, rule=rule, without_context=bare, factors={"method": TARGETS[1]}),
+        Condition(TARGETS[0], write=bench.ask("instructed")),
+        Condition(TARGETS[1], write=plain, rule=rule, without_context=bare),
     ]
 
 

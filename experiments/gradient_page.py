@@ -9,8 +9,9 @@ import pandas as pd
 from steering_lab.analysis.plots import Figure, condition_bars, tradeoff_curves
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.equal_cost import control_curve
+from steering_lab.tables import is_unsteered, strength
 
-from .gradient_arms import CURVES, GATE, GATED, GRADIENT, RANDOM, STEERED, TARGETS, UNSTEERED, VECTOR
+from .gradient_arms import CURVES, GATE, GATED, GRADIENT, STEERED, TARGETS, UNSTEERED, VECTOR
 
 BOOTSTRAP = "95 % bootstrap interval over questions"
 SYNTHETIC = "Synthetic model organism: shapes, not sizes"
@@ -47,7 +48,7 @@ def headline(equal: pd.DataFrame) -> pd.DataFrame:
                 apart = _estimate(signed, r.difference, r.difference_low, r.difference_high)
                 rows[r.method][f"less {VECTOR} at {kl:g}"] = apart
     band = control_curve(equal)
-    rows[RANDOM] = {"method": "random vectors"} | {
+    rows["random"] = {"method": "random vectors"} | {
         f"at {_nats(b.cost)}": _estimate(_share, None, b.control_low, b.control_high) for b in band.itertuples()
     }
     table = pd.DataFrame(rows.values())
@@ -99,7 +100,7 @@ def figures(run: Mapping[str, Any], chosen: Mapping[str, Any], about: str) -> di
     """Answers against KL, answers and loss against iterations, side effects with and without the gate, cost."""
     summary, sweep, config = run["summary"], run["sweep"], run["config"]
     conflict = summary[summary["part"] == "conflict"]
-    plain = conflict[(conflict["method"] == UNSTEERED) & (conflict["metric"] == "context")].iloc[0]
+    plain = conflict[is_unsteered(conflict) & (conflict["metric"] == "context")].iloc[0]
     n = f"{plain['n']} held-out conflicts on {plain['n_prompts']} questions"
     answers = {"y_label": "context answers", "percent": True}
     trace = sweep[sweep["varied"] == "iterations"]
@@ -149,9 +150,10 @@ def _target_points(conflict: pd.DataFrame) -> pd.DataFrame:
 
 def _at_chosen(summary: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of each method's chosen dose, gated or not, and of the unsteered model; `group` is the regime."""
-    doses = summary["method"].str.removesuffix(GATED).map({UNSTEERED: 0.0, **chosen["doses"]})
+    own = {UNSTEERED: 0.0, **chosen["doses"]}
+    doses = summary["method"].map(own | {method + GATED: dose for method, dose in own.items()})
     names = summary["part"].str.replace("_", " ")
-    return summary[summary["coeff"] == doses].assign(condition=lambda rows: rows["method"], group=names)
+    return summary[strength(summary) == doses].assign(condition=lambda rows: rows["method"], group=names)
 
 
 def _cost_points(conflict: pd.DataFrame, costs: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:

@@ -61,7 +61,7 @@ result.table.head()
 # %%
 summary = summarise(result.table)
 columns = ["metric", "layer", "coeff", "relative_norm", "value", "effect", "low", "high", "control_low", "control_high"]
-summary.loc[(summary["method"] == "love_everywhere") & (summary["metric"] == "vader"), columns].round(2)
+summary.loc[(summary["method"] == "love") & (summary["metric"] == "vader"), columns].round(2)
 
 # %% [markdown]
 # With eight prompts one cell leaves out both zero and the band of three random vectors: block 20, coefficient −2,
@@ -69,17 +69,17 @@ summary.loc[(summary["method"] == "love_everywhere") & (summary["metric"] == "va
 
 # %%
 about = "SmolLM2-135M-Instruct, eight prompts, greedy"
-layer_coeff_heatmap(summary, metric="vader", method="love_everywhere", examples=result.generations, subtitle=about)
+layer_coeff_heatmap(summary, metric="vader", method="love", examples=result.generations, subtitle=about)
 
 # %% [markdown]
 # And as curves: the grey band is where one more random vector of that norm would fall.
 
 # %%
-coeff_curves(summary, metric="vader", method="love_everywhere", subtitle=about)
+coeff_curves(summary, metric="vader", method="love", subtitle=about)
 
 # %% [markdown]
 # An effect is only worth its price: effect against perplexity, and the cells that no other beats, in two blocks.
 
 # %%
-steered = summary[summary["method"].isin(["unsteered", "love_everywhere"]) & (summary["layer"] != 2)]
+steered = summary[summary["role"].isin(["unsteered", "steered"]) & (summary["layer"] != 2)]
 cost_effect(steered, effect="vader", cost="perplexity", subtitle=about)

@@ -61,10 +61,10 @@ vector
 
 # %%
 conditions = [
-    Condition("unsteered", write=plain, factors={"method": "unsteered", "coeff": 0.0}),
-    Condition("instructed", write=told, factors={"method": "instructed"}),
-    Condition("CAD", write=plain, rule=CAD(1.0), without_context=bare, factors={"method": "CAD"}),
-    Condition("COIECD", write=plain, rule=COIECD(), without_context=bare, factors={"method": "COIECD"}),
+    Condition("unsteered", write=plain, role="unsteered"),
+    Condition("instructed", write=told),
+    Condition("CAD", write=plain, rule=CAD(1.0), without_context=bare),
+    Condition("COIECD", write=plain, rule=COIECD(), without_context=bare),
 ]
 norms = median_resid_norms(model, [plain(row) for row in for_report], [site])
 place = {"place": "from_last_prompt_token", "write": plain}
@@ -88,7 +88,7 @@ summary.loc[summary["metric"] == "context", columns].round(2)
 
 # %%
 about = "SmolLM2-135M-Instruct, capitals it knows"
-shown = summary[~summary["method"].str.startswith("random")].assign(
+shown = summary[summary["role"] != "control"].assign(
     condition=lambda t: t["method"] + t["coeff"].map(lambda c: f" {c:+g}" if c == c and c else "")
 )
 shares = shown.pivot_table(index="condition", columns="metric", values="value", sort=False)

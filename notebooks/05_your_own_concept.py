@@ -76,7 +76,7 @@ chosen
 layer_coeff_heatmap(
     summary,
     metric="topic_words",
-    method="wedding_everywhere",
+    method="wedding",
     chosen=(int(chosen.layer), chosen.coeff),
     metric_label="wedding words a text",
     subtitle="SmolLM2-135M-Instruct, eight prompts",

@@ -28,6 +28,7 @@ from steering_lab.models import display
 from steering_lab.models.provenance import git_commit, software
 from steering_lab.run_lock import LOCK, alone_in, holder, take
 from steering_lab.safe_files import NEW, append_line, cut_torn_line, replace_file, whole_lines
+from steering_lab.tables import Table, WrongTable, checked
 
 PARTIAL = ".partial"
 CELLS, ASKED, FAILED = "cells.jsonl", "asked.jsonl", "failed.jsonl"
@@ -234,10 +235,13 @@ def draw(path: Path, report: Report) -> Path:
     """The page that `report` makes of a finished run's files; from then on the run counts as drawn.
 
     Raises:
+        WrongTable: its tables are of an older version.
         RuntimeError: it could not be drawn; the tables are as they were.
     """
     try:
         page = report(path)
+    except WrongTable:
+        raise  # no second try helps
     except Exception as error:
         raise RuntimeError(
             f"the tables in {path} are whole, but its page could not be drawn ({type(error).__name__}: {error});"
@@ -269,16 +273,25 @@ class Run(dict[str, Any]):
         return _card(self.path)
 
 
-def read_run(path: str | Path) -> Run:
+def read_run(path: str | Path, kinds: Mapping[str, Table] | None = None) -> Run:
     """The parts of a finished run by name: config, provenance, model, and every other JSON file and table in it.
+
+    `kinds` says which tables are tidy tables of a kind (`tables.TIDY` for the usual names): those are checked.
 
     Raises:
         FileNotFoundError: there is no finished run at `path`.
+        WrongTable: a table is not of its kind, as one that an older version wrote.
     """
     path = finished(path)
     parts = {file.stem: _read_json(file) for file in sorted(path.glob("*.json"))}
     tables = {table.stem: pd.read_parquet(table) for table in sorted(path.glob("*.parquet"))}
     lines = {file.stem: _read_lines(file) for file in sorted(path.glob("*.jsonl")) if file.name not in WORKING}
+    for found in (tables, lines):
+        for name in found.keys() & (kinds or {}).keys():
+            try:
+                found[name] = checked(found[name], (kinds or {})[name])
+            except WrongTable as error:
+                raise WrongTable(f"{path}, {name}: {error}") from error
     return Run(path, {**parts, **tables, **lines})
 
 

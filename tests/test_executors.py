@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from steering_lab import cli
+from steering_lab.cli.run import run as run_command
 from steering_lab.evaluation import evaluate as evaluating
 from steering_lab.evaluation.groups import CellsFailed
 from steering_lab.executors import Executor, WorkerDied, executor
@@ -184,14 +184,14 @@ def test_the_command_runs_cells_in_processes(
     folder: Path, here: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     toml = Path(toy.__file__).with_suffix(".toml")
-    cli.run(toml, set=(f"model={folder}",), results=tmp_path, executor="processes", workers=1)
+    run_command(toml, set=(f"model={folder}",), results=tmp_path, executor="processes", workers=1)
     (run,) = (tmp_path / "toy_experiment").iterdir()
     assert tables(run) == here
 
 
 def test_workers_of_this_process_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="workers: for --executor processes, ray or slurm, and this one is local"):
-        cli.run(Path(toy.__file__).with_suffix(".toml"), results=tmp_path, workers=4)
+        run_command(Path(toy.__file__).with_suffix(".toml"), results=tmp_path, workers=4)
 
 
 def test_an_experiment_that_takes_no_executor_says_so(tmp_path: Path) -> None:
@@ -201,4 +201,4 @@ def test_an_experiment_that_takes_no_executor_says_so(tmp_path: Path) -> None:
         "def run(config, results): pass\ndef report(folder): pass\n"
     )
     with pytest.raises(ValueError, match="of this experiment takes no `elsewhere`, so it is local only"):
-        cli.run(tmp_path / "mine.toml", results=tmp_path, executor="processes")
+        run_command(tmp_path / "mine.toml", results=tmp_path, executor="processes")

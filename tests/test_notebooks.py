@@ -18,8 +18,8 @@ SHOWS = {
     "01": "assert len({str(found.texts) for found in (unsteered, steered, control, kinder, reversed_)}) == 5",
     "02": """
 texts = result.generations.pivot(index="prompt", columns="condition", values="text")
-assert (texts["love_everywhere resid_pre(20) coeff -2"] != texts["unsteered"]).any()
-assert summary.loc[(summary["method"] == "love_everywhere") & (summary["metric"] == "vader"), "value"].nunique() > 2
+assert (texts["love everywhere resid_pre(20) coeff -2"] != texts["unsteered"]).any()
+assert summary.loc[(summary["method"] == "love") & (summary["metric"] == "vader"), "value"].nunique() > 2
 """,
     "03": """
 texts = answers.pivot(index="prompt", columns="condition", values="text")
@@ -33,7 +33,7 @@ assert parts["effect"].abs().max() > 0
 """,
     "05": """
 texts = reported_on.generations.pivot(index="prompt", columns="condition", values="text")
-assert (texts[f"wedding_everywhere {site} coeff {chosen.coeff:g}"] != texts["unsteered"]).any()
+assert (texts[f"wedding everywhere {site} coeff {chosen.coeff:g}"] != texts["unsteered"]).any()
 """,
 }
 needs_smollm2 = pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")

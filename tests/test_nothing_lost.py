@@ -13,7 +13,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from steering_lab import cli, safe_files
+from steering_lab import safe_files
+from steering_lab.cli.report import report as report_command
+from steering_lab.cli.run import run as run_command
 from steering_lab.evaluation import evaluate as evaluating
 from steering_lab.evaluation.groups import CellsFailed
 from steering_lab.models.hooked_model import HookedModel
@@ -200,21 +202,21 @@ def test_the_command_says_which_cells_failed_and_ends_in_1(
     folder = save_tiny_model("llama", tmp_path / "tiny")
     failing("prompting I", RuntimeError("the logits are not numbers"))
     with pytest.raises(SystemExit) as stop:
-        cli.run(TOML, set=(f"model={folder}",), results=tmp_path / "results")
+        run_command(TOML, set=(f"model={folder}",), results=tmp_path / "results")
     assert stop.value.code == 1
     told = capsys.readouterr().err
     assert "2 of 9 cells failed; the same command tries them again" in told
     assert "prompting I: RuntimeError: the logits are not numbers" in told
 
     (begun,) = (tmp_path / "results" / "toy_experiment").iterdir()
-    cli.report((begun,))
+    report_command((begun,))
     told = capsys.readouterr().out
     assert "7 of the 9 cells that it has asked for are done, 2 failed" in told
     assert "nobody works on it" in told
     assert "failed: prompting I: RuntimeError" in told
 
     failing("nobody", RuntimeError())
-    cli.run(TOML, set=(f"model={folder}",), results=tmp_path / "results")
+    run_command(TOML, set=(f"model={folder}",), results=tmp_path / "results")
     said = capsys.readouterr()
     assert f"going on with {begun}: 7 of the 9 cells" in said.err
     assert "index.html" in said.out
@@ -251,16 +253,16 @@ def test_the_second_process_says_who_holds_the_run_or_waits_for_it(
 ) -> None:
     other, go_on = held
     with pytest.raises(Busy, match=rf"process {other.pid} on .+, since 20\d\d-.*Z"):
-        cli.run(TOML, results=tmp_path)
+        run_command(TOML, results=tmp_path)
     with pytest.raises(Busy, match=f"process {other.pid} on "):
         RunFolder.open(tmp_path, "toy_experiment", "tiny", {"model": ""})
     begun = unfinished(tmp_path, "toy_experiment", {"model": ""})
     assert begun is not None
-    cli.report((begun,))
+    report_command((begun,))
     assert f"process {other.pid} on " in capsys.readouterr().out
 
     threading.Timer(0.5, go_on.set).start()
-    cli.run(TOML, results=tmp_path, wait=True)  # no model is loaded: the config names none
+    run_command(TOML, results=tmp_path, wait=True)  # no model is loaded: the config names none
     said = capsys.readouterr()
     assert f"waiting for process {other.pid} on " in said.err
     assert str(begun).removesuffix(PARTIAL) in said.out
@@ -291,7 +293,7 @@ def test_a_figure_that_cannot_be_drawn_loses_no_table(
     assert tables(run) == undisturbed
     assert undrawn(tmp_path, "toy_experiment", {"model": ""}) == run
 
-    cli.run(TOML, results=tmp_path)  # no model is loaded: the config names none
+    run_command(TOML, results=tmp_path)  # no model is loaded: the config names none
     assert "only its page is drawn" in capsys.readouterr().err
     is_whole(tmp_path, undisturbed)
 
@@ -302,7 +304,7 @@ def test_a_kill_between_the_name_and_the_tidying_costs_nothing(model: HookedMode
     parts = RunFolder(run, {}).path
     (parts / CELLS).write_text('{"k": []}\n')
     (parts / UNDRAWN).write_text("")
-    cli.run(TOML, results=tmp_path)
+    run_command(TOML, results=tmp_path)
     from steering_lab.runs import data_files, read_run
 
     assert "cells" not in read_run(run)

@@ -8,30 +8,33 @@ from collections.abc import Sequence
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import signed
+from steering_lab.tables import CELL, SUMMARY, checked, method_names
 
-CELL = ("method", "layer", "coeff")
+_NEEDED = [column.name for column in SUMMARY.columns if column.name not in ("p", "degenerate", "n_draws", "n_prompts")]
 
 
 def condition_table(
-    summary: pd.DataFrame, *, metric: str, costs: Sequence[str] | None = None, by: Sequence[str] = CELL
+    summary: pd.DataFrame, *, metric: str, costs: Sequence[str] | None = None, groups: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """One row per cell (`by`) of a summary: the value, effect and control's band of `metric`, the effects of `costs`.
+    """One row per cell of a summary, in each of its `groups` (columns of its own).
 
-    `costs` are the other metrics to show, all of them by default. Effects are differences to the unsteered arm, or
-    ratios (×) to it where the summary's `scale` says so; intervals are the summary's own. "p, corrected" is corrected
-    for the search over the cells of a method. Cells without a layer (unsteered, prompting) come first, otherwise the
-    order is kept.
+    It holds the value, effect and control's band of `metric` and the effects of `costs`, the other metrics to show (all
+    of them by default). Effects are differences to the unsteered model, or ratios (×) to it where the summary's `scale`
+    says so; intervals are the summary's own. "p, corrected" is corrected for the search over the cells of a method.
+    Cells without a layer (unsteered, prompting) come first, otherwise the order is kept.
 
     Raises:
         ValueError: a metric that the summary has not.
     """
-    by, known = list(by), list(summary["metric"].unique())
+    summary = checked(summary, SUMMARY, _NEEDED)
+    by, known = [*groups, *CELL], list(summary["metric"].unique())
     costs = [name for name in known if name != metric] if costs is None else costs
     if unknown := [name for name in (metric, *costs) if name not in known]:
         raise ValueError(f"no metric {unknown[0]!r}; the summary has {', '.join(known)}")
     rows = summary[summary["metric"] == metric].reset_index(drop=True)
-    table = rows[by].rename(columns={"method": "condition"})
-    table["condition"] = table["condition"].str.replace("_", " ")
+    table = rows[list(groups)].assign(condition=method_names(rows), layer=rows["layer"], coeff=rows["coeff"])
+    if rows["budget"].notna().any():
+        table["budget"] = rows["budget"]
     table["relative norm"] = rows["relative_norm"]
     table[_spaced(metric)] = rows["value"]
     table[f"shift{_unit(rows)} [95 %]"] = _estimates(rows)

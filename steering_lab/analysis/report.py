@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from steering_lab.safe_files import replace_file
 
-FILTERS = ("method", "layer", "coeff", "prompt")
+FILTERS = ("method", "place", "layer", "coeff", "prompt")
 
 
 class Column(NamedTuple):
@@ -69,9 +69,9 @@ def write_page(
     `beside` opens the page in large letters. `headline` and, folded away and sortable under their titles, all `tables`
     are printed as given (numbers to three significant digits, NaN as a dash); `captions` go under the figures of the
     same name. `generations` needs `prompt` and `text`; the browser filters on those of `filters` that it has, opens at
-    `start` (say `{"method": "actadd_front", "layer": 3, "coeff": 4}`), and puts the unsteered continuation of the same
-    prompt and sample beside each. `missing` says in sentences what the page would have shown and cannot. `links` are
-    relative paths of the data beside the page.
+    `start` (say `{"method": "actadd", "place": "front", "layer": 3, "coeff": 4}`), and puts the continuation of the
+    same prompt and sample whose `role` is "unsteered" beside each. `missing` says in sentences what the page would have
+    shown and cannot. `links` are relative paths of the data beside the page.
 
     Raises:
         ValueError: a caption without a figure, generations without prompt or text, a filter to start at that the

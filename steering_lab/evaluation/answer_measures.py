@@ -14,6 +14,7 @@ import pandas as pd
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.evaluation.answers import JUDGES, Judgement, answer_scores
+from steering_lab.tables import Scale
 
 Scorer = Literal["strict", "official"]
 Reading = Literal["context", "context_or_both", "memory_or_both", "memory", "both", "neither", "exact"]
@@ -73,6 +74,7 @@ class AnswerMeasure:
     reading: Reading
     scorer: Scorer = "strict"
     weight: None = None
+    scale: Scale = "difference"
 
     @property
     def name(self) -> str:
@@ -113,6 +115,7 @@ class RightAnswer:
 
     name: str = "right"
     weight: None = None
+    scale: Scale = "difference"
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         read = judgements(generations)

@@ -1,9 +1,10 @@
 """Conditions: the columns of a comparison. Unsteered, prompting, every cell of a sweep and every control is one."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 
@@ -14,10 +15,11 @@ from steering_lab.interventions.steering_vector import SteeringVector, random_li
 from steering_lab.models.generation import LogitsRule
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.tables import Factors, Role, Unit
 
 PlaceName = Literal["front", "everywhere", "from_last_prompt_token", "generated"]
-CONTROL = "random"
-
+RANDOM = "random"  # the method of random controls
+Value = TypeVar("Value")
 
 Example = str | ConflictQA
 
@@ -80,16 +82,41 @@ class Asked:
         return self.chat(self.wording.chat(self.style, example.question, context, **asked))
 
 
+class Budget(NamedTuple):
+    """The most that a method may do, where it is bounded by that and not by a coefficient: 0.4 residual norms, say."""
+
+    most: float
+    unit: Unit
+
+
+ResidNorms = Mapping[HookSite, float]
+
+
 @dataclass(frozen=True, eq=False)
 class Condition:
     """What is done to an example: how it is written, how the stream is edited, which rule combines two streams.
 
-    `intervention` is one for all examples, or one for each by its `example_key` (deltas found per query, gates).
-    `without_context` writes the second stream's prompt for a contrastive `rule`. `factors` describe the condition in
-    tables: method, layer, coeff, relative_norm, draw.
+    Its facts in tables are `factors`. Layer, coefficient and place follow from the intervention, and the role of most
+    conditions too; what cannot follow is given here, once.
+
+    Args:
+        name: Its own name, which no other condition of a run has.
+        intervention: One for all examples, or one for each by its `example_key` (deltas found per query, gates).
+        write: How an example is put to the model.
+        rule: What combines the next-token logits with those of a second stream.
+        without_context: Writes the second stream's prompt for a contrastive `rule`.
+        method: What was done, by its name, the same at every layer and coefficient; the condition's own by default.
+        role: What it is there for. By default "control" where `control_of` is given, "steered" where the stream is
+            edited, else "baseline". So "unsteered" has to be said, and "baseline" of a rival that edits too.
+        control_of: The method that this is a control of.
+        draw: Which of a control's random draws.
+        budget: What bounded the method, where that is not the coefficient.
+        resid_norms: The median residual norm at each site: the denominators of `relative_norm`. One mapping for all
+            examples, or one for each by its `example_key`.
 
     Raises:
-        ValueError: a rule without its second prompt, or the reverse; a vector or an edit that was not placed.
+        ValueError: a rule without its second prompt, or the reverse; a vector or an edit that was not placed; a role
+            that contradicts the rest, a draw of no control, a budget or a residual norm that is not above 0.
     """
 
     name: str
@@ -97,13 +124,85 @@ class Condition:
     write: Callable[[Example], str] = field(default_factory=Prefixed)
     rule: LogitsRule | None = None
     without_context: Callable[[Example], str] | None = None
-    factors: Mapping[str, Any] = field(default_factory=dict)
+    method: str = field(default="", kw_only=True)
+    role: Role | None = field(default=None, kw_only=True)
+    control_of: str | None = field(default=None, kw_only=True)
+    draw: int | None = field(default=None, kw_only=True)
+    budget: Budget | None = field(default=None, kw_only=True)
+    resid_norms: ResidNorms | Mapping[str, ResidNorms] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        for one in self.intervention.values() if isinstance(self.intervention, Mapping) else [self.intervention]:
+        for one in self._by_example.values():
             check_placed(one)
         if (self.rule is None) != (self.without_context is None):
             raise ValueError(f"condition {self.name!r}: a rule and without_context go together, give both or neither")
+        if not self.name:
+            raise ValueError("a condition needs a name")
+        if why := self._contradiction():
+            raise ValueError(f"condition {self.name!r} {why}")
+
+    def _contradiction(self) -> str:
+        """What of the given facts cannot be, or nothing."""
+        if self.role not in (None, *get_args(Role)):
+            return f"has the role {self.role!r}: choose one of {', '.join(get_args(Role))}"
+        if self.role == "unsteered" and (self._steers or self.rule is not None):
+            return "has the role 'unsteered', but edits the stream or has a rule"
+        if self.role == "steered" and not self._steers:
+            return "has the role 'steered', but edits nothing"
+        if self.role is not None and (self.role == "control") != (self.control_of is not None):
+            return f"has the role {self.role!r}, but control_of is {self.control_of!r}"
+        if self.draw is not None and self.control_of is None:
+            return f"is draw {self.draw} of no control: say control_of"
+        if self.budget is not None and not self.budget.most > 0:
+            return f"has a budget of {self.budget.most}: it must be above 0"
+        return ""
+
+    @property
+    def _by_example(self) -> Mapping[str, Placed]:
+        """Its interventions by example, the one for all under no example's key."""
+        return self.intervention if isinstance(self.intervention, Mapping) else {"": self.intervention}
+
+    @property
+    def _steers(self) -> bool:
+        """Whether it is a way to edit the stream, be it one that leaves some or all examples alone."""
+        return isinstance(self.intervention, Mapping) or bool(self.intervention.terms)
+
+    @cached_property
+    def factors(self) -> Factors:
+        """Its facts in tables. None where there is no edit, or where its edits differ (of examples, or in one sum).
+
+        Raises:
+            ValueError: no residual norm above 0 for a site that is edited.
+        """
+        terms = [term for one in self._by_example.values() for term in one.terms]
+        derived: Role = "control" if self.control_of else "steered" if self._steers else "baseline"
+        unit: Unit = "coeff" if self.budget is None else self.budget.unit
+        return Factors(
+            method=self.method or self.name,
+            role=self.role or derived,
+            place=_shared(term.place.name for term in terms),
+            control_of=self.control_of,
+            layer=_shared(term.edit.site.layer for term in terms),
+            coeff=0.0 if self.role == "unsteered" else _shared(term.coeff for term in terms),
+            budget=None if self.budget is None else float(self.budget.most),
+            unit=unit if self._steers else None,
+            relative_norm=self._relative_norm(),
+            draw=self.draw,
+        )
+
+    def _relative_norm(self) -> float | None:
+        """Mean over the edits of |coefficient x longest row| / median |residual| at the site."""
+        if self.resid_norms is None:
+            return None
+        given: Mapping[Any, Any] = self.resid_norms
+        shares = []
+        for key, one in self._by_example.items():
+            norms = given.get(key, given)
+            for term in one.terms:
+                if not norms.get(term.edit.site, 0) > 0:
+                    raise ValueError(f"condition {self.name!r} edits {term.edit.site}: resid_norms has no norm there")
+                shares.append(abs(term.coeff) * term.edit.norm / norms[term.edit.site])
+        return sum(shares) / len(shares) if shares else None
 
     def intervention_for(self, example: Example) -> Intervention:
         """What is done to `example`. Raises ValueError where each example has its own and this one has none."""
@@ -117,13 +216,18 @@ class Condition:
         return self.intervention[key]
 
 
-UNSTEERED = Condition("unsteered", factors={"method": "unsteered", "coeff": 0.0})
+def _shared(values: Iterable[Value]) -> Value | None:
+    """The one value of all, or None."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
+
+
+UNSTEERED = Condition("unsteered", role="unsteered")
 
 
 def prompting(prefix: str, write: Prefixed | None = None) -> Condition:
     """The baseline that writes `prefix` before every prompt instead of editing the stream, else as `write` does."""
-    name = f"prompting {prefix.strip()}"
-    return Condition(name, write=replace(write or Prefixed(), prefix=prefix), factors={"method": name})
+    return Condition(f"prompting {prefix.strip()}", write=replace(write or Prefixed(), prefix=prefix))
 
 
 def layer_coeff_grid(
@@ -137,11 +241,21 @@ def layer_coeff_grid(
     seed: int = 0,
     write: Callable[[Example], str] | None = None,
 ) -> list[Condition]:
-    """One condition per site and non-zero coefficient, named "<method>_<place>", and beside it its random controls.
+    """One condition of `method` per site and non-zero coefficient, and beside it its random controls.
 
     A control is `random_like` the cell's own vector: `n_random` draws per site, each used at every coefficient, under
-    the method "random_<place>". `relative_norm` is |coeff x longest row| / median |resid| at the site, since bare
+    the method "random". `relative_norm` is |coeff x longest row| / median |resid| at the site, since bare
     coefficients are comparable neither across layers nor across models. Coefficient 0 is `UNSTEERED` and left out.
+
+    Args:
+        vectors: The vector of each site.
+        coeffs: What each vector is multiplied by.
+        resid_norms: The median residual norm at each site (`median_resid_norms`).
+        method: The vectors' method, by its name.
+        place: At which tokens they are added.
+        n_random: Random draws for each site.
+        seed: What the draws follow from.
+        write: How an example is put to the model.
 
     Raises:
         ValueError: no non-zero coefficient, or a coefficient twice.
@@ -150,21 +264,17 @@ def layer_coeff_grid(
         raise ValueError(f"coefficients {list(coeffs)} must differ and hold one that is not 0")
     grid = []
     for site, vector in vectors.items():
-        arms: list[tuple[str, int | None, SteeringVector]] = [(method, None, vector)]
-        arms += [(CONTROL, draw, random_like(vector, seed_of(seed, site, draw))) for draw in range(n_random)]
-        for name, draw, rows in arms:
-            placed = _placed(rows, place)
-            for coeff in coeffs:
-                if coeff:
-                    factors = {
-                        "method": f"{name}_{place}",
-                        "layer": site.layer,
-                        "coeff": float(coeff),
-                        "relative_norm": abs(coeff) * vector.norm / resid_norms[site],
-                        "draw": draw,
-                    }
-                    label = f"{name}_{place} {site} coeff {coeff:g}" + ("" if draw is None else f" draw {draw}")
-                    grid.append(Condition(label, coeff * placed, write or Prefixed(), factors=factors))
+        rows: list[tuple[str, SteeringVector, dict[str, Any]]] = [(method, vector, {"method": method})]
+        for draw in range(n_random):
+            control = {"method": RANDOM, "control_of": method, "draw": draw}
+            rows.append((f"{RANDOM} {draw} for {method}", random_like(vector, seed_of(seed, site, draw)), control))
+        for name, own, facts in rows:
+            placed = _placed(own, place)
+            grid += [
+                Condition(f"{name} {place} {site} coeff {coeff:g}", coeff * placed, write or Prefixed(),
+                          resid_norms=resid_norms, **facts)
+                for coeff in coeffs if coeff
+            ]  # fmt: skip
     return grid
 
 

@@ -4,56 +4,43 @@ A control method holds several draws (column `draw`) per cell, each a random vec
 vector. Adding any vector of that length perturbs the model; what exceeds this is the direction's own effect.
 """
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from steering_lab.evaluation.pairing import CELL, RATIO_METRICS, pair_with_reference, paired_sums
+from steering_lab.evaluation.pairing import pair_with_unsteered, paired_sums
+from steering_lab.tables import CELL, FAMILY
 
 MIN_DRAWS = 3
-RANDOM = "random"
+MATCHED = ("method", "place", "layer", "coeff", "budget")
+"""In what a steered cell and its control agree, the control's `control_of` standing for its method."""
 
 
-def is_control(method: str) -> bool:
-    """Whether the method's name says that it is a control: "random", "random_front"."""
-    return method == RANDOM or method.startswith(f"{RANDOM}_")
+def draw_effects(measured: pd.DataFrame) -> pd.DataFrame:
+    """One row per metric, cell and random draw: metric, the cell's columns, draw, effect, log_effect.
 
-
-def controls_of(methods: Collection[str]) -> dict[str, str]:
-    """method -> its control, by name: "actadd_front" -> "random_front" where both are among `methods`."""
-    controls = sorted(filter(is_control, methods), key=len)
-    steered = [method for method in methods if not is_control(method)]
-    return {m: control for control in controls for m in steered if m.endswith(control.removeprefix(RANDOM) or "\0")}
-
-
-def draw_effects(
-    tidy: pd.DataFrame, *, reference: str = "unsteered", ratio_metrics: Collection[str] = RATIO_METRICS
-) -> pd.DataFrame:
-    """One row per metric, cell and random draw: metric, method, layer, coeff, draw, effect, log_effect.
-
-    The effect is that of `summarise` (a paired difference, or a ratio for the ratio metrics) for one random vector,
-    over the same prompts and samples. `log_effect` is the logarithm of a ratio, NaN for a difference.
+    The effect is that of `summarise` (a paired difference, or a ratio) for one random vector, over the same prompts and
+    samples. `log_effect` is the logarithm of a ratio, NaN for a difference.
     """
-    paired = pair_with_reference(tidy, reference, ratio_metrics)
+    paired = pair_with_unsteered(measured)
     drawn = paired[paired["draw"].notna()]
-    blocks = [_effects_of_draws(rows, metric, ratio_metrics) for metric, rows in drawn.groupby("metric")]
+    blocks = [_effects_of_draws(rows, metric) for metric, rows in drawn.groupby("metric")]
     columns = ["metric", *CELL, "draw", "effect", "log_effect"]
     return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
 
 
-def _effects_of_draws(paired: pd.DataFrame, metric: object, ratio_metrics: Collection[str]) -> pd.DataFrame:
+def _effects_of_draws(paired: pd.DataFrame, metric: object) -> pd.DataFrame:
     sums = paired_sums(paired, by=(*CELL, "draw"))
     effect = sums.effect(np.ones((1, len(sums.steered))))[0]
-    if metric in ratio_metrics:
+    if paired["scale"].iloc[0] == "ratio":
         return sums.cells.assign(metric=metric, effect=np.exp(effect), log_effect=effect)
     return sums.cells.assign(metric=metric, effect=effect, log_effect=np.nan)
 
 
 def control_bands(effects: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """metric, method (the control's), layer, coeff -> control_low, control_high, n_draws, from `draw_effects`.
+    """metric and the control's cell -> control_low, control_high, n_draws, from `draw_effects`.
 
     The band is where the *measured* effect of one more random direction would fall with probability `level`
     (`prediction_interval` over the draws' effects, on the log scale for ratios). An effect outside it is more than a
@@ -111,16 +98,18 @@ class GridMaxima:
 
 
 def grid_maxima(effects: pd.DataFrame) -> GridMaxima:
-    """The grid maxima of one metric and control method among the rows of `draw_effects`.
+    """The grid maxima of one metric and one method's control among the rows of `draw_effects`.
 
     Keep only the cells that could have been chosen (those within the side-effect budget): the wild cells of a grid
     otherwise set the maximum. Draws are taken as exchangeable with the steering vector's own grid.
 
     Raises:
-        ValueError: no rows, several metrics or methods, or draws that do not cover the same cells.
+        ValueError: no rows, several metrics, controls or places, or draws that do not cover the same cells.
     """
-    for column in ("metric", "method"):
-        if effects[column].nunique() != 1:
+    if effects.empty:
+        raise ValueError("no draws, so nothing that a search among them would find")
+    for column in ("metric", *FAMILY):
+        if effects[column].nunique() > 1:
             raise ValueError(f"a grid is one {column}'s, not {sorted(effects[column].unique())}")
     if (counts := effects.groupby("draw").size()).nunique() != 1:
         raise ValueError(f"the draws cover different numbers of cells: {counts.to_dict()}")
@@ -128,24 +117,31 @@ def grid_maxima(effects: pd.DataFrame) -> GridMaxima:
     return GridMaxima(tuple(float(m) for m in size.groupby(effects["draw"]).max()))
 
 
-def check_norms(summary: pd.DataFrame, controls: Mapping[str, str]) -> None:
+def check_norms(summary: pd.DataFrame) -> None:
     """Nothing, or a ValueError that names the first cell whose control is not matched to it in relative norm (1 %)."""
-    norms = summary.drop_duplicates(list(CELL)).set_index("method")[["layer", "coeff", "relative_norm"]]
-    for method, control in controls.items():
-        both = norms.loc[[method]].merge(norms.loc[[control]], on=["layer", "coeff"], suffixes=("", "_control"))
-        off = both[(both["relative_norm"] / both["relative_norm_control"] - 1).abs() > 0.01]
-        for cell in off.head(1).itertuples():
-            raise ValueError(
-                f"{control} is no norm-matched control of {method}: at layer {cell.layer}, coeff {cell.coeff} their "
-                f"relative norms are {cell.relative_norm_control:.3g} and {cell.relative_norm:.3g}"
-            )
+    cells = summary.drop_duplicates(list(CELL))
+    controls = cells[cells["role"] == "control"].drop(columns="method").rename(columns={"control_of": "method"})
+    both = cells.merge(controls, on=list(MATCHED), suffixes=("", "_control"))
+    off = both[(both["relative_norm"] / both["relative_norm_control"] - 1).abs() > 0.01]
+    for cell in off.head(1).itertuples():
+        raise ValueError(
+            f"a control of {cell.method} is not norm-matched: at layer {cell.layer}, coeff {cell.coeff} their relative"
+            f" norms are {cell.relative_norm_control:.3g} and {cell.relative_norm:.3g}"
+        )
 
 
-def attach_bands(summary: pd.DataFrame, bands: pd.DataFrame, controls: Mapping[str, str]) -> pd.DataFrame:
-    """`summary` with the columns control_low, control_high, n_draws of each cell's control; NaN and 0 without one."""
-    check_norms(summary, controls)
-    own = [bands[bands["method"] == control].assign(method=method) for method, control in controls.items()]
-    if not own:
+def attach_bands(summary: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
+    """`summary` with the columns control_low, control_high, n_draws of each cell's control; NaN and 0 without one.
+
+    Raises:
+        ValueError: a control that is not norm-matched, or two kinds of random control of one method.
+    """
+    check_norms(summary)
+    if bands.empty:
         return summary.assign(control_low=np.nan, control_high=np.nan, n_draws=0)
-    joined = summary.merge(pd.concat(own), on=["metric", *CELL], how="left")
+    own = bands.rename(columns={"method": "control", "control_of": "method"})
+    own = own[["metric", *MATCHED, "control_low", "control_high", "n_draws"]]
+    if (twice := own.duplicated(["metric", *MATCHED])).any():
+        raise ValueError(f"{own[twice]['method'].iloc[0]} has two random controls, which make no one band: drop one")
+    joined = summary.merge(own, on=["metric", *MATCHED], how="left")
     return joined.assign(n_draws=joined["n_draws"].fillna(0).astype(int))

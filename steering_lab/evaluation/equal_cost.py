@@ -14,14 +14,17 @@ import pandas as pd
 from jaxtyping import Float
 
 from steering_lab.evaluation.controls import prediction_interval
-from steering_lab.evaluation.pairing import PairedSums, pair_with_reference, paired_sums
+from steering_lab.evaluation.pairing import PairedSums, pair_with_unsteered, paired_sums
 from steering_lab.numerics.bootstrap import percentile_ends, resamples, weighted_means
+from steering_lab.tables import CELL, FAMILY, is_unsteered
 
+CURVE = (*FAMILY, "draw")
+_TYPES = {**dict.fromkeys(FAMILY, "str"), "draw": float}
 REACHED = 0.95  # share of the resamples that must reach a cost before an interval there is given
 
 
 class _Curve(NamedTuple):
-    """Cost and effect of one arm's cells, the unsteered one among them, in each resample; row 0 is the whole sample."""
+    """Cost and effect of one curve's cells, the unsteered one among them, in each resample; row 0 is the sample."""
 
     cost: Float[np.ndarray, "draws cells"]
     effect: Float[np.ndarray, "draws cells"]
@@ -40,20 +43,21 @@ def at_equal_cost(
     effect: str,
     at: Sequence[float | int],
     against: str | None = None,
-    reference: str = "unsteered",
     seed: int = 0,
     n_boot: int = 2000,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """One row per arm (method and draw) and cost in `at`: method, draw, cost, value, low, high, reached.
+    """One row per curve and cost in `at`: method, place, control_of, draw, cost, value, low, high, reached.
 
-    value: the mean of the metric `effect` where the mean of the metric `cost` is `cost`. NaN where the arm's dearest
-    cell costs less: nothing is extrapolated. low, high: percentile interval over resampled prompts, expanded as in
-    `numerics.bootstrap.expanded_tail`; NaN unless 95 % of the resamples reach the cost (`reached` is that share).
-    With `against`, a method: difference, difference_low, difference_high, the paired difference to that method.
+    A curve is a method at a place, or one draw of its control. value: the mean of the metric `effect` where the mean of
+    the metric `cost` is `cost`. NaN where the curve's dearest cell costs less: nothing is extrapolated. low, high:
+    percentile interval over resampled prompts, expanded as in `numerics.bootstrap.expanded_tail`; NaN unless 95 % of
+    the resamples reach the cost (`reached` is that share). With `against`, a method: difference, difference_low,
+    difference_high, the paired difference to that method.
 
     Raises:
-        ValueError: a metric or method that is absent, one prompt only, or a cost that is not above 0.
+        ValueError: a metric or method that is absent, one prompt only, a cost that is not above 0, or an `against` with
+            several curves.
     """
     costs = np.asarray(at, dtype=float)
     if not len(costs) or not (costs > 0).all():
@@ -63,20 +67,25 @@ def at_equal_cost(
         if name is not None and name not in known[column]:
             raise ValueError(f"no {column} {name!r}: the table has {', '.join(sorted(known[column]))}")
     rng = np.random.default_rng(seed)
-    curves, prompts = _curves(tidy, cost, effect, reference, n_boot, rng)
+    curves, prompts = _curves(tidy, cost, effect, n_boot, rng)
     if prompts < 2:
         raise ValueError("one prompt gives no interval: measure several")
-    found = {arm: curve.at(costs) for arm, curve in curves.items()}
-    rival = next((drawn for (method, _), drawn in found.items() if method == against), None)
+    found = {key: curve.at(costs) for key, curve in curves.items()}
+    rivals = [drawn for (method, *_), drawn in found.items() if method == against]
+    if len(rivals) > 1:
+        raise ValueError(
+            f"{against!r} has {len(rivals)} curves (places or draws), and differences are to one: leave one"
+        )
+    rival = rivals[0] if rivals else None
     blocks = []
-    for (method, draw), drawn in found.items():
+    for key, drawn in found.items():
         ends = _ends(drawn, prompts, level)
-        block = pd.DataFrame({"method": method, "draw": draw, "cost": costs, "value": drawn[0], **ends})
+        block = pd.DataFrame({**dict(zip(CURVE, key, strict=True)), "cost": costs, "value": drawn[0], **ends})
         if rival is not None:
             apart = _ends(drawn - rival, prompts, level)
             block["difference"] = drawn[0] - rival[0]
             block["difference_low"], block["difference_high"] = apart["low"], apart["high"]
-        blocks.append(block)
+        blocks.append(block.astype(_TYPES))
     return pd.concat(blocks, ignore_index=True)
 
 
@@ -102,40 +111,42 @@ def cost_curves(
     Raises:
         ValueError: see `at_equal_cost`; no cell costs as much as `least`.
     """
-    cells = tidy[(tidy["metric"] == cost) & tidy["draw"].isna()]
-    own = cells.groupby(["method", "coeff"])["value"].mean() * (1 - 1e-9)  # not beyond the curve by rounding
+    cells = tidy[(tidy["metric"] == cost) & tidy["draw"].isna() & ~is_unsteered(tidy)]
+    own = cells.groupby(list(CELL), dropna=False)["value"].mean() * (1 - 1e-9)  # not beyond the curve by rounding
     own = own[own >= least]
     if own.empty:
         raise ValueError(f"no cell costs {least:g} or more, the dearest {cells['value'].max():.3g}: lower `least`")
     costs = sorted({*np.geomspace(least, own.max(), n_points), *own})
     every = at_equal_cost(tidy, cost=cost, effect=effect, at=costs, **options)
     curves = every[every["draw"].isna()].merge(control_curve(every), on="cost", how="left")
-    of = {method: set(its) for method, its in own.groupby(level="method")}
-    pairs = zip(curves["method"], curves["cost"], strict=True)
-    return curves.assign(measured=[at in of.get(method, ()) for method, at in pairs])
+    own = own.rename("cost").reset_index()[[*FAMILY, "cost"]].drop_duplicates().assign(measured=True)
+    joined = curves.merge(own, on=[*FAMILY, "cost"], how="left")
+    return joined.assign(measured=joined["measured"].notna())
 
 
 def _curves(
-    tidy: pd.DataFrame, cost: str, effect: str, reference: str, n_boot: int, rng: np.random.Generator
-) -> tuple[dict[tuple[str, float], _Curve], int]:
-    """The curve of every arm but the reference's, each beginning at the reference; and how many prompts there are."""
-    paired = pair_with_reference(tidy[tidy["metric"].isin([cost, effect])], reference, ratio_metrics=())
-    paired["draw"] = paired["draw"].astype(float)
+    tidy: pd.DataFrame, cost: str, effect: str, n_boot: int, rng: np.random.Generator
+) -> tuple[dict[tuple[Any, ...], _Curve], int]:
+    """The curve of every method, place and draw, each beginning at the unsteered model; and how many prompts there are.
+
+    Both axes are plain means, of ratios too.
+    """
+    axes_alone = tidy[tidy["metric"].isin([cost, effect])]
+    paired = pair_with_unsteered(axes_alone.assign(scale="difference"))
     prompts = sorted(paired["prompt"].unique())
     whole = np.ones((1, len(prompts)))
     weights = np.concatenate([whole, resamples(len(prompts), n_boot, rng)])
     curves = {}
-    arms = paired[paired["method"] != reference].groupby(["method", "draw"], dropna=False, sort=False)
-    for (method, draw), rows in arms:
+    for key, rows in paired[~is_unsteered(paired)].groupby(list(CURVE), dropna=False, sort=False):
         axes = [paired_sums(rows[rows["metric"] == name]) for name in (cost, effect)]
         if any(len(sums.steered) != len(prompts) for sums in axes):
-            raise ValueError(f"{method!r} lacks prompts that others have: measure every arm on all of them")
-        curves[str(method), float(draw)] = _Curve(*(_with_origin(sums, weights) for sums in axes))
+            raise ValueError(f"{key[0]!r} lacks prompts that others have: measure every condition on all of them")
+        curves[key] = _Curve(*(_with_origin(sums, weights) for sums in axes))
     return curves, len(prompts)
 
 
 def _with_origin(sums: PairedSums, weights: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
-    """The cells' means under each weighting of the prompts, after the reference's."""
+    """The cells' means under each weighting of the prompts, after the unsteered model's."""
     steered = weighted_means(weights, sums.steered, sums.steered_weight)
     origin = weighted_means(weights, sums.unsteered[:, :1], sums.unsteered_weight[:, :1])
     return np.concatenate([origin, steered], axis=1)

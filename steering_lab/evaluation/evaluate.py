@@ -19,15 +19,14 @@ import torch
 from steering_lab.evaluation.condition import Condition, Example, example_key, seed_of
 from steering_lab.evaluation.groups import CellsFailed, Elsewhere, Failed, Rows, Work, here, numerics_of
 from steering_lab.evaluation.measures import Measure, measure_table
-from steering_lab.interventions.intervention import Clamp, Intervention
+from steering_lab.interventions.intervention import Edit, Intervention
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import Sampling, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.progress import Speed, progress_bar
-
-FACTORS = ("method", "layer", "coeff", "relative_norm", "draw")
+from steering_lab.tables import GENERATIONS, checked
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def run_conditions(
     bare: Callable[[Example], str] | None = None,
     **permissions: Unpack[Permissions],
 ) -> pd.DataFrame:
-    """One row per condition, example and sample: factors, prompt, text, n_tokens, log_prob_unsteered, log_prob_steered.
+    """One row per condition, example and sample, with the columns of `tables.GENERATIONS`.
 
     `prompt` is the example's key: a bare prompt itself, or a question's id. Log-probabilities are nats summed over the
     continuation: under the condition as it ran, and under the unsteered model given the bare prompt (for a question,
@@ -160,7 +159,7 @@ def cell_key(
     numerics = numerics_of(model)
     written = [[example_key(e), condition.write(e)] for e in examples]
     second = [condition.without_context(e) for e in examples] if condition.without_context else None
-    whole = [numerics, dict(condition.factors), edits, written, repr(condition.rule), second, asdict(decoding)]
+    whole = [numerics, asdict(condition.factors), edits, written, repr(condition.rule), second, asdict(decoding)]
     if bare is not None:
         whole.append([bare(e) for e in examples])
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:24]
@@ -168,10 +167,14 @@ def cell_key(
 
 def _described(intervention: Intervention) -> list[list[Any]]:
     return [
-        [type(t.edit).__name__, t.edit.to if isinstance(t.edit, Clamp) else None, str(t.edit.site), asdict(t.place),
-         t.coeff, hashlib.sha256(_bytes(t.edit.rows)).hexdigest()]
+        [*_kind(t.edit), str(t.edit.site), asdict(t.place), t.coeff, hashlib.sha256(_bytes(t.edit.rows)).hexdigest()]
         for t in intervention.terms
-    ]  # fmt: skip
+    ]
+
+
+def _kind(edit: Edit) -> tuple[str, dict[str, Any]]:
+    """Which class of edits, wherever it is defined, with which settings."""
+    return f"{type(edit).__module__}.{type(edit).__qualname__}", edit.settings
 
 
 def _bytes(rows: torch.Tensor) -> bytes:
@@ -238,13 +241,8 @@ def _run_together(
 
 
 def _as_table(conditions: Sequence[Condition], cells: Mapping[str, Rows]) -> pd.DataFrame:
-    rows = [
-        {"condition": c.name, **{f: c.factors.get(f) for f in FACTORS}, **row}
-        for c in conditions
-        for row in cells[c.name]
-    ]
-    table = pd.DataFrame(rows)
-    return table.astype({f: "float64" for f in FACTORS if f != "method"})
+    rows = [{"condition": c.name, **asdict(c.factors), **row} for c in conditions for row in cells[c.name]]
+    return checked(pd.DataFrame(rows), GENERATIONS)[GENERATIONS.names]
 
 
 SHARED = 4  # batches in a group of conditions whose edits leave most of a prompt alone

@@ -18,8 +18,9 @@ from steering_lab.evaluation.next_token import each_next_token
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.numerics.divergence import kl
 from steering_lab.numerics.log_probs import any_of
+from steering_lab.tables import measurements
 
-FIRST_STEP_COLUMNS = ("log_prob_context", "log_prob_memory", "log_odds", "kl")
+FIRST_STEP = ("log_prob_context", "log_prob_memory", "log_odds", "kl")
 
 
 class FirstTokens(NamedTuple):
@@ -35,7 +36,7 @@ def first_steps(
     rows: Sequence[ConflictQA],
     reference: Float[Tensor, "row d_vocab"],
 ) -> pd.DataFrame:
-    """One row per condition and question: condition, prompt (the question's id) and `FIRST_STEP_COLUMNS`, in nats.
+    """Measurements of `FIRST_STEP`, in nats: one row per condition, metric and question, `prompt` being its id.
 
     log_prob_context, log_prob_memory: of the answer beginning in any of its `first_tokens`. log_odds: their difference.
     kl: KL(reference ‖ condition), `reference` being `next_token_log_probs` of the condition that all are compared with.
@@ -56,15 +57,17 @@ def first_steps(
             for sides in zip(*tokens, strict=True)
         )
         same = log_probs.shape == reference.shape
-        columns = {
-            "prompt": [row.id for row in rows],
+        values = {
             "log_prob_context": context,
             "log_prob_memory": memory,
             "log_odds": np.subtract(context, memory),
             "kl": kl(reference, log_probs).tolist() if same else np.nan,
         }
-        blocks.append(pd.DataFrame(columns).replace([np.inf, -np.inf], np.nan).assign(condition=condition.name))
-    return pd.concat(blocks, ignore_index=True)[["condition", "prompt", *FIRST_STEP_COLUMNS]]
+        asked = pd.DataFrame({"prompt": [row.id for row in rows], "sample": 0})
+        for metric in FIRST_STEP:
+            observed = asked.assign(value=values[metric]).replace([np.inf, -np.inf], np.nan)
+            blocks.append(measurements(condition.name, condition.factors, observed, metric=metric))
+    return pd.concat(blocks, ignore_index=True)
 
 
 def first_tokens(model: HookedModel, prompt: str, row: ConflictQA) -> FirstTokens:

@@ -8,12 +8,12 @@ import pandas as pd
 import torch
 
 from steering_lab.evaluation.condition import Condition
-from steering_lab.evaluation.evaluate import FACTORS
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import continuation_log_probs
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.tables import measurements
 
 HELD_OUT_PERPLEXITY = "held_out_perplexity"
 
@@ -26,7 +26,7 @@ def held_out_table(
     prompt_tokens: int = 4,
     **permissions: Unpack[Permissions],
 ) -> pd.DataFrame:
-    """The tidy table of `HELD_OUT_PERPLEXITY`: one row per condition and text, weighing by its number of tokens.
+    """The measurements of `HELD_OUT_PERPLEXITY`: one row per condition and text, weighing by its number of tokens.
 
     exp(-mean log-probability per token), at least 1. The first `prompt_tokens` tokens of each text are its prompt and
     are not scored, the rest is read as if it had been generated: an edit placed from the last prompt token on is in
@@ -46,19 +46,18 @@ def held_out_table(
         edit, scored = condition.intervention, [list[float]() for _ in rows]
         if condition.rule is None and isinstance(edit, Intervention):
             scored = _scored(model, edit, rows, prompt_tokens, permissions)
-        columns = {
-            "prompt": [f"text {i}" for i in range(len(texts))],
-            "sample": 0,
-            "metric": HELD_OUT_PERPLEXITY,
-            "value": [math.exp(-sum(row) / len(row)) if row else math.nan for row in scored],
-            "weight": [float(len(row)) for row in scored],
-        }
-        factors = {name: condition.factors.get(name) for name in FACTORS}
-        blocks.append(pd.DataFrame({"condition": condition.name, **factors, **columns}).astype(_NUMBERS))
+        observed = pd.DataFrame(
+            {
+                "prompt": [f"text {i}" for i in range(len(texts))],
+                "sample": 0,
+                "value": [math.exp(-sum(row) / len(row)) if row else math.nan for row in scored],
+                "weight": [float(len(row)) for row in scored],
+            }
+        )
+        blocks.append(
+            measurements(condition.name, condition.factors, observed, metric=HELD_OUT_PERPLEXITY, scale="ratio")
+        )
     return pd.concat(blocks, ignore_index=True)
-
-
-_NUMBERS = {name: "float64" for name in FACTORS if name != "method"}
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ def known_rows(
     asked = {bare.id: bare for bare in (row.closed_book() for row in rows if row.memory_answers)}
     if not asked:
         raise ValueError(f"none of the {len(rows)} rows has a memory answer to ask for")
-    plain = Condition("closed book", write=write, factors={"method": "unsteered"})
+    plain = Condition("closed book", write=write, role="unsteered")
     answers = with_answers(run_conditions(model, [plain], list(asked.values()), decoding, **options), asked)
     return tuple(sorted(answers["row_id"][RightAnswer()(answers) == 1]))
 

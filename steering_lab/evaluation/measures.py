@@ -8,7 +8,7 @@ without a model. A new one needs no registration: anything with a name, a weight
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,7 @@ from steering_lab.evaluation.metrics import (
     word_count,
     word_rate,
 )
-
-FACTORS = ("condition", "method", "layer", "coeff", "relative_norm", "draw", "prompt", "sample")
-UNSTEERED = "unsteered"
+from steering_lab.tables import GENERATIONS, MEASUREMENTS, Scale, checked, is_unsteered
 
 
 @runtime_checkable
@@ -41,6 +39,10 @@ class Measure(Protocol):
     def weight(self) -> str | None:
         """The column by which a mean weighs the rows (`n_tokens` for a per-token value), or None: all rows equally."""
 
+    @property
+    def scale(self) -> Scale:
+        """How its values are compared: "ratio" for one above 0 whose mean is geometric, else "difference"."""
+
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         """The values, on the index of `generations`."""
 
@@ -52,6 +54,7 @@ class TextMeasure:
     name: str
     of: Callable[[str], float]
     weight: None = None
+    scale: Scale = "difference"
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         return pd.Series([self.of(text) for text in generations["text"]], index=generations.index, dtype=float)
@@ -63,6 +66,7 @@ class Measured:
 
     name: str
     weight: None = None
+    scale: Scale = "difference"
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         return generations[self.name].astype(float)
@@ -103,8 +107,9 @@ class Perplexity:
     """
 
     name: str = "perplexity"
-    under: str = UNSTEERED
+    under: Literal["unsteered", "steered"] = "unsteered"
     weight: str = "n_tokens"
+    scale: Scale = "ratio"
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         log_prob, n_tokens = _scored(generations, f"log_prob_{self.under}")
@@ -115,7 +120,7 @@ class Perplexity:
 class Degenerate:
     """1 where a continuation has broken down, else 0; its mean is the share of broken continuations.
 
-    Broken: empty, or more than `perplexity_ratio` times as perplexing under the unsteered model as the unsteered arm's
+    Broken: empty, or more than `perplexity_ratio` times as perplexing under the unsteered model as that model's own
     corpus, or more than the share `repetition` of its 3-grams repeated (a loop is cheap in perplexity, so perplexity
     alone passes it). NaN where the log-probability is missing and the text does not loop. The flag removes nothing: a
     degenerate continuation stays in every mean.
@@ -125,12 +130,13 @@ class Degenerate:
     repetition: float = 0.5
     name: str = "degenerate"
     weight: None = None
+    scale: Scale = "difference"
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         log_prob, n_tokens = _scored(generations, "log_prob_unsteered")
-        reference = (generations["method"] == UNSTEERED).to_numpy()
+        reference = is_unsteered(generations).to_numpy()
         if not reference.any():
-            raise ValueError(f'the table has no rows with method "{UNSTEERED}" to tell degenerate text by')
+            raise ValueError("the table has no rows of the unsteered model to tell degenerate text by")
         base = corpus_perplexity(log_prob[reference], n_tokens[reference])
         ratio = perplexity(log_prob, n_tokens) / base
         loops = np.array([repetition(text) > self.repetition for text in generations["text"]], dtype=bool)
@@ -146,24 +152,30 @@ def _scored(generations: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndar
 
 
 def measure_table(generations: pd.DataFrame, measures: Sequence[Measure]) -> pd.DataFrame:
-    """One row per continuation and measure: the factors, then metric, value and weight.
+    """One row per continuation and measure, with the columns of `tables.MEASUREMENTS`.
 
     `weight` is what the row weighs in a mean: 1, or its number of tokens for a per-token value. Values that a row does
     not determine are kept as NaN, so that they can be counted.
 
     Raises:
-        ValueError: no rows, no measures, two measures of one name, or a table without the factors' columns.
+        ValueError: no rows, no measures, two measures of one name, something that is no measure, or a table that is
+            none of generations (`tables.checked`).
     """
-    if missing := [column for column in (*FACTORS, "text") if column not in generations]:
-        raise ValueError(f"the table of generations lacks the columns {', '.join(missing)}")
+    shared = [name for name in MEASUREMENTS.names if name in GENERATIONS.names]
+    generations = checked(generations, GENERATIONS, [*shared, "text"])
     if generations.empty or not measures:
         raise ValueError(f"nothing to measure: {len(generations)} generations, {len(measures)} measures")
+    if odd := [measure for measure in measures if not isinstance(measure, Measure)]:
+        raise ValueError(f"{odd[0]!r} is no measure: it needs a name, a weight, a scale and a call")
     names = [measure.name for measure in measures]
     if len(set(names)) < len(names):
         raise ValueError(f"two measures share a name: {', '.join(names)}")
-    factors = generations[list(FACTORS)]
-    blocks = [factors.assign(metric=m.name, value=m(generations), weight=_weights(generations, m)) for m in measures]
-    return pd.concat(blocks, ignore_index=True)
+    factors = generations[shared]
+    blocks = [
+        factors.assign(metric=m.name, scale=m.scale, value=m(generations), weight=_weights(generations, m))
+        for m in measures
+    ]
+    return checked(pd.concat(blocks, ignore_index=True), MEASUREMENTS)[MEASUREMENTS.names]
 
 
 def _weights(generations: pd.DataFrame, measure: Measure) -> pd.Series:

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.evaluation.condition import Condition, Example, example_key
-from steering_lab.evaluation.measures import FACTORS
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.decoding import LogitsRule, next_logits
@@ -24,6 +23,7 @@ from steering_lab.models.progress import progress_bar
 from steering_lab.models.scoring import SCORED_LOGITS
 from steering_lab.numerics.divergence import kl
 from steering_lab.numerics.log_probs import to_log_probs
+from steering_lab.tables import measurements
 
 KL = "kl"
 
@@ -37,7 +37,7 @@ def next_token_kl(
     progress: bool | None = None,
     **permissions: Unpack[Permissions],
 ) -> pd.DataFrame:
-    """Tidy rows of the metric "kl", one per condition and example: KL(reference ‖ condition) of the next token in nats.
+    """Measurements of "kl", one per condition and example: KL(reference ‖ condition) of the next token, in nats.
 
     Both are read after the prompt as each of the two writes it, so the example is the same and the prompt need not be.
     `permissions` are those of `steer`.
@@ -49,13 +49,10 @@ def next_token_kl(
         for condition, log_probs in zip(
             conditions, each_next_token(model, conditions, examples, **permissions), strict=True
         ):
-            factors = {name: condition.factors.get(name) for name in FACTORS}
-            known = {"condition": condition.name, "prompt": keys, "sample": 0}
-            told = {"metric": KL, "value": kl(base, log_probs).tolist(), "weight": 1.0}
-            blocks.append(pd.DataFrame({**factors, **known, **told}))
+            observed = pd.DataFrame({"prompt": keys, "sample": 0, "value": kl(base, log_probs).tolist()})
+            blocks.append(measurements(condition.name, condition.factors, observed, metric=KL))
             bar.update()
-    numbers = dict.fromkeys(("layer", "coeff", "relative_norm", "draw"), float)
-    return pd.concat([block.astype(numbers) for block in blocks], ignore_index=True)
+    return pd.concat(blocks, ignore_index=True)
 
 
 def next_token_log_probs(

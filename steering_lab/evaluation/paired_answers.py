@@ -12,55 +12,55 @@ import numpy as np
 import pandas as pd
 
 from steering_lab.numerics.significance import mcnemar
+from steering_lab.tables import FACTORS, MEASUREMENTS, checked, is_unsteered
 
-CELL = ["condition", "method", "layer", "coeff", "draw"]
+CONDITION = ["condition", *(column.name for column in FACTORS)]
 
 
-def known_questions(tidy: pd.DataFrame, metric: str = "right", method: str = "unsteered") -> frozenset[str]:
-    """The prompts whose answer by `method` has the value 1 of `metric`: by a closed-book run, what the model knows.
+def known_questions(tidy: pd.DataFrame, metric: str = "right") -> frozenset[str]:
+    """The prompts whose answer by the unsteered model has the value 1 of `metric`: closed book, what it knows.
 
     Raises:
         ValueError: no such rows, a prompt twice, or a value that is not 0, 1 or NaN.
     """
     rows = _binary(tidy, metric)
-    rows = rows[rows["method"] == method]
+    rows = rows[is_unsteered(rows)]
     if rows.empty:
-        raise ValueError(f'the table has no rows of "{metric}" with method "{method}"')
+        raise ValueError(f'the table has no rows of "{metric}" of the unsteered model')
     if (twice := rows["prompt"].duplicated()).any():
         raise ValueError(f"one answer per prompt is needed, {rows['prompt'][twice].iloc[0]!r} has several")
     return frozenset(rows.loc[rows["value"] == 1, "prompt"])
 
 
-def paired_counts(
-    tidy: pd.DataFrame, metric: str, *, known: Collection[str] | None = None, reference: str = "unsteered"
-) -> pd.DataFrame:
-    """One row per condition: what changed against the condition `reference`, question by question.
+def paired_counts(tidy: pd.DataFrame, metric: str, *, known: Collection[str] | None = None) -> pd.DataFrame:
+    """One row per condition, with its factors: what changed against the unsteered model, question by question.
 
     helped: questions that went from 0 to 1; hurt: from 1 to 0; kept, without: 1 and 0 in both. n: all questions (those
     in `known`, if given), the denominator of every share; n_missing: questions without a value in either condition,
     which count as none of the four. effect: (helped − hurt) / n, NaN while values are missing; p: `mcnemar`.
 
     Raises:
-        ValueError: no such metric or reference, a question twice in a condition, a value that is not 0, 1 or NaN,
-            questions in `known` that the table lacks, or a condition without one of the reference's questions.
+        ValueError: no such metric, no unsteered model, a question twice in a condition, a value that is not 0, 1 or
+            NaN, questions in `known` that the table lacks, or a condition without one of the unsteered
+            model's questions.
     """
     rows = _binary(tidy, metric)
-    base = _answers(rows[rows["condition"] == reference], reference)
+    base = _answers(rows[is_unsteered(rows)], "unsteered")
     if base.empty:
-        raise ValueError(f'the table has no rows of "{metric}" with condition "{reference}"')
+        raise ValueError(f'the table has no rows of "{metric}" of the unsteered model')
     questions = base.index if known is None else pd.Index(sorted(known))
     if len(lost := questions.difference(base.index)):
-        raise ValueError(f'{len(lost)} known questions are not in condition "{reference}", the first is {lost[0]!r}')
+        raise ValueError(f"{len(lost)} known questions were not put to the unsteered model, the first is {lost[0]!r}")
     if questions.empty:
         raise ValueError("no question is known, so there is nothing to count")
     base = base[questions]
     lines = []
-    for cell, part in rows[rows["condition"] != reference].groupby(CELL, dropna=False, sort=False):
+    for cell, part in rows[~is_unsteered(rows)].groupby(CONDITION, dropna=False, sort=False):
         own = _answers(part, str(cell[0]))
         if len(lost := questions.difference(own.index)):
             raise ValueError(f'condition "{cell[0]}" lacks {len(lost)} questions, the first is {lost[0]!r}')
-        lines.append(dict(zip(CELL, cell, strict=True)) | _count(own[questions], base))
-    return pd.DataFrame(lines, columns=[*CELL, *_COUNTS])
+        lines.append(dict(zip(CONDITION, cell, strict=True)) | _count(own[questions], base))
+    return pd.DataFrame(lines, columns=[*CONDITION, *_COUNTS])
 
 
 _COUNTS = ["n", "n_missing", "helped", "hurt", "kept", "without", "effect", "p"]
@@ -78,6 +78,7 @@ def _count(own: pd.Series, base: pd.Series) -> dict[str, int | float]:
 
 
 def _binary(tidy: pd.DataFrame, metric: str) -> pd.DataFrame:
+    tidy = checked(tidy, MEASUREMENTS)
     rows = tidy[tidy["metric"] == metric]
     if rows.empty:
         raise ValueError(f'the table has no metric "{metric}"; it has {", ".join(sorted(tidy["metric"].unique()))}')

@@ -5,7 +5,7 @@ needs from a cell is, per prompt, four sums: weighted values and weights, steere
 weighting of the prompts (as they are, or resampled) is then one matrix product, which is what makes intervals cheap.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from steering_lab.numerics.bootstrap import weighted_means
-
-CELL = ("method", "layer", "coeff")
-OBSERVATION = ("prompt", "sample")
-# Metrics whose mean is geometric and whose effect is a ratio to the unsteered arm.
-RATIO_METRICS = ("perplexity", "perplexity_steered", "held_out_perplexity")
+from steering_lab.tables import CELL, MEASUREMENTS, OBSERVATION, checked, is_unsteered
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,27 +42,27 @@ class PairedSums:
         return total / (own @ self.steered_weight + (1 - own) @ self.unsteered_weight)
 
 
-def pair_with_reference(tidy: pd.DataFrame, reference: str, ratio_metrics: Collection[str]) -> pd.DataFrame:
-    """The tidy table with columns `unsteered` and `unsteered_weight` of the matching row of method `reference`.
+def pair_with_unsteered(measured: pd.DataFrame) -> pd.DataFrame:
+    """The measurements with columns `unsteered` and `unsteered_weight` of the unsteered model's matching row.
 
-    Rows are put in one fixed order, so that no later figure depends on the order they came in. Ratio metrics are
-    replaced by their logarithm: their difference is the logarithm of a ratio, their weighted mean a geometric one.
+    Rows are put in one fixed order, so that no later figure depends on the order they came in. Values on the scale
+    "ratio" are replaced by their logarithm: their difference is the logarithm of a ratio, their weighted mean a
+    geometric one.
 
     Raises:
-        ValueError: the reference is absent, a steered row has no counterpart in it, (prompt, sample) does not
-            identify one row of a cell and draw, a value is infinite, or a ratio metric is not above 0.
+        ValueError: no table of measurements (`tables.checked`), no rows of the unsteered model, a steered row without
+            a counterpart there, (prompt, sample) does not identify one row of a cell and draw, a value is infinite, a
+            ratio is not above 0, or a metric has two scales.
     """
-    if "weight" not in tidy:
-        tidy = tidy.assign(weight=1.0)
-    rows = tidy.sort_values(["metric", *CELL, "draw", *OBSERVATION], ignore_index=True)
-    _check_values(rows, ratio_metrics)
-    ratio = rows["metric"].isin(list(ratio_metrics)).to_numpy()
+    rows = checked(measured, MEASUREMENTS).sort_values(["metric", *CELL, "draw", *OBSERVATION], ignore_index=True)
+    _check_values(rows)
+    ratio = (rows["scale"] == "ratio").to_numpy()
     rows["value"] = np.log(rows["value"].to_numpy(float), where=ratio, out=rows["value"].to_numpy(float, copy=True))
     keys = ["metric", *OBSERVATION]
-    base = rows.loc[rows["method"] == reference, [*keys, "value", "weight"]]
+    base = rows.loc[is_unsteered(rows), [*keys, "value", "weight"]]
     if base.empty:
         methods = ", ".join(sorted(rows["method"].unique()))
-        raise ValueError(f'no rows with method "{reference}" to compare with; the table has {methods}')
+        raise ValueError(f"no rows of the unsteered model to compare with; the table has {methods}")
     _check_unique(rows, ["metric", *CELL, "draw", *OBSERVATION])
     _check_unique(base, keys)
     base = base.rename(columns={"value": "unsteered", "weight": "unsteered_weight"})
@@ -74,15 +70,17 @@ def pair_with_reference(tidy: pd.DataFrame, reference: str, ratio_metrics: Colle
     if (lone := paired["_merge"] == "left_only").any():
         row = paired[lone].iloc[0]
         raise ValueError(
-            f'{row["method"]} has prompt {row["prompt"]!r}, sample {row["sample"]}, which "{reference}" has not: '
-            f"{lone.sum()} rows of {row['metric']} and other metrics have no counterpart"
+            f"{row['method']} has prompt {row['prompt']!r}, sample {row['sample']}, which the unsteered model has not:"
+            f" {lone.sum()} rows of {row['metric']} and other metrics have no counterpart"
         )
     return paired.drop(columns="_merge")
 
 
-def _check_values(rows: pd.DataFrame, ratio_metrics: Collection[str]) -> None:
+def _check_values(rows: pd.DataFrame) -> None:
+    if (two := rows.groupby("metric")["scale"].nunique() > 1).any():
+        raise ValueError(f"{two[two].index[0]} is compared as a difference in some rows and as a ratio in others")
     infinite = np.isinf(rows["value"].to_numpy(float))
-    wrong = infinite | (rows["metric"].isin(list(ratio_metrics)) & (rows["value"] <= 0)).to_numpy()
+    wrong = infinite | ((rows["scale"] == "ratio") & (rows["value"] <= 0)).to_numpy()
     if wrong.any():
         row = rows[wrong].iloc[0]
         allowed = "finite or NaN" if np.isinf(row["value"]) else "above 0 or NaN, being compared as a ratio"
@@ -101,8 +99,8 @@ def _check_unique(rows: pd.DataFrame, keys: Sequence[str]) -> None:
 def paired_sums(paired: pd.DataFrame, by: Sequence[str] = CELL) -> PairedSums:
     """The sums per prompt for each cell of one metric; cells are the distinct values of the columns `by`.
 
-    `cells` has, besides `by`: relative_norm, value (the weighted mean of all known values), n (pairs in which both arms
-    are known), n_missing (the other pairs) and n_prompts (prompts with such a pair).
+    `cells` has, besides `by`: role, unit, relative_norm, value (the weighted mean of all known values), n (pairs in
+    which both values are known), n_missing (the other pairs) and n_prompts (prompts with such a pair).
     """
     known = paired[["value", "unsteered"]].notna().all(axis=1).to_numpy()
     cell = paired.groupby(list(by), dropna=False, sort=True).ngroup().to_numpy()
@@ -118,7 +116,7 @@ def paired_sums(paired: pd.DataFrame, by: Sequence[str] = CELL) -> PairedSums:
         paired[c].to_numpy(float) for c in ("value", "weight", "unsteered", "unsteered_weight")
     )
     pairs = total(np.ones(len(paired)))
-    cells = paired.assign(cell=cell).groupby("cell")[[*by]].first()
+    cells = paired.assign(cell=cell).groupby("cell")[[*by, "role", "unit"]].first()
     described = pd.DataFrame(
         {
             "relative_norm": paired["relative_norm"].astype(float).groupby(cell).mean(),

@@ -11,22 +11,39 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from steering_lab.evaluation.controls import is_control
-from steering_lab.evaluation.pairing import CELL
+from steering_lab.tables import CELL, SUMMARY, checked, in_cell
 
 JudgedBy = Literal["interval", "estimate"]
+_NEEDED = (*CELL, "role", "metric", "scale", "effect", "low", "high", "degenerate")
 
 
 @dataclass(frozen=True, eq=False)
 class Selected:
     """A chosen cell with the summary rows that led to it: what it does (`effect`) and what it costs (`costs`)."""
 
-    method: str
-    layer: float
-    coeff: float
-    budgets: Mapping[str, float]
     effect: pd.Series
     costs: Mapping[str, pd.Series]
+    budgets: Mapping[str, float]
+
+    @property
+    def method(self) -> str:
+        """What was done, by its name."""
+        return str(self.effect["method"])
+
+    @property
+    def place(self) -> str | None:
+        """At which tokens; None where that differs between the cell's edits."""
+        return None if pd.isna(self.effect["place"]) else str(self.effect["place"])
+
+    @property
+    def layer(self) -> float:
+        """The layer that is edited; NaN where several are."""
+        return float(self.effect["layer"])
+
+    @property
+    def coeff(self) -> float:
+        """What the edit is multiplied by."""
+        return float(self.effect["coeff"])
 
     @property
     def excludes_no_effect(self) -> bool:
@@ -35,7 +52,7 @@ class Selected:
         return not self.effect["low"] <= idle <= self.effect["high"]
 
     def __str__(self) -> str:
-        return f"{self.method}, layer {self.layer:g}, coefficient {self.coeff:g}"
+        return _described(self.effect)
 
 
 def select(
@@ -45,7 +62,7 @@ def select(
     budgets: Mapping[str, float],
     direction: int = 1,
     methods: Collection[str] | None = None,
-    reference: str = "unsteered",
+    places: Collection[str] | None = None,
     judged_by: JudgedBy = "interval",
 ) -> Selected:
     """The steered cell with the largest effect among those that keep every metric of `budgets` within its budget.
@@ -56,8 +73,17 @@ def select(
     largest of many estimates tends to be one of the noisiest. `direction=-1` wants the effect as far down as possible
     and ranks by the upper end. With `judged_by="estimate"` the estimates stand in for all these ends: the rule of most
     papers, blind to noise. Ties go to the smaller costs, in the order of `budgets`, then the smaller coefficient,
-    then the earlier layer. The unsteered arm, random controls and prompting are never chosen; `methods` narrows the
-    choice further.
+    then the earlier layer. Only cells of the role "steered" are chosen, never the unsteered model, a control or a
+    baseline.
+
+    Args:
+        summary: Of validation prompts (`summarise`).
+        effect: The metric that is wanted.
+        budgets: The most that each cost, a metric, may be.
+        direction: 1 to raise the effect, -1 to lower it.
+        methods: The methods to choose from, all by default.
+        places: The places to choose from, all by default.
+        judged_by: The ends of intervals, or the estimates alone.
 
     Raises:
         ValueError: no budget, a metric that the summary has not, a direction other than ±1, or no affordable cell (the
@@ -65,18 +91,22 @@ def select(
     """
     if direction not in (1, -1):
         raise ValueError(f"direction is 1 (raise {effect}) or -1 (lower it), not {direction}")
-    candidates = _candidates(summary, effect, budgets, methods, reference, judged_by)
+    summary = checked(summary, SUMMARY, _NEEDED)
+    candidates = _candidates(summary, effect, budgets, methods, places, judged_by)
     ends = {"interval": ("low", "high"), "estimate": ("effect", "effect")}[judged_by]
     candidates["bound"] = candidates[ends[0]] if direction == 1 else -candidates[ends[1]]
     affordable = candidates[~candidates["over_budget"]].dropna(subset="bound")
     if affordable.empty:
         raise ValueError(_nearest_miss(candidates, effect, budgets))
-    best = affordable.assign(size=affordable["coeff"].abs()).sort_values(
-        ["bound", *budgets, "size", "layer", "coeff", "method"], ascending=[False] + [True] * (len(budgets) + 4)
-    ).iloc[0]  # fmt: skip
-    cell = (str(best["method"]), float(best["layer"]), float(best["coeff"]))
-    costs = {cost: _row(summary, cell, cost) for cost in budgets}
-    return Selected(*cell, budgets, _row(summary, cell, effect), costs)
+    best = (
+        affordable.assign(size=affordable["coeff"].abs())
+        .sort_values(
+            ["bound", *budgets, "size", "layer", "coeff", "method", "place"],
+            ascending=[False] + [True] * (len(budgets) + 5),
+        )
+        .iloc[0]
+    )
+    return Selected(_row(summary, best, effect), {cost: _row(summary, best, cost) for cost in budgets}, budgets)
 
 
 def over_budget(summary: pd.DataFrame, budgets: Mapping[str, float], judged_by: JudgedBy = "interval") -> pd.Series:
@@ -109,20 +139,23 @@ def _candidates(
     effect: str,
     budgets: Mapping[str, float],
     methods: Collection[str] | None,
-    reference: str,
+    places: Collection[str] | None,
     judged_by: JudgedBy,
 ) -> pd.DataFrame:
     """The effect's row of each steered, sound cell; a column for every cost as it is judged, and `over_budget`."""
     if effect not in set(summary["metric"]):
         raise ValueError(f"no metric {effect!r}; the summary has {', '.join(sorted(summary['metric'].unique()))}")
-    if absent := set(methods or ()) - set(summary["method"]):
-        raise ValueError(f"no method {', '.join(sorted(absent))}; the summary has {set(summary['method'])}")
+    narrowed = pd.Series(True, summary.index)
+    for column, wanted in (("method", methods), ("place", places)):
+        if absent := set(wanted or ()) - set(summary[column]):
+            raise ValueError(
+                f"no {column} {', '.join(sorted(absent))}; the summary has {set(summary[column].dropna())}"
+            )
+        narrowed &= True if wanted is None else summary[column].isin(list(wanted))
     costs = {cost: _costs(summary, cost, judged_by) for cost in budgets}
     priced = summary.assign(**costs, over_budget=over_budget(summary, budgets, judged_by))
-    edited = priced["layer"].notna() & (priced["coeff"].fillna(0) != 0)  # prompting has neither
-    steered = edited & (priced["method"] != reference) & ~priced["method"].map(is_control)
-    wanted = steered & (True if methods is None else priced["method"].isin(list(methods)))
-    cells = priced[wanted & ~priced["degenerate"].fillna(False).astype(bool)]
+    steered = (priced["role"] == "steered") & (priced["coeff"] != 0)
+    cells = priced[narrowed & steered & ~priced["degenerate"].fillna(False).astype(bool)]
     return cells[cells["metric"] == effect].copy()
 
 
@@ -137,16 +170,21 @@ def _nearest_miss(candidates: pd.DataFrame, effect: str, budgets: Mapping[str, f
     near = known.assign(broken=broken).sort_values(["broken", *budgets]).iloc[0]
     return (
         f"no cell keeps {' and '.join(f'{cost} within {budget:g}' for cost, budget in budgets.items())}: nearest is"
-        f" {near['method']}, layer {near['layer']:g}, coefficient {near['coeff']:g}, which reaches"
+        f" {_described(near)}, which reaches"
         f" {' and '.join(f'{near[cost]:.3g}' for cost in budgets)}; raise the budget, add smaller coefficients, or"
         " more prompts"
     )
 
 
-def _row(summary: pd.DataFrame, cell: tuple[str, float, float], metric: str) -> pd.Series:
-    here = (summary[[*CELL]] == list(cell)).all(axis=1) & (summary["metric"] == metric)
+def _described(cell: pd.Series) -> str:
+    place = "" if pd.isna(cell["place"]) else f", {cell['place'].replace('_', ' ')}"
+    return f"{cell['method']}{place}, layer {cell['layer']:g}, coefficient {cell['coeff']:g}"
+
+
+def _row(summary: pd.DataFrame, cell: pd.Series, metric: str) -> pd.Series:
+    here = in_cell(summary, cell) & (summary["metric"] == metric)
     if not here.any():
-        raise ValueError(f"no {metric} of {cell[0]}, layer {cell[1]:g}, coefficient {cell[2]:g} in this summary")
+        raise ValueError(f"no {metric} of {_described(cell)} in this summary")
     return summary[here].iloc[0]
 
 
@@ -160,10 +198,10 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: the held-out summary lacks the cell or a metric.
     """
-    cell = (selected.method, selected.layer, selected.coeff)
+    held_out = checked(held_out, SUMMARY, _NEEDED)
     rows = []
     for role, chosen in (("effect", selected.effect), *(("cost", cost) for cost in selected.costs.values())):
-        new = _row(held_out, cell, chosen["metric"])
+        new = _row(held_out, selected.effect, chosen["metric"])
         ratio = chosen["scale"] == "ratio"
         idle = 1.0 if ratio else 0.0
         same_side = new["low"] > idle if chosen["effect"] > idle else new["high"] < idle

@@ -4,74 +4,64 @@ Prompts are the sampled units and are resampled whole; samples of one prompt nev
 comparison is paired: same prompt, same sample, steered against unsteered. Nothing here knows a model or a figure.
 """
 
-from collections.abc import Collection, Mapping
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from steering_lab.evaluation.controls import attach_bands, control_bands, controls_of, draw_effects
-from steering_lab.evaluation.pairing import CELL, RATIO_METRICS, PairedSums, pair_with_reference, paired_sums
+from steering_lab.evaluation.controls import attach_bands, control_bands, draw_effects
+from steering_lab.evaluation.pairing import PairedSums, pair_with_unsteered, paired_sums
 from steering_lab.numerics.bootstrap import percentile_ends, resamples
+from steering_lab.tables import CELL, FAMILY, SUMMARY, Scale, checked
 
 ALL_SWAPS_UP_TO = 11  # prompts: 2^11 exchanges of the arms are enumerated, beyond that they are drawn
 
 
-def summarise(
-    tidy: pd.DataFrame,
-    *,
-    reference: str = "unsteered",
-    seed: int = 0,
-    n_boot: int = 2000,
-    level: float = 0.95,
-    ratio_metrics: Collection[str] = RATIO_METRICS,
-    controls: Mapping[str, str] | None = None,
-) -> pd.DataFrame:
-    """One row per cell (method, layer, coeff) and metric, the unsteered cell included.
+def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, level: float = 0.95) -> pd.DataFrame:
+    """One row per cell (`tables.CELL`) and metric with the columns of `tables.SUMMARY`, the unsteered cell included.
 
-    value: the weighted mean of all known values. effect: the mean paired difference to the unsteered arm, over the
-    pairs in which both values are known; for a ratio metric `value` is the corpus value (geometric, weighted by tokens)
-    and `effect` its ratio to the unsteered corpus value of the same prompts and samples (1 = no change); the column
-    `scale` says which. low, high: the interval of the effect (`bootstrap_interval`). p, p_family: `swap_test`, alone
-    and over the cells of the same method and metric. n, n_missing, n_prompts: pairs known, pairs in which a value is
-    NaN, prompts with a known pair. degenerate: more than half of the cell's continuations are (metric "degenerate";
-    NA if it was not measured). control_low, control_high, n_draws: `control_bands` of the cell's norm-matched control.
+    value: the weighted mean of all known values. effect: the mean paired difference to the unsteered model, over the
+    pairs in which both values are known; on the scale "ratio" `value` is the corpus value (geometric, weighted by
+    tokens) and `effect` its ratio to the unsteered corpus value of the same prompts and samples (1 = no change).
+    low, high: the interval of the effect (`bootstrap_interval`). p, p_family: `swap_test`, alone and over the cells of
+    the same method, place and metric. n, n_missing, n_prompts: pairs known, pairs in which a value is NaN, prompts with
+    a known pair. degenerate: more than half of the cell's continuations are (metric "degenerate"; NA if it was not
+    measured). control_low, control_high, n_draws: `control_bands` of the cell's norm-matched control, which is the
+    method whose `control_of` names the cell's.
 
     Args:
-        controls: method -> control method; by default "actadd_front" -> "random_front" and so on, by name.
+        measured: Measurements of the unsteered model and of others.
+        seed: What the resamples of prompts follow from.
+        n_boot: How many resamples.
+        level: How often an interval is to hold the effect.
 
     Raises:
-        ValueError: see `pair_with_reference`; a control that is absent or not norm-matched; a level outside (0, 1).
+        ValueError: see `pair_with_unsteered`; a control that is not norm-matched; a level outside (0, 1).
     """
     if not 0 < level < 1 or n_boot < 1:
         raise ValueError(f"level is between 0 and 1 and n_boot at least 1, not {level} and {n_boot}")
-    controls = controls_of(tidy["method"].unique()) if controls is None else controls
-    if absent := set(controls.values()) - set(tidy["method"]):
-        raise ValueError(f"no rows of the control {', '.join(sorted(absent))}")
-    paired = pair_with_reference(tidy, reference, ratio_metrics)
+    paired = pair_with_unsteered(measured)
     blocks = [
-        _summarise_metric(paired_sums(rows), seed, n_boot, level, metric in ratio_metrics).assign(metric=metric)
+        _summarise_metric(paired_sums(rows), seed, n_boot, level, rows["scale"].iloc[0]).assign(metric=metric)
         for metric, rows in paired.groupby("metric")
     ]
     summary = _mark_degenerate(pd.concat(blocks, ignore_index=True))
-    effects = draw_effects(tidy, reference=reference, ratio_metrics=ratio_metrics)
-    summary = attach_bands(summary, control_bands(effects, level), controls)
+    summary = attach_bands(summary, control_bands(draw_effects(measured), level))
     summary = summary.sort_values(["metric", *CELL], ignore_index=True, na_position="first")
-    first = [*CELL, "relative_norm", "metric"]
-    return summary[first + [column for column in summary if column not in first]]
+    return checked(summary, SUMMARY)[SUMMARY.names]
 
 
-def _summarise_metric(sums: PairedSums, seed: int, n_boot: int, level: float, ratio: bool) -> pd.DataFrame:
+def _summarise_metric(sums: PairedSums, seed: int, n_boot: int, level: float, scale: Scale) -> pd.DataFrame:
     rng = np.random.default_rng(seed)  # anew for each metric: all metrics see the same resamples
     effect = sums.effect(np.ones((1, len(sums.steered))))[0]
     low, high = bootstrap_interval(sums, n_boot, level, rng)
     p, p_family = swap_test(sums, n_boot, rng)
     value = sums.cells["value"].to_numpy()
-    if ratio:
+    if scale == "ratio":
         value, effect, low, high = np.exp(value), np.exp(effect), np.exp(low), np.exp(high)
     counts = sums.cells[["n", "n_missing", "n_prompts"]]
-    scale = "ratio" if ratio else "difference"
-    cells = sums.cells[[*CELL, "relative_norm"]].assign(scale=scale, value=value, effect=effect, low=low, high=high)
+    cells = sums.cells[[*CELL, "role", "unit", "relative_norm"]].assign(
+        scale=scale, value=value, effect=effect, low=low, high=high
+    )
     return cells.assign(p=p, p_family=p_family, **counts)
 
 
@@ -89,19 +79,19 @@ def bootstrap_interval(
 def swap_test(
     sums: PairedSums, n_draws: int, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
-    """Two-sided p of each cell, alone and corrected for the search over the cells of its method.
+    """Two-sided p of each cell, alone and corrected for the search over the cells of its method and place.
 
     Were steering idle, exchanging the two arms of any prompt would change nothing; p is the share of such exchanges
     with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the actual one and `n_draws` more).
     The corrected p compares each cell's effect, in standard deviations over the exchanges, with the largest of its
-    method's grid in each exchange (Westfall and Young 1993, single step). No p can be below 2 / 2^P.
+    grid in each exchange (Westfall and Young 1993, single step). No p can be below 2 / 2^P.
     """
     swaps = _swaps(len(sums.steered), n_draws, rng)
     null = np.abs(sums.swapped_effect(swaps))  # row 0 exchanges nothing: the actual effect
     spread = np.sqrt((null**2).mean(axis=0))
     scaled = np.divide(null, spread, out=np.zeros_like(null), where=(spread > 0) | np.isnan(spread))
     p_family = np.full(null.shape[1], np.nan)
-    for cells in sums.cells.groupby("method").indices.values():
+    for cells in sums.cells.groupby(list(FAMILY), dropna=False).indices.values():
         known = cells[~np.isnan(null[0, cells])]
         if len(known):
             p_family[known] = _reached(scaled[:, known].max(axis=1, keepdims=True), scaled[0, known])

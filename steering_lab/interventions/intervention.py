@@ -8,7 +8,7 @@ knows a model; `steering.steer` is where they meet one.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsIndex
@@ -24,6 +24,7 @@ from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.tokens import ForwardPass
 
 Rule = Literal["at", "everywhere", "from_last_prompt_token", "generated"]
+Setting = float | int | str | bool | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.rule}({self.start})" if self.rule == "at" else self.rule
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables: front, everywhere, from_last_prompt_token, generated, or at(3)."""
+        return "front" if (self.rule, self.start) == ("at", 0) else str(self)
 
     @property
     def late(self) -> bool:
@@ -94,8 +100,12 @@ class Place:
 class Edit:
     """One way to change the stream at `site`; `rows` has one row, or one per consecutive token.
 
-    Subclasses give `delta`. `source` says which model the rows belong to; rows made by hand, being optimised say, may
-    have none, and then only their width is checked. Gradients reach `rows`.
+    Subclasses give `delta`, and may be dataclasses with fields of their own (`settings`). `source` says which model the
+    rows belong to; rows made by hand, being optimised say, may have none, and then only their width is checked.
+    Gradients reach `rows`.
+
+    Raises:
+        ValueError: a field of a subclass that is neither a number nor text (once the edit is placed).
     """
 
     rows: Float[Tensor, "row d_model"]
@@ -112,6 +122,27 @@ class Edit:
     def name(self) -> str:
         """What it does, in words."""
         return self.verb.replace("_", " ")
+
+    @property
+    def norm(self) -> float:
+        """The length of the longest row, in residual-stream units."""
+        return float(self.rows.detach().float().norm(dim=-1).max())
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """Every field beside rows, site and source, by name: what tells two edits of one kind and equal rows apart.
+
+        Raises:
+            ValueError: a field that is neither a number, text, True or False, nor None.
+        """
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "site", "source")}
+        for name, value in own.items():
+            if not isinstance(value, Real | str | None):
+                raise ValueError(
+                    f"{type(self).__name__}.{name} is a {type(value).__name__}: the fields of an edit beside rows, site"
+                    " and source are numbers, text or None; put what belongs to a token into rows"
+                )
+        return {name: value if isinstance(value, int | str | None) else float(value) for name, value in own.items()}
 
     def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
         """What is added to each `resid`, given the row that belongs to its token."""
@@ -204,7 +235,7 @@ class Term:
     """One edit, where it acts, and how much of its delta is applied.
 
     Raises:
-        ValueError: a coefficient that is not finite.
+        ValueError: a coefficient that is not finite, or an edit with a field that is no setting (`Edit.settings`).
     """
 
     edit: Edit
@@ -214,6 +245,7 @@ class Term:
     def __post_init__(self) -> None:
         if not isfinite(self.coeff):
             raise ValueError(f"the coefficient of {self.edit.label} is {self.coeff}: it must be finite")
+        _ = self.edit.settings  # refused here, where the edit is placed, not in the middle of a run
 
     def __str__(self) -> str:
         return f"{self.coeff:+g} x {self.edit.verb} {self.edit.label} {self.place} {self.edit.site}"
@@ -266,9 +298,8 @@ class Intervention:
         if not self.terms:
             return display.card("Intervention: nothing")
         rows = [
-            (term.coeff, term.edit.name, term.edit.label, str(term.place), str(term.edit.site), norm)
+            (term.coeff, term.edit.name, term.edit.label, str(term.place), str(term.edit.site), term.edit.norm)
             for term in self.terms
-            for norm in [float(term.edit.rows.detach().float().norm(dim=-1).max())]
         ]
         return display.card("Intervention", display.rows(("coeff", "edit", "of", "where", "site", "norm"), rows))
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from steering_lab.interventions.intervention import (
     Add,
-    Clamp,
     Edit,
     Intervention,
     Place,
@@ -154,14 +153,15 @@ class _SiteEdit:
 
     @property
     def only_adds(self) -> bool:
-        """Whether it does the same to any stream."""
-        return all(isinstance(group.edit, Add) for group in self.groups)
+        """Whether it does the same to any stream; a subclass of Add may have a delta that reads the stream."""
+        return all(type(group.edit) is Add for group in self.groups)
 
     def step(self, told: ForwardPass) -> Float[Tensor, "batch 1 d_model"] | None:
         """What it adds to the next token of each row (`Stepwise`)."""
         if not self.only_adds:
             return None
-        return self(torch.zeros(len(told.rows), 1, self.width, device=told.rows.device), told)
+        still = torch.zeros(len(told.rows), 1, self.width, device=told.rows.device, dtype=torch.float32)
+        return self(still, told)
 
     def _edited(self, resid: Tensor, told: ForwardPass) -> Tensor:
         which = self._which(told.rows)
@@ -181,17 +181,17 @@ class _SiteEdit:
 
 
 def _grouped(site: HookSite, interventions: Sequence[Intervention], device: torch.device) -> Iterator[_Group]:
-    """Terms of equal kind and place share a table; additive terms of one intervention are summed into its row."""
+    """Terms of equal kind, settings and place share a table; the plain sums of one intervention are one row of it."""
     slots: dict[tuple, dict[int, Term]] = {}
     sums: dict[Place, dict[int, Tensor]] = {}
     for i, intervention in enumerate(interventions):
         for term in intervention.at_site(site):
             rows = term.edit.rows.float().to(device)
-            if isinstance(term.edit, Add):
+            if type(term.edit) is Add:  # a subclass may have a delta of its own
                 so_far = sums.setdefault(term.place, {})
                 so_far[i] = add_rows(so_far[i], term.coeff * rows) if i in so_far else term.coeff * rows
                 continue
-            kind = (type(term.edit), term.edit.to if isinstance(term.edit, Clamp) else None, term.place, rows.shape[0])
+            kind = (type(term.edit), *term.edit.settings.items(), term.place, rows.shape[0])
             turn = sum(1 for key, held in slots.items() if key[:-1] == kind and i in held)
             slots.setdefault((*kind, turn), {})[i] = term
     for place, per_intervention in sums.items():

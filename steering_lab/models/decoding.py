@@ -141,7 +141,7 @@ def next_logits(
     What prompts share is read once. `rows` are the prompts' places in a whole batch of `n_batch` rows, for edits of
     their own.
     """
-    found = torch.empty(len(prompts), model.d_vocab)
+    found = torch.empty(len(prompts), model.d_vocab, dtype=torch.float32)
     places = range(len(prompts)) if rows is None else rows
     kinds = [0 if model.batching.free else model.batching.kind(len(prompt)) for prompt in prompts]
     for group in model.batching.groups(kinds):
@@ -193,7 +193,7 @@ def decode(batch: Batch, sampling: Sampling, ending: Ending, *, log_probs: bool)
     device = stream.ids.device
     drawn = torch.zeros(n, steps, dtype=torch.long, device=device)
     said: list[list[int]] = [[] for _ in range(n)]  # `drawn`, as far as it was looked at
-    nats = torch.zeros(n, steps, device=device) if log_probs else None
+    nats = torch.zeros(n, steps, device=device, dtype=torch.float32) if log_probs else None
     counts = token_counts(stream.ids, stream.mask, stream.model.d_vocab) if sampling.counts_tokens else None
     live, uniforms, ends, looked = torch.arange(n, device=device), batch.uniforms, [0] * n, 0
     for step in range(steps):

@@ -22,7 +22,17 @@ from steering_lab.models.progress import progress_bar
 from steering_lab.models.runtimes.fixed import fixes
 from steering_lab.models.sampling import GREEDY, Sampling, draw, uniforms_of
 from steering_lab.models.scoring import continuation_log_probs
-from steering_lab.models.slots import ROOM, STAYS, Shape, Slots, can_stay, decode_in_slots, rounded, slots_of
+from steering_lab.models.slots import (
+    ROOM,
+    STAYS,
+    Shape,
+    Slots,
+    bytes_held,
+    can_stay,
+    decode_in_slots,
+    rounded,
+    slots_of,
+)
 from steering_lab.models.tokens import Tokens
 
 __all__ = ["GREEDY", "Generations", "LogitsRule", "Sampling", "continuation_log_probs", "draw", "generate"]
@@ -126,7 +136,8 @@ def generate(
     bare: list[list[int]] = []
     if second is not None:
         bare = second.rows
-        _check_room(model, model.pad(bare, begun), max_new_tokens)
+        second = model.pad(bare, begun)
+        _check_room(model, second, max_new_tokens)
 
     n = len(whole)
     use_cache = use_cache and model.batching.caches and (second is None or model.batching.interleaves)
@@ -192,17 +203,19 @@ def _sharing(
     Rows of like length go together, and of one prompt. Where rows stay in their places, more of them wait for one; with
     a `batch_size` of 1 none does, so that nothing about a row hangs on the others.
     """
-    n = len(streams[0])
+    n, held = len(streams[0]), bytes_held(model) if stays else 0
     groups = [list(range(n))]
     lengths = [tokens.mask.sum(dim=1).tolist() for tokens in streams]
     if not model.batching.free:
         kinds = [tuple(model.batching.kind(length[i], new_tokens) for length in lengths) for i in range(n)]
         groups = model.batching.groups(kinds)
     for group in groups:
-        rows = group if len(group) <= batch_size and not stays else sorted(group, key=lambda i: (len(ids[i]), ids[i]))
+        rows = group
+        if len(group) > batch_size or stays:  # places with room for the longest serve the others too
+            rows = sorted(group, key=lambda i: (len(ids[i]), ids[i]), reverse=stays)
         while rows:
             longest = max(sum(length[i] for length in lengths) for i in rows)
-            size = min(batch_size, rows_that_fit(model, longest + len(streams) * new_tokens))
+            size = min(batch_size, rows_that_fit(model, longest + len(streams) * new_tokens, held))
             size *= WAITING if stays and size > 1 else 1
             yield rows[:size]
             rows = rows[size:]
@@ -218,8 +231,8 @@ def _slots(
     room, steps = (-(-length // ROOM) * ROOM for length in (max(map(max, lengths)) + new_tokens, new_tokens))
     if not fixes(model.new_cache(1), room):
         return None
-    n = min(batch_size, len(lengths), rows_that_fit(model, room * len(lengths[0])))
-    return slots_of(model, Shape(rounded(n), room, steps, len(lengths[0]), counts, nats))
+    n = min(batch_size, rounded(len(lengths)), rows_that_fit(model, room * len(lengths[0]), bytes_held(model)))
+    return slots_of(model, Shape(n, room, steps, len(lengths[0]), counts, nats))
 
 
 def _end(

@@ -23,13 +23,12 @@ def bytes_of_token(model: HookedModel) -> int:
     return cached + widest
 
 
-def rows_that_fit(model: HookedModel, length: int) -> int:
+def rows_that_fit(model: HookedModel, length: int, held: int = 0) -> int:
     """How many rows of `length` tokens the free memory holds while they are decoded: a power of two, at least one.
 
-    Counted are `bytes_of_token` and a few rows of logits.
+    Counted are `bytes_of_token` and a few rows of logits; `held` bytes are taken already, for these rows.
     """
     a_row = length * bytes_of_token(model) + 16 * model.d_vocab
-    held = 0 if model.plain is None or model.plain.slots is None else model.plain.slots.n_bytes
     fit = int(USED * (free_bytes(model.device) + held)) // a_row
     return max(1, 1 << fit.bit_length() >> 1)
 

@@ -125,18 +125,21 @@ FEW = 256
 
 
 def _invert(weights: Float[Tensor, "batch d_vocab"], uniforms: Float[Tensor, " batch"]) -> Int[Tensor, "batch 1"]:
-    """The first index whose cumulative weight exceeds `uniforms` x the total; never one without weight."""
+    """The first index whose cumulative weight exceeds `uniforms` x the total; never one without weight.
+
+    Where weights are no numbers, as after an edit that overflows, it is some index of the vocabulary.
+    """
     cumulative = weights.cumsum(dim=-1)
     total = cumulative[:, -1:].contiguous()
     index = torch.searchsorted(cumulative, uniforms.float()[:, None] * total, right=True)
-    return torch.minimum(index, torch.searchsorted(cumulative, total))
+    return torch.minimum(index, torch.searchsorted(cumulative, total)).clamp(max=weights.shape[-1] - 1)
 
 
 def token_counts(
     ids: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"], d_vocab: int
 ) -> Float[Tensor, "batch d_vocab"]:
     """How often each token stands in each row, padding left out."""
-    counts = torch.zeros(len(ids), d_vocab, device=ids.device)
+    counts = torch.zeros(len(ids), d_vocab, device=ids.device, dtype=torch.float32)
     return counts.scatter_add_(1, ids, mask.float())
 
 

@@ -35,7 +35,7 @@ def continuation_log_probs(
 
     every = range(len(prompts))
     slices = ([*every[start : start + size]] for start in range(0, len(prompts), size))
-    return [row for _, found in fitting(scored, slices) for row in found]
+    return [row for _, found in fitting(scored, slices, model.release) for row in found]
 
 
 def forced_logits(

@@ -9,8 +9,9 @@ serves one call. Where a step cannot be captured it runs ungraphed.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from weakref import ref
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,7 @@ from torch import Tensor
 from steering_lab.models.decoding import LEAVING, LOOK, Batch, Drawn, Ending, LogitsRule, Stream
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.memory import bytes_of_token
+from steering_lab.models.memory import bytes_of_token, is_out_of_memory
 from steering_lab.models.runtimes.fixed import Lane
 from steering_lab.models.runtimes.norms import fused_norms
 from steering_lab.models.runtimes.parity import rounding
@@ -45,31 +46,47 @@ class Shape:
 
     def serves(self, other: "Shape") -> bool:
         """Whether slots of this shape do the work of the other well: more rows do no harm, far more room would."""
-        alike = (self.lanes, self.counts, self.nats) == (other.lanes, other.counts, other.nats)
-        return alike and self.n >= other.n and self.steps >= other.steps and other.room <= self.room <= 2 * other.room
+        holds = self.lanes >= other.lanes and self.counts >= other.counts and self.nats >= other.nats
+        return holds and self.n >= other.n and self.steps >= other.steps and other.room <= self.room <= 2 * other.room
+
+    def also(self, other: "Shape") -> "Shape":
+        """This shape, that counts and keeps what the other does too: calls of both kinds in turn then share slots."""
+        return replace(self, counts=self.counts or other.counts, nats=self.nats or other.nats)
 
 
 class Slots:
     """Rows in fixed places (`Lane`), what is drawn for them, and the graphs of their steps."""
 
     def __init__(self, model: HookedModel, shape: Shape) -> None:
-        assert model.plain is not None
         device, n, steps = model.device, shape.n, shape.steps + 1  # a last step more, for rows that are through
-        self.model, self.runtime, self.shape = model, model.plain, shape
+        self._model = ref(model)  # which holds these slots: both go together
+        self.shape = self.asked = shape
         self.lanes = [Lane(n, shape.room, model.n_layers, model.dtype, device) for _ in range(shape.lanes)]
         self.token, self.step = (torch.zeros(n, 1, dtype=torch.long, device=device) for _ in range(2))
         self.drawn = torch.zeros(n, steps, dtype=torch.long, device=device)
-        self.uniforms = torch.zeros(n, steps, device=device)
-        self.nats = torch.zeros(n, steps, device=device) if shape.nats else None
-        self.counts = torch.zeros(n, model.d_vocab, device=device) if shape.counts else None
+        self.uniforms = torch.zeros(n, steps, device=device, dtype=torch.float32)
+        self.nats = torch.zeros_like(self.uniforms) if shape.nats else None
+        self.counts = self.uniforms.new_zeros(n, model.d_vocab) if shape.counts else None
         self.tables: dict[HookSite, list[Float[Tensor, "n 1 d_model"]]] = {}
         self.added: dict[HookSite, int] | None = {}  # how many tables are in use; None where edits need the stream
         self.kept: dict[Any, Any] = {}  # graphs, by what a step does
         self.own: dict[Any, Any] = {}  # those of the call under way
-        self.captures = device.type == "cuda"
+        self.captures = self.recording = device.type == "cuda"  # ever; in the call under way
         self.pool = torch.cuda.graph_pool_handle() if self.captures else None
-        self.weights = _weights(model.plain)
+        self.aside: Any = torch.cuda.Stream(device) if self.captures else None
+        self.bound_to = _bound_to(model)
         self._edits = True
+
+    @property
+    def model(self) -> HookedModel:
+        model = self._model()
+        assert model is not None
+        return model
+
+    @property
+    def runtime(self) -> PlainRuntime:
+        assert self.model.plain is not None
+        return self.model.plain
 
     @property
     def n_bytes(self) -> int:
@@ -80,7 +97,7 @@ class Slots:
     def begin(self, steps: int, sampling: Sampling, rule: LogitsRule | None, n_batch: int) -> None:
         """Another call: nobody is in the places, where what is written is thrown away."""
         self.steps, self.sampling, self.rule, self.n_batch = steps, sampling, rule, n_batch
-        self.own = {}
+        self.own, self.recording = {}, self.captures
         for held in (self.token, self.step):
             held.zero_()
         for lane in self.lanes:
@@ -91,7 +108,7 @@ class Slots:
         logits = batch.logits()
         stream, where = batch.stream, torch.tensor(places, device=self.token.device)
         counts = None
-        if self.counts is not None:
+        if self.counts is not None and self.sampling.counts_tokens:
             counts = token_counts(stream.ids, stream.mask, self.model.d_vocab)
         chosen = draw(logits, self.sampling, batch.uniforms[:, 0], counts)[:, None]
         self.token[where], self.step[where] = chosen, 1
@@ -101,7 +118,7 @@ class Slots:
             self.nats[where, :1] = logits.gather(-1, chosen) - logits.logsumexp(dim=-1, keepdim=True)
         if self.counts is not None and counts is not None:
             self.counts[where] = counts.scatter_add_(1, chosen, torch.ones_like(counts[:, :1]))
-        for lane, one in zip(self.lanes, batch.streams, strict=True):
+        for lane, one in zip(self.lanes, batch.streams, strict=False):  # the second one serves rules alone
             lane.take(where, one)
 
     def gather(self, places: Sequence[int]) -> None:
@@ -123,34 +140,50 @@ class Slots:
             for table, one in zip(tables, each, strict=False):
                 table[:n] = one
 
-    def go(self, n: int) -> None:
-        """One token more for each of the first `n` rows."""
+    def go(self, n: int, times: int) -> None:
+        """So many tokens more for each of the first `n` rows."""
         graphs = self.kept if self.rule is None and self.added is not None else self.own
         key = (n, self.sampling, *(self.added or {}).items())
-        if key in graphs:
+        if times and key not in graphs:
+            with self._editing():
+                while times and key not in graphs:
+                    self._record(n, graphs, key)
+                    times -= 1
+        for _ in range(times):
             graphs[key].replay()
+
+    def _record(self, n: int, graphs: dict[Any, Any], key: Any) -> None:
+        """A step, and the graph of the next ones where that can be had."""
+        if not self.recording:
+            self._step(n)
             return
-        with torch.inference_mode(False), torch.no_grad(), self._editing():
-            if not self.captures:
-                self._step(n)
-                return
-            aside = torch.cuda.Stream(self.token.device)  # this step warms up what the graph will call
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):
-                self._step(n)
-            torch.cuda.current_stream().wait_stream(aside)
+        here = torch.cuda.current_stream(self.token.device)  # which need not be the current device
+        self.aside.wait_stream(here)
+        with torch.cuda.stream(self.aside):  # torch.cuda.graph alone stays there when a capture fails
+            self._step(n)  # warms up what the graph will call
+            here.wait_stream(self.aside)
             graph = torch.cuda.CUDAGraph()
             try:
-                with torch.cuda.graph(graph, pool=self.pool):
+                with torch.cuda.graph(graph, pool=self.pool, stream=self.aside):
                     self._step(n)
             except RuntimeError as error:  # what waits for the host, as a choice of experts may, cannot be captured
-                self.captures = False
+                self.recording = False
+                self.captures = graphs is self.own  # an edit or a rule of this call may be what waits
                 said = " ".join(str(error).split())[:200]
                 warnings.warn(f"{self.model.name} decodes without CUDA graphs, more slowly: {said}", stacklevel=2)
             else:
                 if len(graphs) == KEPT:
                     graphs.clear()
                 graphs[key] = graph
+
+    def since(self, places: Sequence[int], steps: Sequence[int], n: int) -> tuple[list[list[int]], list[list[float]]]:
+        """What was drawn in each of these places in `n` steps from its own of `steps` on, and its nats if kept."""
+        device = self.token.device
+        where = torch.tensor(places, device=device)[:, None]
+        columns = torch.tensor(steps, device=device)[:, None] + torch.arange(n, device=device)
+        columns = columns.clamp(max=self.shape.steps)
+        nats = [[] for _ in places] if self.nats is None else self.nats[where, columns].tolist()
+        return self.drawn[where, columns].tolist(), nats
 
     def _step(self, n: int) -> None:
         logits = self._pass(self.lanes[0], n)
@@ -161,7 +194,8 @@ class Slots:
                     logits = self.rule(logits, self._pass(self.lanes[1], n))
             finally:
                 self._edits = True
-        step, token, counts = self.step[:n], self.token[:n], None if self.counts is None else self.counts[:n]
+        step, token = self.step[:n], self.token[:n]
+        counts = self.counts[:n] if self.counts is not None and self.sampling.counts_tokens else None
         uniforms = self.uniforms[:n].gather(1, step).squeeze(1)
         chosen = draw(logits, self.sampling, uniforms, counts)[:, None]
         self.drawn[:n].scatter_(1, step, chosen)
@@ -215,9 +249,9 @@ def decode_in_slots(
     most = PREFILL // bytes_of_token(slots.model)
     waiting = [*range(total)]
     said: list[list[int]] = [[] for _ in waiting]
-    nats: list[list[float]] | None = None if slots.nats is None else [[] for _ in waiting]
+    nats: list[list[float]] = [[] for _ in waiting]
     live: dict[int, int] = {}  # who is in a place
-    n = min(slots.shape.n, rounded(total))
+    n = slots.asked.n
     while waiting or live:
         free = [place for place in range(n) if place not in live]
         if waiting and len(free) >= LEAVING * n:
@@ -235,20 +269,17 @@ def decode_in_slots(
             slots.settle(n)
         before = {i: len(said[i]) for i in live.values()}
         ahead = min(LOOK, max(steps - max(1, done) for done in before.values()))
-        for _ in range(ahead):
-            slots.go(n)
-        drawn = slots.drawn[:n].tolist()
-        kept = None if slots.nats is None else slots.nats[:n].tolist()
-        for place, i in [*live.items()]:
+        slots.go(n, ahead)
+        seen = slots.since([*live], [*before.values()], ahead + 1)
+        for (place, i), tokens, scores in zip([*live.items()], *seen, strict=True):
             now = min(steps, max(1, before[i]) + ahead)
-            said[i] += drawn[place][before[i] : now]
+            said[i] += tokens[: now - before[i]]
+            nats[i] += scores[: now - before[i]]
             end = ending(i, said[i], before[i]) or (steps if now == steps else 0)
             if end:
                 del live[place]
-                said[i] = said[i][:end]
-                if nats is not None and kept is not None:
-                    nats[i] = kept[place][:end]
-    return Drawn(said, nats)
+                said[i], nats[i] = said[i][:end], nats[i][:end]
+    return Drawn(said, nats if slots.asked.nats else None)
 
 
 def _portion(waiting: Sequence[int], lengths: Sequence[int], most: int) -> list[int]:
@@ -269,29 +300,42 @@ def rounded(n: int) -> int:
     return size
 
 
-def _weights(runtime: PlainRuntime) -> list[int]:
-    """Where they lie, which graphs are bound to, and how attention is computed."""
-    return [hash(runtime.attention), *(p.data_ptr() for p in runtime.hf_model.parameters())]
+def _bound_to(model: HookedModel) -> list[Any]:
+    """What graphs are bound to: where weights and buffers lie, how attention is computed, the longest context."""
+    assert model.plain is not None
+    hf_model = model.plain.hf_model
+    held = [*hf_model.parameters(), *hf_model.buffers()]
+    return [model.plain.attention, model.n_ctx, hf_model.training, *(x.data_ptr() for x in held)]
 
 
 def slots_of(model: HookedModel, shape: Shape) -> Slots:
     """Slots for the shape: those of the last call where they serve, so that their graphs are used again."""
     assert model.plain is not None
     held = model.plain.slots
-    if held is None or not held.shape.serves(shape) or held.weights != _weights(model.plain):
-        model.plain.slots = None  # before others are made: there may be no memory for both
-        model.plain.slots = held = Slots(model, shape)
+    if held is None or not held.shape.serves(shape) or held.bound_to != _bound_to(model):
+        made = shape if held is None else shape.also(held.shape)
+        model.plain.slots = held = None  # before others are made: there may be no memory for both
+        model.plain.slots = held = Slots(model, made)
+    held.asked = shape
     return held
+
+
+def bytes_held(model: HookedModel) -> int:
+    """What the slots of the last call keep for the next one."""
+    return 0 if model.plain is None or model.plain.slots is None else int(model.plain.slots.n_bytes)
 
 
 def can_stay(model: HookedModel) -> bool:
     """Whether rows of this model, under the edits in force, can be decoded in places that stay.
 
     The weights lie on one device, a cache is keys and values, and a step there gives what it gives elsewhere, as is
-    tried once. Hooks that are no edits of ours may do what a graph would not repeat.
+    tried once. Hooks that are no edits of ours may do what a graph would not repeat, and what torch.autocast has cast
+    does not outlive its block.
     """
     runtime, batching = model.runtime, model.batching
     if not isinstance(runtime, PlainRuntime) or runtime.n_foreign or not model.edits_stay:
+        return False
+    if torch.is_autocast_enabled(model.device.type):
         return False
     if not (batching.free and batching.caches and batching.interleaves):
         return False
@@ -305,9 +349,11 @@ def _step_holds(model: HookedModel, runtime: PlainRuntime) -> bool:
     """Whether a padded pair goes on in a `Lane` as it goes on where it was read."""
     front = model.front_ids or [0]
     row = [*front, *(i % model.d_vocab for i in range(5, 11))]
-    pair, new = model.pad([row, row[:3]]), torch.tensor([7, 6], device=model.device) % model.d_vocab
-    stream = Stream(model, pair, torch.arange(2, device=model.device), 2, new_tokens=1, use_cache=True)
+    new = torch.tensor([7, 6], device=model.device) % model.d_vocab
     try:
+        stream = Stream(
+            model, model.pad([row, row[:3]]), torch.arange(2, device=model.device), 2, new_tokens=1, use_cache=True
+        )
         with model.unedited():
             stream.logits()
             lane = Lane(2, len(row) + 2, model.n_layers, model.dtype, model.device)
@@ -315,6 +361,8 @@ def _step_holds(model: HookedModel, runtime: PlainRuntime) -> bool:
             stream.append(new)
             got = model.step(new[:, None], lane.see(2), lane.told(2, 2), lane.cache, runtime).float()
             wanted = stream.logits()
-    except Exception:  # whatever modules that want another mask or cache run into
+    except Exception as error:  # whatever modules that want another mask or cache run into
+        if is_out_of_memory(error):  # which says nothing of the modules
+            raise
         return False
     return float((got - wanted).abs().max()) <= rounding(model) * float(wanted.abs().max())

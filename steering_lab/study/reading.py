@@ -74,6 +74,8 @@ def _said(config: type, error: Any) -> str:
             index.append(f"[{part}]")
     allowed = _in_words(hint)
     said = f"it takes {allowed}" if allowed else error["msg"]
+    if allowed.startswith("a list of") and not index and isinstance(error["input"], int | float):
+        said += f", say [{error['input']!r}]"
     return f"setting {'.'.join(key)}{''.join(index)} = {error['input']!r}: {said}"
 
 

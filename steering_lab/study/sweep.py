@@ -74,7 +74,7 @@ class Sweep:
     def again(self, chosen: Chosen, prompts: Sequence[str]) -> list[Condition]:
         """The chosen cells with their reversal, and `n_random_confirm` random vectors of their norm."""
         cells, config = [], self.config
-        for form, cell in zip(self.forms, chosen.values(), strict=True):
+        for form, cell in zip(self.forms, chosen, strict=True):
             if isinstance(cell, Selected):
                 site = next(site for site in form.sites(self.model) if site.layer == cell.layer)
                 coeffs, n_random = [cell.coeff, -cell.coeff], config.n_random_confirm
@@ -123,7 +123,7 @@ def run_sweep(
     conditions = [*sweep.others("positive"), *sweep.grid(choosing)]
     with opened(model, config, results, module=module, doc=doc, elsewhere=elsewhere, reported_by=SWEEP) as setup:
         generations, table, summary = _asked(setup, sweep, conditions, choosing, measures)
-        chosen = choose(summary, metric, [form.key for form in forms], config.perplexity_budget)
+        chosen = choose(summary, metric, [(form.method, form.place) for form in forms], config.perplexity_budget)
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
         held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)
 

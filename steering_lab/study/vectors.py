@@ -29,9 +29,9 @@ METHODS: dict[str, str] = {
 
 
 class Described(NamedTuple):
-    """A form as tables name it (`key`), as a reader calls it (`label`), and what it adds where."""
+    """A form by its method and place in tables, as a reader calls it (`label`), and what it adds."""
 
-    key: str
+    method: str
     place: PlaceName
     label: str
     what: str
@@ -62,14 +62,9 @@ class Form:
     pairs: tuple[ContrastPair, ...] = field(default=(), repr=False)
 
     @property
-    def key(self) -> str:
-        """How tables name it."""
-        return f"{self.method}_{self.place}"
-
-    @property
     def described(self) -> Described:
         """The form in words, for the run's folder."""
-        return Described(self.key, self.place, f"{self.label}, {self.place.replace('_', ' ')}", self.what)
+        return Described(self.method, self.place, f"{self.label}, {self.place.replace('_', ' ')}", self.what)
 
 
 def vectors_at(

@@ -13,15 +13,14 @@ SweepTable = Callable[..., pd.DataFrame]
 
 @pytest.fixture
 def summary(sweep: SweepTable) -> pd.DataFrame:
-    table = sweep(layers=(0, 1), coeffs=(-4, 4), p_family=0.01)
-    return table.assign(scale=table["metric"].map({"sentiment": "difference", "perplexity": "ratio"}))
+    return sweep(layers=(0, 1), coeffs=(-4, 4), p_family=0.01)
 
 
 def test_every_cell_is_one_row_with_interval_band_and_cost(summary: pd.DataFrame) -> None:
     table = condition_table(summary, metric="sentiment")
     assert len(table) == 1 + 2 * 2
     row = table[(table["layer"] == 1) & (table["coeff"] == 4)].iloc[0]
-    assert row["condition"] == "actadd front"
+    assert row["condition"] == "actadd, front"
     assert row["sentiment"] == pytest.approx(0.2)
     assert row["shift [95 %]"] == "+0.10 [−0.05, +0.25]"  # effect 0.1, interval ±0.15
     assert row["random vectors"] == "[−0.12, +0.12]"
@@ -51,7 +50,7 @@ def test_an_effect_from_one_prompt_has_no_interval(summary: pd.DataFrame) -> Non
 
 def test_the_same_cell_in_two_groups_is_two_rows(summary: pd.DataFrame) -> None:
     both = pd.concat([summary.assign(regime=name) for name in ("conflict", "agreement")])
-    table = condition_table(both, metric="sentiment", by=("regime", "method", "layer", "coeff"))
+    table = condition_table(both, metric="sentiment", groups=["regime"])
     assert table["regime"].value_counts().to_dict() == {"conflict": 5, "agreement": 5}
 
 

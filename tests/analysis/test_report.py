@@ -22,9 +22,18 @@ needs_chrome = pytest.mark.skipif(find_chrome() is None, reason="no Chrome or Ch
 
 def generations(rows: int = 12) -> pd.DataFrame:
     """Two prompts, unsteered and steered at three layers, all hostile."""
-    cells = [("unsteered", np.nan, 0.0), *(("actadd_front", layer, 4.0) for layer in (0, 1, 2))]
+    cells = [("unsteered", np.nan, 0.0), *(("actadd", layer, 4.0) for layer in (0, 1, 2))]
     table = [
-        {"method": m, "layer": la, "coeff": c, "prompt": f"prompt {p} {HOSTILE}", "sample": 0, "text": f"{m} {HOSTILE}"}
+        {
+            "method": m,
+            "role": "unsteered" if m == "unsteered" else "steered",
+            "place": None if np.isnan(la) else "front",
+            "layer": la,
+            "coeff": c,
+            "prompt": f"prompt {p} {HOSTILE}",
+            "sample": 0,
+            "text": f"{m} {HOSTILE}",
+        }
         for m, la, c in cells
         for p in (0, 1)
     ]
@@ -54,7 +63,7 @@ def dump(path: Path, fragment: str = "") -> tuple[str, str]:
 
 
 def test_what_a_model_writes_never_becomes_markup(tmp_path: Path, sweep: SweepTable) -> None:
-    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front", examples=generations())
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd", examples=generations())
     headline = pd.DataFrame({"condition": [HOSTILE]})
     beside = Beside(HOSTILE, [(HOSTILE, HOSTILE), ("steered", "text")])
     path = page(
@@ -74,7 +83,7 @@ def test_what_a_model_writes_never_becomes_markup(tmp_path: Path, sweep: SweepTa
 
 
 def test_the_page_names_no_address_it_could_load_from(tmp_path: Path, sweep: SweepTable) -> None:
-    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front")
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd")
     html = page(tmp_path, generations(), figures={"a": figure}).read_text(encoding="utf-8")
     assert not re.search(r"<(script|img|link|iframe)[^>]*\b(src|href)=", html)
     assert "default-src 'none'" in html
@@ -88,7 +97,7 @@ def test_every_continuation_is_on_the_page_in_order(tmp_path: Path) -> None:
     assert [layer["values"][k] if k >= 0 else None for k in layer["codes"]] == [
         None if np.isnan(value) else int(value) for value in table["layer"]
     ]
-    assert data["filters"] == ["method", "layer", "coeff", "prompt"]
+    assert data["filters"] == ["method", "place", "layer", "coeff", "prompt"]
     assert data["columns"]["log_prob"][0] == -0.3333
 
 
@@ -137,8 +146,8 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path, parts: dict[str, Any]
 
 @needs_chrome
 def test_in_a_browser_it_draws_filters_and_stays_silent(tmp_path: Path, sweep: SweepTable) -> None:
-    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front", examples=generations())
-    path = page(tmp_path, generations(), figures={"a": figure}, start={"method": "actadd_front", "layer": 1})
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd", examples=generations())
+    path = page(tmp_path, generations(), figures={"a": figure}, start={"method": "actadd", "layer": 1})
     counted = "document.documentElement.dataset.requests = performance.getEntriesByType('resource').length"
     asked = f"<script>setTimeout(() => {counted}, 5000)</script></body>"
     path.write_text(path.read_text(encoding="utf-8").replace("</body>", asked), encoding="utf-8")
@@ -151,7 +160,7 @@ def test_in_a_browser_it_draws_filters_and_stays_silent(tmp_path: Path, sweep: S
     assert 'data-requests="0"' in document
     articles = re.findall(r"<article>.*?</article>", document, re.DOTALL)
     assert len(articles) == 4
-    assert all("unsteered &lt;/script&gt;" in a and "actadd_front &lt;/script&gt;" in a for a in articles)
+    assert all("unsteered &lt;/script&gt;" in a and "actadd &lt;/script&gt;" in a for a in articles)
 
 
 CONDITIONS = pd.DataFrame({"condition": ["b", "a", "c"], "shift [95 %]": ["+0.10 [0.00, +0.20]", "–", "−0.50"]})
@@ -181,7 +190,7 @@ def test_in_a_browser_a_click_on_a_column_sorts_by_its_numbers(tmp_path: Path) -
 
 @needs_chrome
 def test_in_a_browser_the_address_chooses_what_is_shown(tmp_path: Path) -> None:
-    document, _ = dump(page(tmp_path, generations()), "#method=actadd_front&layer=2&coeff=4&contains=nowhere")
+    document, _ = dump(page(tmp_path, generations()), "#method=actadd&layer=2&coeff=4&contains=nowhere")
     assert "0 of 16 continuations" in document
     document, _ = dump(page(tmp_path, generations()), "#layer=2")
     assert "4 of 16 continuations" in document
@@ -204,7 +213,7 @@ def test_in_a_browser_fifty_thousand_continuations_are_ready_within_two_seconds(
 
 @needs_chrome
 def test_in_a_browser_a_click_on_a_cell_shows_what_was_written_there(tmp_path: Path, sweep: SweepTable) -> None:
-    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd_front")
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd")
     path = page(tmp_path, generations(), figures={"a": figure})
     click = """<script>setTimeout(() => {
         const target = document.querySelector(".nsewdrag"), box = target.getBoundingClientRect();
@@ -216,4 +225,4 @@ def test_in_a_browser_a_click_on_a_cell_shows_what_was_written_there(tmp_path: P
     document, _ = dump(path)
     assert "4 of 16 continuations" in document
     articles = re.findall(r"<article>.*?</article>", document, re.DOTALL)
-    assert all("actadd front, layer 2, coefficient +4" in article for article in articles)
+    assert all("actadd, front, layer 2, coefficient +4" in article for article in articles)

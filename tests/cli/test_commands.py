@@ -13,7 +13,7 @@ from steering_lab.study.reading import read_config
 from tests.cli.calling import call
 from tests.tiny_models import save_tiny_model
 
-ALL = ["demo", "run", "report", "steer", "lens", "vector", "check", "models"]
+ALL = ["demo", "run", "new", "report", "steer", "lens", "vector", "check", "models"]
 VECTOR = [["vector", verb] for verb in ["make", "show", "verify", "export"]]
 
 
@@ -238,4 +238,4 @@ def test_a_word_that_is_no_command_is_answered_with_those_there_are(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: list[str], said: str
 ) -> None:
     assert call(monkeypatch, *given) == 2
-    assert f"steering-lab: {said}: choose demo, run, report, steer" in capsys.readouterr().err
+    assert f"steering-lab: {said}: choose {', '.join(ALL)}, or --help\n" == capsys.readouterr().err

@@ -1,11 +1,30 @@
 """Small tidy tables for the tests of pairing, statistics, controls and selection."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from steering_lab.tables import Factors, Scale, measurements
+
 NONE = float("nan")
+SCALES: dict[str, Scale] = {"perplexity": "ratio"}  # all others are compared as differences
+
+
+def factors(
+    method: str, *, layer: float = NONE, coeff: float = 0.0, draw: float = NONE, norm: float | None = None,
+    place: str = "front", control_of: str = "actadd",
+) -> Factors:  # fmt: skip
+    """The factors of an edit; of a control where the method is "random", of the unsteered model where it is that."""
+    norm = abs(coeff) / 10 if norm is None else norm
+    layers, draws = (None if math.isnan(number) else int(number) for number in (layer, draw))
+    where = {"layer": layers, "coeff": float(coeff), "relative_norm": norm, "draw": draws}
+    if method == "unsteered":
+        return Factors(method, "unsteered", **where)
+    if method == "random":
+        return Factors(method, "control", place=place, control_of=control_of, unit="coeff", **where)
+    return Factors(method, "steered", place=place, unit="coeff", **where)
 
 
 def arm(
@@ -18,13 +37,14 @@ def arm(
     metric: str = "sentiment",
     weight: float | Sequence[float] = 1.0,
     norm: float | None = None,
+    **others: str,
 ) -> pd.DataFrame:
-    """Tidy rows of one arm: prompt -> the values of its samples 0, 1, ..."""
+    """Measurements of one condition: prompt -> the values of its samples 0, 1, ..."""
     rows = [(prompt, sample, value) for prompt, samples in values.items() for sample, value in enumerate(samples)]
     table = pd.DataFrame(rows, columns=["prompt", "sample", "value"]).astype({"value": float})
+    facts = factors(method, layer=layer, coeff=coeff, draw=draw, norm=norm, **others)
     name = f"{method} {layer} {coeff} {draw}"
-    factors = {"condition": name, "method": method, "layer": layer, "coeff": coeff, "draw": draw, "metric": metric}
-    return table.assign(**factors, relative_norm=abs(coeff) / 10 if norm is None else norm, weight=weight)
+    return measurements(name, facts, table.assign(weight=weight), metric=metric, scale=SCALES.get(metric, "difference"))
 
 
 def noise(rng: np.random.Generator, prompts: int, samples: int, spread: float = 1.0) -> dict[str, list[float]]:
@@ -33,12 +53,13 @@ def noise(rng: np.random.Generator, prompts: int, samples: int, spread: float = 
 
 
 def by_layer(method: str, values: np.ndarray, *, metric: str = "sentiment") -> pd.DataFrame:
-    """Tidy rows of arms that differ in layer only, from an array of layers, prompts and samples."""
+    """Measurements of conditions that differ in layer only, from an array of layers, prompts and samples."""
     index = pd.MultiIndex.from_product([range(n) for n in values.shape], names=["layer", "number", "sample"])
     rows = pd.DataFrame({"value": values.ravel()}, index=index).reset_index()
-    prompt = "prompt " + rows.pop("number").astype(str)
-    factors = {"condition": method, "method": method, "coeff": 1.0, "draw": NONE, "relative_norm": 0.1, "weight": 1.0}
-    return rows.assign(prompt=prompt, metric=metric, **factors).astype({"layer": float})
+    rows["prompt"] = "prompt " + rows.pop("number").astype(str)
+    layers, facts = rows.pop("layer"), factors(method, layer=0, coeff=1.0)
+    table = measurements(method, facts, rows, metric=metric, scale=SCALES.get(metric, "difference"))
+    return table.assign(layer=layers.astype(float))
 
 
 def shifted(values: Mapping[str, Sequence[float]], by: float) -> dict[str, list[float]]:
@@ -47,5 +68,5 @@ def shifted(values: Mapping[str, Sequence[float]], by: float) -> dict[str, list[
 
 
 def stacked(*tables: pd.DataFrame) -> pd.DataFrame:
-    """One tidy table of several arms."""
+    """One table of several conditions."""
     return pd.concat(tables, ignore_index=True)

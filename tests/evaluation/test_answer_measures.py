@@ -1,6 +1,7 @@
 """Answers in a table are judged row by row; which rows count is a matter of the question, and missing stays missing."""
 
 import math
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from steering_lab.evaluation.answer_measures import (
     with_answers,
 )
 from steering_lab.evaluation.measures import Measure, measure_table
+from tests.evaluation.tables import factors
 
 CONFLICT = ConflictQA("Where?", "In Rome.", ("Rome",), ("Paris",), "where", original_context="In Paris.")
 MONEY = ConflictQA("What?", "Euros.", ("euro",), ("dollar",), "what", blank_memory_aliases=("$",))
@@ -30,9 +32,8 @@ ROWS = {
 def generations(*rows: tuple[str, str, str | None]) -> pd.DataFrame:
     """Rows of (condition, prompt, text) on an odd index."""
     table = pd.DataFrame(rows, columns=["condition", "prompt", "text"])
-    table = table.assign(
-        method=table["condition"], layer=1.0, coeff=1.0, relative_norm=0.1, draw=float("nan"), sample=0
-    )
+    blocks = [table.iloc[[i]].assign(**asdict(factors(m, layer=1, coeff=1))) for i, m in enumerate(table["condition"])]
+    table = pd.concat(blocks).assign(sample=0, n_tokens=1, log_prob_unsteered=math.nan, log_prob_steered=math.nan)
     return with_answers(table.set_index(pd.Index(range(5, 5 + len(table)))), ROWS)
 
 

@@ -1,35 +1,43 @@
 """Random controls: the band by hand, its coverage, and what a search over a grid of random vectors finds."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from steering_lab.evaluation.controls import GridMaxima, control_bands, controls_of, draw_effects, grid_maxima
+from steering_lab.evaluation.controls import GridMaxima, control_bands, draw_effects, grid_maxima
 from steering_lab.evaluation.statistics import summarise
-from tests.evaluation.tables import arm, stacked
+from tests.evaluation.tables import arm, factors, stacked
 
 BASE = {"p": [0.0], "q": [0.0]}
 
 
 def drawn(effects: dict[int, float], **where: float) -> list[pd.DataFrame]:
     """One control arm per draw whose effect over BASE is the given one."""
-    return [
-        arm("random_front", {"p": [e - 1], "q": [e + 1]}, draw=draw, coeff=1, **where) for draw, e in effects.items()
-    ]
+    return [arm("random", {"p": [e - 1], "q": [e + 1]}, draw=draw, coeff=1, **where) for draw, e in effects.items()]
 
 
-def test_controls_are_found_by_name() -> None:
-    methods = ["unsteered", "actadd_front", "actadd_everywhere", "random_front", "mean_difference_front", "prompting"]
-    assert controls_of(methods) == {"actadd_front": "random_front", "mean_difference_front": "random_front"}
+def test_a_control_is_that_of_its_own_method_and_place_only() -> None:
+    tidy = stacked(
+        arm("unsteered", BASE),
+        *drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2),
+        arm("actadd", BASE, layer=2, coeff=1),
+        arm("actadd", BASE, layer=2, coeff=1, place="everywhere"),
+        arm("mean_difference", BASE, layer=2, coeff=1),
+    )
+    steered = summarise(tidy).query("role == 'steered'").set_index(["method", "place"])
+    assert steered["n_draws"].to_dict() == {
+        ("actadd", "everywhere"): 0, ("actadd", "front"): 3, ("mean_difference", "front"): 0,
+    }  # fmt: skip
 
 
 def test_a_cells_band_is_the_prediction_interval_of_its_draws() -> None:
     tidy = stacked(
-        arm("unsteered", BASE), *drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2), arm("actadd_front", BASE, layer=2, coeff=1)
+        arm("unsteered", BASE), *drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2), arm("actadd", BASE, layer=2, coeff=1)
     )
-    row = summarise(tidy).set_index("method").loc["actadd_front"]
+    row = summarise(tidy).set_index("method").loc["actadd"]
     # mean 0, s = 0.1, t(0.975, 2 degrees of freedom) = 4.302653, √(1 + 1/3) = 1.154701
     assert row["control_high"] == pytest.approx(0.1 * 4.302653 * 1.154701)
     assert row["control_low"] == pytest.approx(-row["control_high"])
@@ -40,9 +48,9 @@ def test_two_draws_make_no_band_and_other_cells_get_none() -> None:
     tidy = stacked(
         arm("unsteered", BASE),
         *drawn({0: -0.1, 1: 0.1}, layer=2),
-        *(arm("actadd_front", BASE, layer=layer, coeff=1) for layer in (2, 3)),
+        *(arm("actadd", BASE, layer=layer, coeff=1) for layer in (2, 3)),
     )
-    steered = summarise(tidy).query("method == 'actadd_front'")
+    steered = summarise(tidy).query("method == 'actadd'")
     assert steered[["control_low", "control_high"]].isna().all(axis=None)
     assert steered["n_draws"].tolist() == [2, 0]
 
@@ -50,7 +58,7 @@ def test_two_draws_make_no_band_and_other_cells_get_none() -> None:
 def test_the_band_of_a_ratio_is_formed_on_the_log_scale() -> None:
     base = arm("unsteered", {"p": [2.0], "q": [8.0]}, metric="perplexity")
     draws = [
-        arm("random_front", {"p": [2.0 * r], "q": [8.0 * r]}, layer=0, coeff=1, draw=i, metric="perplexity")
+        arm("random", {"p": [2.0 * r], "q": [8.0 * r]}, layer=0, coeff=1, draw=i, metric="perplexity")
         for i, r in enumerate((1, 2, 4))
     ]
     bands = control_bands(draw_effects(stacked(base, *draws)))
@@ -65,7 +73,8 @@ def test_the_band_holds_one_more_random_direction_at_its_level(draws: int) -> No
     cells = 2000
     index = pd.MultiIndex.from_product([range(cells), range(draws)], names=["layer", "draw"])
     effects = pd.DataFrame({"effect": rng.normal(0.1, 0.2, size=len(index))}, index=index).reset_index()
-    bands = control_bands(effects.assign(metric="sentiment", method="random_front", coeff=1.0, log_effect=math.nan))
+    facts = asdict(factors("random", coeff=1.0)) | {"metric": "sentiment", "log_effect": math.nan}
+    bands = control_bands(effects.assign(**{name: facts[name] for name in facts if name not in effects}))
     another = rng.normal(0.1, 0.2, size=cells)
     inside = (another > bands["control_low"]) & (another < bands["control_high"])
     assert 0.935 <= inside.mean() <= 0.965  # 0.95 ± three standard errors
@@ -73,16 +82,21 @@ def test_the_band_holds_one_more_random_direction_at_its_level(draws: int) -> No
 
 def test_a_control_of_another_norm_is_refused() -> None:
     tidy = stacked(
-        arm("unsteered", BASE), *drawn({0: 0.0, 1: 0.1}, layer=2), arm("actadd_front", BASE, layer=2, coeff=1, norm=0.5)
+        arm("unsteered", BASE), *drawn({0: 0.0, 1: 0.1}, layer=2), arm("actadd", BASE, layer=2, coeff=1, norm=0.5)
     )
-    with pytest.raises(ValueError, match=r"random_front is no norm-matched control .* layer 2.0, coeff 1.0 .* 0.1 and"):
+    with pytest.raises(
+        ValueError, match=r"a control of actadd is not norm-matched: at layer 2.0, coeff 1.0 .* 0.1 and"
+    ):
         summarise(tidy)
 
 
-def test_a_control_that_is_absent_is_refused() -> None:
-    tidy = stacked(arm("unsteered", BASE), arm("actadd_front", BASE, layer=2, coeff=1))
-    with pytest.raises(ValueError, match="no rows of the control random_front"):
-        summarise(tidy, controls={"actadd_front": "random_front"})
+def test_two_random_controls_of_one_method_are_refused() -> None:
+    draws = drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2)
+    tidy = stacked(
+        arm("unsteered", BASE), arm("actadd", BASE, layer=2, coeff=1), *draws, *(d.assign(method="r") for d in draws)
+    )
+    with pytest.raises(ValueError, match="actadd has two random controls"):
+        summarise(tidy)
 
 
 def test_the_grid_maximum_of_each_draw_by_hand() -> None:

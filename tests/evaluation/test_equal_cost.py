@@ -11,7 +11,7 @@ AXES = {"cost": "kl", "effect": "context"}
 
 
 def cell(method: str, kl: dict, context: dict, coeff: float = 1.0, draw: float = NONE) -> pd.DataFrame:
-    where = {"layer": 2.0, "coeff": coeff, "draw": draw}
+    where = {"layer": 2.0, "coeff": coeff, "draw": draw, "control_of": "v"}
     return stacked(arm(method, kl, metric="kl", **where), arm(method, context, metric="context", **where))
 
 

@@ -1,10 +1,11 @@
 """Laws of the batched grid: a cell's rows depend on the cell alone, and a kept cell is never computed again."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.contrast_pairs import ContrastPair
@@ -20,7 +21,7 @@ from steering_lab.evaluation.condition import (
 from steering_lab.evaluation.evaluate import Decoding, cell_key, evaluate, row_seed, run_conditions
 from steering_lab.evaluation.measures import Perplexity, TextMeasure
 from steering_lab.evaluation.metrics import length
-from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.intervention import Edit, Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.methods.cad import CAD
@@ -108,7 +109,7 @@ def test_a_resumed_sweep_equals_an_uninterrupted_one(model: HookedModel, grid: l
 
 
 def test_samples_of_a_prompt_are_paired_across_conditions(model: HookedModel) -> None:
-    nothing = Condition("nothing", factors={"method": "nothing"})
+    nothing = Condition("nothing")
     table = run_conditions(model, [UNSTEERED, nothing], PROMPTS, DECODING, progress=False)
     texts = [table[table["condition"] == name]["text"].tolist() for name in ("unsteered", "nothing")]
     assert texts[0] == texts[1]
@@ -122,7 +123,7 @@ def test_text_is_scored_under_the_unsteered_model_given_the_plain_prompt(
     for row in table.itertuples():
         assert row.log_prob_unsteered <= 0
         assert row.n_tokens <= 5
-    steered = table[table["method"] == "actadd_front"]
+    steered = table[table["method"] == "actadd"]
     assert (steered["log_prob_steered"] - steered["log_prob_unsteered"]).abs().max() > 1e-3
     prompted = table[table["method"] == "prompting Love"].iloc[0]
     seeds = [row_seed(DECODING.seed, 0, 0)]
@@ -172,18 +173,18 @@ def test_conditions_with_one_name_are_refused(model: HookedModel) -> None:
 
 
 def test_controls_have_the_norm_of_the_cell_they_stand_beside(model: HookedModel, grid: list[Condition]) -> None:
-    cells = [c for c in grid if c.factors["method"] == "actadd_front"]
+    cells = [c for c in grid if c.factors.method == "actadd"]
     for cell in cells:
         beside = [
             c for c in grid
-            if c.factors["method"] == "random_front" and c.factors["layer"] == cell.factors["layer"]
-            and c.factors["coeff"] == cell.factors["coeff"]
+            if c.factors.control_of == "actadd" and c.factors.layer == cell.factors.layer
+            and c.factors.coeff == cell.factors.coeff
         ]  # fmt: skip
-        assert [c.factors["draw"] for c in beside] == [0, 1]
+        assert [c.factors.draw for c in beside] == [0, 1]
         mine = cell.intervention.terms[0].edit.rows.norm(dim=-1)
         for control in beside:
             np.testing.assert_allclose(control.intervention.terms[0].edit.rows.norm(dim=-1), mine, rtol=1e-5)
-            assert control.factors["relative_norm"] == cell.factors["relative_norm"]
+            assert control.factors.relative_norm == pytest.approx(cell.factors.relative_norm)
 
 
 def test_relative_norm_is_the_added_length_over_the_median_residual(model: HookedModel) -> None:
@@ -195,7 +196,7 @@ def test_relative_norm_is_the_added_length_over_the_median_residual(model: Hooke
     norms = median_resid_norms(model, PROMPTS, [site])
     assert norms[site] == pytest.approx(float(real.median()))
     cell = layer_coeff_grid({site: vector}, [-3.0], norms, method="actadd")[0]
-    assert cell.factors["relative_norm"] == pytest.approx(3 * vector.norm / float(real.median()))
+    assert cell.factors.relative_norm == pytest.approx(3 * vector.norm / float(real.median()))
 
 
 @pytest.mark.parametrize("coeffs", [[], [0.0], [1.0, 1.0]])
@@ -220,10 +221,10 @@ def test_questions_rules_and_edits_are_conditions_like_any_other(model: HookedMo
     vector = mean_difference_vectors(model, [PAIR], [site])[site]
     cad = {"write": asked("with_context"), "rule": CAD(1.0), "without_context": asked("closed_book")}
     conditions = [
-        Condition("unsteered", write=asked("with_context"), factors={"method": "unsteered"}),
-        Condition("steered", 4 * vector.from_last_prompt_token(), asked("with_context"), factors={"method": "steered"}),
-        Condition("CAD", **cad, factors={"method": "CAD"}),
-        Condition("CAD and steered", 4 * vector.generated(), **cad, factors={"method": "both"}),
+        Condition("unsteered", write=asked("with_context"), role="unsteered"),
+        Condition("steered", 4 * vector.from_last_prompt_token(), asked("with_context")),
+        Condition("CAD", **cad),
+        Condition("CAD and steered", 4 * vector.generated(), **cad),
     ]
     decoding = Decoding(max_new_tokens=4, n_samples=1, sampling=GREEDY)
     table = run_conditions(model, conditions, ROWS, decoding, progress=False)
@@ -251,6 +252,20 @@ def test_each_example_may_have_an_intervention_of_its_own(model: HookedModel) ->
         assert of_row.loc["own", "log_prob_steered"] == pytest.approx(of_row.loc[f"{dose:g}", "log_prob_steered"])
     swapped = Condition("own", dict(zip(doses, reversed(own.intervention.values()), strict=True)), own.write)
     assert cell_key(model, own, ROWS, decoding) != cell_key(model, swapped, ROWS, decoding)
+
+
+@dataclass(frozen=True, eq=False)
+class Push(Edit):
+    """An edit of a user's own."""
+
+    by: float = 1.0
+
+
+def test_edits_that_differ_in_a_setting_of_their_own_are_cells_of_their_own(model: HookedModel) -> None:
+    rows, site = torch.ones(1, model.d_model), model.sites()[1]
+    by_one, by_five, again = (Condition("pushed", Push(rows, site, by=by).everywhere()) for by in (1.0, 5.0, 1.0))
+    assert cell_key(model, by_one, PROMPTS, DECODING) == cell_key(model, again, PROMPTS, DECODING)
+    assert cell_key(model, by_one, PROMPTS, DECODING) != cell_key(model, by_five, PROMPTS, DECODING)
 
 
 def test_an_example_without_its_intervention_is_refused_before_anything_runs(model: HookedModel) -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from steering_lab.methods.coiecd import COIECD
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post
 from steering_lab.organism.wording import ORGANISM
+from steering_lab.tables import MEASUREMENTS
 from tests.tiny_models import hooked, random_vector
 
 MODEL = hooked("llama")
@@ -24,11 +26,17 @@ ROWS = [
 ]
 WITH, WITHOUT = Asked(ORGANISM), Asked(ORGANISM, "closed_book")
 CONDITIONS = [
-    Condition("unsteered", write=WITH),
+    Condition("unsteered", write=WITH, role="unsteered"),
     Condition("steered", 2 * random_vector(MODEL, resid_post(1)).from_last_prompt_token(), WITH),
     Condition("cad", write=WITH, rule=CAD(1.5), without_context=WITHOUT),
     Condition("coiecd", write=WITH, rule=COIECD(), without_context=WITHOUT),
 ]
+
+
+def wide(table: pd.DataFrame) -> pd.DataFrame:
+    """A column for each metric, by condition and prompt."""
+    assert list(table) == MEASUREMENTS.names
+    return table.pivot(index=["condition", "prompt"], columns="metric", values="value")
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
@@ -48,7 +56,7 @@ def test_the_first_step_is_what_generate_draws_from(condition: Condition) -> Non
 def test_log_odds_are_of_the_sums_over_the_tokens_that_begin_each_answer() -> None:
     plain, steered = CONDITIONS[:2]
     reference = next_token_log_probs(MODEL, plain, ROWS)
-    table = first_steps(MODEL, [plain, steered], ROWS, reference).set_index(["condition", "prompt"])
+    table = wide(first_steps(MODEL, [plain, steered], ROWS, reference))
     probs = next_token_log_probs(MODEL, steered, ROWS)[0].double().exp()
     begins = first_tokens(MODEL, WITH(ROWS[0]), ROWS[0])
     context, memory = (float(probs[side].sum()) for side in begins)
@@ -68,10 +76,10 @@ def test_tokens_that_begin_both_answers_are_in_neither_list() -> None:
     assert begins.memory
     alike = ConflictQA("Who?", "The sea lion.", ("sea lion",), ("sea",), group="who")
     assert first_tokens(MODEL, "Answer:", alike) == FirstTokens([], [])
-    table = first_steps(MODEL, CONDITIONS[:1], [alike], next_token_log_probs(MODEL, CONDITIONS[0], [alike]))
+    table = wide(first_steps(MODEL, CONDITIONS[:1], [alike], next_token_log_probs(MODEL, CONDITIONS[0], [alike])))
     assert table[["log_prob_context", "log_prob_memory", "log_odds"]].isna().all(axis=None)
 
 
 def test_another_vocabulary_has_no_divergence() -> None:
     reference = torch.log_softmax(torch.zeros(len(ROWS), MODEL.d_vocab + 1), -1)
-    assert first_steps(MODEL, CONDITIONS[:1], ROWS, reference)["kl"].isna().all()
+    assert wide(first_steps(MODEL, CONDITIONS[:1], ROWS, reference))["kl"].isna().all()

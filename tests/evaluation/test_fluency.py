@@ -16,7 +16,7 @@ from tests.tiny_models import TEXT, hooked, random_vector
 
 MODEL = hooked("llama")
 EDIT = random_vector(MODEL, resid_post(1)).from_last_prompt_token()
-STEERED = Condition("steered", EDIT, factors={"method": "steered", "layer": 1, "coeff": 1.0, "relative_norm": 0.5})
+STEERED = Condition("steered", EDIT, resid_norms={resid_post(1): 2.0})
 
 
 def test_a_text_has_the_perplexity_of_its_tokens_behind_the_prompt_and_weighs_as_many() -> None:
@@ -31,8 +31,7 @@ def test_a_text_has_the_perplexity_of_its_tokens_behind_the_prompt_and_weighs_as
 
 
 def test_the_effect_is_a_ratio_to_the_unsteered_model_with_an_interval_over_texts() -> None:
-    rule = Condition("CAD", write=Asked(ORGANISM), rule=CAD(), without_context=Asked(ORGANISM, "closed_book"),
-                     factors={"method": "CAD"})  # fmt: skip
+    rule = Condition("CAD", write=Asked(ORGANISM), rule=CAD(), without_context=Asked(ORGANISM, "closed_book"))
     table = held_out_table(MODEL, [UNSTEERED, STEERED, rule], TEXT)
     assert table.loc[table["condition"] == "CAD", "value"].isna().all()
     summary = summarise(table).set_index("method")

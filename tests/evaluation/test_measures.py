@@ -1,13 +1,13 @@
 """Measures fill the tidy table on the rows they were given, and missing stays missing."""
 
 import math
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
 
 from steering_lab.data.lexicons import Lexicon
 from steering_lab.evaluation.measures import (
-    FACTORS,
     Degenerate,
     Perplexity,
     TextMeasure,
@@ -19,6 +19,8 @@ from steering_lab.evaluation.measures import (
     vader,
 )
 from steering_lab.evaluation.metrics import length
+from steering_lab.tables import MEASUREMENTS
+from tests.evaluation.tables import factors
 
 LEXICON = Lexicon(frozenset({"good"}), frozenset({"bad"}))
 LOOP = "on and on and on and on and on and on"
@@ -27,22 +29,23 @@ LOOP = "on and on and on and on and on and on"
 def generations(*rows: tuple[str, str, int, float]) -> pd.DataFrame:
     """Rows of (method, text, n_tokens, log_prob_unsteered), one prompt, numbered samples, an odd index."""
     table = pd.DataFrame(rows, columns=["method", "text", "n_tokens", "log_prob_unsteered"])
-    table = table.assign(condition=table["method"], layer=2.0, coeff=1.0, relative_norm=0.1, draw=float("nan"))
+    blocks = [table.iloc[[i]].assign(**asdict(factors(m, layer=2, coeff=1))) for i, m in enumerate(table["method"])]
+    table = pd.concat(blocks).assign(condition=table["method"], log_prob_steered=float("nan"))
     return table.assign(prompt="p", sample=range(len(table))).set_index(pd.Index(range(10, 10 + len(table))))
 
 
 TABLE = generations(
     ("unsteered", "a good day", 3, -3 * math.log(2)),
-    ("actadd_front", "good good bad sea", 4, -4 * math.log(8)),
-    ("actadd_front", "the sea", 2, -2 * math.log(11)),
-    ("actadd_front", LOOP, 12, -0.1),
-    ("actadd_front", "", 0, 0.0),
+    ("actadd", "good good bad sea", 4, -4 * math.log(8)),
+    ("actadd", "the sea", 2, -2 * math.log(11)),
+    ("actadd", LOOP, 12, -0.1),
+    ("actadd", "", 0, 0.0),
 )
 
 
 def test_the_tidy_table_holds_one_row_per_continuation_and_measure() -> None:
     tidy = measure_table(TABLE, [sentiment(LEXICON), Perplexity()])
-    assert list(tidy.columns) == [*FACTORS, "metric", "value", "weight"]
+    assert list(tidy.columns) == MEASUREMENTS.names
     assert len(tidy) == 10
     values = tidy[tidy["metric"] == "sentiment"]["value"].tolist()
     assert values[:2] == [1.0, pytest.approx(1 / 3)]
@@ -77,12 +80,12 @@ def test_degenerate_is_over_the_bound_in_perplexity_or_in_repetition_or_empty() 
 
 
 def test_degenerate_is_missing_where_the_log_probability_is() -> None:
-    table = pd.concat([TABLE, generations(("actadd_front", "fine words", 2, math.nan))])
+    table = pd.concat([TABLE, generations(("actadd", "fine words", 2, math.nan))])
     assert math.isnan(Degenerate()(table).iloc[-1])
 
 
 def test_degenerate_needs_the_unsteered_arm() -> None:
-    with pytest.raises(ValueError, match='no rows with method "unsteered"'):
+    with pytest.raises(ValueError, match="no rows of the unsteered model"):
         Degenerate()(TABLE.iloc[1:])
 
 
@@ -102,7 +105,7 @@ def test_topic_words_that_no_text_can_match_are_refused() -> None:
 def test_two_measures_of_one_name_or_missing_columns_are_refused() -> None:
     with pytest.raises(ValueError, match="share a name: sentiment, sentiment"):
         measure_table(TABLE, [sentiment(LEXICON), sentiment(LEXICON)])
-    with pytest.raises(ValueError, match="lacks the columns draw"):
+    with pytest.raises(ValueError, match="the table of generations has no column 'draw'"):
         measure_table(TABLE.drop(columns="draw"), [sentiment(LEXICON)])
     with pytest.raises(ValueError, match="nothing to measure: 5 generations, 0 measures"):
         measure_table(TABLE, [])

@@ -41,7 +41,7 @@ def asked(style: PromptStyle = "with_context") -> Asked:
     return Asked(ORGANISM, style)
 
 
-UNSTEERED = Condition("unsteered", write=asked(), factors={"method": "unsteered"})
+UNSTEERED = Condition("unsteered", write=asked(), role="unsteered")
 
 
 def test_the_reference_is_no_distance_from_itself(model: HookedModel) -> None:
@@ -55,7 +55,7 @@ def test_the_distance_is_the_divergence_of_single_passes_at_any_batch_size(
 ) -> None:
     monkeypatch.setattr("steering_lab.evaluation.next_token.SCORED_LOGITS", 2 * 64 * model.d_vocab)
     edits = {row.id: k * vector.from_last_prompt_token() for k, row in enumerate(ROWS)}
-    own = Condition("own", edits, asked(), factors={"method": "own", "coeff": 1})
+    own = Condition("own", edits, asked())
     table = next_token_kl(model, [own], ROWS, UNSTEERED)
     assert table["value"].iloc[0] == pytest.approx(0, abs=1e-6)  # k = 0 is no edit
     for k, row in enumerate(ROWS):
@@ -81,6 +81,6 @@ STYLES: tuple[PromptStyle, ...] = ("with_context", "closed_book")
 
 
 def test_an_open_steering_block_is_not_measured_as_the_reference(model: HookedModel, vector: SteeringVector) -> None:
-    nothing = Condition("nothing", Intervention(), asked(), factors={"method": "nothing"})
+    nothing = Condition("nothing", Intervention(), asked())
     with steer(model, 5 * vector.everywhere()):
         assert next_token_kl(model, [nothing], ROWS, UNSTEERED)["value"].max() == 0

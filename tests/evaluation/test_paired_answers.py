@@ -8,19 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering_lab.evaluation.paired_answers import known_questions, paired_counts
+from tests.evaluation.tables import arm, stacked
 
 NAN = math.nan
 
 
 def tidy(**conditions: list[float]) -> pd.DataFrame:
     """One value of "context" per condition and prompt q0, q1, ...; the method is the condition."""
-    rows = [
-        {"condition": name, "method": name, "layer": 3.0, "coeff": 1.0, "draw": NAN, "prompt": f"q{i}", "sample": 0}
-        | {"metric": "context", "value": value}
+    blocks = [
+        arm(name, {f"q{i}": [value] for i, value in enumerate(values)}, layer=3, coeff=1, metric="context").assign(
+            condition=name
+        )
         for name, values in conditions.items()
-        for i, value in enumerate(values)
     ]
-    return pd.DataFrame(rows)
+    return stacked(*blocks)
 
 
 def test_counts_by_hand() -> None:
@@ -68,10 +69,10 @@ def test_conditions_of_one_name_at_other_layers_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("table", "known", "message"),
     [
-        (tidy(steered=[1]), None, 'no rows of "context" with condition "unsteered"'),
+        (tidy(steered=[1]), None, 'no rows of "context" of the unsteered model'),
         (tidy(unsteered=[0.5], steered=[1]), None, '"context" is 0.5 somewhere'),
         (tidy(unsteered=[0, 1], steered=[1]), None, "condition \"steered\" lacks 1 questions, the first is 'q1'"),
-        (tidy(unsteered=[0], steered=[1]), ["q7"], "1 known questions are not in condition \"unsteered\", .* 'q7'"),
+        (tidy(unsteered=[0], steered=[1]), ["q7"], "1 known questions were not put to the unsteered model, .* 'q7'"),
         (tidy(unsteered=[0], steered=[1]), [], "no question is known"),
         (pd.concat([tidy(unsteered=[0])] * 2), None, "condition \"unsteered\" has several to 'q0'"),
         (tidy(unsteered=[0]).assign(metric="other"), None, 'no metric "context"; it has other'),
@@ -85,5 +86,5 @@ def test_what_cannot_be_paired_is_refused(table: pd.DataFrame, known: list[str] 
 def test_a_known_set_needs_one_answer_per_question_of_the_method() -> None:
     with pytest.raises(ValueError, match="one answer per prompt is needed, 'q0' has several"):
         known_questions(pd.concat([tidy(unsteered=[1])] * 2), "context")
-    with pytest.raises(ValueError, match='no rows of "context" with method "steered"'):
-        known_questions(tidy(unsteered=[1]), "context", method="steered")
+    with pytest.raises(ValueError, match='no rows of "context" of the unsteered model'):
+        known_questions(tidy(steered=[1]), "context")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering_lab.evaluation.pairing import pair_with_reference, paired_sums
+from steering_lab.evaluation.pairing import pair_with_unsteered, paired_sums
 from tests.evaluation.tables import NONE, arm, noise, stacked
 
 
@@ -14,8 +14,8 @@ def test_a_resampled_effect_equals_the_effect_of_the_resampled_rows(seed: int) -
     rng = np.random.default_rng(seed)
     base, values = noise(rng, 4, 3), noise(rng, 4, 3)
     values["prompt 1"][2] = NONE
-    tidy = stacked(arm("unsteered", base), arm("actadd_front", values, layer=0, coeff=1))
-    paired = pair_with_reference(tidy, "unsteered", ())
+    tidy = stacked(arm("unsteered", base), arm("actadd", values, layer=0, coeff=1))
+    paired = pair_with_unsteered(tidy)
     draw = rng.integers(0, 4, size=4)
     rows = [pair for i in draw for pair in zip(values[f"prompt {i}"], base[f"prompt {i}"], strict=True)]
     differences = [a - b for a, b in rows if not np.isnan(a)]
@@ -28,13 +28,21 @@ def test_swapping_every_prompt_negates_the_effect_and_swapping_none_keeps_it() -
     rng = np.random.default_rng(0)
     base = arm("unsteered", {k: np.exp(v).tolist() for k, v in noise(rng, 5, 2).items()}, metric="perplexity", weight=2)
     own = arm("a", {k: np.exp(v).tolist() for k, v in noise(rng, 5, 2).items()}, coeff=1, metric="perplexity", weight=5)
-    sums = paired_sums(pair_with_reference(stacked(base, own), "unsteered", ["perplexity"]))
+    sums = paired_sums(pair_with_unsteered(stacked(base, own)))
     none, every = sums.swapped_effect(np.stack([np.zeros(5), np.ones(5)]))
     assert none == pytest.approx(sums.effect(np.ones((1, 5)))[0])
     assert every == pytest.approx(-none)
 
 
-def test_a_table_without_weights_weighs_every_row_equally() -> None:
-    tidy = stacked(arm("unsteered", {"p": [1.0, 3.0]}), arm("actadd_front", {"p": [2.0, 6.0]}, layer=0, coeff=1))
-    cells = paired_sums(pair_with_reference(tidy.drop(columns="weight"), "unsteered", ())).cells
-    assert cells.set_index("method")["value"].to_dict() == {"actadd_front": 4, "unsteered": 2}
+def test_cells_that_differ_in_place_or_budget_alone_are_two() -> None:
+    own = arm("actadd", {"p": [2.0, 6.0]}, layer=0, coeff=1)
+    others = own.assign(place="everywhere"), own.assign(budget=0.4, unit="resid_norm")
+    cells = paired_sums(pair_with_unsteered(stacked(arm("unsteered", {"p": [1.0, 3.0]}), own, *others))).cells
+    assert cells["value"].tolist() == [4, 4, 4, 2]
+    assert cells["unit"].fillna("none").tolist() == ["coeff", "resid_norm", "coeff", "none"]
+
+
+def test_a_metric_with_two_scales_is_refused() -> None:
+    base = arm("unsteered", {"p": [1.0]})
+    with pytest.raises(ValueError, match="sentiment is compared as a difference in some rows and as a ratio in others"):
+        pair_with_unsteered(stacked(base, arm("actadd", {"p": [1.0]}, layer=0, coeff=1).assign(scale="ratio")))

@@ -1,5 +1,6 @@
 """Selection keeps to its budget, prefers sure effects, refuses loudly, and is re-examined on held-out rows."""
 
+from dataclasses import asdict
 from itertools import product
 
 import numpy as np
@@ -7,10 +8,10 @@ import pandas as pd
 import pytest
 
 from steering_lab.data.lexicons import Lexicon
-from steering_lab.evaluation.measures import FACTORS, Degenerate, Perplexity, measure_table, sentiment
+from steering_lab.evaluation.measures import Degenerate, Perplexity, measure_table, sentiment
 from steering_lab.evaluation.selection import confirm, over_budget, select
 from steering_lab.evaluation.statistics import summarise
-from tests.evaluation.tables import by_layer, stacked
+from tests.evaluation.tables import by_layer, factors, stacked
 
 
 def cell(
@@ -19,16 +20,19 @@ def cell(
     effect: tuple[float, float, float],
     cost: tuple[float, float, float],
     *,
-    method: str = "actadd_front",
+    method: str = "actadd",
+    place: str = "front",
+    role: str = "steered",
     degenerate: bool = False,
 ) -> pd.DataFrame:
     """Summary rows of one cell; effect and cost as (estimate, low, high)."""
     rows = [("sentiment", "difference", *effect), ("perplexity", "ratio", *cost)]
     table = pd.DataFrame(rows, columns=["metric", "scale", "effect", "low", "high"])
-    return table.assign(method=method, layer=layer, coeff=coeff, degenerate=degenerate)
+    facts = {"method": method, "role": role, "place": place, "control_of": None, "budget": float("nan")}
+    return table.assign(**facts, layer=layer, coeff=coeff, degenerate=degenerate)
 
 
-UNSTEERED = cell(float("nan"), 0, (0, 0, 0), (1, 1, 1), method="unsteered")
+UNSTEERED = cell(float("nan"), 0, (0, 0, 0), (1, 1, 1), method="unsteered", role="unsteered")
 MILD = cell(2, 1, (0.3, 0.2, 0.4), (1.05, 1.0, 1.1))
 STRONG = cell(2, 2, (0.5, 0.4, 0.6), (1.15, 1.05, 1.19))
 NOISY = cell(3, 1, (0.9, 0.1, 1.7), (1.1, 1.0, 1.15))
@@ -39,10 +43,10 @@ CHOICE = {"effect": "sentiment", "budgets": {"perplexity": 1.2}}
 
 def test_the_surest_effect_within_the_budget_is_chosen() -> None:
     chosen = select(GRID, **CHOICE)
-    assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd_front", 2, 2)
+    assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd", 2, 2)
     assert (chosen.effect["effect"], chosen.costs["perplexity"]["high"]) == (0.5, 1.19)
     assert chosen.excludes_no_effect
-    assert str(chosen) == "actadd_front, layer 2, coefficient 2"
+    assert str(chosen) == "actadd, front, layer 2, coefficient 2"
 
 
 def test_the_upper_end_of_the_cost_decides_not_its_estimate() -> None:
@@ -83,8 +87,8 @@ def test_lowering_is_ranked_by_the_upper_end() -> None:
 
 def test_unsteered_prompted_random_and_degenerate_cells_are_never_chosen() -> None:
     others = [
-        cell(float("nan"), float("nan"), (2, 2, 2), (1, 1, 1), method="prompting Love"),
-        cell(2, 3, (2, 2, 2), (1, 1, 1), method="random_front"),
+        cell(float("nan"), float("nan"), (2, 2, 2), (1, 1, 1), method="prompting Love", role="baseline"),
+        cell(2, 3, (2, 2, 2), (1, 1, 1), method="random", role="control"),
         cell(2, 3, (2, 2, 2), (1, 1, 1), degenerate=True),
         cell(2, 0, (2, 2, 2), (1, 1, 1)),
     ]
@@ -101,7 +105,7 @@ def test_a_cell_of_unknown_cost_is_not_affordable() -> None:
 
 
 def test_an_impossible_budget_names_the_nearest_miss() -> None:
-    message = r"perplexity within 1\.01: nearest is actadd_front, layer 2, coefficient 1, which reaches 1\.1;"
+    message = r"perplexity within 1\.01: nearest is actadd, front, layer 2, coefficient 1, which reaches 1\.1;"
     with pytest.raises(ValueError, match=message):
         select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.01}})
 
@@ -115,11 +119,21 @@ def test_ties_go_to_the_smaller_cost_then_the_smaller_coefficient_then_the_earli
     assert (chosen.layer, chosen.coeff) == (3, -2)
 
 
-def test_methods_narrow_the_choice() -> None:
-    grid = pd.concat([GRID, cell(5, 1, (0.1, 0.05, 0.2), (1, 1, 1), method="actadd_everywhere")])
-    assert select(grid, **CHOICE, methods=["actadd_everywhere"]).layer == 5
-    with pytest.raises(ValueError, match="no method actadd"):
-        select(grid, **CHOICE, methods=["actadd"])
+def test_methods_and_places_narrow_the_choice() -> None:
+    grid = pd.concat(
+        [
+            GRID,
+            cell(5, 1, (0.1, 0.05, 0.2), (1, 1, 1), method="mean_difference"),
+            cell(6, 1, (0.1, 0.05, 0.2), (1, 1, 1), place="everywhere"),
+        ]
+    )
+    assert select(grid, **CHOICE, methods=["mean_difference"]).layer == 5
+    chosen = select(grid, **CHOICE, places=["everywhere"])
+    assert (chosen.method, chosen.place, chosen.layer) == ("actadd", "everywhere", 6)
+    with pytest.raises(ValueError, match="no method caa"):
+        select(grid, **CHOICE, methods=["caa"])
+    with pytest.raises(ValueError, match="no place generated"):
+        select(grid, **CHOICE, places=["generated"])
 
 
 def test_unknown_metrics_and_directions_are_refused() -> None:
@@ -145,7 +159,7 @@ def test_an_effect_that_turned_round_or_may_be_nothing_does_not_hold() -> None:
 
 
 def test_a_held_out_summary_without_the_cell_is_refused() -> None:
-    with pytest.raises(ValueError, match="no sentiment of actadd_front, layer 2, coefficient 2"):
+    with pytest.raises(ValueError, match="no sentiment of actadd, front, layer 2, coefficient 2"):
         confirm(select(GRID, **CHOICE), MILD)
 
 
@@ -156,27 +170,28 @@ def test_the_winners_curse_is_seen_in_the_gap() -> None:
         summaries = []
         for _part in ("validation", "held out"):
             arms = by_layer("unsteered", rng.normal(size=(1, 8, 1))), by_layer("a", rng.normal(0.2, 1, size=(15, 8, 1)))
-            costs = [table.assign(metric="perplexity", value=1.0) for table in arms]
+            costs = [table.assign(metric="perplexity", scale="ratio", value=1.0) for table in arms]
             summaries.append(summarise(stacked(*arms, *costs), n_boot=100))
         gaps.append(confirm(select(summaries[0], **CHOICE), summaries[1])["gap"].iloc[0])
     assert np.mean(gaps) < -0.2  # every cell's true effect is the same: the choice alone made it look larger
 
 
 def test_generations_become_a_chosen_cell_with_its_control() -> None:
-    moods = {"unsteered": "good bad", "random_front": "bad good", "actadd_front": "good good"}
-    rows = []
+    moods = {"unsteered": "good bad", "random": "bad good", "actadd": "good good"}
+    blocks = []
     for method, text in moods.items():
         layers, coeffs = ((float("nan"),), (0.0,)) if method == "unsteered" else ((0.0, 1.0), (1.0, 2.0))
-        draws = (0.0, 1.0, 2.0) if method == "random_front" else (float("nan"),)
+        draws = (0.0, 1.0, 2.0) if method == "random" else (float("nan"),)
         for layer, coeff, draw, prompt, sample in product(layers, coeffs, draws, ["a", "b", "c", "d"], [0, 1]):
-            loss = 4.0 if method == "actadd_front" and coeff == 2 else 2.0
+            loss = 4.0 if method == "actadd" and coeff == 2 else 2.0
             cell_name = f"{method} {layer} {coeff} {draw}"
-            rows.append((cell_name, method, layer, coeff, coeff / 10, draw, prompt, sample, text, 2, -loss))
-    columns = [*FACTORS, "text", "n_tokens", "log_prob_unsteered"]
-    generations = pd.DataFrame(rows, columns=columns)
+            facts = asdict(factors(method, layer=layer, coeff=coeff, draw=draw)) | {"condition": cell_name}
+            blocks.append(facts | {"prompt": prompt, "sample": sample, "text": text, "n_tokens": 2,
+                                   "log_prob_unsteered": -loss})  # fmt: skip
+    generations = pd.DataFrame(blocks)
     measures = [sentiment(Lexicon(frozenset({"good"}), frozenset({"bad"}))), Perplexity(), Degenerate()]
     chosen = select(summarise(measure_table(generations, measures)), **CHOICE)
-    assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd_front", 0, 1)  # coefficient 2 costs a ratio of e
+    assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd", 0, 1)  # coefficient 2 costs a ratio of e
     assert chosen.effect[["value", "effect", "low", "high"]].tolist() == [1, 1, 1, 1]
     assert chosen.effect[["control_low", "control_high", "n_draws"]].tolist() == [0, 0, 3]
     assert (chosen.effect["n_prompts"], chosen.effect["n"], chosen.costs["perplexity"]["effect"]) == (4, 8, 1)

@@ -15,13 +15,13 @@ from tests.evaluation.tables import NONE, arm, by_layer, noise, shifted, stacked
 UNSTEERED = arm("unsteered", {"p": [0.0, 1.0], "q": [-1.0, 0.5]})
 
 
-def cell(summary: pd.DataFrame, method: str = "actadd_front", metric: str = "sentiment") -> pd.Series:
+def cell(summary: pd.DataFrame, method: str = "actadd", metric: str = "sentiment") -> pd.Series:
     (row,) = [r for _, r in summary[(summary["method"] == method) & (summary["metric"] == metric)].iterrows()]
     return row
 
 
 def test_an_effect_is_the_mean_paired_difference() -> None:
-    steered = arm("actadd_front", {"p": [1.0, 1.0], "q": [1.0, 1.0]}, layer=2, coeff=1)
+    steered = arm("actadd", {"p": [1.0, 1.0], "q": [1.0, 1.0]}, layer=2, coeff=1)
     row = cell(summarise(stacked(UNSTEERED, steered)))
     assert (row["value"], row["effect"]) == (1, pytest.approx((1 + 0 + 2 + 0.5) / 4))
     assert (row["n"], row["n_missing"], row["n_prompts"]) == (4, 0, 2)
@@ -29,12 +29,12 @@ def test_an_effect_is_the_mean_paired_difference() -> None:
 
 
 def test_the_unsteered_cell_has_no_effect_and_a_point_interval() -> None:
-    row = cell(summarise(stacked(UNSTEERED, arm("actadd_front", {"p": [1.0]}, layer=2, coeff=1))), "unsteered")
+    row = cell(summarise(stacked(UNSTEERED, arm("actadd", {"p": [1.0]}, layer=2, coeff=1))), "unsteered")
     assert (row["value"], row["effect"], row["low"], row["high"], row["p"]) == (0.125, 0, 0, 0, 1)
 
 
 def test_missing_is_counted_and_left_out_of_both_arms() -> None:
-    steered = arm("actadd_front", {"p": [1.0, NONE], "q": [1.0, 1.0]}, layer=2, coeff=1)
+    steered = arm("actadd", {"p": [1.0, NONE], "q": [1.0, 1.0]}, layer=2, coeff=1)
     base = arm("unsteered", {"p": [0.0, 1.0], "q": [-1.0, NONE]})
     row = cell(summarise(stacked(base, steered)))
     assert row["effect"] == pytest.approx((1 + 2) / 2)
@@ -43,7 +43,7 @@ def test_missing_is_counted_and_left_out_of_both_arms() -> None:
 
 
 def test_a_cell_without_any_known_pair_is_missing_not_zero() -> None:
-    steered = arm("actadd_front", {"p": [NONE, NONE], "q": [NONE, NONE]}, layer=2, coeff=1)
+    steered = arm("actadd", {"p": [NONE, NONE], "q": [NONE, NONE]}, layer=2, coeff=1)
     row = cell(summarise(stacked(UNSTEERED, steered)))
     assert row[["value", "effect", "low", "high", "p", "p_family"]].isna().all()
     assert (row["n"], row["n_missing"], row["n_prompts"]) == (0, 4, 0)
@@ -51,7 +51,7 @@ def test_a_cell_without_any_known_pair_is_missing_not_zero() -> None:
 
 def test_perplexity_is_the_corpus_value_and_its_effect_a_ratio() -> None:
     base = arm("unsteered", {"p": [2.0], "q": [8.0]}, metric="perplexity", weight=[1.0, 3.0])
-    steered = arm("actadd_front", {"p": [4.0], "q": [16.0]}, layer=2, coeff=1, metric="perplexity", weight=[2.0, 2.0])
+    steered = arm("actadd", {"p": [4.0], "q": [16.0]}, layer=2, coeff=1, metric="perplexity", weight=[2.0, 2.0])
     summary = summarise(stacked(base, steered))
     assert cell(summary, "unsteered", "perplexity")["value"] == pytest.approx(2 ** ((1 + 9) / 4))
     row = cell(summary, metric="perplexity")
@@ -63,8 +63,8 @@ def test_perplexity_is_the_corpus_value_and_its_effect_a_ratio() -> None:
 def test_a_constant_ratio_has_that_ratio_as_its_interval() -> None:
     values = {f"p{i}": [2.0 + i, 3.0] for i in range(6)}
     base = arm("unsteered", values, metric="perplexity")
-    tripled = arm("actadd_front", {p: [3 * v for v in vs] for p, vs in values.items()}, layer=1, coeff=1)
-    row = cell(summarise(stacked(base, tripled.assign(metric="perplexity"))), metric="perplexity")
+    tripled = arm("actadd", {p: [3 * v for v in vs] for p, vs in values.items()}, layer=1, coeff=1)
+    row = cell(summarise(stacked(base, tripled.assign(metric="perplexity", scale="ratio"))), metric="perplexity")
     assert row[["effect", "low", "high"]].tolist() == pytest.approx([3, 3, 3])
 
 
@@ -72,8 +72,8 @@ def test_samples_of_a_prompt_are_no_independent_evidence() -> None:
     rng = np.random.default_rng(0)
     base, values = noise(rng, 8, 2), noise(rng, 8, 2)
     copied = [{p: v * 5 for p, v in arm_values.items()} for arm_values in (base, values)]
-    once = summarise(stacked(arm("unsteered", base), arm("actadd_front", values, layer=1, coeff=1)))
-    five = summarise(stacked(arm("unsteered", copied[0]), arm("actadd_front", copied[1], layer=1, coeff=1)))
+    once = summarise(stacked(arm("unsteered", base), arm("actadd", values, layer=1, coeff=1)))
+    five = summarise(stacked(arm("unsteered", copied[0]), arm("actadd", copied[1], layer=1, coeff=1)))
     columns = ["effect", "low", "high", "p", "p_family"]
     pd.testing.assert_frame_equal(once[columns], five[columns])
     assert five["n"].tolist() == [5 * n for n in once["n"]]
@@ -84,8 +84,8 @@ def test_samples_of_a_prompt_are_no_independent_evidence() -> None:
 def test_the_order_of_rows_changes_nothing(seed: int) -> None:
     rng = np.random.default_rng(0)
     tables = [arm("unsteered", noise(rng, 5, 2))]
-    tables += [arm("actadd_front", noise(rng, 5, 2), layer=layer, coeff=1) for layer in (0, 1)]
-    tables += [arm("random_front", noise(rng, 5, 2), layer=0, coeff=1, draw=draw) for draw in range(3)]
+    tables += [arm("actadd", noise(rng, 5, 2), layer=layer, coeff=1) for layer in (0, 1)]
+    tables += [arm("random", noise(rng, 5, 2), layer=0, coeff=1, draw=draw) for draw in range(3)]
     tidy = stacked(*tables)
     shuffled = tidy.sample(frac=1, random_state=seed)
     pd.testing.assert_frame_equal(summarise(tidy, n_boot=50), summarise(shuffled, n_boot=50), check_exact=True)
@@ -95,8 +95,8 @@ def test_a_shift_common_to_both_arms_changes_no_effect() -> None:
     rng = np.random.default_rng(1)
     base, values = noise(rng, 6, 2), noise(rng, 6, 2)
     columns = ["effect", "low", "high", "p"]
-    plain = summarise(stacked(arm("unsteered", base), arm("actadd_front", values, layer=1, coeff=1)))[columns]
-    moved_arms = arm("unsteered", shifted(base, 3)), arm("actadd_front", shifted(values, 3), layer=1, coeff=1)
+    plain = summarise(stacked(arm("unsteered", base), arm("actadd", values, layer=1, coeff=1)))[columns]
+    moved_arms = arm("unsteered", shifted(base, 3)), arm("actadd", shifted(values, 3), layer=1, coeff=1)
     pd.testing.assert_frame_equal(plain, summarise(stacked(*moved_arms))[columns])
 
 
@@ -116,14 +116,14 @@ def test_intervals_cover_the_true_effect_at_their_level(prompts: int) -> None:
 
 
 def test_one_prompt_gives_no_interval() -> None:
-    summary = summarise(stacked(arm("unsteered", {"p": [0.0]}), arm("actadd_front", {"p": [1.0]}, layer=1, coeff=1)))
+    summary = summarise(stacked(arm("unsteered", {"p": [0.0]}), arm("actadd", {"p": [1.0]}, layer=1, coeff=1)))
     assert cell(summary)["effect"] == 1
     assert cell(summary)[["low", "high"]].isna().all()
 
 
 def test_the_swap_test_by_hand() -> None:
     base = arm("unsteered", {"p": [0.0], "q": [0.0], "r": [0.0]})
-    steered = arm("actadd_front", {"p": [1.0], "q": [2.0], "r": [-1.0]}, layer=1, coeff=1)
+    steered = arm("actadd", {"p": [1.0], "q": [2.0], "r": [-1.0]}, layer=1, coeff=1)
     row = cell(summarise(stacked(base, steered)))
     # |±1 ± 2 ± 1| ≥ 2 in 6 of the 8 exchanges: sums 2, 4, 0, 2 and their mirror images.
     assert row["p"] == pytest.approx(6 / 8)
@@ -136,9 +136,9 @@ def test_searching_a_grid_of_noise_seldom_finds_a_corrected_p_below_five_per_cen
     for _ in range(60):
         tables = (
             by_layer("unsteered", rng.normal(size=(1, 9, 1))),
-            by_layer("actadd_front", rng.normal(size=(12, 9, 1))),
+            by_layer("actadd", rng.normal(size=(12, 9, 1))),
         )
-        steered = summarise(stacked(*tables), n_boot=10).query("method == 'actadd_front'")
+        steered = summarise(stacked(*tables), n_boot=10).query("method == 'actadd'")
         hits += bool((steered["p_family"] < 0.05).any())
         plain += bool((steered["p"] < 0.05).any())
     assert hits <= 7  # 3 expected; 8 or more with probability under 1 %
@@ -148,38 +148,38 @@ def test_searching_a_grid_of_noise_seldom_finds_a_corrected_p_below_five_per_cen
 def test_a_plain_effect_survives_the_correction() -> None:
     rng = np.random.default_rng(4)
     tables = [arm("unsteered", noise(rng, 12, 2))]
-    tables += [arm("actadd_front", noise(rng, 12, 2), layer=i, coeff=1) for i in range(10)]
-    tables += [arm("actadd_front", shifted(noise(rng, 12, 2), 3), layer=10, coeff=1)]
-    steered = summarise(stacked(*tables)).query("method == 'actadd_front'").set_index("layer")
+    tables += [arm("actadd", noise(rng, 12, 2), layer=i, coeff=1) for i in range(10)]
+    tables += [arm("actadd", shifted(noise(rng, 12, 2), 3), layer=10, coeff=1)]
+    steered = summarise(stacked(*tables)).query("method == 'actadd'").set_index("layer")
     assert steered.loc[10, "p_family"] < 0.01
     assert (steered["p_family"] >= steered["p"] - 1e-12).all()
 
 
 def test_a_cell_is_degenerate_when_more_than_half_its_continuations_are() -> None:
-    tables = [arm("unsteered", {"p": [0.0, 0.0]}), arm("actadd_front", {"p": [1.0, 1.0]}, layer=1, coeff=1)]
+    tables = [arm("unsteered", {"p": [0.0, 0.0]}), arm("actadd", {"p": [1.0, 1.0]}, layer=1, coeff=1)]
     tables += [arm("unsteered", {"p": [0.0, 0.0]}, metric="degenerate")]
-    half = arm("actadd_front", {"p": [1.0, 0.0]}, layer=1, coeff=1, metric="degenerate")
-    all_of_them = arm("actadd_front", {"p": [1.0, 1.0]}, layer=1, coeff=1, metric="degenerate")
+    half = arm("actadd", {"p": [1.0, 0.0]}, layer=1, coeff=1, metric="degenerate")
+    all_of_them = arm("actadd", {"p": [1.0, 1.0]}, layer=1, coeff=1, metric="degenerate")
     assert summarise(stacked(*tables, half))["degenerate"].tolist() == [False] * 4
     summary = summarise(stacked(*tables, all_of_them))
-    assert summary.set_index("method")["degenerate"].to_dict() == {"actadd_front": True, "unsteered": False}
+    assert summary.set_index("method")["degenerate"].to_dict() == {"actadd": True, "unsteered": False}
 
 
 def test_degenerate_is_unknown_where_it_was_not_measured() -> None:
-    summary = summarise(stacked(UNSTEERED, arm("actadd_front", {"p": [1.0, 1.0]}, layer=2, coeff=1)))
+    summary = summarise(stacked(UNSTEERED, arm("actadd", {"p": [1.0, 1.0]}, layer=2, coeff=1)))
     assert summary["degenerate"].isna().all()
 
 
 @pytest.mark.parametrize(
     ("tidy", "message"),
     [
-        (arm("actadd_front", {"p": [1.0]}, layer=1, coeff=1), 'no rows with method "unsteered" .* actadd_front'),
+        (arm("actadd", {"p": [1.0]}, layer=1, coeff=1), "no rows of the unsteered model .* actadd"),
         (
-            stacked(UNSTEERED, arm("actadd_front", {"z": [1.0]}, layer=1, coeff=1)),
-            "actadd_front has prompt 'z', sample 0, which",
+            stacked(UNSTEERED, arm("actadd", {"z": [1.0]}, layer=1, coeff=1)),
+            "actadd has prompt 'z', sample 0, which",
         ),
         (
-            stacked(UNSTEERED, *[arm("actadd_front", {"p": [1.0]}, layer=1, coeff=1)] * 2),
+            stacked(UNSTEERED, *[arm("actadd", {"p": [1.0]}, layer=1, coeff=1)] * 2),
             "prompt 'p', sample 0 stands twice in one cell",
         ),
         (stacked(UNSTEERED, UNSTEERED.assign(layer=1.0)), "prompt 'p', sample 0 stands twice"),
@@ -200,7 +200,7 @@ def test_an_impossible_level_is_refused() -> None:
 def test_two_hundred_cells_take_under_two_seconds() -> None:
     rng = np.random.default_rng(0)
     tidy = stacked(
-        by_layer("unsteered", rng.normal(size=(1, 16, 4))), by_layer("actadd_front", rng.normal(size=(200, 16, 4)))
+        by_layer("unsteered", rng.normal(size=(1, 16, 4))), by_layer("actadd", rng.normal(size=(200, 16, 4)))
     )
     start = time.process_time()
     assert len(summarise(tidy)) == 201

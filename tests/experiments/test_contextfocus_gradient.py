@@ -17,6 +17,7 @@ from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import read_run
 from steering_lab.study.finding import experiments_folder, load_experiment
 from steering_lab.study.reading import read_config
+from steering_lab.tables import strength
 
 TOML = experiments_folder() / "contextfocus_gradient.toml"
 SMALL = (
@@ -80,7 +81,11 @@ def test_every_method_is_a_curve_on_the_test_and_is_gated_on_every_regime(
 ) -> None:
     table: pd.DataFrame = parts["table"]
     conflict = table[table["part"] == "conflict"]
-    doses = conflict[conflict["draw"].isna()].groupby("method")["coeff"].nunique()
+    doses = conflict[conflict["draw"].isna()].assign(by=strength).groupby("method")["by"].nunique()
+    units = conflict.groupby("method")["unit"].unique()
+    assert units["mean difference"].tolist() == ["coeff"]
+    assert all(units[method].tolist() == ["resid_norm"] for method in experiment.GRADIENT)
+    assert (conflict.loc[conflict["unit"] == "resid_norm", "coeff"] == 1).all()  # a budget is no coefficient
     assert (doses[list(experiment.STEERED)] == 2).all()
     assert conflict[conflict["method"] == "random"]["draw"].nunique() == 3
     gated = {f"{method}, gated" for method in experiment.STEERED}
@@ -102,7 +107,7 @@ def test_a_shut_gate_leaves_the_unsteered_answer(parts: dict[str, Any]) -> None:
 def test_the_gradient_forms_follow_the_context_more_than_the_unsteered_model(parts: dict[str, Any]) -> None:
     summary = parts["summary"]
     context = summary[(summary["part"] == "conflict") & (summary["metric"] == "context")].set_index("method")
-    strong = context[context["coeff"] == 0.4]
+    strong = context[context["budget"] == 0.4]
     for method in ("imitate instructed", "contrast closed book"):
         assert strong.loc[method, "value"] > context.loc["unsteered", "value"]
 
@@ -144,7 +149,7 @@ def test_iterations_are_the_fewest_that_come_within_two_points(experiment: Modul
 
 
 def test_the_dose_is_nearest_in_ratio(experiment: ModuleType) -> None:
-    cells = pd.DataFrame({"coeff": [1.0, 2.0, 3.0], "kl": [0.0, 0.4, 2.2]})
+    cells = pd.DataFrame({"coeff": [1.0, 2.0, 3.0], "budget": np.nan, "kl": [0.0, 0.4, 2.2]})
     assert experiment.choose_dose(cells, 1.0) == 3.0  # 2.2 times too much is nearer than 2.5 times too little
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pandas as pd
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 from steering_lab.cli.report import report as report_command
@@ -20,6 +21,7 @@ from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
 from steering_lab.evaluation.condition import Condition, Prefixed
 from steering_lab.evaluation.evaluate import row_seed
+from steering_lab.interventions.intervention import Add
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import Sampling, continuation_log_probs, generate
 from steering_lab.models.hook_points import resid_post
@@ -85,7 +87,7 @@ def test_settings_replace_what_the_file_says(toml: Path) -> None:
     [
         ("layer=[3]", "unknown setting 'layer': did you mean 'layers'"),
         ("zzz=1", "unknown setting 'zzz': known are model, layers, budget, kind, top_k, chat, inner"),
-        ("layers=3", "setting layers = 3: it takes a list of whole numbers"),
+        ("layers=3", "setting layers = 3: it takes a list of whole numbers, say [3]"),
         ("layers=['a']", "setting layers[0] = 'a': it takes a list of whole numbers"),
         ("budget=much", "setting budget = 'much': it takes a number"),
         ("model=3", "setting model = 3: it takes text"),
@@ -182,7 +184,7 @@ def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) ->
     parts = read_run(path)
     assert set(parts["generations"]["prompt"]) == {"I love the", "the sea"}  # the tables keep the bare prompt
     assert set(parts["summary"]["method"]) == {
-        "unsteered", "mean_difference_everywhere", "random_everywhere",
+        "unsteered", "mean_difference", "random",
         f"prompting {PAIRS['love_hate_sentences'][0].positive}",
     }  # fmt: skip
     assert {"vader", "valence_balance", "perplexity"} <= set(parts["summary"]["metric"])
@@ -195,7 +197,7 @@ def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) ->
     model = load_model(folder)
     write = Prefixed("", model.chat_text, "Hi")
     assert write("the sea") == "<system>Hi</system><user>the sea</user><assistant>"
-    rows = parts["generations"].query("method == 'unsteered'")
+    rows = parts["generations"].query("role == 'unsteered'")
     assert rows["log_prob_unsteered"].tolist() == pytest.approx(rows["log_prob_steered"].tolist(), abs=1e-4)
     sampling = Sampling(0.7, 40, 0.9, 0.0, 1.2)
     first = generate(model, write("I love the"), max_new_tokens=5, sampling=sampling, seed=[row_seed(0, 0, 0)]).texts[0]
@@ -292,7 +294,7 @@ def test_experiments_load_from_where_a_wheel_puts_them(tmp_path: Path) -> None:
 
 
 CONFLICT = experiments_folder() / "contextfocus_conflict.toml"
-RIVALS = {"unsteered", "instructed", "opinion", "CAD alpha 1", "COIECD", "part context_only_from_last_prompt_token"}
+RIVALS = {"unsteered", "instructed", "opinion", "CAD alpha 1", "COIECD", "part context_only"}
 
 
 def test_context_against_memory_runs_end_to_end_on_the_organism(
@@ -311,7 +313,7 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     summary: pd.DataFrame = parts["summary"]
     subjects = summary[summary["regime"] == "conflict, subjects"]
     shares = subjects[subjects["metric"] == "context"].groupby("method")["value"].mean()
-    assert shares["contextfocus_from_last_prompt_token"] > shares["random_from_last_prompt_token"]
+    assert shares["contextfocus"] > shares["random"]
     assert set(shares.index) >= RIVALS
     # A checkpoint equal to the model does as the model does.
     twin = subjects[subjects["method"] == "fine-tuned"].set_index("metric")["effect"]
@@ -357,7 +359,7 @@ def test_a_search_that_finds_nothing_ends_with_a_page_that_says_so_and_shows_the
     parts = read_run(path)
     assert "within 0.5" in parts["chosen"]["nothing_chosen"]
     assert not {"table", "summary", "contextfocus"} & set(parts)  # the questions for reporting were not asked
-    assert set(parts["validation"]["method"]) >= {"unsteered", "contextfocus_from_last_prompt_token"}
+    assert set(parts["validation"]["method"]) >= {"unsteered", "contextfocus"}
     page = (path / "index.html").read_text()
     for said in (page, capsys.readouterr().out):
         assert "Nothing chosen: no cell keeps" in said
@@ -379,12 +381,12 @@ def test_a_small_comparison_says_how_small_it_is_and_what_a_random_vector_may_do
     run_command(CONFLICT, set=small, results=tmp_path)
     path = next((tmp_path / "contextfocus_conflict").iterdir())
     parts = read_run(path)
-    methods = {"unsteered", "instructed", "contextfocus_from_last_prompt_token", "random_from_last_prompt_token"}
+    methods = {"unsteered", "instructed", "contextfocus", "random"}
     assert set(parts["summary"]["method"]) == methods
     assert set(parts["summary"].query("layer == 1")["coeff"]) == {0.5}  # nothing was asked to be reversed
     assert "odd" not in parts
     assert not (path / "figures" / "odd_part.html").exists()
-    validation = parts["validation"].query("method == 'contextfocus_from_last_prompt_token' and metric == 'context'")
+    validation = parts["validation"].query("method == 'contextfocus' and metric == 'context'")
     n_tested = len(parts["splits"]["test"]["conflict, subjects"])
     printed = capsys.readouterr().out
     assert "One more random vector of equal norm" in printed
@@ -397,10 +399,12 @@ def test_a_small_comparison_says_how_small_it_is_and_what_a_random_vector_may_do
 def test_random_vectors_are_reversed_under_conflict_alone() -> None:
     as_asked = sys.modules[load_experiment(CONFLICT).Asking.__module__].as_asked
     edits = {("random", 0.5), ("random", -0.5), ("contextfocus", -0.5)}
-    arms = [Condition(f"{m} {c}", factors={"method": m, "coeff": c}) for m, c in sorted(edits, reverse=True)]
+    edit = Add(torch.ones(1, 4), resid_post(1)).everywhere()
+    of = {"random": {"control_of": "contextfocus", "draw": 0}, "contextfocus": {}}
+    arms = [Condition(f"{m} {c}", c * edit, method=m, **of[m]) for m, c in sorted(edits, reverse=True)]
     asked = {regime: as_asked(arms, world_rows(regime, 1, seed=1)) for regime in ("conflict", "agreement")}
-    assert {(a.factors["method"], a.factors["coeff"]) for a in asked["conflict"]} == edits
-    assert {(a.factors["method"], a.factors["coeff"]) for a in asked["agreement"]} == edits - {("random", -0.5)}
+    assert {(a.factors.method, a.factors.coeff) for a in asked["conflict"]} == edits
+    assert {(a.factors.method, a.factors.coeff) for a in asked["agreement"]} == edits - {("random", -0.5)}
 
 
 def unique_rows(count: int) -> list[ConflictQA]:

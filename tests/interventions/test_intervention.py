@@ -1,6 +1,7 @@
 """Interventions as values: which tokens a place touches, what each edit's delta is, and the algebra of sums."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering_lab.interventions.intervention import Ablate, Add, Clamp, Intervention, Place, PreserveNorm, add_rows
+from steering_lab.interventions.intervention import (
+    Ablate,
+    Add,
+    Clamp,
+    Edit,
+    Intervention,
+    Place,
+    PreserveNorm,
+    add_rows,
+)
 from steering_lab.interventions.source import Source
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.tokens import ForwardPass
@@ -151,3 +161,27 @@ def test_an_intervention_says_what_it_does() -> None:
     assert (
         repr(both) == "Intervention(+2 x add love at(-1) resid_pre(0); -1 x ablate the vector generated resid_post(1))"
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Masked(Edit):
+    """A user's edit with a field that is no setting."""
+
+    mask: object = None
+    by: object = 1
+
+
+def test_the_settings_of_an_edit_are_its_own_scalar_fields() -> None:
+    rows, site = torch.ones(1, 4), resid_pre(1)
+    assert Add(rows, site).settings == {}
+    assert Clamp(rows, site, to=2.0).settings == {"to": 2.0}
+    assert Masked(rows, site, by=np.float32(0.5)).settings == {"mask": None, "by": 0.5}
+    assert type(Masked(rows, site, by=np.float32(0.5)).settings["by"]) is float  # as JSON can hold
+
+
+@pytest.mark.parametrize("field", [torch.ones(4), [1.0], {"a": 1}])
+def test_a_field_that_is_no_setting_is_refused_where_the_edit_is_placed(field: object) -> None:
+    with pytest.raises(
+        ValueError, match=rf"Masked.mask is a {type(field).__name__}: the fields of an edit beside rows"
+    ):
+        Masked(torch.ones(1, 4), resid_pre(1), mask=field).everywhere()

@@ -153,7 +153,7 @@ def test_a_model_rounded_to_half_precision_is_another(gpt2: HookedModel) -> None
 
 def test_every_measure_that_steers_passes_the_permission_on(gpt2: HookedModel, other: HookedModel) -> None:
     edit = 4.0 * random_vector(other, SITE).everywhere()
-    steered, decoding = Condition("steered", edit, factors={"method": "m"}), Decoding(2, 1)
+    steered, decoding = Condition("steered", edit), Decoding(2, 1)
 
     def all_of_them(**permissions: bool) -> None:
         measures = [TextMeasure("length", length)]

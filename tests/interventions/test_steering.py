@@ -1,6 +1,7 @@
 """The laws of steering, on every tiny architecture: what an edit does to the stream, and what it leaves alone."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from steering_lab.evaluation.condition import Condition
 from steering_lab.interventions.formats.easysteer import export_easysteer
-from steering_lab.interventions.intervention import Add, Intervention
+from steering_lab.interventions.intervention import Add, Edit, Intervention
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector, ablate, clamp, preserving_norm
@@ -305,6 +306,67 @@ def test_rows_may_carry_their_own_sites_vectors_kinds_and_coefficients(model: Ho
         with steer(model, own[i]):
             alone = model.logits(single(model, tokens, i))[0]
         assert gap(together[i, -alone.shape[0] :], alone) <= 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Push(Edit):
+    """delta = by * row: an edit of a user's own, with a setting that no other edit has."""
+
+    by: float = 1.0
+
+    def delta(self, resid: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return self.by * row
+
+
+class Twice(Add):
+    """delta = 2 row: a user's edit that is an addition by its class and not by what it does."""
+
+    def delta(self, resid: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return 2 * row
+
+
+def pushes(model: HookedModel) -> list[Intervention]:
+    vector, site = random_vector(model, resid_pre(1)), resid_pre(1)
+    edits = [Push(vector.rows, site, by=1.0), Push(vector.rows, site, by=5.0), Twice(vector.rows, site)]
+    return [edit.everywhere() for edit in edits]
+
+
+@torch.no_grad()
+def test_rows_that_differ_in_a_setting_of_a_users_own_edit_equal_their_singles(model: HookedModel) -> None:
+    own = pushes(model)
+    tokens = model.to_tokens([PROMPTS[0]] * len(own))
+    with steer(model, own):
+        together = model.logits(tokens)
+    for i, one in enumerate(own):
+        with steer(model, one):
+            assert gap(together[i], model.logits(single(model, tokens, i))[0]) <= 1e-5
+    assert min(gap(together[i], together[j]) for i, j in ((0, 1), (1, 2), (0, 2))) > 1e-3
+
+
+def test_text_written_under_a_users_own_edits_equals_their_singles(model: HookedModel) -> None:
+    own = [20 * one for one in pushes(model)]
+    with steer(model, own):
+        together = generate(model, [PROMPTS[0]] * len(own), max_new_tokens=6).tokens
+    for i, one in enumerate(own):
+        with steer(model, one):
+            assert generate(model, PROMPTS[0], max_new_tokens=6).tokens[0] == together[i]
+
+
+class Turned(Add):
+    """delta = row - 2 resid: a user's edit that is an addition by its class and reads the stream."""
+
+    def delta(self, resid: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return row - 2 * resid
+
+
+@torch.no_grad()
+def test_a_users_addition_that_reads_the_stream_reads_it_at_every_step(model: HookedModel) -> None:
+    own = Turned(random_vector(model, resid_pre(1)).rows, resid_pre(1)).everywhere()
+    ids = model.token_ids(PROMPTS[0])
+    with steer(model, own):
+        written = generate(model, PROMPTS[0], max_new_tokens=6).tokens[0]
+        whole = model.logits(model.pad([ids], [written]))[0]  # all tokens in one forward pass
+    assert whole[len(ids) - 1 : -1].argmax(-1).tolist() == written
 
 
 @torch.no_grad()

@@ -269,6 +269,13 @@ def test_tokens_are_drawn_as_transformer_lens_draws_them(sampling: Sampling) -> 
         assert abs(p - q) <= 4 * math.sqrt(p * (1 - p) / n) + 1e-4
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(), Sampling(top_p=0.5), Sampling(top_k=2, freq_penalty=1.0)])
+def test_what_is_drawn_from_no_numbers_is_a_token_all_the_same(sampling: Sampling) -> None:
+    """An index outside the vocabulary would end the process on a GPU."""
+    logits = torch.full((1, 6), math.nan)
+    assert 0 <= int(draw(logits, sampling, torch.tensor([0.7]), torch.ones(1, 6))) < 6
+
+
 @given(
     logits=st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=8),
     temperature=st.floats(0.05, 5),

@@ -44,7 +44,7 @@ def test_the_module_of_the_guide_sweeps_vectors_of_its_own(folder: Path) -> None
     run_command(Path("mine.toml"), set=(f"model={save_tiny_model('llama', folder / 'tiny')}", *SMALL))
     [run] = (folder / "results/mine").iterdir()
     parts = read_run(run)
-    assert "mean_tokens_everywhere" in set(parts["summary"]["method"])
+    assert "mean_tokens" in set(parts["summary"]["method"])
     assert parts["provenance"]["question"].startswith("Does the difference of two prompts' mean streams")
     (run / "index.html").unlink()
     report_command((run,))

@@ -24,7 +24,7 @@ def test_what_new_writes_runs_as_it_stands_and_draws_its_page(
     [path] = (tmp_path / "results" / "mine").iterdir()
     parts = read_run(path)
     assert set(parts["summary"]["metric"]) == {"valence_balance", "perplexity"}
-    assert set(parts["summary"]["method"]) == {"unsteered", "mean_difference_everywhere", "random_everywhere"}
+    assert set(parts["summary"]["method"]) == {"unsteered", "mean_difference", "random"}
     assert parts["provenance"]["question"].startswith("mine: what do you want to know?")
     (path / "index.html").unlink()
     load_experiment(toml).report(path)

@@ -66,12 +66,12 @@ def test_a_toml_file_alone_sweeps_any_method_at_any_place(
     toml = written(tmp_path, f'method = "{method}"', f'place = "{place}"', f'pairs = "{pairs}"', "normalise = true")
     speaks = (f"model={tiny}",) if pairs else ("prompts=[]", "test_prompts=[]", "n_prompts=2", "n_vector=8")
     run = swept(toml, *SMALL, *speaks, "coeffs=[-40, 40]")
-    cells = run["summary"].query("method == @form", local_dict={"form": f"{method}_{place}"})
+    cells = run["summary"].query("method == @name and place == @at", local_dict={"name": method, "at": place})
     assert set(zip(cells["layer"], cells["coeff"], strict=True)) == {(1, -40), (1, 40)}
     assert run["provenance"] | {"experiment": "mine", "module": "sweep"} == run["provenance"]
     assert run["provenance"]["question"].startswith("Where does adding a steering vector move the text")
     texts = run["generations"].groupby("method")["text"].apply(list)
-    assert texts[f"{method}_{place}"] != texts["unsteered"] * 2
+    assert texts[method] != texts["unsteered"] * 2
     page = (run.path / "index.html").read_text()
     (run.path / "index.html").unlink()
     report_command((run.path,))
@@ -88,7 +88,7 @@ def test_a_vector_from_a_file_steers_as_the_one_that_was_saved(tmp_path: Path, t
     found = swept(written(tmp_path, f'method = "vector:{file}"'), f"model={tiny}", *SMALL, "measures=['vader']")
     texts = [
         run["generations"].query("method == @name", local_dict={"name": name})["text"].tolist()
-        for run, name in ((made, "mean_difference_everywhere"), (found, "vector_everywhere"))
+        for run, name in ((made, "mean_difference"), (found, "vector"))
     ]
     assert texts[0] == texts[1]
     with pytest.raises(ValueError, match=r"love\.safetensors holds a vector at layer 1, not at layers \[0\]"):
@@ -98,7 +98,7 @@ def test_a_vector_from_a_file_steers_as_the_one_that_was_saved(tmp_path: Path, t
 def test_coefficients_of_unit_vectors_are_lengths_in_the_stream(tmp_path: Path, tiny: Path) -> None:
     toml = written(tmp_path, "normalise = true", 'pairs = [{positive = "Love", negative = "Hate"}]')
     summary = swept(toml, f"model={tiny}", *SMALL, "layers=[0, 1]", "coeffs=[1, 3]")["summary"]
-    norms = summary.query("method == 'mean_difference_everywhere'").drop_duplicates(["layer", "coeff"])
+    norms = summary.query("method == 'mean_difference'").drop_duplicates(["layer", "coeff"])
     per_layer = (norms["relative_norm"] / norms["coeff"]).groupby(norms["layer"]).agg(["min", "max"])
     assert per_layer["min"].tolist() == pytest.approx(per_layer["max"].tolist())
     assert per_layer["min"].nunique() == 2  # one over the median residual of either layer
@@ -134,7 +134,7 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
     settings = (named, *SMALL, f"layers={layers}", "coeffs=[-20, 20]")
     run_command(FOUNDING, set=settings, results=tmp_path)
     [path] = (tmp_path / "founding_grid").iterdir()
-    grid: pd.DataFrame = read_run(path)["summary"].query("method == 'mean_difference_everywhere' and metric == 'vader'")
+    grid: pd.DataFrame = read_run(path)["summary"].query("method == 'mean_difference' and metric == 'vader'")
     assert set(zip(grid["layer"], grid["coeff"], strict=True)) == {(at, c) for at in layers for c in (-20, 20)}
 
 
@@ -159,7 +159,7 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
         (("pairs=love_hate", "data=capitals"), 'data is a setting of method = "contextfocus", not of "mean_diff'),
         (("pairs=love_hate_sentences", "method=actadd"), 'method "actadd" takes one pair, and here are 12'),
         (("pairs=love_hate", "method=probe"), "a probe needs 4 of each"),
-        (("pairs=[{positive='a', negative='a'}]",), "the vector at resid_pre(1) is zero"),
+        (("pairs=[{positive='a', negative='a'}]",), "both sides of the contrast pair are 'a'"),
         (
             ("pairs=love_hate", "measures=['vadr']"),
             "unknown measure 'vadr': choose vader, sentiment, valence_balance",

@@ -26,7 +26,7 @@
           const cell = event.points[0].customdata;
           if (!cell) return;
           const choice = Object.fromEntries(meta.browse.map((name, i) => [name, String(cell[i])]));
-          browser.choose(Number(choice.coeff) === 0 ? { method: "unsteered" } : { method: meta.method, ...choice });
+          browser.choose(Number(choice.coeff) === 0 ? { method: "unsteered" } : { method: meta.method, place: meta.place, ...choice });
           document.getElementById("generations").scrollIntoView({ behavior: "smooth" });
         });
         setTimeout(next, 0);
@@ -69,7 +69,7 @@
 
     const baseline = new Map(); // prompt and sample -> the unsteered row
     const twin = (i) => JSON.stringify([at("prompt", i), at("sample", i)]);
-    for (let i = 0; i < total; i++) if (at("method", i) === "unsteered" && !baseline.has(twin(i))) baseline.set(twin(i), i);
+    for (let i = 0; i < total; i++) if (at("role", i) === "unsteered" && !baseline.has(twin(i))) baseline.set(twin(i), i);
 
     const controls = {};
     for (const name of filters) {
@@ -77,7 +77,7 @@
       select.name = name;
       select.append(new Option("all", ""));
       columns[name].values.forEach((value) => {
-        const label = typeof value === "number" ? (name === "coeff" ? signed(value) : minus(value)) : String(value).replaceAll("_", name === "method" ? " " : "_");
+        const label = typeof value === "number" ? (name === "coeff" ? signed(value) : minus(value)) : String(value).replaceAll("_", name === "method" || name === "place" ? " " : "_");
         select.append(new Option(label.length > 60 ? label.slice(0, 58) + " \u2026" : label, String(value)));
       });
       const label = make("label", "", name === "coeff" ? "coefficient" : name);
@@ -115,10 +115,11 @@
     }
     function row(i) {
       const node = make("article"), what = make("div", "what");
-      const method = at("method", i), layer = at("layer", i), coeff = at("coeff", i);
-      const head = [method && String(method).replaceAll("_", " "), layer !== null && "layer " + layer, layer !== null && coeff !== null && "coefficient " + signed(coeff)];
+      const plain = at("role", i) === "unsteered", layer = at("layer", i), coeff = at("coeff", i);
+      const named = ["method", "place"].map((name) => at(name, i) && String(at(name, i)).replaceAll("_", " "));
+      const head = [...named, layer !== null && "layer " + layer, layer !== null && coeff !== null && "coefficient " + signed(coeff)];
       what.append(make("b", "", head.filter(Boolean).join(", ")));
-      const rest = Object.keys(columns).filter((name) => !["method", "layer", "coeff", "prompt", "condition"].includes(name) && at(name, i) !== null);
+      const rest = Object.keys(columns).filter((name) => !["method", "place", "role", "layer", "coeff", "prompt", "condition"].includes(name) && at(name, i) !== null);
       what.append(rest.map((name) => " \u00b7 " + name.replaceAll("_", " ") + " " + minus(at(name, i))).join(""));
       const prompt = make("p", "prompt", String(at("prompt", i) ?? "")); prompt.dir = "auto";
       node.append(what, prompt);
@@ -128,8 +129,8 @@
         cell.append(make("small", "", name), highlighted(words, value));
         pair.append(cell);
       };
-      if (method !== "unsteered" && before !== undefined) add("unsteered", "before", text[before], "");
-      add(method === "unsteered" ? "unsteered" : "steered", "after", text[i], search.value);
+      if (!plain && before !== undefined) add("unsteered", "before", text[before], "");
+      add(plain ? "unsteered" : "steered", "after", text[i], search.value);
       node.append(pair);
       return node;
     }

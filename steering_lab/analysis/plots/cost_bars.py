@@ -28,15 +28,15 @@ def cost_bars(
 ) -> go.Figure:
     """A row per condition, a panel per cost: bars start where nothing is paid more than by the reference.
 
-    `table` has the columns condition, metric, effect and, as known, value, low, high, scale: effects are ratios to the
+    `table` has the columns condition, metric, scale, effect and, as known, value, low, high: effects are ratios to the
     reference (drawn on a log axis from ×1) where scale is "ratio", else differences (from 0). `costs` orders the
     metrics; a mapping also names them, as plotly's HTML. What a condition has no number for is said.
 
     Raises:
         ValueError: a column is missing, a cost is not in the table or none is asked for, and what `compare` refuses.
     """
-    if missing := [name for name in ("condition", "metric", "effect") if name not in table]:
-        raise ValueError(f"the table has no column {missing[0]!r}: it needs condition, metric and effect")
+    if missing := [name for name in ("condition", "metric", "scale", "effect") if name not in table]:
+        raise ValueError(f"the table has no column {missing[0]!r}: it needs condition, metric, scale and effect")
     shown = dict(costs) if isinstance(costs, Mapping) else {name: escaped(name.replace("_", " ")) for name in costs}
     if not shown:
         raise ValueError("no cost to draw")
@@ -61,9 +61,8 @@ def _completed(table: pd.DataFrame, metric: str, names: list[str]) -> pd.DataFra
     """The rows of one metric, NaN for the conditions that it does not know."""
     rows = table[table["metric"] == metric]
     lacking = [name for name in names if name not in set(rows["condition"])]
-    blank = pd.DataFrame({"condition": lacking, "metric": metric, **dict.fromkeys(NUMBERS, np.nan)})
-    if "scale" in rows:
-        blank["scale"] = rows["scale"].iloc[0]
+    same = {"metric": metric, "scale": rows["scale"].iloc[0]}
+    blank = pd.DataFrame({"condition": lacking, **same, **dict.fromkeys(NUMBERS, np.nan)})
     rows = rows.assign(**{name: np.nan for name in NUMBERS if name not in rows})
     return pd.concat([rows, blank], ignore_index=True) if lacking else rows
 

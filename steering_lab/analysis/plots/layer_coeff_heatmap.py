@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
-from steering_lab.analysis.plots.parts.cells import CoeffAxis, Sweep, counts, norm_position, place, sweep_cells
+from steering_lab.analysis.plots.parts.cells import CoeffAxis, Sweep, counts, norm_position, placed_cells, sweep_cells
 from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, outline, readable
 from steering_lab.analysis.plots.parts.hover import hover_text
 from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
@@ -40,6 +40,7 @@ def layer_coeff_heatmap(
     *,
     metric: str,
     method: str,
+    place: str | None = None,
     value: Value = "value",
     center: float | int | Literal["unsteered"] = "unsteered",
     coeff_axis: CoeffAxis = "coeff",
@@ -51,25 +52,25 @@ def layer_coeff_heatmap(
     interval: str = "95 % bootstrap interval over prompts",
     limit: float | int | None = None,
 ) -> go.Figure:
-    """Layer upward, coefficient to the right, one cell per (layer, coeff) of `method` under `metric`.
+    """Layer upward, coefficient to the right, one cell per (layer, coeff) of `method` at `place` under `metric`.
 
     A cell shows its mean ("value", centred on the unsteered mean), its effect ("difference", centred on 0) or its
     effect as a "ratio" to unsteered on a log scale from ×1. The colours end at `limit` (largest deviation from the
     centre, or largest ratio); by default differences end at the largest one, though never
     below what random vectors do in the median cell, and ratios at ×32 or below, and what lies
-    beyond keeps its number and the end's colour. `examples` is a generations table (method, layer, coeff, prompt,
-    text): the first continuation of each cell appears on hover. `metric_label`, `title`, `subtitle` and `interval`
-    are the author's words (plotly's HTML), not model text.
+    beyond keeps its number and the end's colour. `place` may be left out where the method stands at one place only.
+    `examples` is a generations table: the first continuation of each cell appears on hover. `metric_label`, `title`,
+    `subtitle` and `interval` are the author's words (plotly's HTML), not model text.
 
     Raises:
         ValueError: the table lacks what is asked for, or `chosen` is not a cell of it.
     """
-    sweep = sweep_cells(summary, metric=metric, method=method)
-    cells = place(sweep.cells, coeff_axis)
+    sweep = sweep_cells(summary, metric=metric, method=method, place=place)
+    cells = placed_cells(sweep.cells, coeff_axis)
     label = escaped(metric.replace("_", " ")) if metric_label is None else metric_label
     axis = _ratio_axis(cells, limit) if value == "ratio" else _difference_axis(cells, sweep, value, center, limit)
     frame = _frame(cells)
-    figure = go.Figure(_rectangles(cells, axis, hover_text(cells, summary, method, label, examples)))
+    figure = go.Figure(_rectangles(cells, axis, hover_text(cells, summary, sweep, label, examples)))
     _draw_veil(figure, cells)
     draw_gaps(figure, cells, frame)
     _draw_labels(figure, cells, axis, frame)
@@ -80,7 +81,8 @@ def layer_coeff_heatmap(
     frame = frame._replace(width=frame.width + right)
     figure.update_coloraxes(cmin=axis.low, cmax=axis.high, colorscale=axis.scale, colorbar=bar)
     words = (title, _subtitle(cells, subtitle, interval))
-    return _dress(figure, cells, frame, coeff_axis, right, words, _marks(cells, axis, frame, chosen))
+    marks = _marks(cells, axis, frame, chosen)
+    return _dress(figure, cells, sweep, frame, coeff_axis, right, words, marks)
 
 
 def _difference_axis(
@@ -276,6 +278,7 @@ def _coeff_ticks(cells: pd.DataFrame, coeff_axis: CoeffAxis, frame: Frame) -> tu
 def _dress(
     figure: go.Figure,
     cells: pd.DataFrame,
+    sweep: Sweep,
     frame: Frame,
     coeff_axis: CoeffAxis,
     right: int,
@@ -301,7 +304,7 @@ def _dress(
         Layout((frame.width - _LEFT - right, frame.plot_height), _LEFT, right, above=34),
         words,
         marks,
-        meta={"browse": ["layer", "coeff"], "method": cells["method"].dropna().iloc[0]},
+        meta={"browse": ["layer", "coeff"], "method": sweep.method, "place": sweep.place},
         xaxis={**theme.BARE, "title": x_title, "range": frame.x_range, "tickvals": places, "ticktext": coeffs},
         yaxis={
             **theme.BARE,

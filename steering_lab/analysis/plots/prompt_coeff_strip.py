@@ -5,10 +5,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.cells import of_sweep
 from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, readable
 from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, wrapped
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out
+from steering_lab.tables import GENERATIONS, MEASUREMENTS, checked, is_unsteered
 
+_SHOWN = ("method", "place", "role", "layer", "coeff", "prompt")
 _LETTER, _LONGEST = 6.6, 44  # pixels of a letter; letters of a prompt beside its row
 
 
@@ -18,7 +21,7 @@ def prompt_coeff_strip(
     metric: str,
     method: str,
     layer: int,
-    reference: str = "unsteered",
+    place: str | None = None,
     examples: pd.DataFrame | None = None,
     metric_label: str | None = None,
     title: str = "",
@@ -27,19 +30,18 @@ def prompt_coeff_strip(
 ) -> go.Figure:
     """A row per prompt (first on top), a column per coefficient: the mean over samples less the prompt's own unsteered.
 
-    `table` has one observation per row: method, layer, coeff, prompt, metric, value (and weight, where values weigh
-    differently). The outlined column holds the unsteered values themselves, in grey. Colours end at `limit`, by
-    default at the largest difference. `examples` is a generations table (method, layer, coeff, prompt, text): the first
-    continuation of each cell appears on hover.
+    `table` holds measurements; `place` may be left out where the method stands at one place only. The outlined column
+    holds the unsteered values themselves, in grey. Colours end at `limit`, by default at the largest difference.
+    `examples` is a generations table: the first continuation of each cell appears on hover.
 
     Raises:
-        ValueError: a column is missing, or there are no rows of the metric, the method or the layer.
+        ValueError: a column is missing, or there are no rows of the metric, the method, the place or the layer.
     """
-    cells, base = _cells(table, metric, method, layer, reference)
+    cells, base = _cells(table, metric, method, place, layer)
     frame = _frame(cells)
     label = escaped(metric.replace("_", " ")) if metric_label is None else metric_label
     reach = float(limit or np.nan_to_num(cells["effect"].abs().max()) or 1.0)
-    figure = go.Figure(_squares(cells, label, _texts(examples, method, layer, reference)))
+    figure = go.Figure(_squares(cells, label, _texts(examples, method, place, layer)))
     draw_gaps(figure, cells, frame)
     _numbers(figure, cells, base, reach, frame)
     empty = cells[cells["effect"].isna() & (cells["coeff"] != 0)]
@@ -54,17 +56,20 @@ def prompt_coeff_strip(
     return _laid_out(figure, cells, frame, label, reach, {k: v for k, v in marks.items() if v}, (title, subtitle))
 
 
-def _cells(table: pd.DataFrame, metric: str, method: str, layer: int, reference: str) -> tuple[pd.DataFrame, pd.Series]:
+def _cells(
+    table: pd.DataFrame, metric: str, method: str, place: str | None, layer: int
+) -> tuple[pd.DataFrame, pd.Series]:
     """prompt, coeff, value, effect, n, n_missing with their places on the full grid; each prompt's unsteered value."""
-    if missing := [c for c in ("method", "layer", "coeff", "prompt", "metric", "value") if c not in table]:
-        raise ValueError(f"the table has no column {missing[0]!r}: give one observation per row, as measures do")
+    table = checked(table, MEASUREMENTS, (*_SHOWN, "metric", "value", "weight"))
     rows = table[table["metric"] == metric]
     if rows.empty:
         raise ValueError(f"no rows for metric {metric!r}: the table has {sorted(table['metric'].unique())}")
-    steered, base = rows[(rows["method"] == method) & (rows["layer"] == layer)], rows[rows["method"] == reference]
+    steered, base = rows[of_sweep(rows, method, place) & (rows["layer"] == layer)], rows[is_unsteered(rows)]
     if steered.empty or base.empty:
         known = rows[["method", "layer"]].drop_duplicates().to_records(index=False).tolist()[:12]
-        raise ValueError(f"no rows for method {method!r} at layer {layer}, or none of {reference!r}: there are {known}")
+        raise ValueError(
+            f"no rows for method {method!r} at layer {layer}, or none of the unsteered model: there are {known}"
+        )
     own = _means(base, ["prompt"])["value"]
     means = _means(steered, ["prompt", "coeff"])
     prompts = list(rows["prompt"].unique())
@@ -81,7 +86,7 @@ def _cells(table: pd.DataFrame, metric: str, method: str, layer: int, reference:
 
 def _means(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """value (the mean of the known values, each by its weight), n and n_missing."""
-    weight = rows.get("weight", 1.0)
+    weight = rows["weight"]
     known = rows["value"].notna()
     parts = rows[by].assign(sum=rows["value"] * weight, weight=known * weight, n=known, n_missing=~known)
     total = parts.groupby(by, sort=False).sum()
@@ -94,14 +99,13 @@ def _frame(cells: pd.DataFrame) -> Frame:
     return Frame(0, 26 * rows, (-0.5, columns - 0.5), px_x, 26.0)
 
 
-def _texts(examples: pd.DataFrame | None, method: str, layer: int, reference: str) -> dict[tuple[str, float], str]:
+def _texts(examples: pd.DataFrame | None, method: str, place: str | None, layer: int) -> dict[tuple[str, float], str]:
     """(prompt, coeff) -> the first continuation there; coefficient 0 is the unsteered one."""
     if examples is None:
         return {}
-    if missing := [c for c in ("method", "layer", "coeff", "prompt", "text") if c not in examples]:
-        raise ValueError(f"examples have no column {missing[0]!r}: give the generations table")
-    steered = examples[(examples["method"] == method) & (examples["layer"] == layer)]
-    base = examples[examples["method"] == reference].assign(coeff=0.0)
+    examples = checked(examples, GENERATIONS, (*_SHOWN, "text"))
+    steered = examples[of_sweep(examples, method, place) & (examples["layer"] == layer)]
+    base = examples[is_unsteered(examples)].assign(coeff=0.0)
     first = pd.concat([steered, base]).drop_duplicates(["prompt", "coeff"])
     return {(row.prompt, float(row.coeff)): str(row.text) for row in first.itertuples()}
 

@@ -26,20 +26,22 @@ def coeff_curves(
     *,
     metric: str,
     method: str | Sequence[str],
+    place: str | Sequence[str] | None = None,
     layers: Sequence[int] | None = None,
     metric_label: str | None = None,
     title: str = "",
     subtitle: str = "",
     interval: str = "Band: 95 % bootstrap interval over prompts",
 ) -> go.Figure:
-    """Effect against coefficient, a line per layer and method, through "no change" at coefficient 0.
+    """Effect against coefficient, a line per layer, method and place, through "no change" at coefficient 0.
 
-    Without `layers`, up to six, evenly spaced, and the subtitle says so. Ratios (perplexity) are drawn on a log axis.
+    `place` may be left out where each method stands at one place only. Without `layers`, up to six, evenly spaced, and
+    the subtitle says so. Ratios (perplexity) are drawn on a log axis.
 
     Raises:
-        ValueError: an unknown metric, method or layer, or more than eight lines.
+        ValueError: an unknown metric, method, place or layer, or more than eight lines.
     """
-    return _curves(summary, metric, method, "coeff", layers, metric_label, (title, subtitle, interval))
+    return _curves(summary, metric, (method, place), "coeff", layers, metric_label, (title, subtitle, interval))
 
 
 def layer_curves(
@@ -47,6 +49,7 @@ def layer_curves(
     *,
     metric: str,
     method: str | Sequence[str],
+    place: str | Sequence[str] | None = None,
     coeffs: Sequence[float | int] | None = None,
     metric_label: str | None = None,
     title: str = "",
@@ -54,27 +57,31 @@ def layer_curves(
     interval: str = "Band: 95 % bootstrap interval over prompts",
 ) -> go.Figure:
     """Effect against layer, a line per coefficient and method; see `coeff_curves` for the rest."""
-    return _curves(summary, metric, method, "layer", coeffs, metric_label, (title, subtitle, interval))
+    return _curves(summary, metric, (method, place), "layer", coeffs, metric_label, (title, subtitle, interval))
 
 
 def _curves(
     summary: pd.DataFrame,
     metric: str,
-    method: str | Sequence[str],
+    wanted: tuple[str | Sequence[str], str | Sequence[str] | None],
     x: str,
     chosen: Sequence[float | int] | None,
     metric_label: str | None,
     words: tuple[str, str, str],
 ) -> go.Figure:
     by = "layer" if x == "coeff" else "coeff"
-    methods = [method] if isinstance(method, str) else list(method)
-    sweeps = {name: sweep_cells(summary, metric=metric, method=name) for name in methods}
+    methods, places = ([one] if isinstance(one, str | None) else list(one) for one in wanted)
+    sweeps = {}
+    for method in methods:
+        for place in places:
+            name = str(method) if place is None or len(places) == 1 else f"{method}, {place}"
+            sweeps[name] = sweep_cells(summary, metric=metric, method=str(method), place=place)
     neutral = next(iter(sweeps.values())).neutral
     cells = pd.concat([sweep.cells.assign(method=name) for name, sweep in sweeps.items()], ignore_index=True)
     cells = cells[cells["run"]]
     every = [float(v) for v in sorted(cells.loc[~cells["baseline"], by].unique())]
     kept = _choose(every, chosen, by)
-    lines = _lines(cells, kept, methods, x, by, neutral)
+    lines = _lines(cells, kept, list(sweeps), x, by, neutral)
     plural = "layers" if by == "layer" else "coefficients"
     if len(lines) > MOST_LINES:
         raise ValueError(

@@ -35,7 +35,10 @@ class FixedLayer(DynamicLayer):
         return self.keys[:n], self.values[:n]
 
     def take(self, places: Int[Tensor, " taken"], read: DynamicLayer) -> None:
-        """What another layer holds of as many rows comes to stand in these places, from the first column on."""
+        """What another layer holds of as many rows comes to stand in these places, from the first column on.
+
+        Behind it stands nothing: what overflowed there before, times a weight of 0, would be no number.
+        """
         if not self.is_initialized:
             self.keys, self.values = (
                 x.new_zeros(len(self.column), x.shape[1], self.room, x.shape[3]) for x in (read.keys, read.values)
@@ -43,10 +46,11 @@ class FixedLayer(DynamicLayer):
             self.is_initialized = True
         for store, held in ((self.keys, read.keys), (self.values, read.values)):
             store[:, :, : held.shape[2]].index_copy_(0, places, held)
+            store[:, :, held.shape[2] :].index_fill_(0, places, 0)
 
     def gather(self, places: Int[Tensor, " kept"]) -> None:
         """The rows in these places move to the front."""
-        for store in (self.keys, self.values):
+        for store in (self.keys, self.values) if self.is_initialized else ():
             store[: len(places)] = store[places]
 
     def get_seq_length(self) -> int:

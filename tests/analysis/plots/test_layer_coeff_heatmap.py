@@ -15,7 +15,7 @@ SweepTable = Callable[..., pd.DataFrame]
 
 
 def draw(table: pd.DataFrame, **options: Any) -> go.Figure:
-    return layer_coeff_heatmap(table, **{"metric": "sentiment", "method": "actadd_front", **options})
+    return layer_coeff_heatmap(table, **{"metric": "sentiment", "method": "actadd", **options})
 
 
 def trace(figure: go.Figure, name: str) -> Any:
@@ -162,7 +162,9 @@ def test_without_an_unsteered_row_the_centre_must_be_given(sweep: SweepTable) ->
 def test_hover_shows_numbers_control_cost_and_the_continuation_as_text(sweep: SweepTable) -> None:
     generations = pd.DataFrame(
         {
-            "method": ["unsteered", "actadd_front", "actadd_front"],
+            "method": ["unsteered", "actadd", "actadd"],
+            "role": ["unsteered", "steered", "steered"],
+            "place": [None, "front", "front"],
             "layer": [np.nan, 2, 2],
             "coeff": [0.0, 4, 4],
             "prompt": ["I hate you <i>because", "I hate you <i>because", "later"],
@@ -186,7 +188,7 @@ def test_hover_shows_numbers_control_cost_and_the_continuation_as_text(sweep: Sw
 def test_a_click_on_a_cell_knows_its_layer_and_coefficient(sweep: SweepTable) -> None:
     figure = draw(sweep())
     assert list(trace(figure, "cells").customdata[2][0][:2]) == [2, -4.0]
-    assert figure.layout.meta == {"browse": ["layer", "coeff"], "method": "actadd_front"}
+    assert figure.layout.meta == {"browse": ["layer", "coeff"], "method": "actadd", "place": "front"}
 
 
 def test_a_large_grid_drops_numbers_keeps_marks_and_thins_its_layers(sweep: SweepTable) -> None:

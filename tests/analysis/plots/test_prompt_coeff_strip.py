@@ -21,7 +21,9 @@ def table() -> pd.DataFrame:
             for coeff, value in ((-2.0, np.nan), (2.0, base + gain + noise)):
                 rows.append({"method": "actadd", "layer": 1.0, "coeff": coeff, "value": value, **common})
                 rows.append({"method": "actadd", "layer": 2.0, "coeff": coeff, "value": 9.0, **common})
-    return pd.DataFrame(rows)
+    facts = pd.DataFrame(rows)
+    role = facts["method"].map({"unsteered": "unsteered", "actadd": "steered"})
+    return facts.assign(role=role, place=facts["method"].map({"actadd": "front"}))
 
 
 def draw(rows: pd.DataFrame, **options: Any) -> go.Figure:
@@ -63,8 +65,11 @@ def test_weights_count_and_missing_values_are_counted() -> None:
 
 def test_hover_shows_a_real_continuation_as_text() -> None:
     texts = pd.DataFrame(
-        [("unsteered", np.nan, 0.0, "alpha", "calm & plain"), ("actadd", 1.0, 2.0, "alpha", "<script>")],
-        columns=["method", "layer", "coeff", "prompt", "text"],
+        [
+            ("unsteered", "unsteered", None, np.nan, 0.0, "alpha", "calm & plain"),
+            ("actadd", "steered", "front", 1.0, 2.0, "alpha", "<script>"),
+        ],
+        columns=["method", "role", "place", "layer", "coeff", "prompt", "text"],
     )
     hover = trace(draw(table(), examples=texts), "cells").customdata
     assert "&lt;script&gt;" in hover[1][2]

@@ -15,7 +15,7 @@ from steering_lab.analysis.plots import coeff_curves, layer_curves
 from steering_lab.analysis.plots.parts.lines import spread
 
 SweepTable = Callable[..., pd.DataFrame]
-SENTIMENT = {"metric": "sentiment", "method": "actadd_front"}
+SENTIMENT = {"metric": "sentiment", "method": "actadd"}
 
 
 def trace(figure: go.Figure, name: str) -> Any:
@@ -65,7 +65,7 @@ def test_points_of_degenerate_cells_are_hollow(sweep: SweepTable) -> None:
 
 
 def test_ratios_stand_on_a_log_axis_with_one_in_view(sweep: SweepTable) -> None:
-    axis = coeff_curves(sweep(), metric="perplexity", method="actadd_front").layout.yaxis
+    axis = coeff_curves(sweep(), metric="perplexity", method="actadd").layout.yaxis
     assert axis.type == "log"
     assert axis.range[0] < 0 < axis.range[1]
     assert "×1" in axis.ticktext
@@ -77,10 +77,10 @@ def test_many_layers_are_thinned_and_the_subtitle_says_so(sweep: SweepTable) -> 
     assert "6 of 48" in figure.layout.title.text
 
 
-def test_methods_are_lines_of_their_own(sweep: SweepTable) -> None:
-    both = pd.concat([sweep(), sweep().query("method != 'unsteered'").assign(method="actadd_everywhere")])
-    figure = coeff_curves(both, metric="sentiment", method=["actadd_front", "actadd_everywhere"], layers=[2])
-    assert {"actadd front", "actadd everywhere"} <= {t.name for t in figure.data}
+def test_places_are_lines_of_their_own(sweep: SweepTable) -> None:
+    both = pd.concat([sweep(), sweep().query("method != 'unsteered'").assign(place="everywhere")])
+    figure = coeff_curves(both, metric="sentiment", method="actadd", place=["front", "everywhere"], layers=[2])
+    assert {"actadd, front", "actadd, everywhere"} <= {t.name for t in figure.data}
 
 
 def test_an_absent_layer_and_too_many_lines_are_refused(sweep: SweepTable) -> None:

@@ -9,8 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from steering_lab.tables import CELL, SUMMARY, checked, is_unsteered
+
 CoeffAxis = Literal["coeff", "relative_norm"]
-REQUIRED = ("method", "layer", "coeff", "metric", "value", "effect", "low", "high")
+REQUIRED = (*CELL, "role", "metric", "scale", "value", "effect", "low", "high")
 OPTIONAL = ("relative_norm", "degenerate", "control_low", "control_high", "n_prompts", "n", "n_missing")
 
 FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table is silent
@@ -19,49 +21,73 @@ FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table
 class Sweep(NamedTuple):
     """`cells`: one row per layer and coefficient, full grid, NaN where the sweep has no row (`run` is False there).
 
-    `unsteered` is the metric's unsteered value (NaN if the table has none), `neutral` the effect of changing nothing.
+    `unsteered` is the metric's unsteered value (NaN if the table has none), `neutral` the effect of changing nothing,
+    `place` where the vectors are added (None where the table does not know).
     """
 
     cells: pd.DataFrame
     unsteered: float
     neutral: float
+    method: str
+    place: str | None
+
+    def rows_of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Those rows of any table that belong to the sweep."""
+        return table[of_sweep(table, self.method, self.place)]
 
 
-def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str) -> Sweep:
-    """The full layer × coefficient grid of `method` under `metric`, the unsteered column (coefficient 0) included.
-
-    Added columns: `run`, `baseline` (coefficient 0), `excludes` (the interval excludes the unsteered value) and
-    `inside_control` (the effect is within the band of norm-matched random vectors at the same cell).
+def of_sweep(table: pd.DataFrame, method: str, place: str | None) -> pd.Series:
+    """Which rows are of the method at the place; of the method at its only one where `place` is None.
 
     Raises:
-        ValueError: a column is missing, nothing matches, or a cell has two rows.
+        ValueError: no such rows, or no place given and several there.
     """
-    if missing := [column for column in REQUIRED if column not in summary]:
-        raise ValueError(f"summary table has no column {missing[0]!r}: it needs {', '.join(REQUIRED)}")
+    own = table["method"] == method
+    if not own.any():
+        raise ValueError(f"no rows for method {method!r}: the table has {sorted(table['method'].unique())}")
+    places = sorted(table.loc[own, "place"].dropna().unique())
+    if place is None and len(places) > 1:
+        raise ValueError(f"{method!r} stands at {', '.join(places)}: choose one, say place={places[0]!r}")
+    if place is not None and place not in places:
+        raise ValueError(f"no rows for {method!r} at place {place!r}: the table has {', '.join(places) or 'none'}")
+    return own if place is None else own & (table["place"] == place)
+
+
+def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str, place: str | None = None) -> Sweep:
+    """The full layer × coefficient grid of a method under `metric`, the unsteered column (coefficient 0) included.
+
+    `place` may be left out where the method stands at one place only. Added columns: `run`, `baseline` (coefficient 0),
+    `excludes` (the interval excludes the unsteered value) and `inside_control` (the effect is within the band of
+    norm-matched random vectors at the same cell).
+
+    Raises:
+        ValueError: a column is missing, nothing matches, the place is not clear, or a cell has two rows.
+    """
+    summary = checked(summary, SUMMARY, REQUIRED)
     of_metric = summary[summary["metric"] == metric]
     if of_metric.empty:
         raise ValueError(f"no rows for metric {metric!r}: the table has {sorted(summary['metric'].unique())}")
-    rows = of_metric[(of_metric["method"] == method) & of_metric["layer"].notna()]
+    rows = of_metric[of_sweep(of_metric, method, place)]
+    rows = rows[rows["layer"].notna()]
     if rows.empty:
-        raise ValueError(f"no rows for method {method!r}: the table has {sorted(of_metric['method'].unique())}")
+        raise ValueError(f"no rows for method {method!r} have a layer, so there is no grid to draw")
     rows = rows.reindex(columns=[*REQUIRED, *OPTIONAL, "over_budget"]).astype({"layer": int, "coeff": float})
     if (twice := rows.duplicated(["layer", "coeff"])).any():
         first = rows[twice].iloc[0]
         raise ValueError(f"two rows for layer {first['layer']}, coeff {first['coeff']:g} of {method!r}")
-    unsteered = of_metric[of_metric["method"] == "unsteered"]
+    unsteered = of_metric[is_unsteered(of_metric)]
     rows["run"] = True
     if len(unsteered) and not (rows["coeff"] == 0).any():
         rows = pd.concat([rows, _baseline_column(unsteered, rows["layer"].unique())], ignore_index=True)
-    neutral = neutral_effect(of_metric, unsteered)
+    neutral = neutral_effect(of_metric)
     value = float(unsteered["value"].iloc[0]) if len(unsteered) else np.nan
-    return Sweep(_judged(_full_grid(rows), neutral), value, neutral)
+    at = rows["place"].dropna()
+    return Sweep(_judged(_full_grid(rows), neutral), value, neutral, method, at.iloc[0] if len(at) else None)
 
 
-def neutral_effect(of_metric: pd.DataFrame, unsteered: pd.DataFrame) -> float:
-    """1 where effects are ratios, else 0: as the column `scale` says, or as the unsteered row's own effect does."""
-    if "scale" in of_metric:
-        return 1.0 if (of_metric["scale"] == "ratio").all() else 0.0
-    return 1.0 if len(unsteered) and np.isclose(unsteered["effect"].iloc[0], 1) else 0.0
+def neutral_effect(of_metric: pd.DataFrame) -> float:
+    """The effect of changing nothing: 1 where effects are ratios, else 0, as the column `scale` says."""
+    return 1.0 if (of_metric["scale"] == "ratio").all() else 0.0
 
 
 def _baseline_column(unsteered: pd.DataFrame, layers: np.ndarray) -> pd.DataFrame:
@@ -87,7 +113,7 @@ def _judged(cells: pd.DataFrame, neutral: float) -> pd.DataFrame:
     return cells.assign(baseline=baseline, excludes=excludes & ~baseline, inside_control=inside & ~baseline)
 
 
-def place(cells: pd.DataFrame, coeff_axis: CoeffAxis) -> pd.DataFrame:
+def placed_cells(cells: pd.DataFrame, coeff_axis: CoeffAxis) -> pd.DataFrame:
     """`cells` with `x`, `left`, `right` and `y`: columns a unit wide, or each layer's cells at their own norms.
 
     On the relative-norm axis x is sign(coeff) · log2(1 + r / r0), r0 the smallest norm of the sweep, and neighbours

@@ -14,10 +14,12 @@ import pandas as pd
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.cells import OPTIONAL, neutral_effect
 from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
+from steering_lab.tables import CELL, method_names
 
 Show = Literal["value", "effect"]
 Names = Sequence[str] | Mapping[str, str]
 NUMBERS = ("value", "effect", "low", "high")
+NEEDED = ("scale", *NUMBERS)
 
 
 class Comparison(NamedTuple):
@@ -37,9 +39,9 @@ def compare(
 ) -> Comparison:
     """The rows of `metric`: conditions as listed (a mapping gives their names too), else in the table's order.
 
-    A condition is called by the column `condition`; without one by its method, with layer and coefficient where a
-    method has several cells. A table without the column `metric` is of one metric; one without `group` is one group.
-    Added columns: `label`, `run`, `baseline` (the reference) and `excludes` (the interval excludes no change).
+    A condition is called by the column `condition`; without one by its method and place, with layer and coefficient
+    where these have several cells. A table without the column `metric` is of one metric, one without `group` is one
+    group. Added columns: `label`, `run`, `baseline` (the reference) and `excludes` (the interval excludes no change).
 
     Raises:
         ValueError: a column is missing, the metric or a condition is not in the table, or a condition is there twice.
@@ -48,8 +50,8 @@ def compare(
     if rows.empty:
         known = sorted(table["metric"].unique()) if "metric" in table else "none at all"
         raise ValueError(f"no rows for metric {metric!r}: the table has {known}")
-    if missing := [name for name in NUMBERS if name not in rows]:
-        raise ValueError(f"the table has no column {missing[0]!r}: it needs {', '.join(NUMBERS)}")
+    if missing := [name for name in NEEDED if name not in rows]:
+        raise ValueError(f"the table has no column {missing[0]!r}: it needs {', '.join(NEEDED)}")
     rows = rows.assign(condition=_names(rows), group=rows["group"].astype(str) if "group" in rows else "")
     if (twice := rows.duplicated(["group", "condition"])).any():
         first = rows[twice].iloc[0]
@@ -73,7 +75,7 @@ def compare(
         for name in (*NUMBERS, *OPTIONAL)
         if name != "degenerate"
     }
-    neutral = neutral_effect(rows, base)
+    neutral = neutral_effect(rows)
     full = full.assign(**flags, **numbers, label=full["condition"].map(labels), baseline=full["condition"] == reference)
     excludes = ((full["low"] > neutral) | (full["high"] < neutral)) & ~full["baseline"]
     values = dict(zip(base["group"], base["value"].astype(float), strict=True))
@@ -83,15 +85,16 @@ def compare(
 def _names(rows: pd.DataFrame) -> pd.Series:
     if "condition" in rows:
         return rows["condition"].astype(str)
-    if missing := [name for name in ("method", "layer", "coeff") if name not in rows]:
+    if missing := [name for name in CELL if name not in rows]:
         raise ValueError(f"the table has no column 'condition', and no {missing[0]!r} to name one by")
-    cells = rows[["method", "layer", "coeff"]].drop_duplicates().groupby("method").size()
+    named = rows[["layer", "coeff"]].assign(method=method_names(rows))
+    cells = named.drop_duplicates().groupby("method").size()
     return pd.Series(
         [
             row.method
             if cells[row.method] == 1
             else f"{row.method}, layer {row.layer:g}, coeff {short_signed(row.coeff)}"
-            for row in rows.itertuples()
+            for row in named.itertuples()
         ],
         index=rows.index,
     )

@@ -4,16 +4,19 @@ import numpy as np
 import pandas as pd
 
 from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.cells import Sweep
 from steering_lab.analysis.plots.parts.labels import short_signed, signed, times, wrapped
+from steering_lab.tables import GENERATIONS, checked, is_unsteered
 
 
 def hover_text(
-    cells: pd.DataFrame, summary: pd.DataFrame, method: str, label: str, examples: pd.DataFrame | None
+    cells: pd.DataFrame, summary: pd.DataFrame, sweep: Sweep, label: str, examples: pd.DataFrame | None
 ) -> pd.Series:
-    """One block of plotly's HTML per row of `cells`; model text and prompts are escaped."""
-    costs = summary[(summary["metric"] == "perplexity") & (summary["method"] == method)]
+    """One block of plotly's HTML per row of `cells`, placed cells of `sweep`; model text and prompts are escaped."""
+    costs = sweep.rows_of(summary)
+    costs = costs[costs["metric"] == "perplexity"]
     ratios = {(row.layer, row.coeff): row.effect for row in costs.itertuples()}
-    texts = _first_texts(examples, method)
+    texts = _first_texts(examples, sweep)
     blocks = []
     for cell in cells.itertuples():
         head = f"<b>layer {cell.layer}, coefficient {short_signed(cell.coeff)}</b>"
@@ -51,17 +54,17 @@ def _plain(value: float) -> str:
     return signed(value, 3) if abs(value) < 10 else f"{value:,.4g}".replace("-", "−")
 
 
-def _first_texts(examples: pd.DataFrame | None, method: str) -> dict[tuple[int | None, float], tuple[str, str]]:
+def _first_texts(examples: pd.DataFrame | None, sweep: Sweep) -> dict[tuple[int | None, float], tuple[str, str]]:
     """(layer, coeff) -> the first prompt and continuation of the cell; (None, 0.0) is the unsteered one."""
     if examples is None:
         return {}
-    if missing := [c for c in ("method", "layer", "coeff", "prompt", "text") if c not in examples]:
-        raise ValueError(f"examples have no column {missing[0]!r}: give the generations table")
-    steered = examples[(examples["method"] == method) & examples["layer"].notna()]
+    examples = checked(examples, GENERATIONS, ("method", "place", "role", "layer", "coeff", "prompt", "text"))
+    steered = sweep.rows_of(examples)
+    steered = steered[steered["layer"].notna()]
     found: dict[tuple[int | None, float], tuple[str, str]] = {
         (int(row.layer), float(row.coeff)): (str(row.prompt), str(row.text))
         for row in steered.drop_duplicates(["layer", "coeff"]).itertuples()
     }
-    for row in examples[examples["method"] == "unsteered"].head(1).itertuples():
+    for row in examples[is_unsteered(examples)].head(1).itertuples():
         found[None, 0.0] = (str(row.prompt), str(row.text))
     return found

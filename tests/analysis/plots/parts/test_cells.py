@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering_lab.analysis.plots.parts.cells import counts, norm_position, place, sweep_cells
+from steering_lab.analysis.plots.parts.cells import counts, norm_position, placed_cells, sweep_cells
 
 SweepTable = Callable[..., pd.DataFrame]
 
@@ -18,7 +18,7 @@ def _cell(cells: pd.DataFrame, layer: int, coeff: float) -> pd.Series:
 
 
 def test_the_unsteered_row_becomes_a_column_at_coefficient_zero(sweep: SweepTable) -> None:
-    cells, unsteered, neutral = sweep_cells(sweep(), metric="sentiment", method="actadd_front")
+    cells, unsteered, neutral, *_ = sweep_cells(sweep(), metric="sentiment", method="actadd")
     assert (unsteered, neutral) == (0.1, 0.0)
     column = cells[cells["coeff"] == 0]
     assert column["layer"].tolist() == [0, 1, 2]
@@ -28,12 +28,12 @@ def test_the_unsteered_row_becomes_a_column_at_coefficient_zero(sweep: SweepTabl
 
 
 def test_a_cell_is_sure_exactly_where_its_interval_excludes_no_change(sweep: SweepTable) -> None:
-    cells = sweep_cells(sweep(), metric="sentiment", method="actadd_front").cells
+    cells = sweep_cells(sweep(), metric="sentiment", method="actadd").cells
     assert cells[cells["excludes"]][["layer", "coeff"]].to_numpy().tolist() == [[2, -4], [2, 4]]
 
 
 def test_a_ratio_is_judged_against_one(sweep: SweepTable) -> None:
-    cells, _, neutral = sweep_cells(sweep(coeffs=(0.2,)), metric="perplexity", method="actadd_front")
+    cells, _, neutral, *_ = sweep_cells(sweep(coeffs=(0.2,)), metric="perplexity", method="actadd")
     assert neutral == 1.0
     assert not _cell(cells, 0, 0.2)["excludes"]  # ×1.05 [0.945, 1.155]
     assert _cell(cells, 1, 0.2)["excludes"]  # ×2.05 [1.845, 2.255]
@@ -42,11 +42,11 @@ def test_a_ratio_is_judged_against_one(sweep: SweepTable) -> None:
 def test_the_scale_column_says_what_no_change_is(sweep: SweepTable) -> None:
     table = sweep(scale="ratio")
     table = table[table["method"] != "unsteered"]
-    assert sweep_cells(table, metric="perplexity", method="actadd_front").neutral == 1.0
+    assert sweep_cells(table, metric="perplexity", method="actadd").neutral == 1.0
 
 
 def test_a_cell_is_within_the_control_up_to_the_ends_of_its_band(sweep: SweepTable) -> None:
-    cells = sweep_cells(sweep(), metric="sentiment", method="actadd_front").cells
+    cells = sweep_cells(sweep(), metric="sentiment", method="actadd").cells
     inside = cells[cells["inside_control"]]
     assert inside["layer"].tolist() == [0, 0, 1, 1]  # effects 0 and ±0.1 of ±0.12; ±0.2 is outside
 
@@ -54,7 +54,7 @@ def test_a_cell_is_within_the_control_up_to_the_ends_of_its_band(sweep: SweepTab
 def test_a_cell_that_was_not_run_is_there_and_empty(sweep: SweepTable) -> None:
     table = sweep()
     cells = sweep_cells(
-        table[~((table["layer"] == 1) & (table["coeff"] == 4))], metric="sentiment", method="actadd_front"
+        table[~((table["layer"] == 1) & (table["coeff"] == 4))], metric="sentiment", method="actadd"
     ).cells
     assert len(cells) == 9
     gap = _cell(cells, 1, 4)
@@ -64,7 +64,7 @@ def test_a_cell_that_was_not_run_is_there_and_empty(sweep: SweepTable) -> None:
 
 def test_unmeasured_degeneration_marks_nothing(sweep: SweepTable) -> None:
     table = sweep(degenerate=pd.NA)
-    assert not sweep_cells(table, metric="sentiment", method="actadd_front").cells["degenerate"].any()
+    assert not sweep_cells(table, metric="sentiment", method="actadd").cells["degenerate"].any()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_unmeasured_degeneration_marks_nothing(sweep: SweepTable) -> None:
     [
         (lambda t: t.drop(columns="low"), "column 'low'"),
         (lambda t: t[t["metric"] != "sentiment"], "metric 'sentiment'.*perplexity"),
-        (lambda t: t.assign(method="cad"), "method 'actadd_front'.*cad"),
+        (lambda t: t.assign(method="cad"), "method 'actadd'.*cad"),
         (lambda t: pd.concat([t, t.tail(2)]), "two rows for layer 2, coeff 4"),
     ],
 )
@@ -80,13 +80,13 @@ def test_a_table_that_lacks_what_is_asked_for_is_refused_by_name(
     sweep: SweepTable, change: Callable[[pd.DataFrame], pd.DataFrame], names: str
 ) -> None:
     with pytest.raises(ValueError, match=names):
-        sweep_cells(change(sweep()), metric="sentiment", method="actadd_front")
+        sweep_cells(change(sweep()), metric="sentiment", method="actadd")
 
 
 def test_cells_of_a_layer_meet_without_gap_or_overlap_on_both_axes(sweep: SweepTable) -> None:
     table = sweep(coeffs=(-8, -1, 1, 2, 8))
     for axis in ("coeff", "relative_norm"):
-        cells = place(sweep_cells(table, metric="sentiment", method="actadd_front").cells, axis)
+        cells = placed_cells(sweep_cells(table, metric="sentiment", method="actadd").cells, axis)
         for _, row in cells.groupby("layer"):
             row = row.sort_values("x")
             assert np.allclose(row["right"].to_numpy()[:-1], row["left"].to_numpy()[1:])
@@ -94,7 +94,7 @@ def test_cells_of_a_layer_meet_without_gap_or_overlap_on_both_axes(sweep: SweepT
 
 
 def test_equal_norms_stand_at_equal_places_in_every_layer(sweep: SweepTable) -> None:
-    cells = place(sweep_cells(sweep(), metric="sentiment", method="actadd_front").cells, "relative_norm")
+    cells = placed_cells(sweep_cells(sweep(), metric="sentiment", method="actadd").cells, "relative_norm")
     # layer 0 with coeff 4 has norm 0.4, layer 1 0.2, layer 2 the smallest, 0.4 / 3: log2(1 + 3) = 2
     assert _cell(cells, 2, 4)["x"] == pytest.approx(1)
     assert _cell(cells, 0, 4)["x"] == pytest.approx(2)
@@ -102,10 +102,10 @@ def test_equal_norms_stand_at_equal_places_in_every_layer(sweep: SweepTable) -> 
 
 
 def test_a_missing_norm_is_refused_on_the_norm_axis_only(sweep: SweepTable) -> None:
-    cells = sweep_cells(sweep(relative_norm=np.nan), metric="sentiment", method="actadd_front").cells
-    assert len(place(cells, "coeff")) == 9
+    cells = sweep_cells(sweep(relative_norm=np.nan), metric="sentiment", method="actadd").cells
+    assert len(placed_cells(cells, "coeff")) == 9
     with pytest.raises(ValueError, match="no relative_norm"):
-        place(cells, "relative_norm")
+        placed_cells(cells, "relative_norm")
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, unique=True))
@@ -116,9 +116,20 @@ def test_the_norm_axis_keeps_order_and_zero(norms: list[float]) -> None:
     assert norm_position(pd.Series([0.0]), 0.5).iloc[0] == 0
 
 
+def test_a_method_at_several_places_is_drawn_at_the_one_that_is_asked_for(sweep: SweepTable) -> None:
+    other = sweep().query("role != 'unsteered'").assign(place="everywhere", value=9.0)
+    both = pd.concat([sweep(), other])
+    assert (sweep_cells(both, metric="sentiment", method="actadd", place="everywhere").cells["value"] > 1).sum() == 6
+    assert sweep_cells(both, metric="sentiment", method="actadd", place="front").place == "front"
+    with pytest.raises(ValueError, match="'actadd' stands at everywhere, front: choose one, say place='everywhere'"):
+        sweep_cells(both, metric="sentiment", method="actadd")
+    with pytest.raises(ValueError, match="no rows for 'actadd' at place 'generated': the table has everywhere, front"):
+        sweep_cells(both, metric="sentiment", method="actadd", place="generated")
+
+
 def test_counts_name_a_range_where_cells_differ(sweep: SweepTable) -> None:
     table = sweep()
     table.loc[table["layer"] == 1, "n"] = 30
-    assert counts(sweep_cells(table, metric="sentiment", method="actadd_front").cells) == (
+    assert counts(sweep_cells(table, metric="sentiment", method="actadd").cells) == (
         "8 prompts, 30 to 32 continuations a cell"
     )

@@ -27,11 +27,11 @@ def test_cells_of_a_sweep_are_named_by_layer_and_coefficient_and_a_lone_one_by_i
     rows = compare(sweep(layers=[1]), metric="sentiment").rows
     assert list(rows["condition"]) == [
         "unsteered",
-        "actadd_front, layer 1, coeff −4",
-        "actadd_front, layer 1, coeff +4",
+        "actadd, front, layer 1, coeff −4",
+        "actadd, front, layer 1, coeff +4",
     ]
     rows = compare(sweep(layers=[1], coeffs=[2]), metric="sentiment").rows
-    assert list(rows["label"]) == ["unsteered", "actadd front"]
+    assert list(rows["label"]) == ["unsteered", "actadd, front"]
 
 
 def test_the_interval_excludes_no_change_where_it_does_and_never_for_the_reference(comparison: ComparisonTable) -> None:
