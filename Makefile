@@ -2,6 +2,7 @@
 # make test   run the tests, then the model and intervention laws under TransformerLens 3.9
 # make bench  what a grid, a step, an extraction and a start cost here and at the peers', on the CPU, in minutes
 # make check-families   check a tiny model of every family and write the table of docs/families.md (about a minute)
+# make calibration  how often an interval of 95 % covers the truth, old and new, into docs/measures.md (about two minutes)
 # make docs   build the guides and the API reference into site/
 # make setup  create or refresh .venv alone (demo and test do it when needed); make lint, make lock, make notebooks: see README.md
 
@@ -10,6 +11,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 LOCK_ARGS ?=
 BENCH_ARGS ?=
+CALIBRATION_ARGS ?= --write
 
 # One thread a process: two processes of two threads on two cores wait for each other ten times longer than they work.
 ON_TWO_CORES := OMP_NUM_THREADS=1
@@ -34,7 +36,7 @@ ifneq ($(shell $(PY) -c "print(open('$(STATE)').read().strip())" 2>/dev/null),$(
 .PHONY: $(STATE)
 endif
 
-.PHONY: demo test test-tl39 bench check-families setup lint lock docs notebooks
+.PHONY: demo test test-tl39 bench calibration check-families setup lint lock docs notebooks
 
 demo: $(STATE)
 	$(VENV)/bin/steering-lab demo $(DEMO_ARGS)
@@ -51,6 +53,9 @@ test-tl39: $(TL39)/.ready
 # In the peers' environment, so that all take turns in one process.
 bench: $(PEERS)/.ready
 	$(ON_TWO_CORES) $(PEERS)/bin/python -m benchmarks $(BENCH_ARGS)
+
+calibration: $(STATE)
+	$(PY) -m benchmarks.calibration $(CALIBRATION_ARGS)
 
 # Exit status 1 when a family is wrong; the table is written either way.
 check-families: $(STATE)

@@ -23,8 +23,9 @@ from typing import BinaryIO
 
 import torch
 
-from steering_lab import cli, safe_files
+from steering_lab import safe_files
 from steering_lab.analysis.plots import export
+from steering_lab.cli.run import run as run_command
 from steering_lab.runs import CELLS, PARTIAL
 from steering_lab.safe_files import whole_lines
 from steering_lab.study import settings
@@ -63,7 +64,7 @@ def sweep(results: Path, log: Path, dies_in_write: int | None = None) -> int:
                 _write(file, data)
 
             safe_files._write = write
-            cli.run(SWEEP, set=SETTINGS, results=results)
+            run_command(SWEEP, set=SETTINGS, results=results)
             sys.stderr.write(f"writes: {writes}\n")
             sys.stderr.flush()
             code = 0
