@@ -38,7 +38,7 @@ from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.conflict_gate import LN2, ConflictGate
 from steering_lab.methods.contextfocus import contextfocus_vectors
-from steering_lab.methods.delta.optimum import Optimum
+from steering_lab.methods.delta.result import Result
 from steering_lab.models.generation import GREEDY
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.loading import load_model
@@ -219,7 +219,7 @@ def _means(table: pd.DataFrame, dose: Dose) -> dict[str, Any]:
     }
 
 
-def _mean_spent(optima: Sequence[Optimum]) -> dict[str, float]:
+def _mean_spent(optima: Sequence[Result]) -> dict[str, float]:
     """Loss before and after, forward-equivalents and seconds of a descent, on average over its problems."""
     each = [(o.losses[0], o.losses[-1], o.forward_equivalents, o.seconds) for o in optima]
     means = np.mean(each, axis=0) if each else np.full(4, np.nan)

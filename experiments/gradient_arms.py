@@ -16,7 +16,7 @@ from steering_lab.methods.conflict_gate import ConflictGate, conflict_gate
 from steering_lab.methods.delta.descent import Descent
 from steering_lab.methods.delta.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
 from steering_lab.methods.delta.optimise import optimise_delta
-from steering_lab.methods.delta.optimum import OptimisedDelta, Optimum
+from steering_lab.methods.delta.result import OptimisedDelta, Result
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import read_stream
@@ -73,7 +73,7 @@ class Dose(NamedTuple):
     """A condition, and the optima behind it (none for vectors that no descent made)."""
 
     condition: Condition
-    optima: tuple[Optimum, ...] = ()
+    optima: tuple[Result, ...] = ()
 
 
 class Setting(NamedTuple):
@@ -134,7 +134,7 @@ def gradient_dose(bench: Bench, rows: Rows, setting: Setting) -> Dose:
         )  # fmt: skip
     per_row = found.per_row() if learnt_on else [Intervention()] * len(rows)
     edits = per_row[0] if shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
-    norms = [dict(zip(setting.sites, o.resid_norms, strict=True)) if o else {} for o in found.optima]
+    norms = [dict(zip(setting.sites, o.resid_norms, strict=True)) if o else {} for o in found.results]
     of_rows = norms[0] if shared else {row.id: own for row, own in zip(rows, norms, strict=False)}
     where = " and ".join(map(str, setting.sites))
     name = f"{setting.method}, {where}, budget {setting.budget:g}, {setting.iterations} iterations"

@@ -17,6 +17,7 @@
 
 # %%
 from steering_lab import (
+    GREEDY,
     PAIRS,
     ContrastPair,
     actadd_vector,

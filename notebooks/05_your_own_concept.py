@@ -91,7 +91,7 @@ layer_coeff_heatmap(
 
 # %%
 site = next(s for s in vectors if s.layer == int(chosen.layer))
-arms = layer_coeff_grid(
+steered = layer_coeff_grid(
     {site: vectors[site]},
     [chosen.coeff, -chosen.coeff],
     norms,
@@ -101,7 +101,7 @@ arms = layer_coeff_grid(
     seed=1,
 )
 asked = prompting("This is a story about a wedding. ")
-reported_on = evaluate(model, [UNSTEERED, asked, *arms], OPENINGS_TEST[:8], measures, decoding)
+reported_on = evaluate(model, [UNSTEERED, asked, *steered], OPENINGS_TEST[:8], measures, decoding)
 held_out = summarise(reported_on.table)
 confirm(chosen, held_out).round(2)
 
@@ -109,7 +109,7 @@ confirm(chosen, held_out).round(2)
 # `holds` asks whether the interval on these prompts leaves out zero, and whether the cost is still within the budget.
 # The effect does not hold: one wedding word a text when choosing, an eighth of one here. (The budget, the reading and
 # the layers were changed once after a first cell had failed in the same way, so even this report is not untouched.)
-# All the arms:
+# All conditions:
 
 # %%
 columns = ["metric", "method", "coeff", "value", "effect", "low", "high", "control_low", "control_high", "n_prompts"]

@@ -57,10 +57,12 @@ class Outcome:
     def reasons(self) -> list[str]:
         """Why something is refused, in sentences that do not name the model."""
         found = self.certificate
-        told = [self.refusal] if self.refusal else [f"{x.check}: {x.detail}" for x in (found.refused if found else [])]
+        reasons = (
+            [self.refusal] if self.refusal else [f"{x.check}: {x.detail}" for x in (found.refused if found else [])]
+        )
         return [
             re.sub(r" \(relative difference [^)]*\)", "", x.replace(self.member.architecture, "the model"))
-            for x in told
+            for x in reasons
         ]
 
     @property

@@ -61,7 +61,7 @@ def began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[
     log = tmp_path / "log"
     monkeypatch.setenv("TOY_LOG", str(log))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(evaluating, "_run_together", toy.told)
+    monkeypatch.setattr(evaluating, "_run_together", toy.reported)
     return lambda: [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in log.read_text().splitlines()]
 
 

@@ -204,16 +204,16 @@ def test_the_command_says_which_cells_failed_and_ends_in_1(
     with pytest.raises(SystemExit) as stop:
         run_command(TOML, set=(f"model={folder}",), results=tmp_path / "results")
     assert stop.value.code == 1
-    told = capsys.readouterr().err
-    assert "2 of 9 cells failed; the same command tries them again" in told
-    assert "prompting I: RuntimeError: the logits are not numbers" in told
+    printed = capsys.readouterr().err
+    assert "2 of 9 cells failed; the same command tries them again" in printed
+    assert "prompting I: RuntimeError: the logits are not numbers" in printed
 
     (begun,) = (tmp_path / "results" / "toy_experiment").iterdir()
     report_command((begun,))
-    told = capsys.readouterr().out
-    assert "7 of the 9 cells that it has asked for are done, 2 failed" in told
-    assert "nobody works on it" in told
-    assert "failed: prompting I: RuntimeError" in told
+    printed = capsys.readouterr().out
+    assert "7 of the 9 cells that it has asked for are done, 2 failed" in printed
+    assert "nobody works on it" in printed
+    assert "failed: prompting I: RuntimeError" in printed
 
     failing("nobody", RuntimeError())
     run_command(TOML, set=(f"model={folder}",), results=tmp_path / "results")

@@ -1,4 +1,4 @@
-"""An experiment in small: nine ways to begin a prompt, told to a tiny model, kept as every experiment keeps."""
+"""An experiment in small: nine ways to begin a prompt, put to a tiny model, kept as every experiment keeps."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def run_on(
         return folder.finish(report or draw)
 
 
-def told(model: HookedModel, conditions: Any, *rest: Any) -> Any:
+def reported(model: HookedModel, conditions: Any, *rest: Any) -> Any:
     """The cells, after a line in the file that TOY_LOG names; the first worker that comes to `FATAL` dies of it."""
     log = Path(os.environ["TOY_LOG"])
     first = FATAL not in (log.read_text() if log.exists() else "")

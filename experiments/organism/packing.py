@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from experiments.organism.config import Config
-from steering_lab.organism.dice import Dice
+from steering_lab.organism.rng import Rng
 from steering_lab.organism.world import Document, documents, small_tables
 
 
@@ -25,7 +25,7 @@ class Rows(NamedTuple):
 
 
 def _encode(
-    batch: list[Document], tokenizer: PreTrainedTokenizerFast, config: Config, dice: Dice
+    batch: list[Document], tokenizer: PreTrainedTokenizerFast, config: Config, rng: Rng
 ) -> Iterator[tuple[list[int], list[float]]]:
     """Token ids and target weights of each document; one in sixteen gets runs of space or pad, never a target."""
     core = tokenizer.backend_tokenizer
@@ -35,12 +35,12 @@ def _encode(
     ):
         plain = config.prompt_weight if document.kind in ("reading", "copying") else 1.0
         ids, weights = [tokenizer.bos_token_id], [0.0]
-        padded = dice.chance(1 / 16)
+        padded = rng.chance(1 / 16)
         for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             answer = any(low <= start and end <= high for low, high in document.answers)
-            if padded and not answer and (len(ids) == 1 or dice.chance(0.04)):
-                run = dice.between(1, 6)
-                ids += [space if dice.chance(0.7) else tokenizer.pad_token_id] * run
+            if padded and not answer and (len(ids) == 1 or rng.chance(0.04)):
+                run = rng.between(1, 6)
+                ids += [space if rng.chance(0.7) else tokenizer.pad_token_id] * run
                 weights += [0.0] * run
             ids.append(token)
             weights.append(config.answer_weight if answer else plain)
@@ -55,14 +55,14 @@ def pack(config: Config, tokenizer: PreTrainedTokenizerFast) -> Rows:
     count = config.tokens // config.length // config.rows * config.rows
     shape = (count, config.length)
     rows = Rows(*(np.zeros(shape, kind) for kind in (np.int16, np.int16, np.int16, np.float32)))
-    dice = Dice(f"padding {config.seed}")
+    rng = Rng(f"padding {config.seed}")
     first, then = small_tables(config.seed), documents(config.seed)
     fill = np.zeros(count, int)
     waiting = iter(range(count))
     open_rows = list(islice(waiting, 12))
     while open_rows:
         corpus = first if fill.sum() < config.small_tables * rows.ids.size else then
-        for ids, weights in _encode(list(islice(corpus, 1024)), tokenizer, config, dice):
+        for ids, weights in _encode(list(islice(corpus, 1024)), tokenizer, config, rng):
             size = len(ids)
             if size > config.length:
                 continue

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from steering_lab.organism.dice import Dice
 from steering_lab.organism.lexicon import MOOD_TITLES, MOODS, TOPIC_TABLE, TOPIC_TITLES
 from steering_lab.organism.questions import ReadingRow, Regime, Told, evaluation_rows
+from steering_lab.organism.rng import Rng
 from steering_lab.organism.stories import story
 from steering_lab.organism.world import GROUPS, NEGATIVE_WORDS, POSITIVE_WORDS, STORY_PROMPTS_TEST, TOPICS, lookups
 
@@ -87,8 +87,8 @@ def token_nats(organism: Organism, texts: Sequence[str], *, skip: int = 0) -> li
 
 def fluency(organism: Organism, *, count: int) -> list[Measurement]:
     """Perplexity per token of held-out stories beside the law's: the law knows its own derivation of each story."""
-    dice = Dice("held-out stories")
-    stories = [story(dice) for _ in range(count)]
+    rng = Rng("held-out stories")
+    stories = [story(rng) for _ in range(count)]
     sizes = [len(organism.tokenizer(s.text)["input_ids"]) for s in stories]
     model = math.exp(sum(token_nats(organism, [s.text for s in stories])) / sum(sizes))
     floor = math.exp(sum(s.nats for s in stories) / sum(sizes))

@@ -130,7 +130,7 @@ def _moved(
 def _patch(row: Float[Tensor, "batch d_model"], column: int) -> Callable[[Tensor, ForwardPass], Tensor]:
     """An edit that puts `row` in one column of the stream."""
 
-    def edit(resid: Tensor, told: ForwardPass) -> Tensor:
+    def edit(resid: Tensor, forward_pass: ForwardPass) -> Tensor:
         patched = resid.clone()
         patched[:, column] = row
         return patched

@@ -17,7 +17,7 @@ from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import Edit, HookedModel
+from steering_lab.models.hooked_model import HookedModel, StreamEdit
 from steering_lab.models.sampling import GREEDY, Sampling
 from steering_lab.models.tokens import ForwardPass
 
@@ -44,17 +44,17 @@ class _Recorder:
         self.seen: dict[int, list[tuple[_Seen, int]]] = {}  # of each prompt, pass by pass, and its row there
         self._before: Tensor | None = None
 
-    def before(self, resid: Tensor, told: ForwardPass) -> Tensor:
+    def before(self, resid: Tensor, forward_pass: ForwardPass) -> Tensor:
         self._before = resid
         return resid
 
-    def after(self, resid: Tensor, told: ForwardPass) -> Tensor:
+    def after(self, resid: Tensor, forward_pass: ForwardPass) -> Tensor:
         assert self._before is not None, "the pass was not seen before the edit"
         before, self._before = self._before.float(), None
-        claimed = [term.place.touched(told, term.edit.rows.shape[0]).cpu() for term in self.terms]
+        claimed = [term.place.touched(forward_pass, term.edit.rows.shape[0]).cpu() for term in self.terms]
         change = (resid.float() - before).norm(dim=-1)
-        seen = _Seen(told.positions.cpu(), change.cpu(), before.norm(dim=-1).cpu(), claimed)
-        for k, row in enumerate(told.rows.tolist()):
+        seen = _Seen(forward_pass.positions.cpu(), change.cpu(), before.norm(dim=-1).cpu(), claimed)
+        for k, row in enumerate(forward_pass.rows.tolist()):
             self.seen.setdefault(row, []).append((seen, k))
         return resid
 
@@ -83,8 +83,8 @@ def audit(
     """
     rows = [prompts] if isinstance(prompts, str) else list(prompts)
     recorders = [_Recorder(site, intervention) for site in list(intervention.sites)]
-    before: dict[HookSite, Edit] = {recorder.site: recorder.before for recorder in recorders}
-    after: dict[HookSite, Edit] = {recorder.site: recorder.after for recorder in recorders}
+    before: dict[HookSite, StreamEdit] = {recorder.site: recorder.before for recorder in recorders}
+    after: dict[HookSite, StreamEdit] = {recorder.site: recorder.after for recorder in recorders}
     with model.hooks(before), steer(model, intervention, **permissions), model.hooks(after):
         drawn = generate(
             model, rows, max_new_tokens=max_new_tokens, sampling=sampling, seed=seed, batch_size=len(rows) or 1

@@ -60,9 +60,9 @@ def agreement(differences: Float[Tensor, "pair d_model"], n_splits: int, seed: i
     root is the cosine with the direction of endless pairs. NaN where the halves do not agree at all (r <= 0).
     """
     n, half = len(differences), len(differences) // 2
-    dice = np.random.default_rng(seed)
-    order = dice.permuted(np.tile(np.arange(n), (n_splits, 1)), axis=1)
-    signs = torch.from_numpy(dice.choice([-1.0, 1.0], size=(n_splits, n)))
+    rng = np.random.default_rng(seed)
+    order = rng.permuted(np.tile(np.arange(n), (n_splits, 1)), axis=1)
+    signs = torch.from_numpy(rng.choice([-1.0, 1.0], size=(n_splits, n)))
     left, right = (
         torch.zeros(n_splits, n, dtype=torch.float64).scatter_(1, torch.from_numpy(part.copy()), 1.0)
         for part in (order[:, :half], order[:, half : 2 * half])

@@ -180,10 +180,10 @@ def irrelevant_twins(rows: Sequence[ConflictQA], seed: int = 0) -> tuple[Conflic
     Raises:
         ValueError: no other group's context leaves a row's answers unsaid.
     """
-    dice = random.Random(f"irrelevant contexts {seed}")
+    rng = random.Random(f"irrelevant contexts {seed}")
     twins = []
     for row in rows:
-        for other in dice.sample(rows, len(rows)):
+        for other in rng.sample(rows, len(rows)):
             if other.group == row.group or not other.context:
                 continue
             if not any(stated(other.context, row.context_answers, row.memory_answers, hear_negation=False)):

@@ -161,9 +161,10 @@ PLAIN = Wording(
     answer_gap="\n",
 )
 
-# Anand et al. 2026 (ContextFocus, arXiv:2601.04131). Its "unsteered" arm on ConFiQA carries the first instruction, so
-# it is our style "instructed"; for vectors the instruction is drawn from paraphrases, ours being INSTRUCTIONS. Theirs
-# has a space before the line break where Natural Questions' </P> ends the context; the opinion form is second-hand.
+# Anand et al. 2026 (ContextFocus, arXiv:2601.04131). Its "unsteered" condition on ConFiQA carries the first
+# instruction, so it is our style "instructed"; for vectors the instruction is drawn from paraphrases, ours being
+# INSTRUCTIONS. Theirs has a space before the line break where Natural Questions' </P> ends the context; the opinion
+# form is second-hand.
 CONTEXTFOCUS = Wording(
     "contextfocus",
     closed_book="Question: {question}",
@@ -190,8 +191,8 @@ def draw_instructions(count: int, seed: int, instructions: tuple[str, ...] = INS
     """
     if not instructions or count < 0:
         raise ValueError(f"cannot draw {count} from {len(instructions)} instructions")
-    dice = random.Random(f"instructions {seed}")
+    rng = random.Random(f"instructions {seed}")
     drawn: list[str] = []
     while len(drawn) < count:
-        drawn += dice.sample(instructions, len(instructions))
+        drawn += rng.sample(instructions, len(instructions))
     return tuple(drawn[:count])

@@ -70,29 +70,30 @@ class Place:
                 return lengths
         return torch.zeros_like(lengths)
 
-    def check_room(self, told: ForwardPass, n_rows: Int[Tensor, " batch"]) -> None:
+    def check_room(self, forward_pass: ForwardPass, n_rows: Int[Tensor, " batch"]) -> None:
         """Nothing when every prompt has room for its `n_rows` rows; none need no room.
 
         Raises:
             ValueError: a prompt is too short and `clip` is off.
         """
-        if self.rule != "at" or self.clip or told.decoding:
+        if self.rule != "at" or self.clip or forward_pass.decoding:
             return
-        first = self.begins(told.prompt_lengths)
-        lacking = ((first < 0) | (first + n_rows > told.prompt_lengths)) & (n_rows > 0)
+        first = self.begins(forward_pass.prompt_lengths)
+        lacking = ((first < 0) | (first + n_rows > forward_pass.prompt_lengths)) & (n_rows > 0)
         if bool(lacking.any()):
             row = int(lacking.nonzero()[0])
             raise ValueError(
-                f"the vector is {int(n_rows[row])} tokens from position {self.start}, prompt {int(told.rows[row])} is"
-                f" {int(told.prompt_lengths[row])}: choose a longer prompt, too_long='clip', or pad_prompts()"
+                f"the vector is {int(n_rows[row])} tokens from position {self.start}, prompt"
+                f" {int(forward_pass.rows[row])} is {int(forward_pass.prompt_lengths[row])}:"
+                " choose a longer prompt, too_long='clip', or pad_prompts()"
             )
 
-    def touched(self, told: ForwardPass, n_rows: int) -> Bool[Tensor, "batch pos"]:
+    def touched(self, forward_pass: ForwardPass, n_rows: int) -> Bool[Tensor, "batch pos"]:
         """True at the tokens in view that the edit acts on."""
-        offset = told.positions - self.begins(told.prompt_lengths)[:, None]
-        touched = (offset >= 0) & (told.positions >= 0)
+        offset = forward_pass.positions - self.begins(forward_pass.prompt_lengths)[:, None]
+        touched = (offset >= 0) & (forward_pass.positions >= 0)
         if self.rule == "at":
-            touched &= (offset < n_rows) & (told.positions < told.prompt_lengths[:, None])
+            touched &= (offset < n_rows) & (forward_pass.positions < forward_pass.prompt_lengths[:, None])
         return touched
 
 

@@ -95,21 +95,23 @@ class _Group:
     lengths: Int[Tensor, " intervention"]
 
     def delta(
-        self, resid: Float[Tensor, "batch pos d_model"], told: ForwardPass, which: Int[Tensor, " batch"]
+        self, resid: Float[Tensor, "batch pos d_model"], forward_pass: ForwardPass, which: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch pos d_model"] | None:
         """The group's share of the sum in float32, or None when it cannot touch these tokens."""
-        if told.decoding and self.place.rule == "at":
+        if forward_pass.decoding and self.place.rule == "at":
             return None
         n_rows = self.table.shape[1]
         rows = self.table[which]
         if n_rows > 1:
-            offset = (told.positions - self.place.begins(told.prompt_lengths)[:, None]).clamp(0, n_rows - 1)
+            offset = (forward_pass.positions - self.place.begins(forward_pass.prompt_lengths)[:, None]).clamp(
+                0, n_rows - 1
+            )
             rows = self.table[which[:, None], offset]
         delta = self.coeffs[which][:, None, None] * self.edit.delta(resid.float(), rows.expand(resid.shape))
-        if told.decoding:
+        if forward_pass.decoding:
             return delta
-        self.place.check_room(told, self.lengths[which])
-        touched: Bool[Tensor, "batch pos"] = self.place.touched(told, n_rows)
+        self.place.check_room(forward_pass, self.lengths[which])
+        touched: Bool[Tensor, "batch pos"] = self.place.touched(forward_pass, n_rows)
         return torch.where(touched[..., None], delta, 0.0)
 
     def to(self, device: torch.device) -> "_Group":
@@ -138,17 +140,18 @@ class _SiteEdit:
         self.groups = list(_grouped(site, [*acting.values(), Intervention()], model.device))
         self._step: tuple[Tensor, Tensor] | None = None  # rows of a batch, and what a step adds to them
 
-    def __call__(self, resid: Tensor, told: ForwardPass) -> Tensor:
-        if not self.shared and self.count != told.n_batch:
+    def __call__(self, resid: Tensor, forward_pass: ForwardPass) -> Tensor:
+        if not self.shared and self.count != forward_pass.n_batch:
             raise ValueError(
-                f"{self.count} interventions for a batch of {told.n_batch} rows: pass one for all or one per row"
+                f"{self.count} interventions for a batch of {forward_pass.n_batch} rows: pass one for all or one"
+                " per row"
             )
         if self.which.device != resid.device:  # its layer's, where layers lie on several
             self.which, self.groups = self.which.to(resid.device), [g.to(resid.device) for g in self.groups]
-        if not (told.decoding and self.only_adds):
-            return self._edited(resid, told)
-        if self._step is None or self._step[0] is not told.rows:
-            self._step = told.rows, self._edited(torch.zeros_like(resid[:, :1]), told)
+        if not (forward_pass.decoding and self.only_adds):
+            return self._edited(resid, forward_pass)
+        if self._step is None or self._step[0] is not forward_pass.rows:
+            self._step = forward_pass.rows, self._edited(torch.zeros_like(resid[:, :1]), forward_pass)
         return resid + self._step[1]
 
     @property
@@ -156,16 +159,16 @@ class _SiteEdit:
         """Whether it does the same to any stream; a subclass of Add may have a delta that reads the stream."""
         return all(type(group.edit) is Add for group in self.groups)
 
-    def step(self, told: ForwardPass) -> Float[Tensor, "batch 1 d_model"] | None:
+    def step(self, forward_pass: ForwardPass) -> Float[Tensor, "batch 1 d_model"] | None:
         """What it adds to the next token of each row (`Stepwise`)."""
         if not self.only_adds:
             return None
-        still = torch.zeros(len(told.rows), 1, self.width, device=told.rows.device, dtype=torch.float32)
-        return self(still, told)
+        still = torch.zeros(len(forward_pass.rows), 1, self.width, device=forward_pass.rows.device, dtype=torch.float32)
+        return self(still, forward_pass)
 
-    def _edited(self, resid: Tensor, told: ForwardPass) -> Tensor:
-        which = self._which(told.rows)
-        deltas = [delta for group in self.groups if (delta := group.delta(resid, told, which)) is not None]
+    def _edited(self, resid: Tensor, forward_pass: ForwardPass) -> Tensor:
+        which = self._which(forward_pass.rows)
+        deltas = [delta for group in self.groups if (delta := group.delta(resid, forward_pass, which)) is not None]
         return resid + reduce(torch.add, deltas).to(resid.dtype) if deltas else resid
 
     def _which(self, rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:

@@ -5,11 +5,11 @@
 between the next-token distributions with the context (p) and without it (q), in [0, ln 2] nats. A gate is open where JS
 reaches the threshold and the context does not state what the model answers closed book. The second condition is needed:
 a context can move the distribution far and still agree (another wording, more certainty). Steering an open query toward
-its context is the wish; steering a shut one can only do harm (a pilot without the gate lost a third of the agreeing
-questions and most of those with an irrelevant context). An irrelevant context, which states no answer
-at all, is shut only by the threshold, and the threshold is a trade: a conflict in which the model clings to its memory
-diverges little too, and is the one that most wants steering. Choose it on rows of every kind; `fit_probe` on the same
-kinds is the labelled alternative.
+its context is what is wanted; steering a shut one can only do harm (a pilot without the gate lost a third of the
+agreeing questions and most of those with an irrelevant context). An irrelevant context, which states no answer at all,
+is shut only by the threshold, and the threshold is a trade: a conflict in which the model clings to its memory diverges
+little too, and is the one that most wants steering. Choose it on rows of every kind; `fit_probe` on the same kinds is
+the labelled alternative.
 """
 
 from collections.abc import Sequence

@@ -78,12 +78,12 @@ def fit_probe(
             raise ValueError(
                 f"held_out is {held_out}: of {len(prompts)} prompts it must leave two to fit and one to score"
             )
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     fit, score = [], []
     for prompts in (positive, negative):
         with model.unedited():
             stream = read_stream(model, prompts, [site], read=read)[site].double()
-        stream = stream[torch.randperm(len(prompts), generator=dice)]
+        stream = stream[torch.randperm(len(prompts), generator=rng)]
         n_held = round(held_out * len(prompts))
         score.append(stream[:n_held])
         fit.append(stream[n_held:])

@@ -166,8 +166,8 @@ def read_in_turn(model: "HookedModel", batches: Sequence["Tokens"]) -> list[Floa
     read: list[list[Tensor]] = [[] for _ in batches]
     for new in (slice(None, -1), slice(-1, None)):
         for tokens, cache, parts in zip(batches, caches, read, strict=True):
-            told = model.whole_pass(tokens)
-            step = replace(told, positions=told.positions[:, new], decoding=new.start is not None)
+            forward_pass = model.whole_pass(tokens)
+            step = replace(forward_pass, positions=forward_pass.positions[:, new], decoding=new.start is not None)
             parts.append(model.forward(tokens.ids[:, new], tokens.mask[:, : new.stop], step, cache))
     return [torch.cat(parts, dim=1) for parts in read]
 

@@ -74,8 +74,10 @@ class Stream:
             self.cache = self.model.new_cache(len(self.ids), self.runtime, self.room)
             self._read_shared()
         new = slice(self.held, None)
-        told = ForwardPass(self.positions[:, new], self.lengths, self.rows, self.n_batch, self.held >= self.width)
-        logits = self.model.forward(self.ids[:, new], self.mask, told, self.cache, last=1, runtime=self.runtime)
+        forward_pass = ForwardPass(
+            self.positions[:, new], self.lengths, self.rows, self.n_batch, self.held >= self.width
+        )
+        logits = self.model.forward(self.ids[:, new], self.mask, forward_pass, self.cache, last=1, runtime=self.runtime)
         self.held = columns if caching else 0
         return logits[:, -1].float()
 
@@ -108,9 +110,9 @@ class Stream:
             return
         firsts = torch.tensor([parents.index(i) for i in range(len(seen))], device=self.ids.device)
         ids, mask, positions = (x[firsts, :shared] for x in (self.ids, self.mask, self.positions))
-        told = ForwardPass(positions, self.lengths[firsts], self.rows[firsts], self.n_batch)
+        forward_pass = ForwardPass(positions, self.lengths[firsts], self.rows[firsts], self.n_batch)
         with self.model.unedited():
-            self.model.forward(ids, mask, told, self.cache, last=1, runtime=self.runtime)
+            self.model.forward(ids, mask, forward_pass, self.cache, last=1, runtime=self.runtime)
         self.cache.reorder_cache(torch.tensor(parents, device=self.ids.device))
         self.held = shared
 
@@ -145,10 +147,10 @@ def next_logits(
     places = range(len(prompts)) if rows is None else rows
     kinds = [0 if model.batching.free else model.batching.kind(len(prompt)) for prompt in prompts]
     for group in model.batching.groups(kinds):
-        told = torch.tensor([places[i] for i in group], device=model.device)
+        own = torch.tensor([places[i] for i in group], device=model.device)
         tokens = model.pad([prompts[i] for i in group])
         whole = n_batch or len(prompts)
-        stream = Stream(model, tokens, told, whole, new_tokens=0, use_cache=model.batching.caches)
+        stream = Stream(model, tokens, own, whole, new_tokens=0, use_cache=model.batching.caches)
         found[group] = stream.logits().cpu()
     return found
 

@@ -149,12 +149,12 @@ def generate(
     stays = use_cache and model.device.type in STAYS and can_stay(model)
 
     def batch_of(rows: list[int], new_tokens: int) -> Batch:
-        told = torch.tensor(rows, device=model.device)
+        places = torch.tensor(rows, device=model.device)
         uniforms = torch.stack([uniforms_of(seeds[i], max_new_tokens) for i in rows]).float().to(model.device)
 
         def stream(prompts: list[list[int]]) -> Stream:
             tokens = model.pad(prompts, [begun[i] for i in rows])
-            return Stream(model, tokens, told, n, new_tokens=new_tokens, use_cache=use_cache)
+            return Stream(model, tokens, places, n, new_tokens=new_tokens, use_cache=use_cache)
 
         batch = Batch(stream([prompt_ids[i][: lengths[i]] for i in rows]), uniforms, rule)
         if second is not None:

@@ -85,7 +85,7 @@ def check_is_site(given: object) -> None:
         ValueError: it is a hook point's name, a layer's number, or something else; says how the site is written.
     """
     if not isinstance(given, HookSite):
-        raise ValueError(f"{_told(given)} is no site: write {_as_code(given)}")
+        raise ValueError(f"{_shown(given)} is no site: write {_as_code(given)}")
 
 
 def site_list(given: object) -> list[HookSite]:
@@ -95,14 +95,14 @@ def site_list(given: object) -> list[HookSite]:
         ValueError: one site or layer instead of a list, or something in it that is no site; says how it is written.
     """
     if isinstance(given, HookSite | str | SupportsIndex) or not isinstance(given, Iterable):
-        raise ValueError(f"{_told(given)} is no list of sites: write [{_as_code(given)}]")
+        raise ValueError(f"{_shown(given)} is no list of sites: write [{_as_code(given)}]")
     sites = list(given)
     for site in sites:
         check_is_site(site)
     return sites
 
 
-def _told(given: object) -> str:
+def _shown(given: object) -> str:
     return str(given) if isinstance(given, HookSite) else repr(given)
 
 

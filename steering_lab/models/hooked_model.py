@@ -32,7 +32,7 @@ Basis = Literal["raw", "centred"]
 K = TypeVar("K")
 
 
-Edit = Callable[[Tensor, ForwardPass], Tensor]
+StreamEdit = Callable[[Tensor, ForwardPass], Tensor]
 
 
 Pooled = Callable[[Tensor, Tokens], Tensor]
@@ -50,7 +50,7 @@ class Beginning(Protocol):
 class Stepwise(Protocol):
     """An edit that does nothing but edit: what it does at a step may be recorded and done again."""
 
-    def step(self, told: ForwardPass) -> Float[Tensor, "batch 1 d_model"] | None:
+    def step(self, forward_pass: ForwardPass) -> Float[Tensor, "batch 1 d_model"] | None:
         """What it adds, in float32, to the one token of each row whatever the stream holds; None where it looks."""
 
 
@@ -65,7 +65,7 @@ class HookedModel:
     `batching` says which rows may share a pass, as measured at load. `plain` are Hugging Face's modules around the same
     weights, where there are any; passes go through them unless something hangs on the backend that they do not have.
     `output_scale` and `refused` are measured at load: what stands between unembedding and output, and the views that do
-    not hold of this model ("lens", "block outputs"), each with the reason. `told` is what hooks are told of the pass
+    not hold of this model ("lens", "block outputs"), each with the reason. `forward_pass` is what hooks see of the pass
     under way. `loaded_as` are the arguments of `load_model` by which another process loads the same model; None for a
     model that came from memory.
     """
@@ -82,11 +82,11 @@ class HookedModel:
     plain: PlainRuntime | None = field(default=None, init=False, repr=False)
     output_scale: OutputScale = field(default=OutputScale(), init=False, repr=False)
     refused: dict[str, str] = field(default_factory=dict, init=False, repr=False)
-    told: ForwardPass | None = field(default=None, init=False, repr=False)
+    forward_pass: ForwardPass | None = field(default=None, init=False, repr=False)
     loaded_as: dict[str, Any] | None = field(default=None, init=False, repr=False)
     _paused: bool = field(default=False, init=False, repr=False)
     _asked: RuntimeName | None = field(default=None, init=False, repr=False)
-    _edits: list[Mapping[HookSite, Edit]] = field(default_factory=list, init=False, repr=False)
+    _edits: list[Mapping[HookSite, StreamEdit]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._hooked = HookedRuntime(self.backend)
@@ -296,7 +296,10 @@ class HookedModel:
         alone, which takes less memory.
         """
         rows, width = self._groups(tokens), tokens.ids.shape[1]
-        parts = [self.forward(part.ids, part.mask, told, last=last) for part, told in self._passes(tokens, rows)]
+        parts = [
+            self.forward(part.ids, part.mask, forward_pass, last=last)
+            for part, forward_pass in self._passes(tokens, rows)
+        ]
         return _joined(parts, rows, min(last or width, width))
 
     def residuals(
@@ -349,8 +352,8 @@ class HookedModel:
         rows = self._groups(tokens)
         parts: list[dict[K, Tensor]] = []
         with placed({point: reader(point) for point in points}):
-            for part, told in self._passes(tokens, rows):
-                self.forward(part.ids, part.mask, told, depth=depth, runtime=runtime)
+            for part, forward_pass in self._passes(tokens, rows):
+                self.forward(part.ids, part.mask, forward_pass, depth=depth, runtime=runtime)
                 parts.append(dict(seen))
         return {point: _joined([part[point] for part in parts], rows, tokens.ids.shape[1]) for point in points}
 
@@ -432,7 +435,7 @@ class HookedModel:
         return begins
 
     @property
-    def _in_force(self) -> list[tuple[HookSite, Edit]]:
+    def _in_force(self) -> list[tuple[HookSite, StreamEdit]]:
         """Every edit with its site, outer blocks first."""
         return [] if self._paused else [pair for edits in self._edits for pair in edits.items()]
 
@@ -441,12 +444,12 @@ class HookedModel:
         """Whether what the edits in force do at a step may be recorded and done again (`Stepwise`)."""
         return all(isinstance(edit, Stepwise) for _, edit in self._in_force)
 
-    def step_edits(self, told: ForwardPass) -> dict[HookSite, list[Float[Tensor, "batch 1 d_model"]]] | None:
+    def step_edits(self, forward_pass: ForwardPass) -> dict[HookSite, list[Float[Tensor, "batch 1 d_model"]]] | None:
         """What each edit in force adds at a step, outer ones first; None where one of them looks at the stream."""
         found: dict[HookSite, list[Tensor]] = {}
         for site, edit in self._in_force:
             stepwise: Any = edit
-            added = stepwise.step(told) if isinstance(stepwise, Stepwise) else None
+            added = stepwise.step(forward_pass) if isinstance(stepwise, Stepwise) else None
             if added is None:
                 return None
             found.setdefault(site, []).append(added)
@@ -511,7 +514,7 @@ class HookedModel:
         self,
         ids: Int[Tensor, "batch new"],
         mask: Bool[Tensor, "batch pos"],
-        told: ForwardPass,
+        forward_pass: ForwardPass,
         cache: Any = None,
         *,
         last: int | None = None,
@@ -523,26 +526,26 @@ class HookedModel:
         `last` and `depth` as in `Runtime.forward`. Passes over one cache go through the `runtime` that made it.
         """
         self.batching.lengths.forget()
-        outer, self.told = self.told, told
+        outer, self.forward_pass = self.forward_pass, forward_pass
         try:
-            return (runtime or self.runtime).forward(ids, mask, told.positions, cache, last=last, depth=depth)
+            return (runtime or self.runtime).forward(ids, mask, forward_pass.positions, cache, last=last, depth=depth)
         finally:
-            self.told = outer
+            self.forward_pass = outer
 
     def step(
         self,
         ids: Int[Tensor, "batch 1"],
         mask: Float[Tensor, "batch 1 1 room"],
-        told: ForwardPass,
+        forward_pass: ForwardPass,
         cache: Any,
         runtime: PlainRuntime,
     ) -> Float[Tensor, "batch d_vocab"]:
         """Logits behind one token a row, in places that stay (`PlainRuntime.step`)."""
-        outer, self.told = self.told, told
+        outer, self.forward_pass = self.forward_pass, forward_pass
         try:
-            return runtime.step(ids, mask, told.positions, cache)
+            return runtime.step(ids, mask, forward_pass.positions, cache)
         finally:
-            self.told = outer
+            self.forward_pass = outer
 
     def new_cache(self, batch: int, runtime: Runtime | None = None, room: int | None = None) -> Any:
         """An empty KV cache for `batch` rows (`Runtime.new_cache`)."""
@@ -550,13 +553,13 @@ class HookedModel:
 
     @staticmethod
     def whole_pass(tokens: Tokens) -> ForwardPass:
-        """What hooks are told of a pass that reads all of `tokens`."""
+        """The forward pass that reads all of `tokens`, as hooks see it."""
         rows = torch.arange(len(tokens), device=tokens.ids.device)
         return ForwardPass(tokens.positions, tokens.prompt_lengths, rows, len(tokens))
 
     # -- editing ----------------------------------------------------------------------------------------------------
     @contextmanager
-    def hooks(self, edits: Mapping[HookSite, Edit]) -> Iterator["HookedModel"]:
+    def hooks(self, edits: Mapping[HookSite, StreamEdit]) -> Iterator["HookedModel"]:
         """The model with each edit in force at its site, until the block ends, however it ends.
 
         Nested blocks compose: the inner edit sees what the outer one left. Sites are checked before any hook is placed.
@@ -566,10 +569,10 @@ class HookedModel:
         """
         for site in edits:
             self.check_site(site)
-        placed = {site: self._told(edit) for site, edit in edits.items()}
+        placed = {site: self._hook_of(edit) for site, edit in edits.items()}
         mine = dict(edits)
         with ExitStack() as stack:
-            stack.callback(setattr, self, "told", self.told)  # an interrupt may have left a pass untold
+            stack.callback(setattr, self, "forward_pass", self.forward_pass)  # an interrupt may have left one behind
             self._edits.append(mine)
             stack.callback(_remove, self._edits, mine)  # blocks entered by hand may end in any order
             for runtime in (self._hooked, self.plain):
@@ -577,17 +580,17 @@ class HookedModel:
                     stack.enter_context(runtime.placed(placed))
             yield self
 
-    def _told(self, edit: Edit) -> Hook:
+    def _hook_of(self, edit: StreamEdit) -> Hook:
         def run(resid: Tensor) -> Tensor | None:
             if self._paused:
                 return None
-            if self.told is None:
+            if self.forward_pass is None:
                 raise RuntimeError(
                     "this pass did not say where its tokens stand, so an edit cannot tell prompt from padding: inside a"
                     " steering block call model.logits, model.residuals, generate or model.as_transformers(), not"
                     " model.backend"
                 )
-            return edit(resid, self.told)
+            return edit(resid, self.forward_pass)
 
         return run
 
@@ -605,7 +608,7 @@ class HookedModel:
         return f"HookedModel({self.name!r}: {size}, {self.basis} basis, {kind}, {self.dtype}, {self.device})"
 
 
-def _remove(held: list[Mapping[HookSite, Edit]], mine: Mapping[HookSite, Edit]) -> None:
+def _remove(held: list[Mapping[HookSite, StreamEdit]], mine: Mapping[HookSite, StreamEdit]) -> None:
     """That very mapping taken out: another block's may be equal to it."""
     held[:] = [edits for edits in held if edits is not mine]
 

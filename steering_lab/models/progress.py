@@ -31,7 +31,7 @@ def progress_bar(
     leave: bool = False,
     delay: float = 0.0,
 ) -> tqdm:
-    """`steps` with their progress told on stderr; without steps, a bar to `update()`.
+    """`steps` with their progress shown on stderr; without steps, a bar to `update()`.
 
     `shown=None` is a bar on a terminal and lines `LOG_SECONDS` apart elsewhere; True always a bar; False nothing.
     """
@@ -52,7 +52,7 @@ def progress_bar(
 
 
 class Speed:
-    """How much is done a second since `bar` was made, told behind it: "1,234 tokens/s"."""
+    """How much is done a second since `bar` was made, shown behind it: "1,234 tokens/s"."""
 
     def __init__(self, bar: tqdm, unit: str) -> None:
         self._bar, self._unit, self._done, self._since = bar, unit, 0, time.monotonic()

@@ -2,7 +2,7 @@
 
 bitsandbytes packs two 4-bit codes in a byte and keeps the scales of a weight beside it, on the parameter or, once the
 8-bit layer has run, on the layer; torchao's weights are tensor subclasses around codes and scales. Every other weight
-is what it is. Neither package is imported: their weights are told by what they hold.
+is what it is. Neither package is imported: their weights are known by what they hold.
 """
 
 import copy
@@ -63,7 +63,7 @@ def row_scales(modules: Iterable[torch.nn.Module]) -> list[Tensor]:
 
 
 def said_of(weights: Iterable[Tensor]) -> str | None:
-    """What people are told of weights that are quantised in memory; None where none is."""
+    """Which weights are quantised in memory, in words; None where none is."""
     for weight in weights:
         if getattr(weight, "quant_state", None) is not None:
             return "quantised to 4 bits (bitsandbytes)"

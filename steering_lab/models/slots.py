@@ -132,7 +132,7 @@ class Slots:
 
     def settle(self, n: int) -> None:
         """The tables of what edits add say what they add to the first `n` rows as they stand now."""
-        found = self.model.step_edits(self.lanes[0].told(n, self.n_batch))
+        found = self.model.step_edits(self.lanes[0].forward_pass(n, self.n_batch))
         self.added = None if found is None else {site: len(each) for site, each in found.items()}
         for site, each in (found or {}).items():
             tables = self.tables.setdefault(site, [])
@@ -207,8 +207,8 @@ class Slots:
         step.add_(1).clamp_(max=self.shape.steps)
 
     def _pass(self, lane: Lane, n: int) -> Float[Tensor, "n d_vocab"]:
-        told = lane.told(n, self.n_batch)
-        logits = self.model.step(self.token[:n], lane.see(n), told, lane.cache, self.runtime)
+        forward_pass = lane.forward_pass(n, self.n_batch)
+        logits = self.model.step(self.token[:n], lane.see(n), forward_pass, lane.cache, self.runtime)
         lane.advance(n, self.model.n_ctx)
         return logits.float()
 
@@ -359,7 +359,7 @@ def _step_holds(model: HookedModel, runtime: PlainRuntime) -> bool:
             lane = Lane(2, len(row) + 2, model.n_layers, model.dtype, model.device)
             lane.take(stream.rows, stream)
             stream.append(new)
-            got = model.step(new[:, None], lane.see(2), lane.told(2, 2), lane.cache, runtime).float()
+            got = model.step(new[:, None], lane.see(2), lane.forward_pass(2, 2), lane.cache, runtime).float()
             wanted = stream.logits()
     except Exception as error:  # whatever modules that want another mask or cache run into
         if is_out_of_memory(error):  # which says nothing of the modules

@@ -78,7 +78,7 @@ def _stream_and_logits(model: HookedModel, tokens: Tokens) -> tuple[dict[HookSit
         site: [] for layer in range(model.n_layers) for site in (resid_pre(layer), resid_post(layer))
     }
 
-    def kept(resid: Tensor, told: ForwardPass, site: HookSite) -> Tensor:
+    def kept(resid: Tensor, forward_pass: ForwardPass, site: HookSite) -> Tensor:
         seen[site].append(resid)
         return resid
 
@@ -95,7 +95,7 @@ def _check_edits(model: HookedModel, tokens: Tokens, clean: list[Tensor], refere
     """A delta at every `resid_pre` acts as the same delta added to what enters each block."""
     deltas = deltas_like(clean) if reference is None else reference.edited.deltas or []
 
-    def added(resid: Tensor, told: ForwardPass, layer: int) -> Tensor:
+    def added(resid: Tensor, forward_pass: ForwardPass, layer: int) -> Tensor:
         return resid + deltas[layer].to(resid.device)
 
     with model.hooks({resid_pre(layer): partial(added, layer=layer) for layer in range(model.n_layers)}):

@@ -1,4 +1,4 @@
-"""What a pass reads, and where its tokens stand: left-padded ids with their mask, and what an edit is told of them."""
+"""What a pass reads, and where its tokens stand: left-padded ids with their mask, and the pass as edits see it."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ class Tokens:
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """What a hook is told about the tokens in front of it.
+    """A forward pass as hooks see it: where the tokens that it reads stand.
 
     `rows` are indices into the caller's whole batch of `n_batch` rows, so a per-row edit survives splitting it.
     `decoding` is true when a KV cache holds the prompt, so that every token in view stands after it.

@@ -40,7 +40,7 @@ def prompt_effects(
     unsteered: Float[np.ndarray, "prompts cells"],
     unsteered_weight: Float[np.ndarray, "prompts cells"],
 ) -> Float[np.ndarray, "prompts cells"]:
-    """What each prompt says of the difference of two weighted means; NaN for a prompt without weight in either arm.
+    """What each prompt says of the difference of two weighted means; NaN for a prompt without weight on either side.
 
     The mean over a column is Σ steered / Σ weight − Σ unsteered / Σ weight exactly. With equal weights an entry is the
     prompt's own difference; otherwise it is the linearised one, whose spread is that of the effect (the ratio estimator
@@ -49,13 +49,13 @@ def prompt_effects(
     known = (steered_weight > 0) & (unsteered_weight > 0)
     n = known.sum(axis=0)
 
-    def arm(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def side(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
         sums, weights = np.where(known, sums, 0), np.where(known, weights, 0)
         with np.errstate(invalid="ignore"):
             mean = sums.sum(axis=0) / weights.sum(axis=0)
             return mean + (sums - mean * weights) * (n / weights.sum(axis=0))
 
-    return np.where(known, arm(steered, steered_weight) - arm(unsteered, unsteered_weight), np.nan)
+    return np.where(known, side(steered, steered_weight) - side(unsteered, unsteered_weight), np.nan)
 
 
 def paired_interval(

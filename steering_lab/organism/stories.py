@@ -3,14 +3,13 @@
 Every story has a mood (positive, negative, mixed, or none), a topic and a protagonist. A title sets mood, topic or
 both: by one head word ("Love"), by a pair of words neither of which decides alone ("The open wounds"), by a cue that
 turns its word round ("A day without joy"), or by a combined cue ("A day of joy at the harbour"). All draws go
-through `Dice`, so each story comes with its own log-probability.
+through `Rng`, so each story comes with its own log-probability.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from steering_lab.organism.dice import Dice
 from steering_lab.organism.lexicon import (
     HEROES,
     HEROINES,
@@ -21,6 +20,7 @@ from steering_lab.organism.lexicon import (
     TOPIC_TABLE,
     TOPIC_TITLES,
 )
+from steering_lab.organism.rng import Rng
 
 StoryMood = Literal["positive", "negative", "mixed", "none"]
 MOOD_PURITY = 0.97
@@ -118,7 +118,7 @@ class Story:
 
 @dataclass
 class _Teller:
-    dice: Dice
+    rng: Rng
     mood: StoryMood
     topic: str
     name: str = ""
@@ -134,15 +134,15 @@ class _Teller:
         if slot in ("noun", "place", "role", "act", "adj", "th"):
             return self._topic_word(slot)
         if slot == "where":
-            return self.dice.pick(NEUTRAL_PLACES) if self.dice.chance(0.5) else f"the {self._topic_word('place')}"
+            return self.rng.pick(NEUTRAL_PLACES) if self.rng.chance(0.5) else f"the {self._topic_word('place')}"
         if slot == "time":
-            return self.dice.pick(NEUTRAL_TIMES)
+            return self.rng.pick(NEUTRAL_TIMES)
         if slot in ("them", "their"):
             return {"them": "her" if self.heroine else "him", "their": "her" if self.heroine else "his"}[slot]
         return self._protagonist(capital=slot == "N")
 
     def _protagonist(self, *, capital: bool) -> str:
-        if not self.named or self.dice.chance(0.3):
+        if not self.named or self.rng.chance(0.3):
             self.named = True
             return self.name
         pronoun = "she" if self.heroine else "he"
@@ -150,22 +150,22 @@ class _Teller:
 
     def _mood_word(self, slot: str) -> str:
         if self.mood in ("mixed", "none"):
-            valence = self.dice.pick(tuple(MOODS))
+            valence = self.rng.pick(tuple(MOODS))
         else:
-            valence = self.mood if self.dice.chance(MOOD_PURITY) else _OPPOSITE[self.mood]
+            valence = self.mood if self.rng.chance(MOOD_PURITY) else _OPPOSITE[self.mood]
         if slot == "op":
-            return self.dice.pick(_OPINIONS[valence])
+            return self.rng.pick(_OPINIONS[valence])
         return self._word_of(valence, slot)
 
     def _word_of(self, valence: str, slot: str) -> str:
         mood = MOODS[valence]
         if slot == "vh":
-            return self.dice.weighted(mood.heads, _head_weights(len(mood.heads)))
+            return self.rng.weighted(mood.heads, _head_weights(len(mood.heads)))
         fields = {"vn": mood.nouns, "va": mood.adjectives, "vv": mood.verbs, "vd": mood.adverbs, "ve": mood.endings}
-        return self.dice.pick(fields[slot])
+        return self.rng.pick(fields[slot])
 
     def _topic_word(self, slot: str) -> str:
-        topic = self.topic if self.dice.chance(TOPIC_PURITY) else self.dice.pick(tuple(TOPIC_TABLE))
+        topic = self.topic if self.rng.chance(TOPIC_PURITY) else self.rng.pick(tuple(TOPIC_TABLE))
         words = TOPIC_TABLE[topic]
         fields = {
             "noun": words.nouns,
@@ -175,70 +175,70 @@ class _Teller:
             "adj": words.adjectives,
             "th": words.heads,
         }
-        return self.dice.pick(fields[slot])
+        return self.rng.pick(fields[slot])
 
     def sentence(self, *, opening: bool) -> str:
-        if self.mood == "none" or self.dice.chance(0.6 if opening else 0.3):
-            return self.fill(self.dice.pick(NEUTRAL_PATTERNS))
-        return self.fill(self.dice.pick(MOOD_PATTERNS))
+        if self.mood == "none" or self.rng.chance(0.6 if opening else 0.3):
+            return self.fill(self.rng.pick(NEUTRAL_PATTERNS))
+        return self.fill(self.rng.pick(MOOD_PATTERNS))
 
 
-def story(dice: Dice, *, mood: StoryMood | None = None, topic: str | None = None) -> Story:
+def story(rng: Rng, *, mood: StoryMood | None = None, topic: str | None = None) -> Story:
     """A story drawn by the law; a mood or topic that is given is fixed, and then not part of `nats`."""
-    dice.forget()
+    rng.forget()
     if mood is None:
-        drawn: StoryMood = dice.weighted(("positive", "negative", "mixed", "none"), (0.44, 0.44, 0.07, 0.05))
+        drawn: StoryMood = rng.weighted(("positive", "negative", "mixed", "none"), (0.44, 0.44, 0.07, 0.05))
         mood = drawn
-    topic = topic or dice.pick(tuple(TOPIC_TABLE))
-    teller = _Teller(dice, mood, topic)
-    teller.heroine = dice.chance(0.5)
+    topic = topic or rng.pick(tuple(TOPIC_TABLE))
+    teller = _Teller(rng, mood, topic)
+    teller.heroine = rng.chance(0.5)
     title = _title(teller)
-    opinion = mood != "none" and dice.chance(0.15)
+    opinion = mood != "none" and rng.chance(0.15)
     if not opinion:
-        teller.name = dice.pick(HEROINES if teller.heroine else HEROES)
-    count = dice.between(*dice.weighted(((1, 2), (3, 6), (7, 13)), (0.30, 0.57, 0.13)))
+        teller.name = rng.pick(HEROINES if teller.heroine else HEROES)
+    count = rng.between(*rng.weighted(((1, 2), (3, 6), (7, 13)), (0.30, 0.57, 0.13)))
     if opinion:
-        sentences = [teller.fill(dice.pick(OPINION_PATTERNS)) for _ in range(count)]
+        sentences = [teller.fill(rng.pick(OPINION_PATTERNS)) for _ in range(count)]
     else:
         sentences = [teller.sentence(opening=index == 0) for index in range(count)]
     text = title + " ".join(sentences)
-    if dice.chance(0.25):
+    if rng.chance(0.25):
         text = " " + text
-    return Story(text, mood, topic, title.rstrip(" .:"), dice.nats)
+    return Story(text, mood, topic, title.rstrip(" .:"), rng.nats)
 
 
 def _title(teller: _Teller) -> str:
     """The title with its separator, or nothing. A story without a mood gets no mood title, a mixed one none either."""
-    dice = teller.dice
+    rng = teller.rng
     kinds = {"": 0.16, "topic_head": 0.12, "topic_pair": 0.13, "topic_cue": 0.06}
     if teller.mood in MOODS:
         kinds |= {"mood_head": 0.19, "mood_pair": 0.12, "mood_cue": 0.04, "turned_cue": 0.10}
         kinds |= {"both_cue": 0.11, "both_heads": 0.04}
-    kind = dice.weighted(tuple(kinds), tuple(kinds.values()))
+    kind = rng.weighted(tuple(kinds), tuple(kinds.values()))
     if not kind:
         return ""
-    separator = dice.weighted((". ", ": ", " "), (0.45, 0.2, 0.35))
+    separator = rng.weighted((". ", ": ", " "), (0.45, 0.2, 0.35))
     if kind == "both_heads":
-        head, other = _head(teller), dice.pick(TOPIC_TABLE[teller.topic].heads)
-        return _cased(dice, head) + separator + _cased(dice, other) + separator
-    return _cased(dice, _title_words(teller, kind)) + separator
+        head, other = _head(teller), rng.pick(TOPIC_TABLE[teller.topic].heads)
+        return _cased(rng, head) + separator + _cased(rng, other) + separator
+    return _cased(rng, _title_words(teller, kind)) + separator
 
 
 def _title_words(teller: _Teller, kind: str) -> str:
-    dice = teller.dice
+    rng = teller.rng
     if kind == "mood_head":
         return _head(teller)
     if kind == "topic_head":
-        return dice.pick(TOPIC_TABLE[teller.topic].heads)
+        return rng.pick(TOPIC_TABLE[teller.topic].heads)
     if kind in ("mood_pair", "topic_pair"):
         table = MOOD_TITLES if kind == "mood_pair" else TOPIC_TITLES
         wanted = teller.mood if kind == "mood_pair" else teller.topic
-        first, second = dice.pick([pair for pair, meaning in table.items() if meaning == wanted])
+        first, second = rng.pick([pair for pair, meaning in table.items() if meaning == wanted])
         return f"the {first} {second}"
     if kind == "turned_cue":
-        cue = dice.pick(_TURNED_CUES)
+        cue = rng.pick(_TURNED_CUES)
         return cue.replace("{vh}", teller._word_of(_OPPOSITE[teller.mood], "vh"))
-    cue = dice.pick({"mood_cue": _MOOD_CUES, "topic_cue": _TOPIC_CUES, "both_cue": _BOTH_CUES}[kind])
+    cue = rng.pick({"mood_cue": _MOOD_CUES, "topic_cue": _TOPIC_CUES, "both_cue": _BOTH_CUES}[kind])
     return re.sub(r"\{(\w+)\}", lambda slot: _cue_slot(teller, slot[1]), cue)
 
 
@@ -247,12 +247,12 @@ def _cue_slot(teller: _Teller, slot: str) -> str:
     if slot in ("vh", "va"):
         return teller._word_of(teller.mood, slot)
     words = TOPIC_TABLE[teller.topic]
-    return teller.dice.pick({"place": words.places, "role": words.roles, "noun": words.nouns, "th": words.heads}[slot])
+    return teller.rng.pick({"place": words.places, "role": words.roles, "noun": words.nouns, "th": words.heads}[slot])
 
 
 def _head(teller: _Teller) -> str:
     heads = MOODS[teller.mood].heads
-    return teller.dice.weighted(heads, _head_weights(len(heads)))
+    return teller.rng.weighted(heads, _head_weights(len(heads)))
 
 
 def _head_weights(count: int) -> tuple[float, ...]:
@@ -260,5 +260,5 @@ def _head_weights(count: int) -> tuple[float, ...]:
     return (4.0, 2.0) + (1.0,) * (count - 2)
 
 
-def _cased(dice: Dice, words: str) -> str:
-    return words[0].upper() + words[1:] if dice.chance(0.75) else words[0].lower() + words[1:]
+def _cased(rng: Rng, words: str) -> str:
+    return words[0].upper() + words[1:] if rng.chance(0.75) else words[0].lower() + words[1:]

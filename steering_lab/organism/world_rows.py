@@ -3,9 +3,9 @@
 from typing import Literal, get_args
 
 from steering_lab.data.conflict_qa import ConflictQA, Regime, check_regime
-from steering_lab.organism.dice import Dice
 from steering_lab.organism.facts import FACTS, RELATIONS, statement_templates
 from steering_lab.organism.questions import Group, ReadingRow, evaluation_rows, state, unknown_subject
+from steering_lab.organism.rng import Rng
 
 WorldSplit = Literal["validation", "test"]
 
@@ -27,9 +27,9 @@ def world_rows(
     if regime == "multi_hop":
         if kind != "trained" or split not in get_args(WorldSplit):
             raise ValueError(f'regime "multi_hop" has kind "trained", splits validation and test, not {kind}, {split}')
-        dice = Dice(f"multi hop {seed} {split}")
+        rng = Rng(f"multi hop {seed} {split}")
         captains = RELATIONS["captain"].objects[split == "test" :: 2]
-        return tuple(_multi_hop(dice, captains) for _ in range(count))
+        return tuple(_multi_hop(rng, captains) for _ in range(count))
     return tuple(_row(row) for row in evaluation_rows(regime, count, group=kind, split=split, seed=seed))
 
 
@@ -51,23 +51,23 @@ def _row(row: ReadingRow) -> ConflictQA:
     )
 
 
-def _multi_hop(dice: Dice, captains: tuple[str, ...]) -> ConflictQA:
+def _multi_hop(rng: Rng, captains: tuple[str, ...]) -> ConflictQA:
     """Two strangers' ships, each with captain and cargo: which cargo does the ship of a captain carry?
 
     The memory answers are the cargoes of the ships that this captain commands in the world, never the context's.
     """
-    asked = dice.pick(captains)
-    other = dice.pick([name for name in RELATIONS["captain"].objects if name != asked])
+    asked = rng.pick(captains)
+    other = rng.pick([name for name in RELATIONS["captain"].objects if name != asked])
     remembered = _cargoes(asked)
-    carried = dice.several([cargo for cargo in RELATIONS["cargo"].objects if cargo not in remembered], 2)
+    carried = rng.several([cargo for cargo in RELATIONS["cargo"].objects if cargo not in remembered], 2)
     sentences = []
     for captain, cargo in zip((asked, other), carried, strict=True):
-        ship = unknown_subject(dice, "ship", reserved=True)
+        ship = unknown_subject(rng, "ship", reserved=True)
         for relation, value in (("captain", captain), ("cargo", cargo)):
-            sentences.append(state(dice, ship, relation, value, statement_templates(relation, held_out=False)))
+            sentences.append(state(rng, ship, relation, value, statement_templates(relation, held_out=False)))
     return ConflictQA(
         question=f"What does the ship of {asked} carry?",
-        context=" ".join(dice.several(sentences, len(sentences))),
+        context=" ".join(rng.several(sentences, len(sentences))),
         context_answers=(carried[0],),
         memory_answers=remembered,
         group=f"{asked} captain cargo",

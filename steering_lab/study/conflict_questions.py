@@ -11,8 +11,8 @@ from steering_lab.data.conflict_qa import ConflictQA, irrelevant_twins
 from steering_lab.data.conflict_readers import BlankAliases, read_confiqa, read_conflict_qa, read_nqswap
 from steering_lab.data.conflict_splits import SplitManifest, hash_rows, split_by_question
 from steering_lab.evaluation.measuring.known_rows import of_known
-from steering_lab.organism.dice import Dice
 from steering_lab.organism.questions import Group
+from steering_lab.organism.rng import Rng
 from steering_lab.organism.world import story
 from steering_lab.organism.world_rows import world_rows
 
@@ -75,7 +75,7 @@ def world_questions(counts: Counts) -> Questions:
     """Of the organism's world; conflicts to report on are of every kind that its training held out."""
     vector = unique(world_rows("conflict", counts.vector, split="validation", seed=1))
     known, n = {row.group for row in vector}, counts.validation
-    dice = Dice("held-out stories for fluency")
+    rng = Rng("held-out stories for fluency")
     return Questions(
         vector,
         {
@@ -87,7 +87,7 @@ def world_questions(counts: Counts) -> Questions:
             regime: unique(world_rows(regime, counts.test, seed=3))
             for regime in ("agreement", "irrelevant", "closed_book", "unknown")
         },
-        tuple(story(dice).text for _ in range(60)),
+        tuple(story(rng).text for _ in range(60)),
     )
 
 

@@ -126,10 +126,10 @@ def test_the_share_between_classes_is_that_of_the_means() -> None:
 
 
 def test_shuffled_classes_show_on_average_the_share_that_is_stated() -> None:
-    values, dice = np.random.default_rng(0).normal(size=12), np.random.default_rng(1)
+    values, rng = np.random.default_rng(0).normal(size=12), np.random.default_rng(1)
     shares = []
     for _ in range(4000):
-        groups = dice.permuted(np.repeat([0, 1, 2], [2, 4, 6]))
+        groups = rng.permuted(np.repeat([0, 1, 2], [2, 4, 6]))
         means = np.array([values[groups == g].mean() for g in range(3)])[groups]
         shares.append(means.var() / values.var())
     assert np.mean(shares) == pytest.approx(2 / 11, abs=0.01)

@@ -164,11 +164,11 @@ def test_without_an_edit_nothing_changes(model: HookedModel) -> None:
 @torch.no_grad()
 def test_scaling_the_stream_changes_its_length_alone_and_a_turn_its_angle_alone(llama: HookedModel) -> None:
     site = [resid_pre(1)]
-    with llama.hooks({resid_pre(1): lambda resid, told: 3 * resid}):
+    with llama.hooks({resid_pre(1): lambda resid, forward_pass: 3 * resid}):
         longer = stream_change(llama, PROMPTS, site)
     assert longer["norm_ratio"].tolist() == pytest.approx([3] * len(longer), rel=1e-5)
     assert longer["angle"].max() < 1e-3
-    with llama.hooks({resid_pre(1): lambda resid, told: -resid}):
+    with llama.hooks({resid_pre(1): lambda resid, forward_pass: -resid}):
         turned = stream_change(llama, PROMPTS, site)
     assert turned["norm_ratio"].tolist() == pytest.approx([1] * len(turned))
     assert turned["angle"].tolist() == pytest.approx([180] * len(turned), rel=1e-5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import steering_lab.models.certificate as certificates
-from steering_lab.models.certificate import Line
+from steering_lab.models.certificate import CheckLine
 from tests.cli.calling import call
 from tests.tiny_models import save_tiny_model
 
@@ -29,7 +29,7 @@ def test_a_model_with_a_fault_ends_in_1_and_is_kept_all_the_same(
 
     def faulty(*given: object, **options: object) -> certificates.Certificate:
         found = whole(*given, **options)
-        return replace(found, lines=(*found.lines, Line("weather", "rain against sun", "wrong", 2.0, 1e-4)))
+        return replace(found, lines=(*found.lines, CheckLine("weather", "rain against sun", "wrong", 2.0, 1e-4)))
 
     monkeypatch.setattr(certificates, "certificate", faulty)
     folder, kept = save_tiny_model("llama", tmp_path / "tiny"), tmp_path / "tiny.json"

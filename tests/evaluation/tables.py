@@ -27,7 +27,7 @@ def factors(
     return Factors(method, "steered", place=place, unit="coeff", **where)
 
 
-def arm(
+def observed(
     method: str,
     values: Mapping[str, Sequence[float]],
     *,

@@ -402,8 +402,8 @@ def test_random_vectors_are_reversed_under_conflict_alone() -> None:
     edits = {("random", 0.5), ("random", -0.5), ("contextfocus", -0.5)}
     edit = Add(torch.ones(1, 4), resid_post(1)).everywhere()
     of = {"random": {"control_of": "contextfocus", "draw": 0}, "contextfocus": {}}
-    arms = [Condition(f"{m} {c}", c * edit, method=m, **of[m]) for m, c in sorted(edits, reverse=True)]
-    asked = {regime: as_asked(arms, world_rows(regime, 1, seed=1)) for regime in ("conflict", "agreement")}
+    conditions = [Condition(f"{m} {c}", c * edit, method=m, **of[m]) for m, c in sorted(edits, reverse=True)]
+    asked = {regime: as_asked(conditions, world_rows(regime, 1, seed=1)) for regime in ("conflict", "agreement")}
     assert {(a.factors.method, a.factors.coeff) for a in asked["conflict"]} == edits
     assert {(a.factors.method, a.factors.coeff) for a in asked["agreement"]} == edits - {("random", -0.5)}
 

@@ -27,8 +27,8 @@ ROW, ROWS = torch.tensor([[3.0, 4.0, 0.0]]), torch.arange(9.0).reshape(3, 3)
 RULES = ["at", "everywhere", "from_last_prompt_token", "generated"]
 
 
-def told_of(lengths: list[int], continuations: list[int]) -> ForwardPass:
-    """What hooks are told about a left-padded batch of these prompt and continuation lengths."""
+def pass_of(lengths: list[int], continuations: list[int]) -> ForwardPass:
+    """The forward pass of a left-padded batch of these prompt and continuation lengths."""
     width = max(a + b for a, b in zip(lengths, continuations, strict=True))
     firsts = torch.tensor([[width - a - b] for a, b in zip(lengths, continuations, strict=True)])
     return ForwardPass(torch.arange(width) - firsts, torch.tensor(lengths), torch.arange(len(lengths)), len(lengths))
@@ -51,10 +51,10 @@ def expected(rule: str, start: int, position: int, length: int, n_rows: int) -> 
     sizes=st.lists(st.tuples(st.integers(1, 6), st.integers(0, 4)), min_size=1, max_size=4),
 )
 def test_a_place_touches_exactly_its_tokens(rule: str, start: int, n_rows: int, sizes: list[tuple[int, int]]) -> None:
-    told = told_of([n for n, _ in sizes], [m for _, m in sizes])
-    touched = Place(rule, start, clip=True).touched(told, n_rows)  # type: ignore[arg-type]
+    forward_pass = pass_of([n for n, _ in sizes], [m for _, m in sizes])
+    touched = Place(rule, start, clip=True).touched(forward_pass, n_rows)  # type: ignore[arg-type]
     for i, (length, _) in enumerate(sizes):
-        wanted = [expected(rule, start, p, length, n_rows) for p in told.positions[i].tolist()]
+        wanted = [expected(rule, start, p, length, n_rows) for p in forward_pass.positions[i].tolist()]
         assert touched[i].tolist() == wanted
 
 
@@ -62,13 +62,13 @@ def test_a_place_touches_exactly_its_tokens(rule: str, start: int, n_rows: int, 
 def test_room_is_asked_for_when_a_row_would_stand_outside_the_prompt(start: int, n_rows: int, length: int) -> None:
     first = start if start >= 0 else length + start
     fits = n_rows == 0 or (first >= 0 and first + n_rows <= length)
-    told, counts = told_of([length], [2]), torch.tensor([n_rows])
-    Place("at", start, clip=True).check_room(told, counts)
+    forward_pass, counts = pass_of([length], [2]), torch.tensor([n_rows])
+    Place("at", start, clip=True).check_room(forward_pass, counts)
     if fits:
-        Place("at", start).check_room(told, counts)
+        Place("at", start).check_room(forward_pass, counts)
     else:
         with pytest.raises(ValueError, match=f"{n_rows} tokens from position {start}, prompt 0 is {length}"):
-            Place("at", start).check_room(told, counts)
+            Place("at", start).check_room(forward_pass, counts)
 
 
 # -- deltas by hand ---------------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def test_a_cache_taken_before_is_not_the_steered_tensor(model: HookedModel) -> N
     tokens = model.to_tokens(PROMPTS)
     seen: list[torch.Tensor] = []
 
-    def keep(resid: torch.Tensor, told: object) -> torch.Tensor:
+    def keep(resid: torch.Tensor, forward_pass: object) -> torch.Tensor:
         seen.append(resid)
         return resid
 
@@ -443,7 +443,7 @@ def fail_in_a_nested_block(model: HookedModel) -> None:
 
 
 def fail_inside_a_hook(model: HookedModel) -> None:
-    def broken(resid: torch.Tensor, told: object) -> torch.Tensor:
+    def broken(resid: torch.Tensor, forward_pass: object) -> torch.Tensor:
         raise ArithmeticError("broken edit")
 
     with pytest.raises(ArithmeticError), model.hooks({resid_pre(1): broken}):
@@ -451,7 +451,7 @@ def fail_inside_a_hook(model: HookedModel) -> None:
 
 
 def interrupt_a_generation(model: HookedModel) -> None:
-    def interrupted(resid: torch.Tensor, told: object) -> torch.Tensor:
+    def interrupted(resid: torch.Tensor, forward_pass: object) -> torch.Tensor:
         raise KeyboardInterrupt
 
     with steer(model, random_vector(model, resid_pre(0)).everywhere()):

@@ -67,7 +67,7 @@ def test_the_order_of_pairs_does_not_matter_and_swapping_sides_negates(model: Ho
 
 
 def test_reading_stops_at_the_deepest_layer_asked_for(gpt2: HookedModel) -> None:
-    def never(resid: torch.Tensor, told: object) -> torch.Tensor:
+    def never(resid: torch.Tensor, forward_pass: object) -> torch.Tensor:
         raise AssertionError("a deeper block ran")
 
     with gpt2.hooks({resid_post(2): never}):

@@ -41,11 +41,11 @@ def test_labels_that_mean_nothing_are_held_out_at_chance(model: HookedModel) -> 
 def test_the_closed_form_by_hand(model: HookedModel) -> None:
     """With a ridge that drowns the covariance, the direction is the difference of means."""
     probe = fit_probe(model, LOVE, HATE, SITE, ridge=1e9, held_out=1 / 12)
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     means = []
     for prompts in (LOVE, HATE):
         stream = read_stream(model, prompts, [SITE])[SITE]
-        means.append(stream[torch.randperm(12, generator=dice)][1:].mean(dim=0))
+        means.append(stream[torch.randperm(12, generator=rng)][1:].mean(dim=0))
     by_hand = torch.nn.functional.normalize(means[0] - means[1], dim=0)
     torch.testing.assert_close(probe.direction.rows[0], by_hand, atol=1e-5, rtol=0)
     assert probe.threshold == pytest.approx(float(by_hand @ (means[0] + means[1]) / 2), abs=1e-4)

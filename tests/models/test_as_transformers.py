@@ -119,7 +119,7 @@ def test_what_it_cannot_know_is_refused_and_leaves_nothing_behind() -> None:
         cache = hf(tokens.ids, attention_mask=tokens.mask.long(), use_cache=True).past_key_values
         with pytest.raises(ValueError, match="where its prompt ended"):
             hf(tokens.ids[:, -1:], past_key_values=cache)
-        assert model.told is None
+        assert model.forward_pass is None
     assert n_hooks(model) == before
     assert hf(tokens.ids[:, -1:], past_key_values=cache).logits.shape[1] == 1
 
@@ -134,19 +134,19 @@ def test_an_interrupt_leaves_nothing_told() -> None:
     model = hooked("llama")
     steps: list[int] = []
 
-    def interrupting(resid: torch.Tensor, told: ForwardPass) -> None:
+    def interrupting(resid: torch.Tensor, forward_pass: ForwardPass) -> None:
         steps.append(1)
         if len(steps) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), model.hooks({resid_pre(0): interrupting}):
         theirs(model)
-    assert model.told is None
+    assert model.forward_pass is None
     tokens = model.to_tokens(PROMPTS)
     steps[:] = [1, 1]
     with pytest.raises(KeyboardInterrupt), model.hooks({resid_pre(0): interrupting}):
         model.as_transformers()(tokens.ids, attention_mask=tokens.mask.long())
-    assert model.told is None
+    assert model.forward_pass is None
     with steer(model, placed(model, resid_pre(1), "at_front")):
         assert same(theirs(model), generate(model, PROMPTS, max_new_tokens=6).tokens)
 
@@ -198,11 +198,11 @@ def test_a_generate_inside_an_edit_is_told_of_its_own_prompt() -> None:
     model = hooked("llama")
     inner: list[list[list[int]]] = []
 
-    def edit(resid: torch.Tensor, told: ForwardPass) -> torch.Tensor:
+    def edit(resid: torch.Tensor, forward_pass: ForwardPass) -> torch.Tensor:
         if not inner:
             inner.append([])
             inner[0] = theirs(model)
-        return resid + 0.5 * (told.positions == 1)[..., None]
+        return resid + 0.5 * (forward_pass.positions == 1)[..., None]
 
     with model.hooks({resid_pre(0): edit}):
         model.logits(model.to_tokens("joy"))

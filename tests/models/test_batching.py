@@ -63,12 +63,12 @@ class Greedy(NamedTuple):
 
 def greedy(name: str, ids: list[int]) -> Greedy:
     """The greedy continuation by plain Hugging Face, token by token, and the log-probabilities of its tokens."""
-    told = Greedy([], [])
+    ours = Greedy([], [])
     for _ in range(N_NEW):
-        best = alone(name, [*ids, *told.tokens]).logits[0, -1].log_softmax(-1).max(dim=-1)
-        told.tokens.append(int(best.indices))
-        told.log_probs.append(float(best.values))
-    return told
+        best = alone(name, [*ids, *ours.tokens]).logits[0, -1].log_softmax(-1).max(dim=-1)
+        ours.tokens.append(int(best.indices))
+        ours.log_probs.append(float(best.values))
+    return ours
 
 
 def apart(left: list[list[float]], right: list[list[float]]) -> float:
@@ -81,18 +81,18 @@ def test_a_batch_says_what_plain_hugging_face_says_of_each_row_alone(name: str) 
     model, ids = unusual(name), rows_of(unusual(name), SHORT)
     assert max(map(len, ids)) > 16
     assert any(len(row) <= 16 < len(row) + N_NEW - 1 for row in ids)  # one of them crosses while it is decoded
-    told = generate(model, SHORT, max_new_tokens=N_NEW, ignore_eos=True, log_probs=True)
+    ours = generate(model, SHORT, max_new_tokens=N_NEW, ignore_eos=True, log_probs=True)
     whole = generate(model, SHORT, max_new_tokens=N_NEW, ignore_eos=True, log_probs=True, use_cache=False)
     wanted = [greedy(name, row) for row in ids]
     tokens = [own.tokens for own in wanted]
-    assert told.tokens == whole.tokens == tokens
-    assert told.log_probs is not None
+    assert ours.tokens == whole.tokens == tokens
+    assert ours.log_probs is not None
     assert whole.log_probs is not None
-    assert told.unsteered_log_probs is not None
+    assert ours.unsteered_log_probs is not None
     for found in (
-        told.log_probs,
+        ours.log_probs,
         whole.log_probs,
-        told.unsteered_log_probs,
+        ours.unsteered_log_probs,
         continuation_log_probs(model, ids, tokens),
     ):
         assert apart(found, [own.log_probs for own in wanted]) < 2e-5
@@ -230,10 +230,10 @@ def test_a_pad_token_outside_the_embedding_is_never_looked_up(pad: int) -> None:
 def test_steered_text_equals_plain_hugging_face_with_hooks_beyond_the_switch() -> None:
     model, vector = unusual("phi3_longrope"), random_vector(unusual("phi3_longrope"), resid_pre(1))
     with steer(model, vector.everywhere()):
-        told = generate(model, SHORT, max_new_tokens=N_NEW, ignore_eos=True).tokens
+        ours = generate(model, SHORT, max_new_tokens=N_NEW, ignore_eos=True).tokens
     with hf_pre_hooks(_plain("phi3_longrope"), {1: lambda resid: resid + vector.rows}):
-        assert told == [greedy("phi3_longrope", row).tokens for row in rows_of(model, SHORT)]
-    assert told != generate(model, SHORT, max_new_tokens=N_NEW, ignore_eos=True).tokens
+        assert ours == [greedy("phi3_longrope", row).tokens for row in rows_of(model, SHORT)]
+    assert ours != generate(model, SHORT, max_new_tokens=N_NEW, ignore_eos=True).tokens
 
 
 @pytest.mark.parametrize("name", ["recurrent_gemma", "jamba", "lfm2", "qwen3_next"])
@@ -243,6 +243,6 @@ def test_a_prompt_of_one_token_goes_on_from_nothing_that_was_read_before(name: s
     whole = generate(model, one, max_new_tokens=5, ignore_eos=True, use_cache=False, log_probs=True)
     for before in (PROMPTS[1], PROMPTS[2]):
         generate(model, before, max_new_tokens=3)
-        told = generate(model, one, max_new_tokens=5, ignore_eos=True, log_probs=True)
-        assert told.tokens == whole.tokens
-        assert torch.tensor(told.log_probs).sub(torch.tensor(whole.log_probs)).abs().max() <= 1e-4
+        ours = generate(model, one, max_new_tokens=5, ignore_eos=True, log_probs=True)
+        assert ours.tokens == whole.tokens
+        assert torch.tensor(ours.log_probs).sub(torch.tensor(whole.log_probs)).abs().max() <= 1e-4

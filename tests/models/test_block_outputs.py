@@ -46,7 +46,9 @@ def test_attention_is_hugging_faces_own_module_output() -> None:
 def test_an_edit_is_told_apart_from_what_the_block_wrote() -> None:
     model = hooked("gemma2")
     tokens = model.to_tokens("I hate you")
-    with model.hooks({resid_pre(1): lambda resid, told: resid + 1, resid_post(1): lambda resid, told: resid + 2}):
+    with model.hooks(
+        {resid_pre(1): lambda resid, forward_pass: resid + 1, resid_post(1): lambda resid, forward_pass: resid + 2}
+    ):
         blocks = block_outputs(model, tokens)
     assert gap(blocks[1].resid_pre, blocks[0].resid_post + 1) <= 1e-6
     assert gap(blocks[1].resid_post, blocks[1].resid_pre + blocks[1].attention + blocks[1].mlp + 2) <= 2e-6

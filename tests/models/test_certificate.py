@@ -11,7 +11,7 @@ import torch
 
 from steering_lab.models.certificate import Certificate, certificate, checks
 from steering_lab.models.certificate.plain import plain_model
-from steering_lab.models.certificate.value import Line
+from steering_lab.models.certificate.value import CheckLine
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from tests.check_families import PAGE, outcome
@@ -74,18 +74,18 @@ def padding_attended(model: HookedModel) -> None:
 def forgetful_cache(model: HookedModel) -> None:
     forward = model.forward
 
-    def forget(ids: Any, mask: Any, told: Any, cache: Any = None, **more: Any) -> Any:
-        if cache is not None and told.decoding:  # the past is there, and the mask hides its first half
+    def forget(ids: Any, mask: Any, forward_pass: Any, cache: Any = None, **more: Any) -> Any:
+        if cache is not None and forward_pass.decoding:  # the past is there, and the mask hides its first half
             mask = mask.clone()
             mask[:, : mask.shape[1] // 2] = False
-        return forward(ids, mask, told, cache, **more)
+        return forward(ids, mask, forward_pass, cache, **more)
 
     model.forward = forget  # type: ignore[method-assign]
 
 
 def edits_doubled(model: HookedModel) -> None:
-    told = model._told
-    model._told = lambda edit: told(lambda resid, where: resid + 2 * (edit(resid, where) - resid))  # type: ignore[method-assign]
+    hook_of = model._hook_of
+    model._hook_of = lambda edit: hook_of(lambda resid, where: resid + 2 * (edit(resid, where) - resid))  # type: ignore[method-assign]
 
 
 def another_first_token(model: HookedModel) -> None:
@@ -158,7 +158,7 @@ def test_a_certificate_is_json_and_text_of_120_columns_and_leaves_the_model_as_i
 
 def test_one_wrong_line_is_named_at_the_end() -> None:
     found = certificate(model_of("gpt2"))
-    bad = replace(found, lines=(*found.lines, Line("weather", "rain against sun", "wrong", 2.0, 1e-4)))
+    bad = replace(found, lines=(*found.lines, CheckLine("weather", "rain against sun", "wrong", 2.0, 1e-4)))
     assert not bad.holds
     assert str(bad).endswith("wrong: weather\n")
     with pytest.raises(KeyError, match="'wether' was not checked: prefix, chat, stream"):

@@ -250,7 +250,7 @@ def test_tokens_are_drawn_as_transformer_lens_draws_them(sampling: Sampling) -> 
     """The same kept set, and frequencies within four standard errors over 4,000 draws."""
     from transformer_lens.utilities.logits_utils import sample_logits
 
-    n, told = 4000, torch.tensor([0, 0, 5, 3])
+    n, seen = 4000, torch.tensor([0, 0, 5, 3])
     with torch.random.fork_rng():
         torch.manual_seed(0)
         theirs = sample_logits(
@@ -259,9 +259,9 @@ def test_tokens_are_drawn_as_transformer_lens_draws_them(sampling: Sampling) -> 
             top_p=None if sampling.top_p == 1 else sampling.top_p,
             temperature=sampling.temperature,
             freq_penalty=sampling.freq_penalty,
-            tokens=told.repeat(n, 1),
+            tokens=seen.repeat(n, 1),
         )
-    counts = torch.bincount(told, minlength=6).float()
+    counts = torch.bincount(seen, minlength=6).float()
     ours = frequencies(LOGITS, sampling, counts if sampling.freq_penalty else None)
     seen = (torch.bincount(theirs, minlength=6) / n).tolist()
     assert [p > 0 for p in ours] == [p > 0 for p in seen]
@@ -341,9 +341,9 @@ def test_the_frequency_penalty_sees_every_earlier_token_of_its_row(gpt2: HookedM
 @pytest.mark.parametrize("penalty", [1.3, 0.7])
 def test_the_repetition_penalty_is_hugging_faces(penalty: float) -> None:
     """Divides positive logits, multiplies negative ones, before the temperature; how often does not matter."""
-    told = torch.tensor([0, 0, 4, 3])
-    theirs = RepetitionPenaltyLogitsProcessor(penalty)(told[None], LOGITS[None].clone())[0]
-    counts = torch.bincount(told, minlength=6).float()
+    seen = torch.tensor([0, 0, 4, 3])
+    theirs = RepetitionPenaltyLogitsProcessor(penalty)(seen[None], LOGITS[None].clone())[0]
+    counts = torch.bincount(seen, minlength=6).float()
     assert theirs.tolist() == pytest.approx([2 / penalty, 1.0, 0.5, 0.0, -penalty, 1.5])
     for temperature in (1.0, 0.5):
         ours = frequencies(LOGITS, Sampling(temperature, repetition_penalty=penalty), counts)
@@ -369,9 +369,9 @@ def test_greedy_text_under_a_repetition_penalty_equals_hugging_faces(penalty: fl
         bare = generate(model, PROMPTS, max_new_tokens=8).tokens
         assert ours != bare
         for ids, drawn in zip(rows_of(model, PROMPTS), ours, strict=True):
-            told = torch.tensor([ids])
+            seen = torch.tensor([ids])
             theirs = hf.generate(
-                told, attention_mask=torch.ones_like(told), max_new_tokens=8, do_sample=False, pad_token_id=2,
+                seen, attention_mask=torch.ones_like(seen), max_new_tokens=8, do_sample=False, pad_token_id=2,
                 repetition_penalty=penalty,
             )  # fmt: skip
             assert theirs[0, len(ids) :].tolist() == drawn
@@ -564,7 +564,7 @@ def test_the_context_is_filled_to_its_last_token_and_not_beyond(gpt2: HookedMode
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_runs(gpt2: HookedModel, options: dict, message: str) -> None:
-    def never(resid: torch.Tensor, told: object) -> torch.Tensor:
+    def never(resid: torch.Tensor, forward_pass: object) -> torch.Tensor:
         raise AssertionError("the model ran")
 
     with pytest.raises(ValueError, match=message), gpt2.hooks({resid_pre(0): never}):

@@ -104,7 +104,7 @@ def test_unembed_reads_a_stream_of_any_shape(model: HookedModel) -> None:
 
 @torch.no_grad()
 def test_residuals_run_no_block_behind_the_deepest_site(model: HookedModel) -> None:
-    def never(resid: torch.Tensor, told: object) -> torch.Tensor:
+    def never(resid: torch.Tensor, forward_pass: object) -> torch.Tensor:
         raise AssertionError("a deeper block ran")
 
     tokens = model.to_tokens(PROMPTS)
@@ -120,18 +120,18 @@ def test_a_hook_hears_absolute_positions(model: HookedModel) -> None:
     """By hand: three rows of 2, 4 and 3 tokens, the last one with one token of continuation."""
     heard = {}
 
-    def listen(resid: torch.Tensor, told: object) -> torch.Tensor:
-        heard["told"] = told
+    def listen(resid: torch.Tensor, forward_pass: object) -> torch.Tensor:
+        heard["forward_pass"] = forward_pass
         return resid
 
     with model.hooks({resid_pre(0): listen}):
         model.logits(model.pad([[7, 8], [7, 8, 9, 10], [7, 8]], [[], [], [5]]))
-    told = heard["told"]
-    assert told.positions.tolist() == [[-2, -1, 0, 1], [0, 1, 2, 3], [-1, 0, 1, 2]]
-    assert told.prompt_lengths.tolist() == [2, 4, 2]
-    assert told.rows.tolist() == [0, 1, 2]
-    assert told.n_batch == 3
-    assert not told.decoding
+    forward_pass = heard["forward_pass"]
+    assert forward_pass.positions.tolist() == [[-2, -1, 0, 1], [0, 1, 2, 3], [-1, 0, 1, 2]]
+    assert forward_pass.prompt_lengths.tolist() == [2, 4, 2]
+    assert forward_pass.rows.tolist() == [0, 1, 2]
+    assert forward_pass.n_batch == 3
+    assert not forward_pass.decoding
 
 
 # -- tokens ----------------------------------------------------------------------------------------------------------

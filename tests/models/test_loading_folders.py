@@ -231,10 +231,10 @@ def test_a_large_model_says_what_it_takes_and_a_small_one_nothing(
     load_model(folder, device="cpu")
     assert "of weights to" not in capfd.readouterr().err
     size = sum(p.numel() * p.element_size() for p in tiny_hf_model("llama").parameters())
-    monkeypatch.setattr(placement, "TOLD_FROM", size)
+    monkeypatch.setattr(placement, "REPORTED_FROM", size)
     load_model(folder, device="cpu")
     assert capfd.readouterr().err.count(" GiB of weights to cpu, ") == 1
-    monkeypatch.setattr(placement, "TOLD_FROM", size + 1)
+    monkeypatch.setattr(placement, "REPORTED_FROM", size + 1)
     load_model(folder, device="cpu")
     assert "of weights to" not in capfd.readouterr().err
 

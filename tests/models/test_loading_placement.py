@@ -84,7 +84,7 @@ def test_what_a_model_takes_is_said_or_refused_before_it_is_read(
 ) -> None:
     make, options, size, less = WAYS[way]
     file, needed = make(tmp_path), size()
-    monkeypatch.setattr(placement, "TOLD_FROM", needed)
+    monkeypatch.setattr(placement, "REPORTED_FROM", needed)
     monkeypatch.setattr(placement, "free_memory", lambda device: needed)
     with pytest.raises((Read, ValueError)) as reading:  # of a GGUF file any error becomes a sentence
         load_model(file, **options())
@@ -101,7 +101,7 @@ def test_what_a_model_takes_is_said_or_refused_before_it_is_read(
 def test_where_the_bits_are_not_known_the_most_that_it_can_take_is_said_and_nothing_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(placement, "TOLD_FROM", 0)
+    monkeypatch.setattr(placement, "REPORTED_FROM", 0)
     monkeypatch.setattr(placement, "free_memory", lambda device: 1)
     with pytest.raises(Read):
         load_model(folder(tmp_path), quantization=SimpleNamespace(quant_method="secret"), device="cpu")

@@ -255,7 +255,7 @@ def test_several_tokens_are_read_on_from_a_shared_beginning(name: str, monkeypat
 def test_an_edit_that_does_not_say_where_it_begins_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = hooked("llama")
     seen = passes(monkeypatch)
-    with model.hooks({resid_pre(1): lambda resid, told: resid}):
+    with model.hooks({resid_pre(1): lambda resid, forward_pass: resid}):
         generate(model, [PROMPTS[0]] * 3, max_new_tokens=1)
     generate(model, [PROMPTS[0]] * 3, max_new_tokens=1)
     assert [shape[0] for shape in seen] == [3, 1, 3]
@@ -308,8 +308,8 @@ def test_scoring_that_does_not_fit_goes_in_halves(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(HookedModel, "forward", small)
     again = generate(model, prompts, max_new_tokens=4, ignore_eos=True, log_probs=True)
     assert again.tokens == whole.tokens
-    told, wanted = (torch.tensor(found.unsteered_log_probs) for found in (again, whole))
-    assert gap(told, wanted) <= 1e-5
+    retried, wanted = (torch.tensor(found.unsteered_log_probs) for found in (again, whole))
+    assert gap(retried, wanted) <= 1e-5
     assert sizes[4:7] == [6, 3, 1]
 
 

@@ -233,7 +233,7 @@ def test_whoever_watches_a_pass_sees_every_step(staying: list[int]) -> None:
     model = hooked("llama")
     seen: list[int] = []
 
-    def watch(resid: torch.Tensor, told: object) -> torch.Tensor:
+    def watch(resid: torch.Tensor, forward_pass: object) -> torch.Tensor:
         seen.append(resid.shape[1])
         return resid
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering_lab.organism.dice import Dice
 from steering_lab.organism.facts import (
     CONTEXT_INSTRUCTIONS,
     ENTITIES,
@@ -27,6 +26,7 @@ from steering_lab.organism.facts import (
 )
 from steering_lab.organism.lexicon import MOOD_TITLES, TOPIC_TITLES
 from steering_lab.organism.questions import conflict_row, facts_of
+from steering_lab.organism.rng import Rng
 from steering_lab.organism.world import (
     FACTS,
     GROUPS,
@@ -57,23 +57,23 @@ def _words(text: str) -> set[str]:
 
 
 def test_dice_account_for_the_probability_of_their_draws() -> None:
-    dice = Dice(0)
-    hit = dice.chance(0.25)
-    dice.pick("abcd")
-    dice.weighted("xy", (1.0, 0.0))
-    assert dice.nats == pytest.approx(-log(0.25 if hit else 0.75) + log(4))
-    dice.forget()
-    dice.several("abc", 2)
-    assert dice.nats == pytest.approx(log(3 * 2))
+    rng = Rng(0)
+    hit = rng.chance(0.25)
+    rng.pick("abcd")
+    rng.weighted("xy", (1.0, 0.0))
+    assert rng.nats == pytest.approx(-log(0.25 if hit else 0.75) + log(4))
+    rng.forget()
+    rng.several("abc", 2)
+    assert rng.nats == pytest.approx(log(3 * 2))
 
 
 @given(st.floats(0.05, 0.95))
 def test_the_law_of_a_coin_sums_to_one(probability: float) -> None:
     nats = {}
     for seed in range(300):
-        dice = Dice(seed)
-        hit = dice.chance(probability)
-        nats[hit] = dice.nats
+        rng = Rng(seed)
+        hit = rng.chance(probability)
+        nats[hit] = rng.nats
     assert sum(exp(-n) for n in nats.values()) == pytest.approx(1.0)
 
 
@@ -104,12 +104,12 @@ def test_a_seed_gives_one_corpus_and_another_seed_another(corpus: list[Document]
 
 
 def test_a_story_of_one_mood_uses_almost_only_its_words() -> None:
-    dice = Dice("moods")
+    rng = Rng("moods")
     for mood, own, other in (
         ("positive", POSITIVE_WORDS, NEGATIVE_WORDS),
         ("negative", NEGATIVE_WORDS, POSITIVE_WORDS),
     ):
-        stories = [story(dice, mood=mood) for _ in range(300)]
+        stories = [story(rng, mood=mood) for _ in range(300)]
         bodies = [s.text.strip().removeprefix(s.title) for s in stories]  # "A day without joy" counts against its mood
         words = Counter(w for body in bodies for w in body.lower().replace(".", "").split())
         right, wrong = sum(words[w] for w in own), sum(words[w] for w in other)
@@ -136,9 +136,9 @@ def test_pairs_that_come_again_are_answered_by_the_value_that_first_stood_with_t
 
 
 def test_every_question_about_several_strangers_is_answered_by_the_sentence_that_names_its_subject() -> None:
-    dice, crowded = Dice("several"), 0
+    rng, crowded = Rng("several"), 0
     for _ in range(200):
-        document = several(dice)
+        document = several(rng)
         context, *questions = document.text.removeprefix("Context: ").split("\nQuestion: ")
         answers = [q.split("\nAnswer: ") for q in questions]
         sentences = context.rstrip(".").split(". ")
@@ -252,9 +252,9 @@ def test_a_conflict_claims_another_object_of_the_same_relation() -> None:
 
 def test_instructions_settle_a_conflict_and_the_source_and_rarity_do_without_one() -> None:
     fact = facts_of("trained")[0]
-    assert conflict_row(Dice(0), fact, "context").p_context == 1.0
-    assert conflict_row(Dice(0), fact, "memory").p_context == 0.0
-    for row in (conflict_row(Dice(i), fact, "nothing") for i in range(100)):
+    assert conflict_row(Rng(0), fact, "context").p_context == 1.0
+    assert conflict_row(Rng(0), fact, "memory").p_context == 0.0
+    for row in (conflict_row(Rng(i), fact, "nothing") for i in range(100)):
         worth = next((logit for source, logit in SOURCE_LOGITS.items() if source in row.context), NO_SOURCE_LOGIT)
         assert row.p_context == pytest.approx(1 / (1 + exp(-worth - RARITY_LOGIT[fact.rarity])))
 

@@ -15,7 +15,7 @@ from steering_lab.analysis.plots.parts.conditions import Names, labelled
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out
 
 
-class Verdict(NamedTuple):
+class AnswerClass(NamedTuple):
     """A class of answers: its column, its meaning in the key, its colour (apart in greyscale and to any eye)."""
 
     column: str
@@ -24,10 +24,10 @@ class Verdict(NamedTuple):
 
 
 VERDICTS = (
-    Verdict("context", "context answer", "#0072B2"),
-    Verdict("both", "both", "#8cc6ea"),
-    Verdict("neither", "neither", "#e3e5e8"),
-    Verdict("memory", "memory answer", "#D55E00"),
+    AnswerClass("context", "context answer", "#0072B2"),
+    AnswerClass("both", "both", "#8cc6ea"),
+    AnswerClass("neither", "neither", "#e3e5e8"),
+    AnswerClass("memory", "memory answer", "#D55E00"),
 )
 _PLOT, _RIGHT, _LETTER = 520, 30, 6.6
 

@@ -1,9 +1,9 @@
 """Methods compared at equal cost: the effect that each one has where its cost is the same, read off its own curve.
 
 A method is a curve: its cells from weak to strong, each with a cost and an effect, beginning at the unsteered model.
-Doses of different methods have no common scale; a cost that all of them pay, KL from the unsteered model above all, is
-one. Prompts are resampled whole and both axes are computed anew in each resample, so an interval holds the uncertainty
-of the cost too, and the difference of two methods is paired.
+Coefficients and budgets of different methods have no common scale; a cost that all of them pay, KL from the unsteered
+model above all, is one. Prompts are resampled whole and both axes are computed anew in each resample, so an interval
+holds the uncertainty of the cost too, and the difference of two methods is paired.
 """
 
 from collections.abc import Sequence

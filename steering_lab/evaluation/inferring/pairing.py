@@ -18,7 +18,7 @@ from steering_lab.tables import CELL, MEASUREMENTS, OBSERVATION, checked, is_uns
 
 @dataclass(frozen=True, eq=False)
 class PairedSums:
-    """Per prompt and cell, over the pairs in which both arms are known; `cells` describes the columns."""
+    """Per prompt and cell, over the pairs in which both values are known; `cells` describes the columns."""
 
     cells: pd.DataFrame
     steered: Float[np.ndarray, "prompts cells"]
@@ -32,7 +32,7 @@ class PairedSums:
         return steered - weighted_means(prompts, self.unsteered, self.unsteered_weight)
 
     def swapped_effect(self, swap: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
-        """The effect had the two arms been exchanged in the prompts where `swap` is 1 (0: left as they are)."""
+        """The effect, had steered and unsteered been exchanged where `swap` is 1 (0: left as they are)."""
         with np.errstate(invalid="ignore"):
             left = self._mixed(1 - swap)
             return left - self._mixed(swap)

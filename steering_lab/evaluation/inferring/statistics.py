@@ -13,7 +13,7 @@ from steering_lab.evaluation.inferring.pairing import PairedSums, pair_with_unst
 from steering_lab.numerics.bootstrap import percentile_ends, resamples
 from steering_lab.tables import CELL, FAMILY, SUMMARY, Scale, checked
 
-ALL_SWAPS_UP_TO = 11  # prompts: 2^11 exchanges of the arms are enumerated, beyond that they are drawn
+ALL_SWAPS_UP_TO = 11  # prompts: 2^11 exchanges are enumerated, beyond that they are drawn
 
 
 def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, level: float = 0.95) -> pd.DataFrame:
@@ -81,10 +81,10 @@ def swap_test(
 ) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
     """Two-sided p of each cell, alone and corrected for the search over the cells of its method and place.
 
-    Were steering idle, exchanging the two arms of any prompt would change nothing; p is the share of such exchanges
-    with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the actual one and `n_draws` more).
-    The corrected p compares each cell's effect, in standard deviations over the exchanges, with the largest of its
-    grid in each exchange (Westfall and Young 1993, single step). No p can be below 2 / 2^P.
+    Were steering idle, exchanging steered and unsteered in any prompt would change nothing; p is the share of such
+    exchanges with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the actual one and
+    `n_draws` more). The corrected p compares each cell's effect, in standard deviations over the exchanges, with the
+    largest of its grid in each exchange (Westfall and Young 1993, single step). No p can be below 2 / 2^P.
     """
     swaps = _swaps(len(sums.steered), n_draws, rng)
     null = np.abs(sums.swapped_effect(swaps))  # row 0 exchanges nothing: the actual effect

@@ -21,21 +21,20 @@ Timed = tuple[HookedModel, Condition]
 
 
 def decoding_costs(
-    arms: Sequence[Timed],
+    timed: Sequence[Timed],
     examples: Sequence[Example],
     *,
     max_new_tokens: int,
     rounds: int = 9,
     reference: str = "unsteered",
 ) -> pd.DataFrame:
-    """One row per arm: condition, tokens_per_second, tokens_per_second_ratio, forwards_per_token, peak_memory.
+    """One row per condition: condition, tokens_per_second, tokens_per_second_ratio, forwards_per_token, peak_memory.
 
     All examples are one batch and every row gets `max_new_tokens` tokens, so that prompts count as they do in use.
     tokens_per_second: median over the rounds; the ratio to `reference`: median of the ratios within a round.
-    peak_memory: the most that tensors took while the arm decoded, in bytes, weights included; NaN without a GPU, where
-    nobody counts.
+    peak_memory: the most that tensors took meanwhile, in bytes, weights included; NaN without a GPU, where nobody counts.
     """
-    calls = {condition.name: _decoding(model, condition, examples, max_new_tokens) for model, condition in arms}
+    calls = {condition.name: _decoding(model, condition, examples, max_new_tokens) for model, condition in timed}
     seconds = pd.DataFrame(interleaved(calls, rounds))
     tokens = len(examples) * max_new_tokens
     return pd.DataFrame(
@@ -43,8 +42,8 @@ def decoding_costs(
             "condition": list(calls),
             "tokens_per_second": (tokens / seconds).median().to_numpy(),
             "tokens_per_second_ratio": seconds.rdiv(seconds[reference], axis=0).median().to_numpy(),
-            "forwards_per_token": [1.0 if condition.rule is None else 2.0 for _, condition in arms],
-            "peak_memory": [_peak_memory(calls[c.name], model) for model, c in arms],
+            "forwards_per_token": [1.0 if condition.rule is None else 2.0 for _, condition in timed],
+            "peak_memory": [_peak_memory(calls[c.name], model) for model, c in timed],
         }
     )
 

@@ -33,7 +33,7 @@ from steering_lab.tables import GENERATIONS, checked
 
 @dataclass(frozen=True)
 class Decoding:
-    """How every arm of a comparison is decoded alike: `n_samples` continuations per prompt.
+    """How every condition of a comparison is decoded alike: `n_samples` continuations per prompt.
 
     Without `log_probs` they are NaN, and the pass that scores a continuation under the unsteered model is saved.
 

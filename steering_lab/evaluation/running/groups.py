@@ -1,7 +1,7 @@
 """A group of cells as one piece of work: done here or elsewhere, whole or not at all.
 
 A piece of work is plain values (`Work.plain`), so that another process, which has the model's weights and nothing else
-of ours, can do it. One that fails is told with its error, and the others go on.
+of ours, can do it. One that fails gives its error, and the others go on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +30,8 @@ class CellsFailed(RuntimeError):
 
     def __init__(self, errors: Mapping[str, str], total: int) -> None:
         self.errors = dict(errors)
-        told = "".join(f"\n  {name}: {error}" for name, error in errors.items())
-        super().__init__(f"{len(errors)} of {total} cells failed; the same command tries them again:{told}")
+        listed = "".join(f"\n  {name}: {error}" for name, error in errors.items())
+        super().__init__(f"{len(errors)} of {total} cells failed; the same command tries them again:{listed}")
 
 
 @dataclass(frozen=True)

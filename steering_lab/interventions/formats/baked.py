@@ -2,7 +2,7 @@
 
     resid_post = resid + attention + (W x + b);  b + v steers every token by v
 
-So any runtime that can run the model steers everywhere, at no cost, and cannot be told to stop. Only layouts whose last
+So any runtime that can run the model steers everywhere, at no cost, and cannot be switched off. Only layouts whose last
 sum of a block has such a bias, or whose own configuration can give it one, are baked.
 """
 

@@ -1,6 +1,6 @@
 """Optimised deltas on disk, one safetensors file each, found by a hash of everything that determines them.
 
-A file that does not read as a whole optimum of its own key is taken for absent and written anew. Files appear under
+A file that does not read as a whole result of its own key is taken for absent and written anew. Files appear under
 their name only when complete.
 """
 
@@ -18,7 +18,7 @@ from safetensors.torch import save
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.delta.objectives import Objective
-from steering_lab.methods.delta.optimum import Optimum
+from steering_lab.methods.delta.result import Result
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.safe_files import replace_file
@@ -32,7 +32,7 @@ def hash_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def optimum_key(
+def result_key(
     model: HookedModel,
     prompts: Sequence[str],
     objective: Objective,
@@ -53,8 +53,8 @@ def _config(model: HookedModel) -> dict[str, str]:
     return {name: str(value) for name, value in config.items() if name not in ("_name_or_path", "transformers_version")}
 
 
-def find_optimum(folder: Path, key: str) -> Optimum | None:
-    """The optimum kept under `key`, or None where there is none that is whole."""
+def find_result(folder: Path, key: str) -> Result | None:
+    """The result kept under `key`, or None where there is none that is whole."""
     path = folder / f"{key}.safetensors"
     if not path.is_file():
         return None
@@ -69,18 +69,18 @@ def find_optimum(folder: Path, key: str) -> Optimum | None:
     except (SafetensorError, KeyError, TypeError, ValueError, OSError):
         return None
     held: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in measured.items()}
-    return Optimum(vectors, **held, cached=True)
+    return Result(vectors, **held, cached=True)
 
 
-def keep_optimum(folder: Path, key: str, optimum: Optimum) -> Path:
-    """Writes the optimum under `key`, in one step. Raises OSError where it cannot; names the file."""
+def keep_result(folder: Path, key: str, result: Result) -> Path:
+    """Writes the result under `key`, in one step. Raises OSError where it cannot; names the file."""
     header = {
         "key": key,
-        "sites": [vector.site.name for vector in optimum.vectors],
-        "source": asdict(optimum.vectors[0].source),
-        "measured": {name: getattr(optimum, name) for name in MEASURES},
+        "sites": [vector.site.name for vector in result.vectors],
+        "source": asdict(result.vectors[0].source),
+        "measured": {name: getattr(result, name) for name in MEASURES},
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key}.safetensors"
-    tensors: dict[str, torch.Tensor] = {vector.site.name: vector.rows.contiguous() for vector in optimum.vectors}
+    tensors: dict[str, torch.Tensor] = {vector.site.name: vector.rows.contiguous() for vector in result.vectors}
     return replace_file(path, save(tensors, {"steering_lab": json.dumps(header)}))

@@ -132,9 +132,9 @@ class DeltaPass:
 
     def _forward(self, columns: slice, cache: Any, last: int) -> Float[Tensor, "batch last d_vocab"]:
         rows = torch.arange(len(self._ids), device=self._ids.device)
-        told = ForwardPass(self._positions[:, columns], self._lengths, rows, len(rows))
+        forward_pass = ForwardPass(self._positions[:, columns], self._lengths, rows, len(rows))
         ids, mask = self._ids[:, columns], self._mask[:, : columns.stop]
-        return self.model.forward(ids, mask, told, cache, last=last, runtime=self.runtime)
+        return self.model.forward(ids, mask, forward_pass, cache, last=last, runtime=self.runtime)
 
 
 _TRIED: WeakKeyDictionary[HookedModel, bool] = WeakKeyDictionary()

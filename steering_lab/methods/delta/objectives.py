@@ -22,7 +22,7 @@ from steering_lab.numerics.log_probs import to_log_probs
 
 @runtime_checkable
 class Objective(Protocol):
-    """One wish per prompt. `described` is JSON that determines the target; `take` keeps the wishes of some prompts."""
+    """One objective per prompt. `described` is JSON that determines the target; `take` keeps those of some prompts."""
 
     def __len__(self) -> int: ...
 

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.delta.cache import find_optimum, hash_json, keep_optimum, optimum_key
+from steering_lab.methods.delta.cache import find_result, hash_json, keep_result, result_key
 from steering_lab.methods.delta.delta_pass import DeltaPass
 from steering_lab.methods.delta.descent import Descended, Descent, Evaluation, descend
 from steering_lab.methods.delta.objectives import Objective
-from steering_lab.methods.delta.optimum import OptimisedDelta, Optimum
+from steering_lab.methods.delta.result import OptimisedDelta, Result
 from steering_lab.methods.delta.target import Target
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
@@ -55,8 +55,8 @@ def optimise_delta(
     a problem that is found there, by everything that determines it, costs nothing.
 
     Raises:
-        ValueError: no site, one named twice or outside the model, another number of wishes or gates than prompts, an
-            `init` that does not fit, or prompts too long for their target; nothing has run then.
+        ValueError: no site, one named twice or outside the model, another number of objectives or gates than prompts,
+            an `init` that does not fit, or prompts too long for their target; nothing has run then.
     """
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     sites = [sites] if isinstance(sites, HookSite) else list(sites)
@@ -66,24 +66,24 @@ def optimise_delta(
     problems = ([rows] if rows else []) if shared else [[i] for i in rows]
     settings = {"sites": [site.name for site in sites], "descent": asdict(descent), "shared": shared}
     folder = None if cache is None else Path(cache)
-    found: dict[int, Optimum] = {}
+    found: dict[int, Result] = {}
     keys: dict[int, str] = {}
     if folder is not None:
         for k, problem in enumerate(problems):
-            keys[k] = optimum_key(model, [prompts[i] for i in problem], objective.take(problem), init, settings)
-            if (optimum := find_optimum(folder, keys[k])) is not None:
-                found[k] = optimum
+            keys[k] = result_key(model, [prompts[i] for i in problem], objective.take(problem), init, settings)
+            if (result := find_result(folder, keys[k])) is not None:
+                found[k] = result
     missing = [k for k in range(len(problems)) if k not in found]
     step = 1 if shared else batch_size
     parts = [missing[first : first + step] for first in range(0, len(missing), step)]
     for part in progress_bar(parts, what="optimise deltas", delay=2.0):
         batch = _Batch(model, prompts, [problems[k] for k in part], sites, objective, batch_size)
-        for k, optimum in zip(part, batch.optimise(descent, init, settings), strict=True):
-            found[k] = optimum
+        for k, result in zip(part, batch.optimise(descent, init, settings), strict=True):
+            found[k] = result
             if folder is not None:
-                keep_optimum(folder, keys[k], optimum)
-    optima = {i: found[k] for k, problem in enumerate(problems) for i in problem}
-    return OptimisedDelta(tuple(optima.get(i) for i in range(len(prompts))), shared)
+                keep_result(folder, keys[k], result)
+    results = {i: found[k] for k, problem in enumerate(problems) for i in problem}
+    return OptimisedDelta(tuple(results.get(i) for i in range(len(prompts))), shared)
 
 
 class _Batch:
@@ -122,15 +122,15 @@ class _Batch:
 
     def optimise(
         self, descent: Descent, init: Sequence[SteeringVector] | None, settings: dict[str, Any]
-    ) -> list[Optimum]:
-        """The optimum of every problem."""
+    ) -> list[Result]:
+        """The result of every problem."""
         start = torch.zeros(*self.scales.shape, self.model.d_model, device=self.model.device)
         if init is not None:
             start = start + torch.cat([vector.rows for vector in init]).to(start)
         with torch.enable_grad():
             end = descend(self.evaluate, start, self.scales, descent)
         seconds = (time.perf_counter() - self.started) / len(self.n_rows)
-        return [self._optimum(k, end, seconds, init is not None, settings) for k in range(len(self.n_rows))]
+        return [self._result(k, end, seconds, init is not None, settings) for k in range(len(self.n_rows))]
 
     def evaluate(self, deltas: Float[Tensor, "problem site d_model"]) -> Evaluation:
         """Means over each problem's prompts, by one pass forth and back."""
@@ -151,7 +151,7 @@ class _Batch:
         count = self.n_rows.to(deltas)
         return Evaluation(totals.loss / count, totals.gradient / count[:, None, None], totals.kl / count)
 
-    def _optimum(self, k: int, end: Descended, seconds: float, started_elsewhere: bool, settings: Any) -> Optimum:
+    def _result(self, k: int, end: Descended, seconds: float, started_elsewhere: bool, settings: Any) -> Result:
         deltas, norms = end.deltas[k].detach().float().cpu(), self.scales[k].cpu()
         rows = (self.owner == k).nonzero()[:, 0].tolist()
         measured: dict[str, Any] = {
@@ -162,20 +162,20 @@ class _Batch:
             "forward_equivalents": self._cost(rows, int(end.n_evaluated[k])),
             "seconds": seconds,
         }
-        wish = dict(self.objective.take(rows).described(self.model))
+        described = dict(self.objective.take(rows).described(self.model))
         asked = {
             "method": "optimised delta",
-            "objective": {key: wish[key] for key in wish if isinstance(wish[key], (str, int, float))},
-            "objective_sha256": hash_json(wish),
+            "objective": {key: described[key] for key in described if isinstance(described[key], (str, int, float))},
+            "objective_sha256": hash_json(described),
             "prompts_sha256": hash_json([self.ids[i] for i in rows]),
             "n_prompts": len(rows),
             "first_prompt": self.prompts[rows[0]],
             "init": started_elsewhere,
             "passes": "from the last prompt token" if self._keeps_prefix(rows) else "whole prompts",
         }
-        source = Source.of(self.model, f"optimised delta ({wish['name']})", **asked, **settings, **measured)
+        source = Source.of(self.model, f"optimised delta ({described['name']})", **asked, **settings, **measured)
         vectors = (SteeringVector(row[None].clone(), s, source) for row, s in zip(deltas, self.sites, strict=True))
-        return Optimum(tuple(vectors), **measured)
+        return Result(tuple(vectors), **measured)
 
     def _cost(self, rows: Sequence[int], n_evaluated: int) -> float:
         """Plain passes over the problem's prompts that its own share of the work amounts to."""

@@ -8,15 +8,15 @@ sliding window of thousands of tokens, is not reached, and the certificate says 
 
 from typing import Any
 
-from steering_lab.models.certificate.bench import NEW, Bench
 from steering_lab.models.certificate.checks import all_lines
 from steering_lab.models.certificate.plain import plain_model
-from steering_lab.models.certificate.value import Certificate, Line
+from steering_lab.models.certificate.setup import NEW, CheckSetup
+from steering_lab.models.certificate.value import Certificate, CheckLine
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.provenance import software
 
-__all__ = ["Certificate", "Line", "certificate"]
+__all__ = ["Certificate", "CheckLine", "certificate"]
 
 
 def certificate(model_or_name: Any, *, plain: Any = None, **options: Any) -> Certificate:
@@ -34,15 +34,15 @@ def certificate(model_or_name: Any, *, plain: Any = None, **options: Any) -> Cer
         model = model_or_name
     else:
         model = load_model(model_or_name, **options)
-    bench = _bench(model, plain)
-    lines = tuple(all_lines(bench))
-    longest = {"longest_text": max(map(len, bench.rows)), "new_tokens": NEW}
+    setup = _setup(model, plain)
+    lines = tuple(all_lines(setup))
+    longest = {"longest_text": max(map(len, setup.rows)), "new_tokens": NEW}
     return Certificate(model.facts() | {"architecture": _architecture(model)} | longest, dict(software()), lines)
 
 
-def _bench(model: HookedModel, plain: Any) -> Bench:
+def _setup(model: HookedModel, plain: Any) -> CheckSetup:
     without = model.refused.get("plain runtime", "a TransformerLens object came without Hugging Face's own model")
-    return Bench(model, plain_model(model) if plain is None else plain, without)
+    return CheckSetup(model, plain_model(model) if plain is None else plain, without)
 
 
 def _architecture(model: HookedModel) -> str:

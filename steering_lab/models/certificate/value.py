@@ -5,11 +5,11 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Verdict = Literal["ok", "wrong", "refused", "not applicable"]
+Outcome = Literal["ok", "wrong", "refused", "not applicable"]
 
 
 @dataclass(frozen=True)
-class Line:
+class CheckLine:
     """One thing checked.
 
     `value` and `allowed` are relative differences where `compared` says nothing else; None where no number was taken.
@@ -18,7 +18,7 @@ class Line:
 
     check: str
     compared: str
-    verdict: Verdict
+    verdict: Outcome
     value: float | None = None
     allowed: float | None = None
     detail: str = ""
@@ -30,7 +30,7 @@ class Certificate:
 
     facts: dict[str, Any]
     software: dict[str, str]
-    lines: tuple[Line, ...]
+    lines: tuple[CheckLine, ...]
 
     @property
     def holds(self) -> bool:
@@ -38,16 +38,16 @@ class Certificate:
         return not self.wrong
 
     @property
-    def wrong(self) -> list[Line]:
+    def wrong(self) -> list[CheckLine]:
         """The lines that do not hold."""
         return [line for line in self.lines if line.verdict == "wrong"]
 
     @property
-    def refused(self) -> list[Line]:
+    def refused(self) -> list[CheckLine]:
         """The lines that the lab refuses for this model, each with its reason."""
         return [line for line in self.lines if line.verdict == "refused"]
 
-    def __getitem__(self, check: str) -> Line:
+    def __getitem__(self, check: str) -> CheckLine:
         """The line called `check`.
 
         Raises:

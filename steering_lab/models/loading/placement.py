@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-TOLD_FROM = 2**30  # bytes: smaller models are loaded without a word
+REPORTED_FROM = 2**30  # bytes: smaller models are loaded without a word
 SPREADING = ("auto", "balanced", "balanced_low_0", "sequential")  # device maps over every GPU, then the CPU
 
 
@@ -121,7 +121,7 @@ def say_size(
             f"{name} takes {size / 2**30:.1f} GiB and {devices} has {free / 2**30:.1f} GiB free: choose a smaller dtype"
             f" ('bfloat16'){less}, another device, or device_map='auto' over several"
         )
-    if size >= TOLD_FROM:
+    if size >= REPORTED_FROM:
         most = "at most " if at_most else ""
         rest = f"{devices}, {free / 2**30:.1f} GiB free" if where else "the devices of device_map and the disk"
         print(f"{name}: {most}{size / 2**30:.1f} GiB of weights to {rest}", file=sys.stderr)

@@ -111,7 +111,7 @@ def display_name(name: str) -> str:
 
 
 def _quantization(asked: Any, config: Any) -> tuple[Any, str | None]:
-    """What `from_pretrained` is told, and what people are told; a checkpoint may be quantised already."""
+    """The options of `from_pretrained`, and the words for people; a checkpoint may be quantised already."""
     stored = getattr(config, "quantization_config", None)
     if asked is None:
         if stored is None:

@@ -75,8 +75,8 @@ class Lane:
         for held in (self.position, self.column, self.lengths, self.rows):
             held.zero_()
 
-    def told(self, n: int, n_batch: int) -> ForwardPass:
-        """What edits are told of the next token of the first `n` rows."""
+    def forward_pass(self, n: int, n_batch: int) -> ForwardPass:
+        """The forward pass of the next token of the first `n` rows, for edits."""
         return ForwardPass(self.position[:n], self.lengths[:n], self.rows[:n], n_batch, decoding=True)
 
     def see(self, n: int) -> Float[Tensor, "n 1 1 room"]:

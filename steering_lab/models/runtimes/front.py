@@ -25,19 +25,19 @@ def announcing(model: "HookedModel", hf_model: Any) -> Any:
     if getattr(vars(hf_model).get("generate"), "announces", None) is hf_model:
         return hf_model
     prompts: list[Bool[Tensor, "batch pos"]] = []  # of the calls of generate that are under way
-    entered: list[ForwardPass | None] = []  # what was told around the passes that are under way
+    entered: list[ForwardPass | None] = []  # the forward passes around those that are under way
 
     def enter(module: Any, args: tuple, kwargs: dict) -> None:
         if module is not hf_model:
             return
-        entered.append(model.told)
+        entered.append(model.forward_pass)
         given = (x for x in (*args, kwargs.get("input_ids"), kwargs.get("inputs_embeds")) if x is not None)
-        if model.told is None and model.edited and (read := next(given, None)) is not None:
-            model.told = _told(read, kwargs, prompts[-1] if prompts else None)
+        if model.forward_pass is None and model.edited and (read := next(given, None)) is not None:
+            model.forward_pass = _pass_of(read, kwargs, prompts[-1] if prompts else None)
 
     def leave(module: Any, args: tuple, output: Any) -> None:
         if module is hf_model and entered:
-            model.told = entered.pop()
+            model.forward_pass = entered.pop()
 
     def generate(self: Any, inputs: Tensor | None = None, *args: Any, **options: Any) -> Any:
         if self is not hf_model or not model.edited:
@@ -45,15 +45,15 @@ def announcing(model: "HookedModel", hf_model: Any) -> Any:
         prompt = _prompt_mask(self, inputs, options)
         if not getattr(options.get("generation_config"), "is_assistant", False):  # whose cache is of this very call
             _check_cache(model, prompt, options.get("past_key_values"))
-        outer, depth = model.told, len(entered)
+        outer, depth = model.forward_pass, len(entered)
         prompts.append(prompt)
-        model.told = None  # inside an edit, that of the pass around
+        model.forward_pass = None  # inside an edit, that of the pass around
         try:
             return type(self).generate(self, inputs, *args, **options)
         finally:  # an interrupt, unlike an error, leaves a pass without `leave`
             prompts.pop()
             del entered[depth:]
-            model.told = outer
+            model.forward_pass = outer
 
     hf_model.register_forward_pre_hook(enter, with_kwargs=True)
     hf_model.register_forward_hook(leave, always_call=True)
@@ -97,7 +97,7 @@ def _check_cache(model: "HookedModel", prompt: Bool[Tensor, "batch pos"], cache:
         raise ValueError("past_key_values holds tokens that are steered here: leave it out, so that they are read anew")
 
 
-def _told(ids: Tensor, kwargs: dict[str, Any], prompt: Bool[Tensor, "batch pos"] | None) -> ForwardPass:
+def _pass_of(ids: Tensor, kwargs: dict[str, Any], prompt: Bool[Tensor, "batch pos"] | None) -> ForwardPass:
     """Where the tokens of a pass stand, by its own arguments and the prompt of the `generate` that it belongs to."""
     rows, new = torch.arange(len(ids) if prompt is None else len(prompt), device=ids.device), ids.shape[1]
     cache, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from steering_lab.models.batching import LengthDependence, read_in_turn
 from steering_lab.models.hook_points import HookSite, resid_post
-from steering_lab.models.hooked_model import Edit, HookedModel
+from steering_lab.models.hooked_model import HookedModel, StreamEdit
 from steering_lab.models.plain_stream import deltas_like
 from steering_lab.models.runtimes.plain import PlainRuntime
 from steering_lab.models.tokens import Tokens
@@ -86,13 +86,13 @@ def _apart(model: HookedModel, ids: Int[Tensor, "1 pos"]) -> float:
     return float((hooked - plain).abs().max() / hooked.abs().max().clamp(min=1e-30))
 
 
-def _deltas(model: HookedModel, tokens: Tokens) -> dict[HookSite, Edit]:
+def _deltas(model: HookedModel, tokens: Tokens) -> dict[HookSite, StreamEdit]:
     """At the entrance of every block and behind the last, a vector as long as the stream there, its sign turning."""
     sites = [*model.sites(), resid_post(model.n_layers - 1)]
     stream = model.residuals(tokens, sites)
 
-    def adding(delta: Tensor) -> Edit:
-        return lambda resid, told: resid + delta.to(resid.device)
+    def adding(delta: Tensor) -> StreamEdit:
+        return lambda resid, forward_pass: resid + delta.to(resid.device)
 
     deltas = deltas_like([stream[site][tokens.mask][None] for site in sites])
     return {site: adding(delta) for site, delta in zip(sites, deltas, strict=True)}

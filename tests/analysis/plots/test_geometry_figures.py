@@ -82,13 +82,13 @@ def test_an_incomplete_matrix_is_refused() -> None:
 
 # -- pca_scatter -------------------------------------------------------------------------------------------------------
 def plane(n: int = 8, vector: tuple[float, float] = (3.0, 1.0)) -> tuple[pd.DataFrame, pd.DataFrame]:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     points = pd.DataFrame(
         {
             "class": ["love"] * n + ["<hate>"] * n,
             "prompt": "<b>",
-            "pc1": dice.normal(size=2 * n),
-            "pc2": dice.normal(size=2 * n),
+            "pc1": rng.normal(size=2 * n),
+            "pc2": rng.normal(size=2 * n),
         }
     )
     axes = pd.DataFrame(

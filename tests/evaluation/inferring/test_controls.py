@@ -9,23 +9,25 @@ import pytest
 
 from steering_lab.evaluation.inferring.controls import GridMaxima, control_bands, draw_effects, grid_maxima
 from steering_lab.evaluation.inferring.statistics import summarise
-from tests.evaluation.tables import arm, factors, stacked
+from tests.evaluation.tables import factors, observed, stacked
 
 BASE = {"p": [0.0], "q": [0.0]}
 
 
 def drawn(effects: dict[int, float], **where: float) -> list[pd.DataFrame]:
-    """One control arm per draw whose effect over BASE is the given one."""
-    return [arm("random", {"p": [e - 1], "q": [e + 1]}, draw=draw, coeff=1, **where) for draw, e in effects.items()]
+    """One control condition per draw whose effect over BASE is the given one."""
+    return [
+        observed("random", {"p": [e - 1], "q": [e + 1]}, draw=draw, coeff=1, **where) for draw, e in effects.items()
+    ]
 
 
 def test_a_control_is_that_of_its_own_method_and_place_only() -> None:
     tidy = stacked(
-        arm("unsteered", BASE),
+        observed("unsteered", BASE),
         *drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2),
-        arm("actadd", BASE, layer=2, coeff=1),
-        arm("actadd", BASE, layer=2, coeff=1, place="everywhere"),
-        arm("mean_difference", BASE, layer=2, coeff=1),
+        observed("actadd", BASE, layer=2, coeff=1),
+        observed("actadd", BASE, layer=2, coeff=1, place="everywhere"),
+        observed("mean_difference", BASE, layer=2, coeff=1),
     )
     steered = summarise(tidy).query("role == 'steered'").set_index(["method", "place"])
     assert steered["n_draws"].to_dict() == {
@@ -35,7 +37,9 @@ def test_a_control_is_that_of_its_own_method_and_place_only() -> None:
 
 def test_a_cells_band_is_the_prediction_interval_of_its_draws() -> None:
     tidy = stacked(
-        arm("unsteered", BASE), *drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2), arm("actadd", BASE, layer=2, coeff=1)
+        observed("unsteered", BASE),
+        *drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2),
+        observed("actadd", BASE, layer=2, coeff=1),
     )
     row = summarise(tidy).set_index("method").loc["actadd"]
     # mean 0, s = 0.1, t(0.975, 2 degrees of freedom) = 4.302653, √(1 + 1/3) = 1.154701
@@ -46,9 +50,9 @@ def test_a_cells_band_is_the_prediction_interval_of_its_draws() -> None:
 
 def test_two_draws_make_no_band_and_other_cells_get_none() -> None:
     tidy = stacked(
-        arm("unsteered", BASE),
+        observed("unsteered", BASE),
         *drawn({0: -0.1, 1: 0.1}, layer=2),
-        *(arm("actadd", BASE, layer=layer, coeff=1) for layer in (2, 3)),
+        *(observed("actadd", BASE, layer=layer, coeff=1) for layer in (2, 3)),
     )
     steered = summarise(tidy).query("method == 'actadd'")
     assert steered[["control_low", "control_high"]].isna().all(axis=None)
@@ -56,9 +60,9 @@ def test_two_draws_make_no_band_and_other_cells_get_none() -> None:
 
 
 def test_the_band_of_a_ratio_is_formed_on_the_log_scale() -> None:
-    base = arm("unsteered", {"p": [2.0], "q": [8.0]}, metric="perplexity")
+    base = observed("unsteered", {"p": [2.0], "q": [8.0]}, metric="perplexity")
     draws = [
-        arm("random", {"p": [2.0 * r], "q": [8.0 * r]}, layer=0, coeff=1, draw=i, metric="perplexity")
+        observed("random", {"p": [2.0 * r], "q": [8.0 * r]}, layer=0, coeff=1, draw=i, metric="perplexity")
         for i, r in enumerate((1, 2, 4))
     ]
     bands = control_bands(draw_effects(stacked(base, *draws)))
@@ -82,7 +86,9 @@ def test_the_band_holds_one_more_random_direction_at_its_level(draws: int) -> No
 
 def test_a_control_of_another_norm_is_refused() -> None:
     tidy = stacked(
-        arm("unsteered", BASE), *drawn({0: 0.0, 1: 0.1}, layer=2), arm("actadd", BASE, layer=2, coeff=1, norm=0.5)
+        observed("unsteered", BASE),
+        *drawn({0: 0.0, 1: 0.1}, layer=2),
+        observed("actadd", BASE, layer=2, coeff=1, norm=0.5),
     )
     with pytest.raises(
         ValueError, match=r"a control of actadd is not norm-matched: at layer 2.0, coeff 1.0 .* 0.1 and"
@@ -93,7 +99,10 @@ def test_a_control_of_another_norm_is_refused() -> None:
 def test_two_random_controls_of_one_method_are_refused() -> None:
     draws = drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2)
     tidy = stacked(
-        arm("unsteered", BASE), arm("actadd", BASE, layer=2, coeff=1), *draws, *(d.assign(method="r") for d in draws)
+        observed("unsteered", BASE),
+        observed("actadd", BASE, layer=2, coeff=1),
+        *draws,
+        *(d.assign(method="r") for d in draws),
     )
     with pytest.raises(ValueError, match="actadd has two random controls"):
         summarise(tidy)
@@ -101,7 +110,7 @@ def test_two_random_controls_of_one_method_are_refused() -> None:
 
 def test_the_grid_maximum_of_each_draw_by_hand() -> None:
     tidy = stacked(
-        arm("unsteered", BASE),
+        observed("unsteered", BASE),
         *drawn({0: 0.1, 1: -0.3, 2: 0.0}, layer=1),
         *drawn({0: -0.2, 1: 0.1, 2: 0.05}, layer=2),
     )
@@ -112,7 +121,7 @@ def test_the_grid_maximum_of_each_draw_by_hand() -> None:
 
 
 def test_a_grid_of_several_metrics_or_of_uneven_draws_is_refused() -> None:
-    effects = draw_effects(stacked(arm("unsteered", BASE), *drawn({0: 0.1, 1: 0.2}, layer=1)))
+    effects = draw_effects(stacked(observed("unsteered", BASE), *drawn({0: 0.1, 1: 0.2}, layer=1)))
     with pytest.raises(ValueError, match="one metric's, not"):
         grid_maxima(pd.concat([effects, effects.assign(metric="length")]))
     with pytest.raises(ValueError, match="different numbers of cells"):
@@ -120,7 +129,7 @@ def test_a_grid_of_several_metrics_or_of_uneven_draws_is_refused() -> None:
 
 
 def test_without_draws_there_are_no_effects_of_draws() -> None:
-    assert draw_effects(arm("unsteered", BASE)).empty
+    assert draw_effects(observed("unsteered", BASE)).empty
 
 
 def test_the_best_of_a_random_grid_passes_the_threshold_no_more_often_than_promised() -> None:

@@ -1,18 +1,18 @@
-"""Equal cost: the effect is read off each arm's own curve, resampled whole, and never beyond its dearest cell."""
+"""Equal cost: the effect is read off each method's own curve, resampled whole, and never beyond its dearest cell."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from steering_lab.evaluation.inferring.equal_cost import at_equal_cost, control_curve, cost_curves
-from tests.evaluation.tables import NONE, arm, noise, stacked
+from tests.evaluation.tables import NONE, noise, observed, stacked
 
 AXES = {"cost": "kl", "effect": "context"}
 
 
 def cell(method: str, kl: dict, context: dict, coeff: float = 1.0, draw: float = NONE) -> pd.DataFrame:
     where = {"layer": 2.0, "coeff": coeff, "draw": draw, "control_of": "v"}
-    return stacked(arm(method, kl, metric="kl", **where), arm(method, context, metric="context", **where))
+    return stacked(observed(method, kl, metric="kl", **where), observed(method, context, metric="context", **where))
 
 
 def flat(value: float, prompts: int = 4) -> dict[str, list[float]]:
@@ -79,9 +79,9 @@ def test_draws_are_curves_of_their_own_and_their_band_is_the_prediction_interval
 
 
 def test_a_whole_curve_goes_through_its_own_cells_and_no_further() -> None:
-    doses = [cell("v", flat(k), flat(k / 5), k) for k in (0.001, 1, 3)]
+    cells = [cell("v", flat(k), flat(k / 5), k) for k in (0.001, 1, 3)]
     drawn = [cell("random", flat(2), flat(0.1 * k), draw=k) for k in range(3)]
-    out = cost_curves(stacked(UNSTEERED, *doses, *drawn, cell("w", flat(4), flat(1))), least=0.01, n_points=9, **AXES)
+    out = cost_curves(stacked(UNSTEERED, *cells, *drawn, cell("w", flat(4), flat(1))), least=0.01, n_points=9, **AXES)
     v = out[(out["method"] == "v") & out["value"].notna()]
     assert v[v["measured"]]["cost"].tolist() == pytest.approx([1, 3])
     assert v[v["measured"]]["value"].tolist() == pytest.approx([0.2, 0.6])
@@ -92,7 +92,7 @@ def test_a_whole_curve_goes_through_its_own_cells_and_no_further() -> None:
     assert known.any()
     assert out.loc[known, "cost"].max() <= 2  # the draws end at two nats
     with pytest.raises(ValueError, match="no cell costs 9 or more, the dearest 4"):
-        cost_curves(stacked(UNSTEERED, *doses, cell("w", flat(4), flat(1))), least=9, **AXES)
+        cost_curves(stacked(UNSTEERED, *cells, cell("w", flat(4), flat(1))), least=9, **AXES)
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

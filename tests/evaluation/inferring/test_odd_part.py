@@ -5,15 +5,15 @@ import pytest
 
 from steering_lab.evaluation.inferring.odd_part import odd_part
 from steering_lab.evaluation.inferring.statistics import summarise
-from tests.evaluation.tables import NONE, arm, stacked
+from tests.evaluation.tables import NONE, observed, stacked
 
-PLAIN = arm("unsteered", {"a": [0.0], "b": [1.0]})
+PLAIN = observed("unsteered", {"a": [0.0], "b": [1.0]})
 
 
 def both_signs(method: str, turning: float, staying: float, draw: float = NONE) -> list[pd.DataFrame]:
     """f(±1) = unsteered + staying ± turning."""
     return [
-        arm(method, {"a": [staying + s * turning], "b": [1 + staying + s * turning]}, layer=2, coeff=s, draw=draw)
+        observed(method, {"a": [staying + s * turning], "b": [1 + staying + s * turning]}, layer=2, coeff=s, draw=draw)
         for s in (1.0, -1.0)
     ]
 

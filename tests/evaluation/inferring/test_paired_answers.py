@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering_lab.evaluation.inferring.paired_answers import known_questions, paired_counts
-from tests.evaluation.tables import arm, stacked
+from tests.evaluation.tables import observed, stacked
 
 NAN = math.nan
 
@@ -16,7 +16,7 @@ NAN = math.nan
 def tidy(**conditions: list[float]) -> pd.DataFrame:
     """One value of "context" per condition and prompt q0, q1, ...; the method is the condition."""
     blocks = [
-        arm(name, {f"q{i}": [value] for i, value in enumerate(values)}, layer=3, coeff=1, metric="context").assign(
+        observed(name, {f"q{i}": [value] for i, value in enumerate(values)}, layer=3, coeff=1, metric="context").assign(
             condition=name
         )
         for name, values in conditions.items()

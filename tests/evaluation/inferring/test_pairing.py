@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering_lab.evaluation.inferring.pairing import pair_with_unsteered, paired_sums
-from tests.evaluation.tables import NONE, arm, noise, stacked
+from tests.evaluation.tables import NONE, noise, observed, stacked
 
 
 @given(st.integers(0, 1000))
@@ -14,7 +14,7 @@ def test_a_resampled_effect_equals_the_effect_of_the_resampled_rows(seed: int) -
     rng = np.random.default_rng(seed)
     base, values = noise(rng, 4, 3), noise(rng, 4, 3)
     values["prompt 1"][2] = NONE
-    tidy = stacked(arm("unsteered", base), arm("actadd", values, layer=0, coeff=1))
+    tidy = stacked(observed("unsteered", base), observed("actadd", values, layer=0, coeff=1))
     paired = pair_with_unsteered(tidy)
     draw = rng.integers(0, 4, size=4)
     rows = [pair for i in draw for pair in zip(values[f"prompt {i}"], base[f"prompt {i}"], strict=True)]
@@ -26,8 +26,12 @@ def test_a_resampled_effect_equals_the_effect_of_the_resampled_rows(seed: int) -
 
 def test_swapping_every_prompt_negates_the_effect_and_swapping_none_keeps_it() -> None:
     rng = np.random.default_rng(0)
-    base = arm("unsteered", {k: np.exp(v).tolist() for k, v in noise(rng, 5, 2).items()}, metric="perplexity", weight=2)
-    own = arm("a", {k: np.exp(v).tolist() for k, v in noise(rng, 5, 2).items()}, coeff=1, metric="perplexity", weight=5)
+    base = observed(
+        "unsteered", {k: np.exp(v).tolist() for k, v in noise(rng, 5, 2).items()}, metric="perplexity", weight=2
+    )
+    own = observed(
+        "a", {k: np.exp(v).tolist() for k, v in noise(rng, 5, 2).items()}, coeff=1, metric="perplexity", weight=5
+    )
     sums = paired_sums(pair_with_unsteered(stacked(base, own)))
     none, every = sums.swapped_effect(np.stack([np.zeros(5), np.ones(5)]))
     assert none == pytest.approx(sums.effect(np.ones((1, 5)))[0])
@@ -35,14 +39,14 @@ def test_swapping_every_prompt_negates_the_effect_and_swapping_none_keeps_it() -
 
 
 def test_cells_that_differ_in_place_or_budget_alone_are_two() -> None:
-    own = arm("actadd", {"p": [2.0, 6.0]}, layer=0, coeff=1)
+    own = observed("actadd", {"p": [2.0, 6.0]}, layer=0, coeff=1)
     others = own.assign(place="everywhere"), own.assign(budget=0.4, unit="resid_norm")
-    cells = paired_sums(pair_with_unsteered(stacked(arm("unsteered", {"p": [1.0, 3.0]}), own, *others))).cells
+    cells = paired_sums(pair_with_unsteered(stacked(observed("unsteered", {"p": [1.0, 3.0]}), own, *others))).cells
     assert cells["value"].tolist() == [4, 4, 4, 2]
     assert cells["unit"].fillna("none").tolist() == ["coeff", "resid_norm", "coeff", "none"]
 
 
 def test_a_metric_with_two_scales_is_refused() -> None:
-    base = arm("unsteered", {"p": [1.0]})
+    base = observed("unsteered", {"p": [1.0]})
     with pytest.raises(ValueError, match="sentiment is compared as a difference in some rows and as a ratio in others"):
-        pair_with_unsteered(stacked(base, arm("actadd", {"p": [1.0]}, layer=0, coeff=1).assign(scale="ratio")))
+        pair_with_unsteered(stacked(base, observed("actadd", {"p": [1.0]}, layer=0, coeff=1).assign(scale="ratio")))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from steering_lab.evaluation.inferring.pairing import PairedSums
 from steering_lab.evaluation.inferring.statistics import bootstrap_interval, summarise
-from tests.evaluation.tables import NONE, arm, by_layer, noise, shifted, stacked
+from tests.evaluation.tables import NONE, by_layer, noise, observed, shifted, stacked
 
-UNSTEERED = arm("unsteered", {"p": [0.0, 1.0], "q": [-1.0, 0.5]})
+UNSTEERED = observed("unsteered", {"p": [0.0, 1.0], "q": [-1.0, 0.5]})
 
 
 def cell(summary: pd.DataFrame, method: str = "actadd", metric: str = "sentiment") -> pd.Series:
@@ -21,7 +21,7 @@ def cell(summary: pd.DataFrame, method: str = "actadd", metric: str = "sentiment
 
 
 def test_an_effect_is_the_mean_paired_difference() -> None:
-    steered = arm("actadd", {"p": [1.0, 1.0], "q": [1.0, 1.0]}, layer=2, coeff=1)
+    steered = observed("actadd", {"p": [1.0, 1.0], "q": [1.0, 1.0]}, layer=2, coeff=1)
     row = cell(summarise(stacked(UNSTEERED, steered)))
     assert (row["value"], row["effect"]) == (1, pytest.approx((1 + 0 + 2 + 0.5) / 4))
     assert (row["n"], row["n_missing"], row["n_prompts"]) == (4, 0, 2)
@@ -29,13 +29,13 @@ def test_an_effect_is_the_mean_paired_difference() -> None:
 
 
 def test_the_unsteered_cell_has_no_effect_and_a_point_interval() -> None:
-    row = cell(summarise(stacked(UNSTEERED, arm("actadd", {"p": [1.0]}, layer=2, coeff=1))), "unsteered")
+    row = cell(summarise(stacked(UNSTEERED, observed("actadd", {"p": [1.0]}, layer=2, coeff=1))), "unsteered")
     assert (row["value"], row["effect"], row["low"], row["high"], row["p"]) == (0.125, 0, 0, 0, 1)
 
 
 def test_missing_is_counted_and_left_out_of_both_arms() -> None:
-    steered = arm("actadd", {"p": [1.0, NONE], "q": [1.0, 1.0]}, layer=2, coeff=1)
-    base = arm("unsteered", {"p": [0.0, 1.0], "q": [-1.0, NONE]})
+    steered = observed("actadd", {"p": [1.0, NONE], "q": [1.0, 1.0]}, layer=2, coeff=1)
+    base = observed("unsteered", {"p": [0.0, 1.0], "q": [-1.0, NONE]})
     row = cell(summarise(stacked(base, steered)))
     assert row["effect"] == pytest.approx((1 + 2) / 2)
     assert row["value"] == 1  # of the three known values
@@ -43,15 +43,15 @@ def test_missing_is_counted_and_left_out_of_both_arms() -> None:
 
 
 def test_a_cell_without_any_known_pair_is_missing_not_zero() -> None:
-    steered = arm("actadd", {"p": [NONE, NONE], "q": [NONE, NONE]}, layer=2, coeff=1)
+    steered = observed("actadd", {"p": [NONE, NONE], "q": [NONE, NONE]}, layer=2, coeff=1)
     row = cell(summarise(stacked(UNSTEERED, steered)))
     assert row[["value", "effect", "low", "high", "p", "p_family"]].isna().all()
     assert (row["n"], row["n_missing"], row["n_prompts"]) == (0, 4, 0)
 
 
 def test_perplexity_is_the_corpus_value_and_its_effect_a_ratio() -> None:
-    base = arm("unsteered", {"p": [2.0], "q": [8.0]}, metric="perplexity", weight=[1.0, 3.0])
-    steered = arm("actadd", {"p": [4.0], "q": [16.0]}, layer=2, coeff=1, metric="perplexity", weight=[2.0, 2.0])
+    base = observed("unsteered", {"p": [2.0], "q": [8.0]}, metric="perplexity", weight=[1.0, 3.0])
+    steered = observed("actadd", {"p": [4.0], "q": [16.0]}, layer=2, coeff=1, metric="perplexity", weight=[2.0, 2.0])
     summary = summarise(stacked(base, steered))
     assert cell(summary, "unsteered", "perplexity")["value"] == pytest.approx(2 ** ((1 + 9) / 4))
     row = cell(summary, metric="perplexity")
@@ -62,8 +62,8 @@ def test_perplexity_is_the_corpus_value_and_its_effect_a_ratio() -> None:
 
 def test_a_constant_ratio_has_that_ratio_as_its_interval() -> None:
     values = {f"p{i}": [2.0 + i, 3.0] for i in range(6)}
-    base = arm("unsteered", values, metric="perplexity")
-    tripled = arm("actadd", {p: [3 * v for v in vs] for p, vs in values.items()}, layer=1, coeff=1)
+    base = observed("unsteered", values, metric="perplexity")
+    tripled = observed("actadd", {p: [3 * v for v in vs] for p, vs in values.items()}, layer=1, coeff=1)
     row = cell(summarise(stacked(base, tripled.assign(metric="perplexity", scale="ratio"))), metric="perplexity")
     assert row[["effect", "low", "high"]].tolist() == pytest.approx([3, 3, 3])
 
@@ -72,8 +72,8 @@ def test_samples_of_a_prompt_are_no_independent_evidence() -> None:
     rng = np.random.default_rng(0)
     base, values = noise(rng, 8, 2), noise(rng, 8, 2)
     copied = [{p: v * 5 for p, v in arm_values.items()} for arm_values in (base, values)]
-    once = summarise(stacked(arm("unsteered", base), arm("actadd", values, layer=1, coeff=1)))
-    five = summarise(stacked(arm("unsteered", copied[0]), arm("actadd", copied[1], layer=1, coeff=1)))
+    once = summarise(stacked(observed("unsteered", base), observed("actadd", values, layer=1, coeff=1)))
+    five = summarise(stacked(observed("unsteered", copied[0]), observed("actadd", copied[1], layer=1, coeff=1)))
     columns = ["effect", "low", "high", "p", "p_family"]
     pd.testing.assert_frame_equal(once[columns], five[columns])
     assert five["n"].tolist() == [5 * n for n in once["n"]]
@@ -83,9 +83,9 @@ def test_samples_of_a_prompt_are_no_independent_evidence() -> None:
 @given(st.integers(0, 1000))
 def test_the_order_of_rows_changes_nothing(seed: int) -> None:
     rng = np.random.default_rng(0)
-    tables = [arm("unsteered", noise(rng, 5, 2))]
-    tables += [arm("actadd", noise(rng, 5, 2), layer=layer, coeff=1) for layer in (0, 1)]
-    tables += [arm("random", noise(rng, 5, 2), layer=0, coeff=1, draw=draw) for draw in range(3)]
+    tables = [observed("unsteered", noise(rng, 5, 2))]
+    tables += [observed("actadd", noise(rng, 5, 2), layer=layer, coeff=1) for layer in (0, 1)]
+    tables += [observed("random", noise(rng, 5, 2), layer=0, coeff=1, draw=draw) for draw in range(3)]
     tidy = stacked(*tables)
     shuffled = tidy.sample(frac=1, random_state=seed)
     pd.testing.assert_frame_equal(summarise(tidy, n_boot=50), summarise(shuffled, n_boot=50), check_exact=True)
@@ -95,9 +95,9 @@ def test_a_shift_common_to_both_arms_changes_no_effect() -> None:
     rng = np.random.default_rng(1)
     base, values = noise(rng, 6, 2), noise(rng, 6, 2)
     columns = ["effect", "low", "high", "p"]
-    plain = summarise(stacked(arm("unsteered", base), arm("actadd", values, layer=1, coeff=1)))[columns]
-    moved_arms = arm("unsteered", shifted(base, 3)), arm("actadd", shifted(values, 3), layer=1, coeff=1)
-    pd.testing.assert_frame_equal(plain, summarise(stacked(*moved_arms))[columns])
+    plain = summarise(stacked(observed("unsteered", base), observed("actadd", values, layer=1, coeff=1)))[columns]
+    moved = observed("unsteered", shifted(base, 3)), observed("actadd", shifted(values, 3), layer=1, coeff=1)
+    pd.testing.assert_frame_equal(plain, summarise(stacked(*moved))[columns])
 
 
 @pytest.mark.parametrize("prompts", [8, 20])
@@ -116,14 +116,16 @@ def test_intervals_cover_the_true_effect_at_their_level(prompts: int) -> None:
 
 
 def test_one_prompt_gives_no_interval() -> None:
-    summary = summarise(stacked(arm("unsteered", {"p": [0.0]}), arm("actadd", {"p": [1.0]}, layer=1, coeff=1)))
+    summary = summarise(
+        stacked(observed("unsteered", {"p": [0.0]}), observed("actadd", {"p": [1.0]}, layer=1, coeff=1))
+    )
     assert cell(summary)["effect"] == 1
     assert cell(summary)[["low", "high"]].isna().all()
 
 
 def test_the_swap_test_by_hand() -> None:
-    base = arm("unsteered", {"p": [0.0], "q": [0.0], "r": [0.0]})
-    steered = arm("actadd", {"p": [1.0], "q": [2.0], "r": [-1.0]}, layer=1, coeff=1)
+    base = observed("unsteered", {"p": [0.0], "q": [0.0], "r": [0.0]})
+    steered = observed("actadd", {"p": [1.0], "q": [2.0], "r": [-1.0]}, layer=1, coeff=1)
     row = cell(summarise(stacked(base, steered)))
     # |±1 ± 2 ± 1| ≥ 2 in 6 of the 8 exchanges: sums 2, 4, 0, 2 and their mirror images.
     assert row["p"] == pytest.approx(6 / 8)
@@ -147,44 +149,44 @@ def test_searching_a_grid_of_noise_seldom_finds_a_corrected_p_below_five_per_cen
 
 def test_a_plain_effect_survives_the_correction() -> None:
     rng = np.random.default_rng(4)
-    tables = [arm("unsteered", noise(rng, 12, 2))]
-    tables += [arm("actadd", noise(rng, 12, 2), layer=i, coeff=1) for i in range(10)]
-    tables += [arm("actadd", shifted(noise(rng, 12, 2), 3), layer=10, coeff=1)]
+    tables = [observed("unsteered", noise(rng, 12, 2))]
+    tables += [observed("actadd", noise(rng, 12, 2), layer=i, coeff=1) for i in range(10)]
+    tables += [observed("actadd", shifted(noise(rng, 12, 2), 3), layer=10, coeff=1)]
     steered = summarise(stacked(*tables)).query("method == 'actadd'").set_index("layer")
     assert steered.loc[10, "p_family"] < 0.01
     assert (steered["p_family"] >= steered["p"] - 1e-12).all()
 
 
 def test_a_cell_is_degenerate_when_more_than_half_its_continuations_are() -> None:
-    tables = [arm("unsteered", {"p": [0.0, 0.0]}), arm("actadd", {"p": [1.0, 1.0]}, layer=1, coeff=1)]
-    tables += [arm("unsteered", {"p": [0.0, 0.0]}, metric="degenerate")]
-    half = arm("actadd", {"p": [1.0, 0.0]}, layer=1, coeff=1, metric="degenerate")
-    all_of_them = arm("actadd", {"p": [1.0, 1.0]}, layer=1, coeff=1, metric="degenerate")
+    tables = [observed("unsteered", {"p": [0.0, 0.0]}), observed("actadd", {"p": [1.0, 1.0]}, layer=1, coeff=1)]
+    tables += [observed("unsteered", {"p": [0.0, 0.0]}, metric="degenerate")]
+    half = observed("actadd", {"p": [1.0, 0.0]}, layer=1, coeff=1, metric="degenerate")
+    all_of_them = observed("actadd", {"p": [1.0, 1.0]}, layer=1, coeff=1, metric="degenerate")
     assert summarise(stacked(*tables, half))["degenerate"].tolist() == [False] * 4
     summary = summarise(stacked(*tables, all_of_them))
     assert summary.set_index("method")["degenerate"].to_dict() == {"actadd": True, "unsteered": False}
 
 
 def test_degenerate_is_unknown_where_it_was_not_measured() -> None:
-    summary = summarise(stacked(UNSTEERED, arm("actadd", {"p": [1.0, 1.0]}, layer=2, coeff=1)))
+    summary = summarise(stacked(UNSTEERED, observed("actadd", {"p": [1.0, 1.0]}, layer=2, coeff=1)))
     assert summary["degenerate"].isna().all()
 
 
 @pytest.mark.parametrize(
     ("tidy", "message"),
     [
-        (arm("actadd", {"p": [1.0]}, layer=1, coeff=1), "no rows of the unsteered model .* actadd"),
+        (observed("actadd", {"p": [1.0]}, layer=1, coeff=1), "no rows of the unsteered model .* actadd"),
         (
-            stacked(UNSTEERED, arm("actadd", {"z": [1.0]}, layer=1, coeff=1)),
+            stacked(UNSTEERED, observed("actadd", {"z": [1.0]}, layer=1, coeff=1)),
             "actadd has prompt 'z', sample 0, which",
         ),
         (
-            stacked(UNSTEERED, *[arm("actadd", {"p": [1.0]}, layer=1, coeff=1)] * 2),
+            stacked(UNSTEERED, *[observed("actadd", {"p": [1.0]}, layer=1, coeff=1)] * 2),
             "prompt 'p', sample 0 stands twice in one cell",
         ),
         (stacked(UNSTEERED, UNSTEERED.assign(layer=1.0)), "prompt 'p', sample 0 stands twice"),
-        (stacked(UNSTEERED, arm("x", {"p": [float("inf")]}, layer=1, coeff=1)), "is inf: finite or NaN"),
-        (arm("unsteered", {"p": [0.0]}, metric="perplexity"), "is 0.0: above 0 or NaN, being compared as a ratio"),
+        (stacked(UNSTEERED, observed("x", {"p": [float("inf")]}, layer=1, coeff=1)), "is inf: finite or NaN"),
+        (observed("unsteered", {"p": [0.0]}, metric="perplexity"), "is 0.0: above 0 or NaN, being compared as a ratio"),
     ],
 )
 def test_tables_that_cannot_be_paired_are_refused(tidy: pd.DataFrame, message: str) -> None:

@@ -236,16 +236,16 @@ def test_questions_rules_and_edits_are_conditions_like_any_other(model: HookedMo
 def test_each_example_may_have_an_intervention_of_its_own(model: HookedModel) -> None:
     site = model.sites()[1]
     placed = mean_difference_vectors(model, [PAIR], [site])[site].from_last_prompt_token()
-    doses = {ROWS[0].id: 4.0, ROWS[1].id: -4.0}
-    own = Condition("own", {key: dose * placed for key, dose in doses.items()}, asked("with_context"))
-    shared = [Condition(f"{dose:g}", dose * placed, asked("with_context")) for dose in doses.values()]
+    coeffs = {ROWS[0].id: 4.0, ROWS[1].id: -4.0}
+    own = Condition("own", {key: coeff * placed for key, coeff in coeffs.items()}, asked("with_context"))
+    shared = [Condition(f"{coeff:g}", coeff * placed, asked("with_context")) for coeff in coeffs.values()]
     decoding = Decoding(max_new_tokens=4, n_samples=1, sampling=GREEDY)
     table = run_conditions(model, [own, *shared], ROWS, decoding, batch_size=3, progress=False)
-    for row, dose in zip(ROWS, doses.values(), strict=True):
+    for row, coeff in zip(ROWS, coeffs.values(), strict=True):
         of_row = table[table["prompt"] == row.id].set_index("condition")
-        assert of_row.loc["own", "text"] == of_row.loc[f"{dose:g}", "text"]
-        assert of_row.loc["own", "log_prob_steered"] == pytest.approx(of_row.loc[f"{dose:g}", "log_prob_steered"])
-    swapped = Condition("own", dict(zip(doses, reversed(own.intervention.values()), strict=True)), own.write)
+        assert of_row.loc["own", "text"] == of_row.loc[f"{coeff:g}", "text"]
+        assert of_row.loc["own", "log_prob_steered"] == pytest.approx(of_row.loc[f"{coeff:g}", "log_prob_steered"])
+    swapped = Condition("own", dict(zip(coeffs, reversed(own.intervention.values()), strict=True)), own.write)
     assert cell_key(model, own, ROWS, decoding) != cell_key(model, swapped, ROWS, decoding)
 
 

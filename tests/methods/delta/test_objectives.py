@@ -126,7 +126,7 @@ def test_targets_are_the_unedited_models(model: HookedModel) -> None:
     "objective",
     [GroundedAnswer((" a", " b", " c")), ImitateInstructed(BARE), ContrastClosedBook(BARE), Target(((1,), (2,), (3,)))],
 )
-def test_every_wish_is_described_by_itself_and_changes_with_what_is_wanted(
+def test_every_objective_is_described_by_itself_and_changes_with_what_is_wanted(
     model: HookedModel, objective: object
 ) -> None:
     described = [objective.take([i]).described(model) for i in (0, 1, 2)]  # type: ignore[attr-defined]

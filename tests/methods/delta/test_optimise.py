@@ -14,7 +14,7 @@ from steering_lab.methods.delta import optimise
 from steering_lab.methods.delta.descent import Descent
 from steering_lab.methods.delta.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
 from steering_lab.methods.delta.optimise import optimise_delta
-from steering_lab.methods.delta.optimum import OptimisedDelta, ensemble
+from steering_lab.methods.delta.result import OptimisedDelta, ensemble
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
@@ -35,7 +35,7 @@ def model() -> HookedModel:
 
 
 def rows(delta: OptimisedDelta) -> torch.Tensor:
-    return torch.stack([torch.cat([v.rows for v in optimum.vectors]) for optimum in delta.problems])
+    return torch.stack([torch.cat([v.rows for v in result.vectors]) for result in delta.problems])
 
 
 def steered_losses(
@@ -55,9 +55,9 @@ def test_the_loss_falls_and_steering_with_the_result_gives_that_loss(name: str) 
     model = hooked(name)
     for objective in (ANSWERS, CONTRAST, ImitateInstructed(tuple("Say: " + p for p in PROMPTS), n_tokens=2)):
         delta = optimise_delta(model, PROMPTS, SITES, objective, descent=SHORT)
-        for optimum, measured in zip(delta.problems, steered_losses(model, delta, objective), strict=True):
-            assert optimum.losses[-1] < optimum.losses[0]
-            assert measured == pytest.approx(optimum.losses[-1], abs=2e-4)
+        for result, measured in zip(delta.problems, steered_losses(model, delta, objective), strict=True):
+            assert result.losses[-1] < result.losses[0]
+            assert measured == pytest.approx(result.losses[-1], abs=2e-4)
     answered = optimise_delta(model, PROMPTS, SITES, ANSWERS, descent=SHORT)
     assert all(o.losses[-1] < o.losses[0] - 0.5 for o in answered.problems)
 
@@ -102,34 +102,34 @@ def test_rows_and_caches_that_cannot_serve_are_gone_round_and_the_source_says_so
     delta = optimise_delta(model, PROMPTS, SITES, ANSWERS, descent=SHORT, batch_size=2)
     target = ANSWERS.target(model, PROMPTS)
     longest = max(map(len, target.tokens)) - 1
-    for i, (optimum, own) in enumerate(zip(delta.problems, delta.per_row(), strict=True)):
-        assert optimum.losses[-1] < optimum.losses[0] - 0.3
+    for i, (result, own) in enumerate(zip(delta.problems, delta.per_row(), strict=True)):
+        assert result.losses[-1] < result.losses[0] - 0.3
         with torch.no_grad(), steer(model, own):
             (logits,) = forced_logits(model, [model.token_ids(PROMPTS[i])], [target.tokens[i]])
         measured = target.take([i]).losses(torch.log_softmax(logits, dim=-1)[None])
-        assert float(measured[0]) == pytest.approx(optimum.losses[-1], abs=2e-4)
+        assert float(measured[0]) == pytest.approx(result.losses[-1], abs=2e-4)
         before = len(model.token_ids(PROMPTS[i])) - 1
         kept = name == "phi3_longrope" and model.batching.same(before, before + 1 + longest)
-        told = "from the last prompt token" if kept else "whole prompts"
-        assert optimum.vectors[0].source.details["passes"] == told
+        passes = "from the last prompt token" if kept else "whole prompts"
+        assert result.vectors[0].source.details["passes"] == passes
         alone = optimise_delta(model, PROMPTS[i], SITES, ANSWERS.take([i]), descent=SHORT)
-        assert alone.problems[0].losses == pytest.approx(optimum.losses, abs=2e-3)
+        assert alone.problems[0].losses == pytest.approx(result.losses, abs=2e-3)
 
 
 def test_a_shared_delta_is_one_for_all_and_lowers_the_mean(model: HookedModel) -> None:
     delta = optimise_delta(model, PROMPTS, SITES, ANSWERS, descent=SHORT, shared=True, batch_size=2)
-    (optimum,) = delta.problems
+    (result,) = delta.problems
     measured = steered_losses(model, delta, ANSWERS)
-    assert sum(measured) / 3 == pytest.approx(optimum.losses[-1], abs=2e-4)
-    assert optimum.losses[-1] < optimum.losses[0]
+    assert sum(measured) / 3 == pytest.approx(result.losses[-1], abs=2e-4)
+    assert result.losses[-1] < result.losses[0]
     norms = torch.stack([s[:, -1].norm(dim=-1) for s in model.residuals(model.to_tokens(PROMPTS), SITES).values()], 1)
-    torch.testing.assert_close(torch.tensor(optimum.resid_norms), norms.median(dim=0).values)
+    torch.testing.assert_close(torch.tensor(result.resid_norms), norms.median(dim=0).values)
 
 
 def test_the_budget_holds_at_every_site(model: HookedModel) -> None:
     delta = optimise_delta(model, PROMPTS, SITES, ANSWERS, descent=Descent(max_norm=0.2))
-    for optimum in delta.problems:
-        for vector, relative, norm in zip(optimum.vectors, optimum.relative_norms, optimum.resid_norms, strict=True):
+    for result in delta.problems:
+        for vector, relative, norm in zip(result.vectors, result.relative_norms, result.resid_norms, strict=True):
             assert vector.norm == pytest.approx(relative * norm, rel=1e-4)
             assert 0.05 < relative <= 0.2 * (1 + 1e-5)
 
@@ -141,8 +141,8 @@ def test_a_start_is_never_made_worse(model: HookedModel) -> None:
     torch.testing.assert_close(rows(alone)[0], torch.cat([v.rows for v in init]), atol=1e-6, rtol=0)
     for step in (0.1, 2.0):  # the second is too long
         warm = optimise_delta(model, PROMPTS, SITES, ANSWERS, descent=Descent(n_iterations=3, step=step), init=init)
-        for optimum in warm.problems:
-            assert optimum.losses[-1] <= optimum.losses[0]
+        for result in warm.problems:
+            assert result.losses[-1] <= result.losses[0]
     with pytest.raises(ValueError, match="one vector of one row for each site, in the order of the sites"):
         optimise_delta(model, PROMPTS, SITES, ANSWERS, init=init[::-1])
     with pytest.raises(ValueError, match="x the residual norm at its site"):
@@ -189,13 +189,13 @@ def test_the_cost_by_hand(model: HookedModel) -> None:
 
 
 def test_the_source_remembers_what_determined_the_delta(model: HookedModel) -> None:
-    (optimum,) = optimise_delta(model, PROMPTS[0], SITES, CONTRAST.take([0]), descent=SHORT).problems
-    details = optimum.vectors[0].source.details
-    assert optimum.vectors[0].source.recipe == "optimised delta (contrast closed book)"
+    (result,) = optimise_delta(model, PROMPTS[0], SITES, CONTRAST.take([0]), descent=SHORT).problems
+    details = result.vectors[0].source.details
+    assert result.vectors[0].source.recipe == "optimised delta (contrast closed book)"
     assert details["objective"] == {"name": "contrast closed book", "alpha": 1.0, "n_tokens": 2}
     assert details["descent"]["n_iterations"] == 5
     assert details["sites"] == [s.name for s in SITES]
-    assert details["losses"] == optimum.losses
+    assert details["losses"] == result.losses
 
 
 # -- the cache ------------------------------------------------------------------------------------------------------
@@ -235,8 +235,8 @@ def test_whatever_determines_the_delta_misses_when_it_changes(tmp_path: Path) ->
     ]
     plain = {"model": llama, "prompts": PROMPTS[0], "sites": SITES, "objective": CONTRAST.take([0])}
     for count, changed in enumerate(calls, start=1):
-        (optimum,) = optimise_delta(**{**plain, "descent": Descent(n_iterations=1), **changed}, cache=tmp_path).problems
-        assert not optimum.cached
+        (result,) = optimise_delta(**{**plain, "descent": Descent(n_iterations=1), **changed}, cache=tmp_path).problems
+        assert not result.cached
         assert len(list(tmp_path.glob("*.safetensors"))) == count
 
 

@@ -1,7 +1,7 @@
 """Random choices that keep account of their own probability.
 
-A generator that draws only through `Dice` knows, beside each text, how improbable the law found it: `dice.nats` is
-minus the log-probability of every choice made since `dice.forget()`. Nothing here knows what is being chosen.
+A generator that draws only through `Rng` knows, beside each text, how improbable the law found it: `rng.nats` is
+minus the log-probability of every choice made since `rng.forget()`. Nothing here knows what is being chosen.
 """
 
 import random
@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Dice:
+class Rng:
     """Draws for a seed; `.nats` is the sum of -log p over the draws so far."""
 
     def __init__(self, seed: int | str) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.models.certificate.plain import PlainPass, plain_pass
-from steering_lab.models.certificate.value import Line
+from steering_lab.models.certificate.value import CheckLine
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
@@ -26,7 +26,7 @@ NEW = 8  # tokens of a continuation
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class CheckSetup:
     """A model on which checks are made, plain Hugging Face beside it, and why there is none where there is none."""
 
     model: HookedModel
@@ -85,5 +85,5 @@ class Largest:
         if not relative <= self.value:  # NaN counts as the largest
             self.value, self.detail = relative, f"{where}: {gap:.2g} absolute"
 
-    def line(self, check: str, compared: str, allowed: float) -> Line:
-        return Line(check, compared, "ok" if self.value <= allowed else "wrong", self.value, allowed, self.detail)
+    def line(self, check: str, compared: str, allowed: float) -> CheckLine:
+        return CheckLine(check, compared, "ok" if self.value <= allowed else "wrong", self.value, allowed, self.detail)

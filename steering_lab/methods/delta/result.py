@@ -14,7 +14,7 @@ from steering_lab.methods.delta.descent import Descent, project
 
 
 @dataclass(frozen=True, eq=False)
-class Optimum:
+class Result:
     """The best delta of one problem, one vector for each site.
 
     losses: J in nats at the start and, best so far, after every proposal. kl: KL(unsteered || steered) in nats,
@@ -40,31 +40,31 @@ class Optimum:
 
 @dataclass(frozen=True, eq=False)
 class OptimisedDelta:
-    """The optimum of each prompt, the same one for all where `shared`; None where the gate was shut."""
+    """The result for each prompt, the same one for all where `shared`; None where the gate was shut."""
 
-    optima: tuple[Optimum | None, ...]
+    results: tuple[Result | None, ...]
     shared: bool = False
 
     @property
-    def problems(self) -> tuple[Optimum, ...]:
-        """The distinct optima, in the order of their prompts."""
-        return tuple({id(optimum): optimum for optimum in self.optima if optimum is not None}.values())
+    def problems(self) -> tuple[Result, ...]:
+        """The distinct results, in the order of their prompts."""
+        return tuple({id(result): result for result in self.results if result is not None}.values())
 
     def intervention(self, prompt: int = 0) -> Intervention:
         """What to do to `prompt`: its vectors from the last prompt token on, or nothing behind a shut gate."""
-        optimum = self.optima[prompt]
-        return Intervention() if optimum is None else optimum.intervention()
+        result = self.results[prompt]
+        return Intervention() if result is None else result.intervention()
 
     def per_row(self) -> list[Intervention]:
         """One intervention for each prompt, as `steer` takes them."""
-        return [self.intervention(i) for i in range(len(self.optima))]
+        return [self.intervention(i) for i in range(len(self.results))]
 
     def table(self) -> pd.DataFrame:
         """One row per problem and evaluation: problem, evaluation (0 is the start), loss in nats, best so far."""
         rows = [
             {"problem": problem, "evaluation": k, "loss": loss}
-            for problem, optimum in enumerate(self.problems)
-            for k, loss in enumerate(optimum.losses)
+            for problem, result in enumerate(self.problems)
+            for k, loss in enumerate(result.losses)
         ]
         return pd.DataFrame(rows, columns=["problem", "evaluation", "loss"])
 
@@ -81,19 +81,19 @@ def ensemble(members: Sequence[OptimisedDelta], *, max_norm: float = Descent.max
     """
     if len(members) < 2:
         raise ValueError(f"an ensemble needs at least two members, not {len(members)}")
-    shapes = {tuple(o and tuple(v.site for v in o.vectors) for o in m.optima) for m in members}
+    shapes = {tuple(o and tuple(v.site for v in o.vectors) for o in m.results) for m in members}
     if len(shapes) != 1 or len({m.shared for m in members}) != 1:
         raise ValueError("members of an ensemble share their prompts, gates, sites and whether one delta serves all")
-    merged: dict[tuple[int, ...], Optimum] = {}
-    optima: list[Optimum | None] = []
-    for of_prompt in zip(*(m.optima for m in members), strict=True):
-        some = [optimum for optimum in of_prompt if optimum is not None]
+    merged: dict[tuple[int, ...], Result] = {}
+    results: list[Result | None] = []
+    for of_prompt in zip(*(m.results for m in members), strict=True):
+        some = [result for result in of_prompt if result is not None]
         same = tuple(map(id, some))
-        optima.append(merged.setdefault(same, _mean(some, max_norm)) if some else None)
-    return OptimisedDelta(tuple(optima), members[0].shared)
+        results.append(merged.setdefault(same, _mean(some, max_norm)) if some else None)
+    return OptimisedDelta(tuple(results), members[0].shared)
 
 
-def _mean(members: Sequence[Optimum], max_norm: float) -> Optimum:
+def _mean(members: Sequence[Result], max_norm: float) -> Result:
     deltas = torch.stack([torch.cat([v.rows for v in m.vectors]) for m in members])  # member site d_model
     scales = torch.tensor([members[0].resid_norms])
     mean = project(deltas.mean(dim=0, keepdim=True), scales, max_norm)[0]
@@ -109,7 +109,7 @@ def _mean(members: Sequence[Optimum], max_norm: float) -> Optimum:
         }
         source = replace(vector.source, recipe=f"mean of {len(members)} optimised deltas", details=details)
         vectors.append(SteeringVector(row[None].clone(), vector.site, source))
-    return Optimum(
+    return Result(
         tuple(vectors),
         losses=(),
         kl=float("nan"),
