@@ -46,6 +46,15 @@ def explore(
     `vectors` is one vector, several, or what a method returns for several sites; those of one recipe are offered
     together, by site. Both texts draw the same random numbers.
 
+    Args:
+        model: The model that writes.
+        vectors: One, several, or what a method returns for several sites.
+        prompt: What it continues.
+        max_coeff: Where the slider of coefficients ends.
+        max_new_tokens: How many tokens a continuation has at most.
+        sampling: How tokens are drawn.
+        seed: What random draws follow from.
+
     Raises:
         ImportError: ipywidgets is not installed.
         ValueError: no vector, or two of the same recipe at the same site.
@@ -84,6 +93,14 @@ def beside(
     model: HookedModel, vector: SteeringVector, place: str, coeff: float | int, prompt: str, **decoding: Any
 ) -> Beside:
     """The prompt unsteered and under `coeff` x `vector`, in one batch of two rows; `decoding` is for `generate`.
+
+    Args:
+        model: The model that writes.
+        vector: What is added.
+        place: The name of the tokens where it is added.
+        coeff: What it is multiplied by.
+        prompt: What it continues.
+        **decoding: Options of `generate`.
 
     Raises:
         ValueError: what `steer` and `generate` refuse, or a place that the vector's rows cannot take.
@@ -124,6 +141,13 @@ class Explorer:
     """The controls and what they show; a notebook displays it as a widget.
 
     Every control is an attribute, so `explorer.coeff.value = 3` turns it from code; `box` holds all of them.
+
+    Args:
+        model: The model that writes.
+        vectors: The vectors of each recipe by site.
+        prompt: What is continued at first.
+        max_coeff: Where the slider of coefficients ends.
+        decoding: Options of `generate`.
     """
 
     def __init__(

@@ -40,7 +40,14 @@ Report = Callable[[Path], Path]
 
 @dataclass(eq=False)
 class RunFolder:
-    """One run of an experiment: `results/<experiment>/<date>_<model>_<commit>/`. Make one with `RunFolder.open`."""
+    """One run of an experiment: `results/<experiment>/<date>_<model>_<commit>/`. Make one with `RunFolder.open`.
+
+    Args:
+        path: The folder while it is written.
+        config: The settings of the run.
+        kept: Rows of finished cells, by key.
+        elsewhere: Does cells in other processes; None is this one.
+    """
 
     path: Path
     config: Mapping[str, Any]
@@ -188,7 +195,15 @@ class RunFolder:
 
 
 class State(NamedTuple):
-    """How far an unfinished run is. `asked`, `done`: cells by key, `failed`: their errors by name."""
+    """How far an unfinished run is. `asked`, `done`: cells by key, `failed`: their errors by name.
+
+    Args:
+        asked: Names of the cells by key.
+        done: How many of them are finished.
+        failed: Errors by the cell's name.
+        started: When the run began.
+        holder: Who works on it now; None is nobody.
+    """
 
     asked: dict[str, str]
     done: int

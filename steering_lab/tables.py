@@ -32,7 +32,16 @@ class WrongTable(ValueError):
 
 
 class Column(NamedTuple):
-    """One column: `always` says that no row may lack it, `allowed` which words there are."""
+    """One column: `always` says that no row may lack it, `allowed` which words there are.
+
+    Args:
+        name: The column's name.
+        type: What its values are.
+        meaning: What it says, in words.
+        unit: Its unit; "" is none.
+        always: Whether no row may lack it.
+        allowed: The words there are; () is any.
+    """
 
     name: str
     type: Type
@@ -44,7 +53,20 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Factors:
-    """What a condition is, as it stands in every table; None is "does not apply" or "differs between its edits"."""
+    """What a condition is, as it stands in every table; None is "does not apply" or "differs between its edits".
+
+    Args:
+        method: What was done, by its name.
+        role: What the condition is there for: unsteered, steered, control or baseline.
+        place: At which tokens.
+        control_of: The method that it is a control of.
+        layer: The layer that is edited.
+        coeff: What the edit is multiplied by.
+        budget: What bounds the method, where that is not the coefficient.
+        unit: What its strength is counted in: coeff, resid_norm or nats.
+        relative_norm: |coeff x vector| / median |residual| at the site.
+        draw: Which of the control's random draws.
+    """
 
     method: str
     role: Role
@@ -175,7 +197,15 @@ def _typed(values: pd.Series, column: Column, kind: Table) -> pd.Series:
 def measurements(
     condition: str, factors: Factors, observed: pd.DataFrame, *, metric: str, scale: Scale = "difference"
 ) -> pd.DataFrame:
-    """The measurements of one condition and metric; `observed` has prompt, sample, value and, unless 1, weight."""
+    """The measurements of one condition and metric; `observed` has prompt, sample, value and, unless 1, weight.
+
+    Args:
+        condition: Its name.
+        factors: What it is.
+        observed: Prompt, sample, value and, unless 1, weight.
+        metric: What was measured.
+        scale: How values are compared with the unsteered: "difference" or "ratio".
+    """
     table = observed.assign(condition=condition, **asdict(factors), metric=metric, scale=scale)
     return checked(table if "weight" in table else table.assign(weight=1.0), MEASUREMENTS)[MEASUREMENTS.names]
 

@@ -78,6 +78,15 @@ def audit(
     already in force act before the reading and are not reported. A text that ends early is followed to its end.
     `permissions` are those of `steer`.
 
+    Args:
+        model: The model that is read.
+        prompts: What it reads.
+        intervention: What is done, as in `steer`.
+        max_new_tokens: How many tokens a continuation has at most.
+        sampling: How tokens are drawn.
+        seed: What random draws follow from.
+        **permissions: Those of `steer`: `allow_other_model`, `allow_other_prefix`.
+
     Raises:
         ValueError: whatever `steer` and `generate` refuse.
     """

@@ -23,6 +23,12 @@ def condition_table(
     says so; intervals are the summary's own. "p, corrected" is corrected for the search over the cells of a method.
     Cells without a layer (unsteered, prompting) come first, otherwise the order is kept.
 
+    Args:
+        summary: One row per cell and metric, as `summarise` makes it.
+        metric: The metric that is shown.
+        costs: The other metrics to show; by default all.
+        groups: Columns of the summary by which it is one table a group.
+
     Raises:
         ValueError: a metric that the summary has not.
     """

@@ -105,7 +105,13 @@ def logit_decomposition(
     The final norm's scale is frozen at the steered run, which makes every part linear. What then remains is the part
     "final norm" (layer `n_layers`): the clean stream's own logit difference read at the steered scale instead of the
     clean one; it shrinks when steering lengthens the stream. With it, the effects sum to the change of the logit
-    difference (before a final soft cap). `toward` and `against` are token ids, one for all prompts or one for each.
+    difference (before a final soft cap).
+
+    Args:
+        model: The model that is read.
+        prompts: What it reads.
+        toward: Ids of the tokens whose logit counts; one for all prompts or one for each.
+        against: Ids of the tokens whose logit is taken off; one for all prompts or one for each.
 
     Raises:
         ValueError: a token outside the vocabulary, as many tokens as prompts missing, or an architecture that does not

@@ -8,6 +8,12 @@ import pandas as pd
 def difference(steered: pd.DataFrame, clean: pd.DataFrame, *, by: Sequence[str], of: Sequence[str]) -> pd.DataFrame:
     """One row per key `by` of the tables: each column in `of` as steered minus clean; other columns as in `steered`.
 
+    Args:
+        steered: A table made inside a steering block.
+        clean: The same table made outside.
+        by: The columns by which rows belong together.
+        of: The columns that are subtracted.
+
     Raises:
         ValueError: a column is missing, a key stands twice in a table, or the tables do not have the same keys.
     """

@@ -105,6 +105,14 @@ def pca_of_classes(
 
     A component's sign is free; here the first class has the larger mean on both, so that layers can be compared.
 
+    Args:
+        model: The model that is read.
+        classes: The prompts of each class, by its name.
+        site: Where the stream is read.
+        vector: A one-row vector to show in the same plane.
+        read: Which token of a prompt is read: "last", "mean" or a negative index.
+        batch_size: Prompts read in one pass.
+
     Raises:
         ValueError: fewer than two classes, a class without prompts, three prompts that do not differ in two directions,
             or a vector of several rows, another width or another basis.

@@ -26,6 +26,14 @@ def mean_over_prompts(
     outward for few prompts (`numerics.bootstrap.expanded_tail`). NaN values
     are left out of a prompt's mean; a prompt without any value counts as missing. One prompt has no interval (NaN).
 
+    Args:
+        table: One row per observation, with a column `prompt`.
+        value: The column that is averaged.
+        by: The columns that make a row of the result.
+        level: How often an interval should hold the true value: 0.95 is 95 %.
+        n_boot: Resamples of the bootstrap.
+        seed: What random draws follow from.
+
     Raises:
         ValueError: a column is missing, there are no rows, or a level outside (0, 1).
     """

@@ -49,6 +49,13 @@ def logit_lens(
     first; `entropy` of the lens, in nats from 0 to log d_vocab; `kl_to_final`, KL(model's own output || lens), in nats
     from 0. All in float32. `translate` maps the stream at a site before it is read; no map is the plain logit lens.
 
+    Args:
+        model: The model that is read.
+        prompts: What it reads.
+        top_k: How many of the likeliest tokens each row names.
+        sites: The sites that are read; by default the whole stream.
+        translate: Maps the stream at a site before it is read; none is the plain logit lens.
+
     Raises:
         ValueError: `top_k` outside 1..d_vocab, an empty prompt, or a site outside the model.
     """
@@ -81,6 +88,13 @@ def token_lens(
 
     Columns as in `logit_lens` up to `top`, then target (as text), probability, log_probability (nats) and rank: 1 + how
     many tokens are likelier.
+
+    Args:
+        model: The model that is read.
+        prompts: What it reads.
+        tokens: Each as text that is one token of the model, or as an id.
+        sites: The sites that are read; by default the whole stream.
+        translate: Maps the stream at a site before it is read; none is the plain logit lens.
 
     Raises:
         ValueError: no tokens, the same twice, or one that is not a single token of the model.

@@ -44,6 +44,12 @@ def projection_profile(
     `projection` and `resid_norm` are in residual-stream units, `cosine` is their ratio (NaN where the stream is zero).
     `sites` are by default the whole stream, from the embedding to the last block.
 
+    Args:
+        model: The model that is read.
+        prompts: What it reads.
+        direction: Any length but 0.
+        sites: The sites that are read; by default the whole stream.
+
     Raises:
         ValueError: a zero direction or one of another width than the stream, an empty prompt, a site outside the model.
     """

@@ -73,6 +73,26 @@ def write_page(
     same prompt and sample whose `role` is "unsteered" beside each. `missing` says in sentences what the page would have
     shown and cannot. `links` are relative paths of the data beside the page.
 
+    Args:
+        path: The file that is written.
+        title: The page's title.
+        question: What the run asked.
+        finding: What it found, in sentences.
+        beside: Two texts side by side, in large letters on top.
+        headline: The table that answers the question.
+        headline_note: What is said below it.
+        tables: Tables that fold away, by their titles.
+        figures: Figures by name.
+        captions: What stands below a figure, by its name.
+        generations: Texts to search: prompt, text and any columns to filter on.
+        filters: The columns that the browser filters on, where the table has them.
+        start: The values that the filters open at.
+        missing: What the page would have shown and cannot, in sentences.
+        config: The settings of the run.
+        model: What is known of the model.
+        provenance: Commit, date, software.
+        links: Relative paths of the data beside the page, by what they are called.
+
     Raises:
         ValueError: a caption without a figure, generations without prompt or text, a filter to start at that the
             table lacks, or a link that leaves the run folder.

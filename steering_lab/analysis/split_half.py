@@ -34,6 +34,15 @@ def split_half(
     Columns: layer, stream, those of `agreement`, random (the size of cosine that a random direction exceeds in 5 % of
     cases), n_pairs, n_splits. All sites are split alike.
 
+    Args:
+        model: The model that is read.
+        pairs: Contrast pairs, two or more.
+        sites: The sites that are read; by default the whole stream.
+        n_splits: How many times the pairs are split.
+        seed: What random draws follow from.
+        read: Which token of a prompt is read: "last", "mean" or a negative index.
+        batch_size: Prompts read in one pass.
+
     Raises:
         ValueError: fewer than two pairs.
     """

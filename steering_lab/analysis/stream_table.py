@@ -35,7 +35,14 @@ def stream_table(
     measure: Callable[[Tokens], Measured],
     batch_size: int = 16,
 ) -> pd.DataFrame:
-    """The key columns beside what `measure` finds at each site of each batch, in the order of prompts and sites."""
+    """The key columns beside what `measure` finds at each site of each batch, in the order of prompts and sites.
+
+    Args:
+        model: The model that is read.
+        prompts: What it reads.
+        measure: What is taken from a batch: columns by site.
+        batch_size: Prompts read in one pass.
+    """
     blocks = []
     for first, tokens in token_batches(model, prompts, batch_size):
         keys, mask = token_keys(model, tokens, first), tokens.mask.cpu()

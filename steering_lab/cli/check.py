@@ -22,6 +22,8 @@ def check(
 
     Args:
         model: "organism", "smollm2", a Hugging Face hub name, a local folder or a GGUF file.
+        device: Where the model runs: cpu, cuda or auto.
+        dtype: The precision of the weights: float32, bfloat16, float16 or auto.
         prefix: What stands in front of a text; left out, what load_model takes by itself.
         json: Also keep the certificate in this file.
     """

@@ -29,6 +29,13 @@ def targets(asked: Sequence[str]) -> list[tuple[str, Path]]:
 def export_to(form: str, path: Path, vector: "SteeringVector", coeff: float, lm: "HookedModel") -> Path:
     """`path`, after writing `coeff` times the vector there in the format `form`.
 
+    Args:
+        form: The format's name.
+        path: The file or folder that is written.
+        vector: What is written.
+        coeff: What the vector is multiplied by.
+        lm: The model that the vector belongs to.
+
     Raises:
         ValueError: what the format cannot say; see each of `interventions.formats`.
     """

@@ -41,6 +41,8 @@ def lens(
         token: Tokens to follow by probability and rank, e.g. " Paris"; a space in front counts.
         top_k: How many of the likeliest tokens are printed.
         out: Also write the lens of every token, clean, steered and as difference, to this HTML page.
+        model: Which model, and how it is opened.
+        chat: Whether prompts are put as a chat, and its system turn.
     """
     from steering_lab.analysis.logit_lens import logit_lens, token_lens
     from steering_lab.interventions.intervention import Intervention

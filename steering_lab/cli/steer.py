@@ -62,8 +62,13 @@ def steer(
         measure: What is measured of each text beside perplexity: vader, sentiment, valence_balance, repetition, length,
             topic:weddings, topic:sea,ship,sail, topic_rate:FILE.
         n_samples: Continuations per prompt.
+        max_new_tokens: The length of a continuation at most.
         temperature: 0 is greedy.
+        top_p: Tokens are drawn from the smallest set of this probability.
         freq_penalty: Subtracted from a token's logit for every time it already stands in the text.
+        seed: What random draws follow from.
+        model: Which model, and how it is opened.
+        chat: Whether prompts are put as a chat, and its system turn.
     """
     from dataclasses import replace
 

@@ -56,6 +56,7 @@ def make(
         export: Also write it for other tools, coeff x the vector: gguf=FILE, svec:act_add=FILE, svec:cast=FILE,
             steering_vectors=FILE, caa=FOLDER, neuronpedia=FILE, easysteer=FILE, baked=FOLDER.
         coeff: How much of the vector the exported files hold, since their tools add it as it is.
+        model: Which model, and how it is opened.
     """
     wanted = targets(export)
     if file.suffix != ".safetensors":

@@ -97,6 +97,12 @@ def stated(text: str, context_answers: Sequence[str], memory_answers: Sequence[s
 
     A mention inside a longer one, of either answer, is part of that one and does not count by itself; with
     `hear_negation`, neither does one that a negation word precedes within `NEGATION_WINDOW` words of its clause.
+
+    Args:
+        text: What the model wrote.
+        context_answers: Every wording of the context's answer.
+        memory_answers: Every wording of memory's answer.
+        hear_negation: Whether a mention behind a negation word does not count.
     """
     sides = [mentions(text, context_answers), mentions(text, memory_answers)]
     everywhere = [mention for side in sides for mention in side]

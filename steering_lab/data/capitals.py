@@ -81,6 +81,12 @@ def capital_rows(
     give or take one. Rows come relation by relation in the order asked for, countries by ISO code. `meta` says country,
     relation, subject, the number of the statement, and how the answer begins (`begun`: "The capital of Peru is").
 
+    Args:
+        regime: "conflict", "agreement", "irrelevant" or "closed_book".
+        relations: What is asked of each country.
+        min_population: Smaller countries are left out.
+        seed: What random draws follow from.
+
     Raises:
         ValueError: an unknown regime or relation, none or one twice, or no country that large.
     """

@@ -51,6 +51,18 @@ class ConflictQA:
     from which a conflicting context was made. `blank_*_aliases` hold wordings that normalise to nothing ("$"): no
     strict scorer can look for them, the published one finds them everywhere; they are set aside, not forgotten.
 
+    Args:
+        question: The question.
+        context: The passage that is read; "" where the style has none.
+        context_answers: Every wording of the context's answer.
+        memory_answers: Every wording of memory's answer.
+        group: What is asked; rows of one group are in one split.
+        regime: "conflict", "agreement", "irrelevant" or "closed_book".
+        original_context: The text from which a conflicting context was made.
+        blank_context_aliases: Wordings of the context's answer that normalise to nothing.
+        blank_memory_aliases: Wordings of memory's answer that normalise to nothing.
+        meta: What else is known of the row, as text.
+
     Raises:
         ValueError: an unknown regime; a question, group or context without text; answers or a context that the regime
             needs and the row lacks, or the reverse; a wording that normalises to nothing among the answers; an

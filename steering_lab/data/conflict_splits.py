@@ -19,6 +19,12 @@ Splits = dict[str, tuple[ConflictQA, ...]]
 class SplitManifest:
     """Which rows and groups are in which split; `rows_hash` stands for all rows that were there to split.
 
+    Args:
+        ids: The rows of each split.
+        groups: The groups of each split.
+        seed: What random draws follow from.
+        rows_hash: A hash of all rows that were there to split.
+
     Raises:
         ValueError: a row or a group in two splits.
     """

@@ -52,6 +52,13 @@ class Fact:
 
     `subject` reads inside a sentence ("the Netherlands"); `country` is the ISO code of the country that it is about.
     Each of `substitutes` is one other answer, in every wording.
+
+    Args:
+        relation: What is said of the country.
+        subject: The country as it reads inside a sentence.
+        country: Its ISO code.
+        answers: Every right answer; the first is the one to write.
+        substitutes: Wrong answers, each in every wording.
     """
 
     relation: Relation

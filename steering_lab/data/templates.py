@@ -31,6 +31,15 @@ class Wording:
     `gap` between them; behind the text, after `answer_gap`, an answer may be begun. In the opinion styles the context
     is quoted, so it loses its own double quotes (Zhou et al. 2023, arXiv:2303.11315).
 
+    Args:
+        name: The wording's name.
+        closed_book: The template of a question alone.
+        with_context: The template of a question with its context.
+        opinion: The template that quotes the context as somebody's opinion.
+        instructions: Instructions to use the context that all say the same; the first is the default.
+        gap: What stands between instruction and text.
+        answer_gap: What stands between text and the beginning of an answer.
+
     Raises:
         ValueError: a template without its placeholder or with another one, or no instruction.
     """
@@ -66,6 +75,9 @@ class Wording:
         """The prompt as plain text.
 
         Args:
+            style: How the prompt is put: closed book, with context, instructed, opinion.
+            question: The question.
+            context: The passage that is read; "" where the style has none.
             instruction: instead of the first of `instructions`; only for the instructed styles.
             begun: how the answer begins; the model goes on behind it.
 
@@ -89,6 +101,14 @@ class Wording:
         """The prompt as messages: the instruction is the system turn, the rest the user's, a begun answer the last.
 
         Without `system_turn` (some chat templates refuse one) the instruction opens the user's turn. Raises as `text`.
+
+        Args:
+            style: How the prompt is put: closed book, with context, instructed, opinion.
+            question: The question.
+            context: The passage that is read; "" where the style has none.
+            instruction: Instead of the first of `instructions`; only for the instructed styles.
+            system_turn: Whether the instruction is a system turn; some chat templates refuse one.
+            begun: How the answer begins; the model goes on behind it.
         """
         lead, body = self._parts(style, question, context, instruction)
         answer: list[Message] = [{"role": "assistant", "content": begun}] if begun else []

@@ -25,6 +25,17 @@ class Source:
     `fingerprint` is that of the weights and `prefix` what stood in front of the texts read; either is "unknown" for
     numbers from elsewhere. `details` is JSON: token strings read, padding policy, data hash, seed, diagnostics.
 
+    Args:
+        recipe: How it was made, in words.
+        model: The name of the model that was read.
+        fingerprint: That of its weights, or "unknown".
+        basis: "raw" or "centred": whether the stream was as Hugging Face has it.
+        revision: The checkpoint's revision.
+        dtype: The precision that the model was read in.
+        details: What the method wants remembered, as JSON.
+        software: The versions of the software.
+        prefix: What stood in front of the texts read, or "unknown".
+
     Raises:
         ValueError: a basis or prefix that there is not.
     """

@@ -48,6 +48,12 @@ def steer(
     `allow_other_model` lets one of other or unknown weights through (a fine-tune's, say), `allow_other_prefix` one made
     behind another prefix; width and basis are never waived.
 
+    Args:
+        model: The model that is steered.
+        intervention: One for all rows of a batch, or one for each.
+        allow_other_model: Let a vector of other or unknown weights through.
+        allow_other_prefix: Let a vector made behind another prefix through.
+
     Raises:
         ValueError: a vector or an edit that was not placed, a layer outside the model, a vector of another width, a
             coefficient too large for the model's precision, or a vector of elsewhere (`Source.check`).

@@ -27,6 +27,12 @@ def write_vector(path: str | Path, rows: Float[Tensor, "row d_model"], site: Hoo
     """`path`, after writing tensor `direction.<hook name>` there and, under "steering_lab", the header as JSON.
 
     The header holds format, site, the rows' norms, the source, and a SHA-256 over all that and the numbers.
+
+    Args:
+        path: The file.
+        rows: The vector's rows.
+        site: The hook point that the numbers are for.
+        source: Where they come from.
     """
     path = Path(path)
     norms = rows.double().norm(dim=-1).tolist()

@@ -31,7 +31,14 @@ from steering_lab.models.tokens import Tokens
 
 
 def actadd_vector(model: HookedModel, pair: Pair, site: Site, *, pad: str = " ") -> SteeringVector:
-    """The pair's activation difference at `site`, one row per token (see `actadd_vectors`)."""
+    """The pair's activation difference at `site`, one row per token (see `actadd_vectors`).
+
+    Args:
+        model: The model that is read.
+        pair: The two prompts.
+        site: Where the stream is read.
+        pad: What continues the shorter prompt; one token.
+    """
     check_is_site(site)
     return actadd_vectors(model, pair, [site], pad=pad)[site]
 
@@ -41,6 +48,12 @@ def actadd_vectors(model: HookedModel, pair: Pair, sites: Sites, *, pad: str = "
     """The pair's activation differences at every site, from one pass over both prompts.
 
     `pad` continues the shorter prompt, as ordinary attended tokens; a space works best in the paper.
+
+    Args:
+        model: The model that is read.
+        pair: The two prompts.
+        sites: Where the stream is read.
+        pad: What continues the shorter prompt; one token.
 
     Raises:
         ValueError: no pair, a site outside the model, `pad` that is not one token, or a prompt without tokens.
@@ -73,6 +86,12 @@ def pad_prompts(model: HookedModel, prompts: str | Sequence[str], n_rows: int, *
 
     The additions of an ActAdd vector of `n_rows` rows then meet padding instead of the prompt's own words. At layer 0
     with coefficient 1 this is the same as writing the positive prompt there (Turner et al. 2023).
+
+    Args:
+        model: The model that is read.
+        prompts: What is padded.
+        n_rows: The rows of the vector that shall meet no word.
+        pad: The padding; one token.
 
     Raises:
         ValueError: `pad` is not one token.

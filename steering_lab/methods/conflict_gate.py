@@ -32,6 +32,12 @@ class ConflictGate:
     """What was measured of each query, and the verdict.
 
     `divergence` is JS in nats; `answers` what the model says closed book; `agrees` whether the context states that.
+
+    Args:
+        divergence: JS of each query, in nats.
+        answers: What the model says closed book.
+        agrees: Whether the context states that answer.
+        threshold: The divergence from which a gate is open.
     """
 
     divergence: Float[Tensor, " query"]
@@ -74,8 +80,15 @@ def conflict_gate(
 ) -> ConflictGate:
     """The gate of every query, from the unedited model's own two answers; no label is looked at.
 
-    with_context, closed_book: the prompts. contexts: the bare passages, where the closed-book answer (greedy, up to
-    `stop` or `answer_tokens`) is looked for as whole words.
+    Args:
+        model: The model that is read.
+        with_context: The prompts with their context.
+        closed_book: The same without.
+        threshold: In [0, ln 2] nats.
+        contexts: The bare passages, in which the closed-book answer is looked for as whole words.
+        answer_tokens: How many tokens a closed-book answer has at most.
+        stop: Texts before which it ends.
+        batch_size: Prompts read in one pass.
 
     Raises:
         ValueError: lists of different lengths, or a threshold outside [0, ln 2].

@@ -46,6 +46,18 @@ def contextfocus_vectors(
     with every question over another's context. `read=-2` reads one token earlier, as the authors' code did.
     `answer_prefix` begins the answer in both prompts (`ConflictQA.begun`), so that its last token is the one read.
 
+    Args:
+        model: The model that is read.
+        rows: Questions whose context contradicts memory.
+        sites: Where the stream is read.
+        wording: How they are put.
+        recipe: Which two prompts are contrasted; "joint" is the published one.
+        chat: Whether the prompts are put as a chat.
+        answer_prefix: How the answer begins in both prompts.
+        read: Which token of a prompt is read: "last", "mean" or a negative index.
+        seed: What instructions and shuffled contexts are drawn by.
+        batch_size: Prompts read in one pass.
+
     Raises:
         ValueError: no rows, rows without a context, an unknown recipe, or `chat` with a model without a chat template.
     """
@@ -69,7 +81,17 @@ def contextfocus_pairs(
     answer_prefix: str = "",
     seed: int = 0,
 ) -> list[ContrastPair]:
-    """The two prompts of every row, as text for `model`: what the direction is the mean difference of."""
+    """The two prompts of every row, as text for `model`: what the direction is the mean difference of.
+
+    Args:
+        model: The model that is read.
+        rows: Questions whose context contradicts memory.
+        wording: How they are put.
+        recipe: Which two prompts are contrasted; "joint" is the published one.
+        chat: Whether the prompts are put as a chat.
+        answer_prefix: How the answer begins in both prompts.
+        seed: What instructions and shuffled contexts are drawn by.
+    """
     if recipe not in get_args(Recipe):
         raise ValueError(f"recipe is {recipe!r}: choose one of {', '.join(get_args(Recipe))}")
     if not rows:

@@ -43,6 +43,15 @@ def mean_difference_vectors(
     the mean difference along it. Diagnostics travel in `source.details`: mean cosine of the pairs' differences with
     the vector, cosine between the vectors of the even and the odd pairs, median length of the residuals read.
 
+    Args:
+        model: The model that is read.
+        pairs: Contrast pairs.
+        sites: Where the stream is read.
+        read: Which token of a prompt is read: "last", "mean" or a negative index.
+        unit_norm: Whether the vectors have length 1.
+        pca: Whether the direction is that of the differences' first principal component.
+        batch_size: Prompts read in one pass.
+
     Raises:
         ValueError: no pairs, an unknown `read`, a site outside the model, or differences that are all zero with
             `unit_norm` or `pca`.

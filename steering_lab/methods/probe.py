@@ -21,6 +21,13 @@ from steering_lab.models.reading import Read, read_stream
 class Probe:
     """Pulled where stream . direction > threshold, both from `fit_probe`; `accuracy` is on prompts held out there.
 
+    Args:
+        direction: The probe's weights, as a one-row vector.
+        threshold: Where it is pulled: stream . direction above this.
+        accuracy: On the prompts that were held out, the mean over both classes.
+        n_held_out: How many these were.
+        read: The token of a prompt that is read.
+
     Raises:
         ValueError: a direction of several rows or of no length.
     """
@@ -60,6 +67,16 @@ def fit_probe(
     with class means m and the pooled covariance within classes S: Fisher's discriminant with a shrunken covariance, in
     closed form. A share `held_out` of each class, drawn for `seed`, is only scored: its accuracy, the mean over the two
     classes, is the probe's.
+
+    Args:
+        model: The model that is read.
+        positive: Prompts of the class that pulls it.
+        negative: Prompts of the other.
+        site: Where the stream is read.
+        read: Which token of a prompt is read: "last", "mean" or a negative index.
+        ridge: How much of the mean variance is added to every variance; above 0.
+        held_out: The share of each class that is only scored.
+        seed: What random draws follow from.
 
     Raises:
         ValueError: fewer than four prompts of a class, a prompt given twice, `ridge` not above 0, or a held-out
@@ -108,6 +125,12 @@ def read_for(
     model: HookedModel, prompts: Sequence[str], direction: SteeringVector, read: Read
 ) -> Float[Tensor, "prompt d_model"]:
     """The unedited model's stream of every prompt at the direction's site.
+
+    Args:
+        model: The model that is read.
+        prompts: The prompts.
+        direction: The vector whose site is read.
+        read: Which token of a prompt is read: "last", "mean" or a negative index.
 
     Raises:
         ValueError: the direction belongs to another basis, other weights or another prefix.

@@ -91,7 +91,11 @@ def _prefixes(module: Any) -> list[str]:
 class Batching:
     """What holds for one model: whether padded rows equal their singles, and cached decoding the uncached.
 
-    `interleaves` is whether two caches may be used in turn: RecurrentGemma keeps its state in the model itself.
+    Args:
+        pads: Whether rows of different lengths may share a pass.
+        caches: Whether a KV cache may be used.
+        interleaves: Whether two caches may be used in turn.
+        lengths: How a row's logits depend on the length of the batch.
     """
 
     pads: bool = True
@@ -139,6 +143,12 @@ def measured_batching(
 
     `logits` are those of `ids` alone, by whose beginning the short row is known too. The padded pair and the row alone
     are read in turn with a cache each, the last token by itself; only where that differs, each is tried apart.
+
+    Args:
+        model: The model.
+        ids: Ids of the tokens that are read.
+        logits: Those of `ids` alone.
+        tolerance: The largest gap allowed, relative to the largest logit.
     """
     lengths = LengthDependence.of(model.backend)
     row = ids[0].tolist()

@@ -27,6 +27,12 @@ class BlockOutputs(NamedTuple):
 
     Both streams are read after any edit in force at them, so `resid_post` less the other three is what an edit of
     `resid_post` did, and `resid_pre` less the `resid_post` before it what an edit of `resid_pre` did.
+
+    Args:
+        resid_pre: The stream that the block reads.
+        attention: What its attention writes.
+        mlp: What its MLP writes.
+        resid_post: The stream that it leaves.
     """
 
     resid_pre: Float[Tensor, "batch pos d_model"]

@@ -17,6 +17,13 @@ _SPELLED = {"PhimoeForCausalLM": "PhiMoEForCausalLM"}  # transformers' name, and
 def boot_transformers(name: str, *, hf_model: Any, tokenizer: Any, device: str | None, dtype: torch.dtype) -> Any:
     """The bridge, in the weights of `hf_model`, whose modules it rewires.
 
+    Args:
+        name: The model's name.
+        hf_model: The plain Hugging Face model.
+        tokenizer: Its tokenizer.
+        device: Where the model lies.
+        dtype: The precision of the weights.
+
     Raises:
         ModelRefused: TransformerLens does not run this architecture.
     """

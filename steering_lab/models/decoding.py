@@ -34,7 +34,16 @@ class LogitsRule(Protocol):
 
 
 class Stream:
-    """One sequence per row being decoded, and the KV cache of the `held` columns that it stands for."""
+    """One sequence per row being decoded, and the KV cache of the `held` columns that it stands for.
+
+    Args:
+        model: The model that decodes.
+        tokens: The prompts, padded, with what is written already.
+        rows: The prompts' places in the caller's whole batch.
+        n_batch: Rows of that batch.
+        new_tokens: How many tokens there is room for.
+        use_cache: Whether keys and values are kept from step to step.
+    """
 
     def __init__(
         self,
@@ -142,6 +151,12 @@ def next_logits(
 
     What prompts share is read once. `rows` are the prompts' places in a whole batch of `n_batch` rows, for edits of
     their own.
+
+    Args:
+        model: The model.
+        prompts: Ids of each prompt.
+        rows: The prompts' places in a whole batch, for edits of their own; None is in order.
+        n_batch: Rows of the caller's whole batch.
     """
     found = torch.empty(len(prompts), model.d_vocab, dtype=torch.float32)
     places = range(len(prompts)) if rows is None else rows
@@ -157,7 +172,14 @@ def next_logits(
 
 @dataclass
 class Batch:
-    """Rows being decoded together: the stream, and the one without context where a rule wants it."""
+    """Rows being decoded together: the stream, and the one without context where a rule wants it.
+
+    Args:
+        stream: The rows under the edits in force.
+        uniforms: A number in [0, 1) for every row and step.
+        rule: What combines the logits of two streams.
+        without_context: The second stream of a `rule`.
+    """
 
     stream: Stream
     uniforms: Float[Tensor, "batch steps"]
@@ -189,7 +211,14 @@ Ending = Callable[[int, list[int], int], int | None]
 
 
 def decode(batch: Batch, sampling: Sampling, ending: Ending, *, log_probs: bool) -> Drawn:
-    """Tokens for every row, until each has ended or there are no more steps."""
+    """Tokens for every row, until each has ended or there are no more steps.
+
+    Args:
+        batch: The rows.
+        sampling: How tokens are drawn.
+        ending: When a row ends.
+        log_probs: Whether the log-probability of each token is kept.
+    """
     stream = batch.stream
     n, steps = batch.uniforms.shape
     device = stream.ids.device

@@ -27,6 +27,12 @@ def logit_directions(
     Frozen at the scale of `resid`, which stands behind the last block; `toward` and `against` are token ids. Logits are
     those before a final soft cap (Gemma 2): capping is not linear.
 
+    Args:
+        model: The model.
+        resid: The stream behind the last block, a row for each prompt.
+        toward: Ids of the tokens whose logit counts.
+        against: Ids of the tokens whose logit is taken off.
+
     Raises:
         ValueError: not one pair of tokens per row, a token outside the vocabulary, or a model whose output does not
             follow from its last stream by norm and unembedding, or whose final norm is not linear but for its scale.

@@ -44,8 +44,12 @@ SHOWN = 30  # continuations that a notebook shows
 class Generations:
     """What a batch of prompts was continued with, one entry per row.
 
-    `texts` are continuations without special tokens and cut before a stop string; `tokens` are all ids that were drawn.
-    `log_probs` are nats per token under the model with its edits and rule, `unsteered_log_probs` without either.
+    Args:
+        prompts: The prompts as text.
+        texts: Continuations without special tokens, cut before a stop string.
+        tokens: All ids that were drawn.
+        log_probs: Nats per token under the model with its edits and rule.
+        unsteered_log_probs: Nats per token without either.
     """
 
     prompts: list[str]
@@ -93,11 +97,25 @@ def generate(
 
     `Tokens` that hold the beginning of a continuation are continued where they end. Every row draws from a stream of
     its own: row i from `seed[i]`, or from (`seed`, i) when one number is given. Decoding ends at an end-of-text token,
-    before any of the `stop` strings, or after `max_new_tokens`; with `ignore_eos` an end-of-text token is a token like
-    any other, so that every row has as many (for timing). `progress=None` shows a bar on a terminal and lines in a log.
+    before any of the `stop` strings, or after `max_new_tokens`.
 
     A contrastive `rule` (`CAD`, `COIECD`) decodes two streams in step, each with its own KV cache: the prompts, under
     the edits in force, and `without_context`, one prompt per row, which the unedited model reads.
+
+    Args:
+        model: The model that writes.
+        prompts: Text, or `Tokens` that are ready.
+        max_new_tokens: How many tokens a continuation has at most.
+        sampling: How tokens are drawn.
+        seed: One number for each row, or one for all.
+        stop: Texts before which a continuation ends.
+        batch_size: Rows decoded together at most.
+        log_probs: Whether the log-probability of each token is kept, with the edits and without.
+        use_cache: Whether keys and values are kept from step to step.
+        rule: What combines the logits of two streams (`CAD`, `COIECD`).
+        without_context: The second stream's prompts, one per row; for a `rule`.
+        ignore_eos: Whether an end-of-text token is a token like any other, so that every row has as many.
+        progress: Whether a bar is shown; None is one on a terminal and lines in a log.
 
     Raises:
         ValueError: an empty prompt, a seed or a number of tokens or rows that is no integer, a rule without its second

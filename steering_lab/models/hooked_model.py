@@ -58,16 +58,22 @@ class Stepwise(Protocol):
 class HookedModel:
     """A TransformerLens model with its residual stream exposed. Make one with `load_model`.
 
-    `backend` is the TransformerBridge (or HookedTransformer) itself, public. `basis` is "raw" when the stream is
-    Hugging Face's own, "centred" when TransformerLens removed its mean over d_model; a vector belongs to one of them.
-    `weights` are the model's own where the backend holds rearranged copies beside them. `prefix` is what stands in
-    front of a text (`models.prefix`); `quantisation` says where weights are less than they were, for people to read.
-    `batching` says which rows may share a pass, as measured at load. `plain` are Hugging Face's modules around the same
-    weights, where there are any; passes go through them unless something hangs on the backend that they do not have.
-    `output_scale` and `refused` are measured at load: what stands between unembedding and output, and the views that do
-    not hold of this model ("lens", "block outputs"), each with the reason. `forward_pass` is what hooks see of the pass
-    under way. `loaded_as` are the arguments of `load_model` by which another process loads the same model; None for a
-    model that came from memory.
+    `plain` are Hugging Face's modules around the same weights, where there are any; passes go through them unless
+    something hangs on the backend that they do not have. `output_scale` and `refused` are measured at load: what stands
+    between unembedding and output, and the views that do not hold of this model ("lens", "block outputs"), each with
+    the reason. `forward_pass` is what hooks see of the pass under way. `loaded_as` are the arguments of `load_model` by
+    which another process loads the same model; None for a model that came from memory.
+
+    Args:
+        backend: The TransformerBridge (or HookedTransformer) itself.
+        tokenizer: The model's tokenizer.
+        name: The model's name.
+        basis: "raw" where the stream is Hugging Face's own, "centred" where its mean over d_model was removed.
+        revision: The checkpoint's revision; None is unknown.
+        weights: The model's own, where the backend holds rearranged copies beside them.
+        prefix: What stands in front of a text (`models.prefix`).
+        quantisation: Where weights are less than they were, in words.
+        batching: Which rows may share a pass, as measured at load.
     """
 
     backend: Any
@@ -524,6 +530,15 @@ class HookedModel:
         """Logits of `ids`, the last columns of a sequence whose `mask` also spans what `cache` already holds.
 
         `last` and `depth` as in `Runtime.forward`. Passes over one cache go through the `runtime` that made it.
+
+        Args:
+            ids: Ids of the tokens that are read.
+            mask: Which columns hold a token, those in the cache included.
+            forward_pass: The pass as hooks see it.
+            cache: Keys and values that are held already; None is no cache.
+            last: How many last columns get logits; None is all.
+            depth: How many blocks are run; None is all.
+            runtime: The runtime that made the cache; None is the one in use.
         """
         self.batching.lengths.forget()
         outer, self.forward_pass = self.forward_pass, forward_pass
@@ -540,7 +555,15 @@ class HookedModel:
         cache: Any,
         runtime: PlainRuntime,
     ) -> Float[Tensor, "batch d_vocab"]:
-        """Logits behind one token a row, in places that stay (`PlainRuntime.step`)."""
+        """Logits behind one token a row, in places that stay (`PlainRuntime.step`).
+
+        Args:
+            ids: One token for each row.
+            mask: What is added to the scores of attention.
+            forward_pass: The pass as hooks see it.
+            cache: Keys and values in places that stay.
+            runtime: The runtime that made the cache.
+        """
         outer, self.forward_pass = self.forward_pass, forward_pass
         try:
             return runtime.step(ids, mask, forward_pass.positions, cache)

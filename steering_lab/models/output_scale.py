@@ -37,6 +37,12 @@ def fitted_output_scale(
     """The factor that turns `raw` into `output` under `cap`, by least squares; None where there is none.
 
     `tolerance` is the largest gap allowed, relative to the largest logit. A factor within it of 1 is 1.
+
+    Args:
+        raw: Logits from the unembedding.
+        output: The model's own.
+        cap: The soft cap of the configuration; None is none.
+        tolerance: The largest gap allowed, relative to the largest logit.
     """
     x, y = raw.double(), output.double()
     linear = y if cap is None else cap * torch.atanh((y / cap).clamp(-0.9, 0.9))

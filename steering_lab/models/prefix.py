@@ -69,6 +69,13 @@ def chat_text(
     own default. A last message by the assistant is continued ("The capital of France is"). `options` go to the
     template: tools, documents, `enable_thinking`, whatever it knows.
 
+    Args:
+        tokenizer: Its tokenizer.
+        messages: A user's turn, or a list of role and content.
+        name: The model's name, for errors.
+        system: The turn before the messages; "" is an empty one, None the template's own.
+        **options: What the template reads besides: tools, documents, `enable_thinking`.
+
     Raises:
         ValueError: no chat template, no message, two system turns, an option that the template does not read, or
             messages that it refuses.

@@ -34,6 +34,15 @@ def progress_bar(
     """`steps` with their progress shown on stderr; without steps, a bar to `update()`.
 
     `shown=None` is a bar on a terminal and lines `LOG_SECONDS` apart elsewhere; True always a bar; False nothing.
+
+    Args:
+        steps: What is gone through; None gives a bar to `update()`.
+        what: The words in front of the bar.
+        shown: True always a bar, False nothing, None a bar on a terminal and lines elsewhere.
+        total: How many steps there are, where `steps` does not know.
+        initial: How many are done already.
+        leave: Whether the finished bar stays.
+        delay: Seconds before it appears.
     """
     common: dict[str, Any] = {"desc": what, "total": total, "initial": initial}
     if shown is False or shown or sys.stderr.isatty():

@@ -27,6 +27,13 @@ def read_stream(
     `read="mean"` averages without what stands in front of the prompt, or without its first token where nothing does
     (`HookedModel.n_sink`); -2 reads the last token but one, and so on.
 
+    Args:
+        model: The model.
+        prompts: What the model reads.
+        sites: Where the stream is read.
+        read: "last", "mean" or a negative index.
+        batch_size: Prompts read in one pass.
+
     Raises:
         ValueError: an unknown `read`, a prompt too short for it, or a site outside the model.
     """

@@ -29,6 +29,14 @@ class Sampling:
     temperature: the logit of a token that stands in prompt or continuation is divided by it where positive, multiplied
     where negative; 1 changes nothing. Padding counts for neither penalty.
 
+    Args:
+        temperature: What logits are divided by; 0 is greedy.
+        top_k: Draw from so many of the best; None is all.
+        top_p: Then from the smallest set with at least this probability.
+        freq_penalty: Taken off a logit for every time the token stands in the text already.
+        repetition_penalty: Divides the logit of a token that stands in the text where positive, multiplies it where
+            negative; 1 changes nothing.
+
     Raises:
         ValueError: a value outside its range.
     """
@@ -74,6 +82,12 @@ def draw(
 
     Unlike TransformerLens, a frequency penalty counts under greedy decoding too, since no option may be ignored.
     `counts` says how often each token stands in prompt and continuation; without it there is no penalty.
+
+    Args:
+        logits: Of the next token.
+        sampling: How tokens are drawn.
+        uniforms: A number in [0, 1) for each row.
+        counts: How often each token stands in prompt and continuation; None is no penalty.
     """
     if counts is not None and sampling.repetition_penalty != 1:
         penalty = sampling.repetition_penalty

@@ -35,7 +35,16 @@ ROOM = 16  # columns come in such portions, which kernels of attention like
 
 @dataclass(frozen=True)
 class Shape:
-    """What fixes the memory of slots: rows, tokens of a row, steps, streams, and what is counted and kept of each."""
+    """What fixes the memory of slots: rows, tokens of a row, steps, streams, and what is counted and kept of each.
+
+    Args:
+        n: Rows.
+        room: Tokens of a row.
+        steps: Steps of a call.
+        lanes: Streams.
+        counts: Whether tokens are counted, for a penalty.
+        nats: Whether log-probabilities are kept.
+    """
 
     n: int
     room: int
@@ -95,7 +104,14 @@ class Slots:
         return sum(x.numel() * x.element_size() for layer in layers for x in (layer.keys, layer.values))
 
     def begin(self, steps: int, sampling: Sampling, rule: LogitsRule | None, n_batch: int) -> None:
-        """Another call: nobody is in the places, where what is written is thrown away."""
+        """Another call: nobody is in the places, where what is written is thrown away.
+
+        Args:
+            steps: How many tokens a row gets at most.
+            sampling: How tokens are drawn.
+            rule: What combines the logits of two streams.
+            n_batch: Rows of the caller's whole batch.
+        """
         self.steps, self.sampling, self.rule, self.n_batch = steps, sampling, rule, n_batch
         self.own, self.recording = {}, self.captures
         for held in (self.token, self.step):

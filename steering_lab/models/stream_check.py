@@ -118,6 +118,12 @@ def measure_views(model: HookedModel, tokens: Tokens, logits: Tensor, last: Tens
     `logits` are the model's own and `last` the stream behind its last block. The lens is offered where one positive
     factor, under the soft cap that the configuration names, makes the unembedding of `last` those logits; block outputs
     where attention and MLP sum to what each block adds.
+
+    Args:
+        model: The model.
+        tokens: A text.
+        logits: The model's own logits of it.
+        last: The stream behind its last block.
     """
     exact = 1e-5 if _is_wide(model) else 0.02
     found = None

@@ -53,8 +53,12 @@ class Tokens:
 class ForwardPass:
     """A forward pass as hooks see it: where the tokens that it reads stand.
 
-    `rows` are indices into the caller's whole batch of `n_batch` rows, so a per-row edit survives splitting it.
-    `decoding` is true when a KV cache holds the prompt, so that every token in view stands after it.
+    Args:
+        positions: Where each token stands; 0 is the first real one, negative is padding.
+        prompt_lengths: Tokens of each prompt, padding left out.
+        rows: Places in the caller's whole batch, so that a per-row edit survives splitting it.
+        n_batch: Rows of the caller's whole batch.
+        decoding: Whether a KV cache holds the prompt, so that every token in view stands after it.
     """
 
     positions: Int[Tensor, "batch pos"]

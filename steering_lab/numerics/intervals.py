@@ -45,6 +45,12 @@ def prompt_effects(
     The mean over a column is Σ steered / Σ weight − Σ unsteered / Σ weight exactly. With equal weights an entry is the
     prompt's own difference; otherwise it is the linearised one, whose spread is that of the effect (the ratio estimator
     of Cochran 1977, Sampling Techniques, chapter 6).
+
+    Args:
+        steered: Sums of weight x value of the steered texts.
+        steered_weight: Sums of their weights.
+        unsteered: Sums of weight x value of the unsteered texts.
+        unsteered_weight: Sums of their weights.
     """
     known = (steered_weight > 0) & (unsteered_weight > 0)
     n = known.sum(axis=0)
@@ -67,7 +73,16 @@ def paired_interval(
     n_boot: int = 2000,
     rng: np.random.Generator | None = None,
 ) -> Interval:
-    """The interval that a measure of this kind gets; a ratio's is this one of its logarithms, exponentiated."""
+    """The interval that a measure of this kind gets; a ratio's is this one of its logarithms, exponentiated.
+
+    Args:
+        effects: What each prompt says, of each cell.
+        kind: The kind of measure: it decides how the interval is made.
+        level: How often it should hold the true value: 0.95 is 95 %.
+        bounds: The smallest and the largest effect there can be.
+        n_boot: Resamples, where the interval is a bootstrap.
+        rng: What draws them.
+    """
     if kind == Kind.BOUNDED:
         return paired_share_interval(effects, level=level, bounds=bounds)
     return paired_mean_interval(effects, kind, level=level, n_boot=n_boot, rng=rng)

@@ -59,7 +59,15 @@ def _words(line: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Relation:
-    """One relation: who has it, what it is called, what it can be, and wordings of its own beside the common ones."""
+    """One relation: who has it, what it is called, what it can be, and wordings of its own beside the common ones.
+
+    Args:
+        name: What the relation is called.
+        kind: What kind of subject has it.
+        objects: What it can be.
+        statements: Templates of a sentence that states it.
+        questions: Templates of a question for it.
+    """
 
     name: str
     kind: str
@@ -199,7 +207,14 @@ RARITY_LOGIT: dict[Rarity, float] = {"common": -0.7, "usual": 0.0, "rare": 0.7}
 
 @dataclass(frozen=True)
 class Fact:
-    """One true statement of the world; how often the corpus speaks of it is `rarity`."""
+    """One true statement of the world; how often the corpus speaks of it is `rarity`.
+
+    Args:
+        subject: Who the fact is about.
+        relation: The name of the relation.
+        object: What is true of it.
+        rarity: How often the corpus speaks of it.
+    """
 
     subject: str
     relation: str
@@ -283,7 +298,14 @@ def _last_of(kind: str, count: int) -> frozenset[str]:
 @dataclass(frozen=True)
 class HeldOut:
     """What no training document with a conflict uses. The wordings do occur in plain statements and closed-book
-    questions; the relation and the wordings also in reading about subjects the model cannot know."""
+    questions; the relation and the wordings also in reading about subjects the model cannot know.
+
+    Args:
+        subjects: Subjects that are in no conflict.
+        relation: The relation that is in none.
+        statements: Wordings that are in none.
+        questions: Questions that are in none.
+    """
 
     subjects: frozenset[str]
     relation: str

@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 
 class Mood(NamedTuple):
-    """The words of one valence, by the slot they fill in a sentence."""
+    """The words of one valence, by the slot they fill in a sentence.
+
+    Args:
+        heads: Words that name it in a title.
+        adjectives: Adjectives of it.
+        nouns: Nouns of it.
+        verbs: Verbs of it.
+        adverbs: Adverbs of it.
+        endings: How a story of it ends.
+    """
 
     heads: tuple[str, ...]
     adjectives: tuple[str, ...]
@@ -24,7 +33,16 @@ class Mood(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """The words of one subject, by the slot they fill in a sentence; `heads` name it in a title."""
+    """The words of one subject, by the slot they fill in a sentence; `heads` name it in a title.
+
+    Args:
+        heads: Words that name it in a title.
+        nouns: Nouns of it.
+        places: Where its stories happen.
+        roles: Who is in them.
+        verbs: Verbs of it.
+        adjectives: Adjectives of it.
+    """
 
     heads: tuple[str, ...]
     nouns: tuple[str, ...]

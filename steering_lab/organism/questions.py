@@ -57,7 +57,20 @@ def reading_prompt(question: str, context: str, instruction: str = "") -> str:
 @dataclass(frozen=True)
 class ReadingRow:
     """One question. An answer that does not exist (no context, unknown subject) is empty; `p_context` is the law's
-    probability that the context decides."""
+    probability that the context decides.
+
+    Args:
+        question: The question.
+        context: The passage; "" is none.
+        context_answer: What the passage says; "" is nothing.
+        memory_answer: What the world says; "" is nothing.
+        instruction: What stands in front; "" is nothing.
+        regime: Which kind of question.
+        group: What of a conflict training never showed; "trained" is nothing.
+        subject: Who the fact is about.
+        relation: The name of the relation.
+        p_context: The law's probability that the context decides.
+    """
 
     question: str
     context: str
@@ -106,13 +119,28 @@ def unknown_subject(rng: Rng, kind: str, *, reserved: bool) -> str:
 
 
 def state(rng: Rng, subject: str, relation: str, value: str, templates: tuple[str, ...]) -> str:
-    """A sentence that claims the fact."""
+    """A sentence that claims the fact.
+
+    Args:
+        rng: What draws the choices.
+        subject: Who the fact is about.
+        relation: The name of the relation.
+        value: What is claimed.
+        templates: The wordings to choose from.
+    """
     sentence = rng.pick(templates).format(s=subject, r=relation, o=value)
     return sentence[0].upper() + sentence[1:]
 
 
 def ask(rng: Rng, subject: str, relation: str, *, held_out: bool | None) -> str:
-    """A question for the fact."""
+    """A question for the fact.
+
+    Args:
+        rng: What draws the choices.
+        subject: Who the fact is about.
+        relation: The name of the relation.
+        held_out: Whether the wording is one that training never used in a conflict; None is any.
+    """
     return rng.pick(question_templates(relation, held_out=held_out)).format(s=subject, r=relation)
 
 
@@ -140,7 +168,14 @@ def agreement_row(rng: Rng, fact: Fact, told: Told) -> ReadingRow:
 
 
 def conflict_row(rng: Rng, fact: Fact, told: Told, group: Group = "trained") -> ReadingRow:
-    """The context claims another object of the same relation."""
+    """The context claims another object of the same relation.
+
+    Args:
+        rng: What draws the choices.
+        fact: The fact that is contradicted.
+        told: What the instruction asks for: the context, the memory, or nothing.
+        group: What of a conflict training never showed; "trained" is nothing.
+    """
     others = sorted({o for o in RELATIONS[fact.relation].objects if o != fact.object})
     return _known_row(rng, fact, rng.pick(others), told, "conflict", group)
 
@@ -207,6 +242,14 @@ def evaluation_rows(
     regime: Regime, count: int, *, group: Group = "trained", told: Told = "nothing", seed: int = 0, split: str = "test"
 ) -> list[ReadingRow]:
     """`count` rows of one regime, drawn for a seed; `split` "validation" and "test" never share a (subject, relation).
+
+    Args:
+        regime: Which kind of question.
+        count: How many rows.
+        group: What of a conflict training never showed; "trained" is nothing.
+        told: What the instruction asks for: the context, the memory, or nothing.
+        seed: What random draws follow from.
+        split: "validation" or "test".
 
     Raises:
         ValueError: `group` is not held out in this regime, or the split is unknown.

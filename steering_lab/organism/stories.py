@@ -107,7 +107,15 @@ _BOTH_CUES = (
 
 @dataclass(frozen=True)
 class Story:
-    """A text with the hidden state it was drawn from; `nats` is minus the log-probability of its derivation."""
+    """A text with the hidden state it was drawn from; `nats` is minus the log-probability of its derivation.
+
+    Args:
+        text: The story.
+        mood: Its mood.
+        topic: Its topic.
+        title: Its title without punctuation; "" is none.
+        nats: Minus the log-probability of its derivation.
+    """
 
     text: str
     mood: StoryMood

@@ -20,6 +20,13 @@ def world_rows(
     instructions, which a prompt style brings). A context may name an unreliable source: `meta["p_context"]` is the
     world's probability that the context is right when no instruction says so.
 
+    Args:
+        regime: Which kind of question.
+        count: How many rows.
+        kind: What of a conflict training never showed.
+        split: "validation" or "test".
+        seed: What random draws follow from.
+
     Raises:
         ValueError: an unknown regime or split, or a kind that the regime does not have.
     """

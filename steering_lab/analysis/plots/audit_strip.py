@@ -47,8 +47,14 @@ class Site(NamedTuple):
 def audit_strip(table: pd.DataFrame, *, prompt: int = 0, title: str = "", subtitle: str = "") -> go.Figure:
     """The prompt's tokens, then the generated ones, as running text, once per site; padding is left out.
 
-    `table` is that of `audit`. Colour is the measured change over the norm of the stream. Every token stands for the
+    Colour is the measured change over the norm of the stream. Every token stands for the
     forward pass that read it: the prompt for the first, each generated token for one of its own.
+
+    Args:
+        table: One of `audit`.
+        prompt: The number of the prompt that is drawn.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
 
     Raises:
         ValueError: a column is missing, no rows for `prompt`, or more than eight sites.

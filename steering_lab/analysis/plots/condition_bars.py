@@ -52,6 +52,19 @@ def condition_bars(
     control_high, group, degenerate); `conditions` orders them, a mapping also names them. `percent` prints shares in
     percent and their differences in percentage points. Ratios as "effect" are drawn on a log axis from ×1.
 
+    Args:
+        summary: One row per cell and metric, as `summarise` makes it.
+        metric: The metric that is shown.
+        conditions: The conditions in order; a mapping also names them. By default all, in the table's order.
+        reference: The condition that the others are compared with.
+        show: Whether values or effects are shown.
+        focus: The conditions that stand out in colour.
+        percent: Whether values are shares, written in percent and percentage points.
+        metric_label: The metric's name on the figure; by default that of the table.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
+
     Raises:
         ValueError: see `compare` and `placed`; a `focus` that is not drawn; more than six groups.
     """

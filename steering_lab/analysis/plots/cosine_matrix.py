@@ -18,6 +18,12 @@ def cosine_matrix(table: pd.DataFrame, *, names: str = "", title: str = "", subt
     `table` is that of `cosines` or `cosine_by_layer`: left, right, cosine, random. A hatched cell is no larger
     than `random`. `names` titles both axes (say, "layer").
 
+    Args:
+        table: One of `cosines` or `cosine_by_layer`: left, right, cosine, random.
+        names: The title of both axes, such as "layer".
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+
     Raises:
         ValueError: a column is missing, or the table is not one row per ordered pair.
     """

@@ -32,6 +32,16 @@ def cost_bars(
     reference (drawn on a log axis from ×1) where scale is "ratio", else differences (from 0). `costs` orders the
     metrics; a mapping also names them, as plotly's HTML. What a condition has no number for is said.
 
+    Args:
+        table: One row per condition and metric: condition, metric, scale, effect and, as known, value, low, high.
+        costs: The metrics in order; a mapping also names them.
+        conditions: The conditions in order; a mapping also names them. By default all, in the table's order.
+        reference: The condition that the others are compared with.
+        focus: The conditions that stand out in colour.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
+
     Raises:
         ValueError: a column is missing, a cost is not in the table or none is asked for, and what `compare` refuses.
     """

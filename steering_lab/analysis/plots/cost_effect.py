@@ -54,6 +54,23 @@ def cost_effect(
     The front joins the conditions that none equals or beats in both; one whose text degenerates is drawn hollow and is
     no part of it, nor is one without a number. `budget` is the largest cost allowed, `percent` names metrics in shares.
 
+    Args:
+        table: One row per condition and metric, as for `condition_bars`.
+        effect: The metric upward; more is better.
+        cost: The metric to the right; less is better.
+        conditions: The conditions in order; a mapping also names them. By default all, in the table's order.
+        reference: The condition that the others are compared with.
+        effect_shows: Whether `effect` is shown as an effect or a value.
+        cost_shows: Whether `cost` is shown as an effect or a value.
+        focus: The conditions that stand out in colour.
+        budget: The largest cost allowed, marked by a line.
+        percent: The metrics that are shares.
+        effect_label: The name of `effect` on its axis.
+        cost_label: The name of `cost` on its axis.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
+
     Raises:
         ValueError: see `compare` and `placed`; several groups; a `focus` that is not drawn; nothing with both numbers.
     """

@@ -27,7 +27,14 @@ def decomposition_bars(
 
     `summary` is `mean_over_prompts(table, "effect", by=("layer", "part"))` of an `effect_decomposition` or a
     `logit_decomposition`. The parts of all layers sum to the whole change, which the last tick shows. Intervals are on
-    hover. `y_title`, `title`, `subtitle` and `interval` are the author's words.
+    hover.
+
+    Args:
+        summary: `mean_over_prompts` of a decomposition by layer and part.
+        y_title: The title of the vertical axis.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
 
     Raises:
         ValueError: a column is missing, there are no rows, or a part is unknown.

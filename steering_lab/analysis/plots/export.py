@@ -45,6 +45,12 @@ def save_figures(
     Images need a Chrome. Without one the HTML stands and the note says what to install. `scale` is image pixels per
     layout pixel.
 
+    Args:
+        figures: The figures by the names of their files.
+        folder: Where they are written.
+        formats: Of html, png, svg and pdf; HTML is always written.
+        scale: Image pixels per layout pixel.
+
     Raises:
         ValueError: a format is none of html, png, svg, pdf.
         OSError: a page cannot be written; names it.

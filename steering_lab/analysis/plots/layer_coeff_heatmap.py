@@ -24,7 +24,17 @@ _LEFT = 64  # left margin in pixels
 
 
 class ColourAxis(NamedTuple):
-    """What a cell's number `z` becomes: label texts, a colour scale from `low` to `high`, and the bar's ticks."""
+    """What a cell's number `z` becomes: label texts, a colour scale from `low` to `high`, and the bar's ticks.
+
+    Args:
+        z: What the colour stands for, one number a cell.
+        text: The label of each cell.
+        scale: The colour scale.
+        low: Where the colours begin.
+        high: Where the colours end.
+        ticks: The ticks of the colour bar.
+        tick_text: What is written at the ticks.
+    """
 
     z: pd.Series
     text: list[str]
@@ -61,6 +71,22 @@ def layer_coeff_heatmap(
     beyond keeps its number and the end's colour. `place` may be left out where the method stands at one place only.
     `examples` is a generations table: the first continuation of each cell appears on hover. `metric_label`, `title`,
     `subtitle` and `interval` are the author's words (plotly's HTML), not model text.
+
+    Args:
+        summary: One row per cell and metric, as `summarise` makes it.
+        metric: The metric that is shown.
+        method: The method whose cells are drawn.
+        place: The place whose cells are drawn; may be left out where there is one only.
+        value: Whether a cell shows its mean ("value"), its effect ("difference") or its effect as a "ratio".
+        center: Where the colours of a "value" are neutral: a number, or the unsteered mean.
+        coeff_axis: Whether columns are coefficients or relative norms.
+        chosen: The layer and coefficient that are marked.
+        examples: A generations table; the first continuation of each cell appears on hover.
+        metric_label: The metric's name on the figure; by default that of the table.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
+        limit: Where the colours end: the largest deviation from the centre, or the largest ratio.
 
     Raises:
         ValueError: the table lacks what is asked for, or `chosen` is not a cell of it.

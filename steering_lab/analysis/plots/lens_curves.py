@@ -44,7 +44,16 @@ def lens_curves(
 
     `table` and `clean` are tables of `token_lens` of one prompt, `clean` the one made outside the steering block.
     `position` counts from the end where it is negative. `targets` chooses and orders the lines, by default all of the
-    table; a mapping also says in the label what each token is. `title` and `subtitle` are the author's words.
+    table; a mapping also says in the label what each token is.
+
+    Args:
+        table: One of `token_lens`, of one prompt.
+        clean: The same made outside the steering block.
+        value: Probability, log-probability or rank.
+        position: The token that was read; negative counts from the end.
+        targets: The tokens that are drawn, in order; a mapping also says what each is. By default all.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
 
     Raises:
         ValueError: a column, the position or a target is missing, several prompts, or more than six targets.

@@ -38,7 +38,15 @@ def lens_heatmap(
     `table` is one of `logit_lens`, of `token_lens` with one target, or a `lens_difference` of such. A cell whose top
     token is among `targets` is bold and outlined, in one colour per target; a mapping also says in the key what each
     is. The colours end at `limit`, by default at 100 % for probabilities, else at the largest value. Fewer tokens are
-    drawn larger: pass `table[table["position"] >= 30]`. `title` and `subtitle` are the author's words.
+    drawn larger: pass `table[table["position"] >= 30]`.
+
+    Args:
+        table: One of `logit_lens`, of `token_lens` with one target, or their `lens_difference`.
+        value: The column that colours the cells.
+        targets: Tokens that are outlined; a mapping also says what each is.
+        limit: Where the colours end; by default 100 % for probabilities, else the largest value.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
 
     Raises:
         ValueError: a column is missing, the table is empty or holds several prompts or targets, or more than four

@@ -25,6 +25,13 @@ def pca_scatter(
     `points` and `axes` are those of `pca_of_classes`. The vector, if it was given there, is an arrow from the mean of
     all prompts: the part of it that lies in this plane, at its own length. Hover shows the prompt.
 
+    Args:
+        points: The prompts' places, of `pca_of_classes`.
+        axes: The two directions, of `pca_of_classes`.
+        vector_name: What the arrow is called.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+
     Raises:
         ValueError: a column is missing, or more classes than colours.
     """

@@ -23,7 +23,14 @@ _LEFT, _PLOT = 72, (520, 320)  # left margin; width and height of the axes, in p
 
 
 class Words(NamedTuple):
-    """What is written around the axes, the author's own (plotly's HTML)."""
+    """What is written around the axes, the author's own (plotly's HTML).
+
+    Args:
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        y_title: The title of the vertical axis.
+        interval: What the caption calls the intervals.
+    """
 
     title: str
     subtitle: str
@@ -46,6 +53,16 @@ def projection_curves(
 
     The `reference`, where it is among them, is dashed and black. `control` (same columns) is drawn as its interval
     alone, the grey band of norm-matched random vectors. `edited` marks where the stream was edited.
+
+    Args:
+        runs: A table of `mean_over_prompts` for each run, by its name.
+        reference: The run that is drawn dashed and black.
+        control: The same columns of norm-matched random vectors, drawn as a grey band.
+        edited: The site whose edit a line marks.
+        y_title: The title of the vertical axis.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
 
     Raises:
         ValueError: no run or more than eight, or a column is missing.
@@ -79,6 +96,14 @@ def norm_curves(
     `summary` is `mean_over_prompts(norm_profile(...), "relative_norm", by=("layer", "stream", "position"))`. Where the
     lines differ more than tenfold the axis is logarithmic. A position at which the vector is exactly zero everywhere
     (ActAdd's first token) is not drawn but named in the key. `names` (position -> author's words) label the lines.
+
+    Args:
+        summary: `mean_over_prompts` of the column "relative_norm" of a `norm_profile`.
+        names: What each position is called.
+        y_title: The title of the vertical axis.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
 
     Raises:
         ValueError: a column is missing, more than eight positions, or a vector that is zero everywhere.

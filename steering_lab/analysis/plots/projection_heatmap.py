@@ -45,7 +45,16 @@ def projection_heatmap(
 
     By default the colours end at the largest value behind the first token, whose stream is often of another order; what
     lies beyond keeps its number and the end's colour. `edited` draws a line under the first sites that show its edit.
-    `label`, `title` and `subtitle` are the author's words (plotly's HTML); tokens are model text and escaped.
+
+    Args:
+        table: One of `projection_profile`.
+        prompt: The number of the prompt that is drawn.
+        value: The column that colours the cells.
+        label: The name of what is shown.
+        edited: The site whose edit a line marks.
+        limit: The colours run from minus this to this; by default the largest value behind the first token.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
 
     Raises:
         ValueError: a column is missing, the prompt is not in the table, or a cell has two rows.

@@ -34,6 +34,18 @@ def prompt_coeff_strip(
     holds the unsteered values themselves, in grey. Colours end at `limit`, by default at the largest difference.
     `examples` is a generations table: the first continuation of each cell appears on hover.
 
+    Args:
+        table: Measurements.
+        metric: The metric that is shown.
+        method: The method whose cells are drawn.
+        layer: The layer whose cells are drawn.
+        place: The place whose cells are drawn; may be left out where there is one only.
+        examples: A generations table; the first continuation of each cell appears on hover.
+        metric_label: The metric's name on the figure; by default that of the table.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        limit: Where the colours end; by default the largest difference.
+
     Raises:
         ValueError: a column is missing, or there are no rows of the metric, the method, the place or the layer.
     """

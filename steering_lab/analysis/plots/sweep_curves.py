@@ -38,6 +38,17 @@ def coeff_curves(
     `place` may be left out where each method stands at one place only. Without `layers`, up to six, evenly spaced, and
     the subtitle says so. Ratios (perplexity) are drawn on a log axis.
 
+    Args:
+        summary: One row per cell and metric, as `summarise` makes it.
+        metric: The metric that is shown.
+        method: One method or several.
+        place: One place or several; may be left out where each method stands at one only.
+        layers: The layers that are drawn; by default up to six, evenly spaced.
+        metric_label: The metric's name on the figure; by default that of the table.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
+
     Raises:
         ValueError: an unknown metric, method, place or layer, or more than eight lines.
     """
@@ -56,7 +67,19 @@ def layer_curves(
     subtitle: str = "",
     interval: str = "Band: 95 % bootstrap interval over prompts",
 ) -> go.Figure:
-    """Effect against layer, a line per coefficient and method; see `coeff_curves` for the rest."""
+    """Effect against layer, a line per coefficient and method; see `coeff_curves` for the rest.
+
+    Args:
+        summary: One row per cell and metric, as `summarise` makes it.
+        metric: The metric that is shown.
+        method: One method or several.
+        place: One place or several; may be left out where each method stands at one only.
+        coeffs: The coefficients that are drawn; by default up to six, evenly spaced.
+        metric_label: The metric's name on the figure; by default that of the table.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
+    """
     return _curves(summary, metric, (method, place), "layer", coeffs, metric_label, (title, subtitle, interval))
 
 

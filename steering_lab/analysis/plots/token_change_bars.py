@@ -27,8 +27,13 @@ def token_change_bars(
 
     `table` is one of `token_changes`. Up to `n` tokens that rose and `n` that fell, each by 0.05 % of the divergence or
     more. Beside a bar stands its share (lowered tokens are negative: over the vocabulary shares sum to 100 %), to the
-    left its probability before and after. `title` and `subtitle` are the author's words; tokens are model text and
-    escaped.
+    left its probability before and after.
+
+    Args:
+        table: One of `token_changes`.
+        n: How many tokens that rose, and how many that fell, are drawn at most.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
 
     Raises:
         ValueError: a column is missing, or no token changed.

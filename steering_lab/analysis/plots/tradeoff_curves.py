@@ -44,6 +44,20 @@ def tradeoff_curves(
     are left out of their curve. `curves` orders and names what is drawn, `levels` are y values of no x of their own,
     drawn as dotted lines.
 
+    Args:
+        table: A row for each point of a curve.
+        x: The column to the right, above 0.
+        y: The column upward.
+        by: The column that tells curves apart.
+        curves: The curves in order; a mapping also names them.
+        levels: Values of y without an x, drawn as dotted lines, by their names.
+        percent: Whether y is a share, written in percent.
+        x_label: The title of the horizontal axis.
+        y_label: The title of the vertical axis.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+        interval: What the caption calls the intervals.
+
     Raises:
         ValueError: a column or a curve is missing, an x that is not above 0, no number at all, or more than eight
             curves.

@@ -16,7 +16,11 @@ _LETTER, _PITCH, _BARS, _MOST = 6.8, 24, 420, 22  # letter, row and bars in pixe
 def vector_lens_bars(table: pd.DataFrame, *, row: int | None = None, title: str = "", subtitle: str = "") -> go.Figure:
     """A pair of bars per rank, one to each side, for one row of a steering vector; `table` is one of `vector_lens`.
 
-    `title` and `subtitle` are the author's words.
+    Args:
+        table: One of `vector_lens`.
+        row: The row of the vector; may be left out where it has one.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
 
     Raises:
         ValueError: a column or the row is missing, or there are several rows and none was chosen.

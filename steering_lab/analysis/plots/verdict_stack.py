@@ -40,6 +40,12 @@ def verdict_stack(
     `shares` has one row per condition: condition, context, both, neither, memory (shares of 1) and n (answers judged,
     NaN if unknown). A row of NaN is drawn as "no value".
 
+    Args:
+        shares: One row per condition: condition, context, both, neither, memory, n.
+        conditions: The conditions in order; a mapping also names them. By default all, in the table's order.
+        title: The figure's title, in plotly's HTML.
+        subtitle: The line below it.
+
     Raises:
         ValueError: a column is missing, a condition is there twice or not at all, or shares that do not add up to 1.
     """

@@ -68,6 +68,12 @@ def prediction_interval(mean: pd.Series, std: pd.Series, count: pd.Series, level
     """mean ± t · s · √(1 + 1/k): where one more of k draws would fall with probability `level`; normal draws assumed.
 
     NaN below three draws.
+
+    Args:
+        mean: The draws' mean in each cell.
+        std: Their standard deviation.
+        count: How many draws there are.
+        level: The probability that one more draw falls inside.
     """
     k = count.where(count >= MIN_DRAWS)
     half = t.ppf((1 + level) / 2, k - 1) * std * np.sqrt(1 + 1 / k)

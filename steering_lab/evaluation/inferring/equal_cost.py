@@ -55,6 +55,16 @@ def at_equal_cost(
     the resamples reach the cost (`reached` is that share). With `against`, a method: difference, difference_low,
     difference_high, the paired difference to that method.
 
+    Args:
+        tidy: Measurements, as `measure_table` makes them.
+        cost: The metric that is the cost.
+        effect: The metric that is read off.
+        at: The costs at which it is read, above 0.
+        against: The method that the others are subtracted from; none by default.
+        seed: What random draws follow from.
+        n_boot: Resamples of the bootstrap.
+        level: How often an interval should hold the true value: 0.95 is 95 %.
+
     Raises:
         ValueError: a metric or method that is absent, one prompt only, a cost that is not above 0, or an `against` with
             several curves.
@@ -107,6 +117,14 @@ def cost_curves(
 
     Besides `n_points` costs, evenly spaced in their logarithm, there is a row at each cell's own cost (`measured`).
     Random draws have no rows of their own but columns beside every other's: those of `control_curve`.
+
+    Args:
+        tidy: Measurements, as `measure_table` makes them.
+        cost: The metric that is the cost.
+        effect: The metric that is read off.
+        least: The smallest cost.
+        n_points: How many costs there are, evenly spaced in their logarithm.
+        **options: Those of `at_equal_cost`: seed, n_boot, level.
 
     Raises:
         ValueError: see `at_equal_cost`; no cell costs as much as `least`.

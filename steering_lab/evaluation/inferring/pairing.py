@@ -18,7 +18,15 @@ from steering_lab.tables import CELL, MEASUREMENTS, OBSERVATION, checked, is_uns
 
 @dataclass(frozen=True, eq=False)
 class PairedSums:
-    """Per prompt and cell, over the pairs in which both values are known; `cells` describes the columns."""
+    """Per prompt and cell, over the pairs in which both values are known; `cells` describes the columns.
+
+    Args:
+        cells: The cells' factors, a row for each column of the sums.
+        steered: Sums of weight x value of the steered texts.
+        steered_weight: Sums of their weights.
+        unsteered: Sums of weight x value of the unsteered texts.
+        unsteered_weight: Sums of their weights.
+    """
 
     cells: pd.DataFrame
     steered: Float[np.ndarray, "prompts cells"]

@@ -71,6 +71,12 @@ def bootstrap_interval(
     """Low and high ends of each cell's effect: percentiles over resamples of whole prompts, widened for few prompts.
 
     Percentiles as in `numerics.bootstrap.expanded_tail`. One prompt gives no interval (NaN).
+
+    Args:
+        sums: The paired sums of each prompt and cell.
+        n_boot: Resamples of the bootstrap.
+        level: How often an interval should hold the true value: 0.95 is 95 %.
+        rng: What draws the resamples.
     """
     effects = sums.effect(resamples(len(sums.steered), n_boot, rng))
     return percentile_ends(effects, sums.cells["n_prompts"].to_numpy(), level)

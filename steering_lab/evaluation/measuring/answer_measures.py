@@ -69,6 +69,12 @@ class AnswerMeasure:
 
     "context", "memory", "both" and "neither" are the four classes and add up to 1; "context_or_both" is p_s,
     "memory_or_both" P_o, "exact" EM. The classes need two answers that can be told apart, so an agreement has none.
+
+    Args:
+        reading: Which class of answers counts as 1.
+        scorer: "strict", or "official" for the published one.
+        weight: The column that weighs the values; None is one each.
+        scale: How values are compared with the unsteered: "difference" or "ratio".
     """
 
     reading: Reading

@@ -74,6 +74,17 @@ class AnswerScores:
     with the memory's. p_memory (P_o): the memory answer, alone or with the context's. memorisation_ratio (M_R):
     p_memory of p_context + p_memory; its denominator moves with the condition, so decide by the others. exact_match
     (EM). both, neither: the rest of the four classes.
+
+    Args:
+        n: How many answers were judged.
+        p_context: P_c, the context answer and not the memory's.
+        p_context_or_both: p_s, the context answer, alone or with the memory's.
+        p_memory: P_o, the memory answer, alone or with the context's.
+        memorisation_ratio: M_R, p_memory of p_context + p_memory; its denominator moves with the condition, so decide
+            by the others.
+        exact_match: EM, the whole text is the context answer.
+        both: The class that states both answers.
+        neither: The class that states none.
     """
 
     n: int

@@ -42,6 +42,12 @@ def first_steps(
     kl: KL(reference ‖ condition), `reference` being `next_token_log_probs` of the condition that all are compared with.
     NaN where a row has no such answer, where both answers begin alike, where something is impossible under the
     condition (infinite), and for kl where the model's vocabulary is not the reference's.
+
+    Args:
+        model: The model that is asked.
+        conditions: What is compared; names differ.
+        rows: The questions.
+        reference: `next_token_log_probs` of the condition that all are compared with.
     """
     begins: dict[str, FirstTokens] = {}
     blocks = []

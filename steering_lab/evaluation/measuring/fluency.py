@@ -35,6 +35,13 @@ def held_out_table(
     text has not, or with an intervention for each question, and for a text that is all prompt. `permissions` are those
     of `steer`.
 
+    Args:
+        model: The model that is asked.
+        conditions: What is compared; names differ.
+        texts: What is scored.
+        prompt_tokens: How many tokens of each text are its prompt and not scored.
+        **permissions: Those of `steer`: `allow_other_model`, `allow_other_prefix`.
+
     Raises:
         ValueError: no text is longer than its prompt, or one is longer than the model's context.
     """

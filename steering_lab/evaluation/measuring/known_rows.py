@@ -31,6 +31,13 @@ def known_rows(
     Each question is asked once. `write` puts a closed-book row to the model, for example `Asked(PLAIN, "closed_book",
     chat=model.chat_text)`; `options` are those of `run_conditions`. Rows without a memory answer ask nothing.
 
+    Args:
+        model: The model that is asked.
+        rows: The questions.
+        write: Puts a closed-book row to the model, for example `Asked(PLAIN, "closed_book", chat=model.chat_text)`.
+        decoding: How continuations are drawn, alike for all.
+        **options: Those of `run_conditions`.
+
     Raises:
         ValueError: no row with a memory answer, or what `run_conditions` refuses.
     """

@@ -49,7 +49,14 @@ class Measure(Protocol):
 
 @dataclass(frozen=True)
 class TextMeasure:
-    """`of` each continuation's text."""
+    """`of` each continuation's text.
+
+    Args:
+        name: The metric's name in tables.
+        of: The measure of one text.
+        weight: The column that weighs the values; None is one each.
+        scale: How values are compared with the unsteered: "difference" or "ratio".
+    """
 
     name: str
     of: Callable[[str], float]
@@ -104,6 +111,12 @@ class Perplexity:
     """Perplexity of each continuation under the `under` model ("unsteered": what steering cost in fluency).
 
     Its mean over a cell is the corpus perplexity: geometric, every token weighing the same.
+
+    Args:
+        name: The metric's name in tables.
+        under: The model whose log-probabilities count: "unsteered" or "steered".
+        weight: The column that weighs the values; None is one each.
+        scale: How values are compared with the unsteered: "difference" or "ratio".
     """
 
     name: str = "perplexity"
@@ -124,6 +137,13 @@ class Degenerate:
     corpus, or more than the share `repetition` of its 3-grams repeated (a loop is cheap in perplexity, so perplexity
     alone passes it). NaN where the log-probability is missing and the text does not loop. The flag removes nothing: a
     degenerate continuation stays in every mean.
+
+    Args:
+        perplexity_ratio: How many times as perplexing as the unsteered corpus a sound text may be.
+        repetition: The share of repeated 3-grams that a sound text may have.
+        name: The metric's name in tables.
+        weight: The column that weighs the values; None is one each.
+        scale: How values are compared with the unsteered: "difference" or "ratio".
     """
 
     perplexity_ratio: float = 5.0

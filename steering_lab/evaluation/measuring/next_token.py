@@ -41,7 +41,14 @@ def next_token_kl(
     """Measurements of "kl", one per condition and example: KL(reference ‖ condition) of the next token, in nats.
 
     Both are read after the prompt as each of the two writes it, so the example is the same and the prompt need not be.
-    `permissions` are those of `steer`.
+
+    Args:
+        model: The model that is asked.
+        conditions: What is compared; names differ.
+        examples: The prompts or questions that every condition is asked.
+        reference: The condition that all are compared with.
+        progress: Whether a bar is shown; None is one on a terminal.
+        **permissions: Those of `steer`: `allow_other_model`, `allow_other_prefix`.
     """
     base = next_token_log_probs(model, reference, examples, **permissions)
     keys = [example_key(example) for example in examples]
@@ -59,7 +66,14 @@ def next_token_kl(
 def next_token_log_probs(
     model: HookedModel, condition: Condition, examples: Sequence[Example], **permissions: Unpack[Permissions]
 ) -> Float[Tensor, "example d_vocab"]:
-    """Float32 log-probabilities of the token that follows each prompt under the condition, its rule included."""
+    """Float32 log-probabilities of the token that follows each prompt under the condition, its rule included.
+
+    Args:
+        model: The model that is asked.
+        condition: What is done to each example.
+        examples: The prompts or questions that every condition is asked.
+        **permissions: Those of `steer`: `allow_other_model`, `allow_other_prefix`.
+    """
     (found,) = each_next_token(model, [condition], examples, **permissions)
     return found
 
@@ -70,7 +84,14 @@ def each_next_token(
     examples: Sequence[Example],
     **permissions: Unpack[Permissions],
 ) -> Iterator[Float[Tensor, "example d_vocab"]]:
-    """`next_token_log_probs` of each condition in turn; prompts that several conditions share are read together."""
+    """`next_token_log_probs` of each condition in turn; prompts that several conditions share are read together.
+
+    Args:
+        model: The model that is asked.
+        conditions: What is compared; names differ.
+        examples: The prompts or questions that every condition is asked.
+        **permissions: Those of `steer`: `allow_other_model`, `allow_other_prefix`.
+    """
     together = max(1, SCORED_LOGITS // model.d_vocab // len(examples))
     for rule, same in groupby(conditions, key=lambda condition: condition.rule):
         alike = list(same)

@@ -32,7 +32,15 @@ def decoding_costs(
 
     All examples are one batch and every row gets `max_new_tokens` tokens, so that prompts count as they do in use.
     tokens_per_second: median over the rounds; the ratio to `reference`: median of the ratios within a round.
-    peak_memory: the most that tensors took meanwhile, in bytes, weights included; NaN without a GPU, where nobody counts.
+    peak_memory: the most that tensors took meanwhile, in bytes, weights included; NaN without a GPU, where nobody
+    counts.
+
+    Args:
+        timed: Each condition with the model it runs on.
+        examples: The prompts or questions that every condition is asked.
+        max_new_tokens: How many tokens every row gets.
+        rounds: How often all are timed in turn.
+        reference: The name of the condition that speeds are divided by.
     """
     calls = {condition.name: _decoding(model, condition, examples, max_new_tokens) for model, condition in timed}
     seconds = pd.DataFrame(interleaved(calls, rounds))

@@ -37,6 +37,14 @@ class Decoding:
 
     Without `log_probs` they are NaN, and the pass that scores a continuation under the unsteered model is saved.
 
+    Args:
+        max_new_tokens: How many tokens a continuation has at most.
+        n_samples: Continuations per prompt.
+        sampling: How tokens are drawn.
+        seed: What random draws follow from.
+        stop: Texts before which a continuation ends.
+        log_probs: Whether continuations are scored under the unsteered model too; without, log-probabilities are NaN.
+
     Raises:
         ValueError: a number of tokens or samples below 1, or one or a seed that is no integer.
     """
@@ -74,7 +82,16 @@ def evaluate(
     decoding: Decoding = DECODING,
     **options: Any,
 ) -> Evaluation:
-    """Generations of every condition on every example, and the tidy table of `measures` on them (`run_conditions`)."""
+    """Generations of every condition on every example, and the tidy table of `measures` on them (`run_conditions`).
+
+    Args:
+        model: The model that is asked.
+        conditions: What is compared; names differ.
+        examples: The prompts or questions that every condition is asked.
+        measures: What is measured of each continuation.
+        decoding: How continuations are drawn, alike for all.
+        **options: Those of `run_conditions`.
+    """
     generations = run_conditions(model, conditions, examples, decoding, **options)
     return Evaluation(generations, measure_table(generations, measures))
 
@@ -107,6 +124,21 @@ def run_conditions(
     computed and its error: then the other groups go on. Without `fail` an error ends the whole at once, and so does one
     of the caller's (a ValueError) before any cell is there. `elsewhere` does the groups in other processes
     (`steering_lab.executors`). `permissions` are those of `steer`: `allow_other_model`, `allow_other_prefix`.
+
+    Args:
+        model: The model that is asked.
+        conditions: What is compared; names differ.
+        examples: The prompts or questions that every condition is asked.
+        decoding: How continuations are drawn, alike for all.
+        batch_size: Rows decoded in one batch at most.
+        kept: Rows of an earlier run by `cell_key`, which are not computed again.
+        keep: Called with each finished group of cells, by key.
+        ask: Called first with the name of every cell by its key.
+        fail: Called with the cells of a group that could not be computed, and the error; then the other groups go on.
+        elsewhere: Does the groups in other processes (`steering_lab.executors`).
+        progress: Whether a bar is shown; None is one on a terminal.
+        bare: Writes the bare prompt that the unsteered model scores a continuation behind.
+        **permissions: Those of `steer`: `allow_other_model`, `allow_other_prefix`.
 
     Raises:
         ValueError: no conditions or examples, a name or an example twice, or whatever `steer` and `generate` refuse.
@@ -155,7 +187,15 @@ def cell_key(
     decoding: Decoding,
     bare: Callable[[Example], str] | None = None,
 ) -> str:
-    """A hash of everything that determines a cell's rows: weights, numerics, edit, prompts, decoding."""
+    """A hash of everything that determines a cell's rows: weights, numerics, edit, prompts, decoding.
+
+    Args:
+        model: The model that is asked.
+        condition: What is done to each example.
+        examples: The prompts or questions that every condition is asked.
+        decoding: How continuations are drawn, alike for all.
+        bare: As in `run_conditions`.
+    """
     shared = isinstance(condition.intervention, Intervention)
     edits = [_described(condition.intervention_for(example)) for example in (examples[:1] if shared else examples)]
     numerics = numerics_of(model)

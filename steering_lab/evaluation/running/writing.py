@@ -49,6 +49,13 @@ class Asked:
     """Writes a question and its context in a style of a wording; with `chat=model.chat_text`, as a chat.
 
     `answer_prefix` begins the answer (`ConflictQA.begun`): in a chat it is the assistant's turn, left open.
+
+    Args:
+        wording: The templates.
+        style: How the prompt is put: closed book, with context, instructed, opinion.
+        instruction: Instead of the wording's first.
+        chat: Writes messages as a chat, as `model.chat_text` does; without, plain text.
+        answer_prefix: How the answer begins.
     """
 
     wording: Wording

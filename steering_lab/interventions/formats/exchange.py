@@ -73,6 +73,12 @@ def by_layer(
     `resid_pre(l + 1)` and `resid_post(l)` are the same tensor, so either is moved to the one the format knows. How many
     layers the model has is not known here: `resid_post` of the last block has no `resid_pre` in any model.
 
+    Args:
+        vectors: What is written.
+        coeff: What each vector is multiplied by.
+        form: The format's name, for errors.
+        stream: The one that the format knows.
+
     Raises:
         ValueError: as in `scaled`, or `resid_pre(0)` where the format only knows block outputs.
     """
@@ -118,6 +124,13 @@ def only_row(vector: SteeringVector, form: str) -> Tensor:
 def vector_from(values: Any, site: HookSite, source: Source, path: Path, *, n_dims: int = 1) -> SteeringVector:
     """A float32 vector at `site` from the numbers a file holds: one row, or with `n_dims=2` one row per token.
 
+    Args:
+        values: The numbers, in any shape that becomes an array.
+        site: The hook point that the numbers are for.
+        source: Where they come from.
+        path: The file.
+        n_dims: 1 for one row, 2 for one row per token.
+
     Raises:
         ValueError: `values` are not numbers of that shape.
     """
@@ -147,6 +160,13 @@ def source_in(
     Without a record nothing tells which weights the numbers are for: those of the caller's `model`, or unknown ones,
     which `steer` refuses unless asked; `hint` is then the name that the file gives. Such numbers are taken to be in the
     raw basis, which is what runtimes without TransformerLens use.
+
+    Args:
+        record: What the file says of its source, if anything.
+        site: The hook point that the numbers are for.
+        path: The file.
+        model: Whose weights the numbers are for, where the file has no record.
+        hint: The name that the file gives.
 
     Raises:
         ValueError: a record that is not one of ours.

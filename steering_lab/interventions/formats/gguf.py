@@ -34,6 +34,12 @@ def export_gguf(vectors: Vectors, path: str | Path, *, coeff: float, model_type:
 
     `model_type` is the architecture's name in a Hugging Face config, e.g. "gpt2": repeng shows it.
 
+    Args:
+        vectors: What is written.
+        path: The file.
+        coeff: What each vector is multiplied by.
+        model_type: The architecture's name in a Hugging Face config, e.g. "gpt2".
+
     Raises:
         ValueError: layer 0, more than one row, another basis; see `by_layer`.
         ImportError: the package gguf is not installed.

@@ -35,6 +35,13 @@ _STREAMS: dict[str, Stream] = {"cast": "resid_pre", "caa": "resid_post", "act_ad
 def export_svec(vectors: Vectors, path: str | Path, *, reading: Reading, coeff: float, model_type: str) -> Path:
     """Write `coeff` times the vectors for the tool that `reading` names; `model_type` as in a Hugging Face config.
 
+    Args:
+        vectors: What is written.
+        path: The file.
+        reading: Which tool's meaning: "act_add" (AISteer360) or "cast".
+        coeff: What each vector is multiplied by.
+        model_type: The architecture's name in a Hugging Face config, e.g. "gpt2".
+
     Raises:
         ValueError: an unknown reading, a path that does not end in .svec (both tools would append it), rows per token
             except for "act_add", or what `by_layer` refuses.

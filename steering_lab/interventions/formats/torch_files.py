@@ -68,6 +68,12 @@ def read_steering_vectors(path: str | Path, *, model: HookedModel | None = None)
 def export_caa(vectors: Vectors, folder: str | Path, *, coeff: float, named: str = "") -> list[Path]:
     """Write `vec_layer_{n}.pt`, or `vec_layer_{n}_{named}.pt`, into `folder`: one bare tensor per layer.
 
+    Args:
+        vectors: What is written.
+        folder: Where the files are written.
+        coeff: What each vector is multiplied by.
+        named: What stands behind the layer in their names.
+
     Raises:
         ValueError: the folder already holds such files, which would mix; or as `export_steering_vectors`.
     """

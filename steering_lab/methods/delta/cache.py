@@ -39,7 +39,15 @@ def result_key(
     init: Sequence[SteeringVector] | None,
     settings: Mapping[str, Any],
 ) -> str:
-    """The hash of model, prompts as tokens, objective, start and settings: equal keys, equal deltas."""
+    """The hash of model, prompts as tokens, objective, start and settings: equal keys, equal deltas.
+
+    Args:
+        model: The model that is steered.
+        prompts: The prompts of one problem.
+        objective: What its delta is optimised for.
+        init: The vectors that it starts from; None is zero.
+        settings: What else determines the result, as JSON.
+    """
     start = [hashlib.sha256(v.rows.contiguous().numpy().tobytes()).hexdigest() for v in init or ()]
     of_model = [model.fingerprint, _config(model), model.basis, model.prefix, str(model.dtype), model.device.type]
     ids = [model.token_ids(prompt) for prompt in prompts]

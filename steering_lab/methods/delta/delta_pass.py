@@ -37,7 +37,14 @@ class DeltaPass:
 
     Continuation k of a row is what follows its prompt: step 0 of the result is the distribution after the last prompt
     token, step t the one after t continuation tokens. Rows with shorter continuations hold meaningless last steps.
-    `reuse_prefix=False` reads the whole prompt in every pass, to the same effect; None means wherever the model can.
+
+    Args:
+        model: The model, its weights frozen.
+        prompts: Ids of each prompt.
+        continuations: Ids of what each prompt is continued with.
+        sites: Where the deltas are added.
+        reuse_prefix: Whether a prompt is read once and kept; False reads it in every pass, to the same effect; None
+            is wherever the model can.
 
     Raises:
         ValueError: a site outside the model, a prompt and a continuation that do not fit its context, or rows that may

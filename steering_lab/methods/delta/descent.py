@@ -21,10 +21,18 @@ from torch import Tensor
 class Descent:
     """How far and how long to go. `step` and `max_norm` are in residual norms at the site, losses in nats.
 
-    n_iterations: proposals at most. grow: what a kept step multiplies the next one by; a refused one halves it.
-    min_improvement, patience: stop after `patience` proposals in a row that each improve the loss by less.
-    stop_below: stop where the loss is this low. max_kl: refuse proposals whose KL(unsteered || steered), averaged over
-    the steps of the target, exceeds this. The defaults are those under which a pilot of this method was measured.
+    The defaults are those under which a pilot of this method was measured.
+
+    Args:
+        n_iterations: Proposals at most.
+        step: The first step, in residual norms at the site.
+        max_norm: The longest delta, in residual norms at the site.
+        grow: What a kept step multiplies the next one by; a refused one halves it.
+        min_improvement: An improvement of the loss below this counts as none, in nats.
+        patience: How many proposals in a row may improve the loss by less before it stops.
+        stop_below: Stop where the loss is this low, in nats.
+        max_kl: Refuse proposals whose KL(unsteered || steered), averaged over the target's steps, exceeds this, in
+            nats.
 
     Raises:
         ValueError: a value outside its range; a budget of zero allows no delta.
@@ -66,7 +74,11 @@ class Evaluation(NamedTuple):
 class Descended:
     """Where each problem ended: its best delta, the loss of the best after every proposal, beginning with the start's.
 
-    `n_evaluated` counts the points that were looked at, the start among them.
+    Args:
+        deltas: The best delta of each problem.
+        losses: The loss of the best so far, at the start and after every proposal.
+        kl: KL(unsteered || steered) of the best, in nats.
+        n_evaluated: How many points were looked at, the start among them.
     """
 
     deltas: Float[Tensor, "problem site d_model"]
@@ -82,6 +94,12 @@ def descend(
     descent: Descent,
 ) -> Descended:
     """The descent of every problem from its start, as if each ran alone.
+
+    Args:
+        evaluate: Loss, gradient and KL of every problem at its delta.
+        start: Where each problem starts.
+        scales: The residual norm of each problem and site.
+        descent: How far and how long to go.
 
     Raises:
         ValueError: a loss that is not finite at the start, or a start beyond `max_norm` or `max_kl`.

@@ -54,6 +54,18 @@ def optimise_delta(
     vectors, one for each site, instead of from zero. Prompts whose `gate` is False are left alone. `cache` is a folder:
     a problem that is found there, by everything that determines it, costs nothing.
 
+    Args:
+        model: The model that is read.
+        prompts: One prompt or several.
+        sites: Where deltas are added.
+        objective: What they are optimised for, one entry per prompt.
+        descent: How far and how long to go.
+        shared: Whether one delta serves all prompts.
+        init: One-row vectors, one for each site, that every problem starts from; None is zero.
+        gate: Prompts where it is False are left alone.
+        cache: A folder where finished deltas are kept and found.
+        batch_size: Prompts optimised in one batch.
+
     Raises:
         ValueError: no site, one named twice or outside the model, another number of objectives or gates than prompts,
             an `init` that does not fit, or prompts too long for their target; nothing has run then.

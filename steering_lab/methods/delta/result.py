@@ -17,11 +17,17 @@ from steering_lab.methods.delta.descent import Descent, project
 class Result:
     """The best delta of one problem, one vector for each site.
 
-    losses: J in nats at the start and, best so far, after every proposal. kl: KL(unsteered || steered) in nats,
-    averaged over the target's steps. relative_norms: length over the residual norm R at the site, as in `resid_norms`.
-    forward_equivalents: what it cost this problem alone, in plain passes over its prompts: tokens x layers read, to
-    make the target too, and twice the layers above the lowest site for each pass back (an upper bound: weights get no
-    gradient). seconds: its share of the batch's wall time. `cached`: found on disk, so nothing was spent now.
+    Args:
+        vectors: The delta at each site.
+        losses: J in nats at the start and, best so far, after every proposal.
+        kl: KL(unsteered || steered) in nats, averaged over the target's steps.
+        relative_norms: The length of each vector over the residual norm at its site.
+        resid_norms: The residual norm at each site.
+        forward_equivalents: What it cost this problem alone, in plain passes over its prompts: tokens x layers read, to
+            make the target too, and twice the layers above the lowest site for each pass back (an upper bound: weights
+            get no gradient).
+        seconds: Its share of the batch's wall time.
+        cached: Whether it was found on disk, so that nothing was spent now.
     """
 
     vectors: tuple[SteeringVector, ...]

@@ -33,6 +33,12 @@ class Target:
 
     A target is also an objective, of one's own making. `tokens_run` counts the tokens that were read to make it.
 
+    Args:
+        tokens: Ids of each prompt's continuation.
+        log_probs: The distribution wanted at each step; None wants the tokens themselves.
+        avoid: What is to become less likely, for each prompt.
+        tokens_run: How many tokens were read to make each target.
+
     Raises:
         ValueError: no prompt, an empty continuation, or entries that do not match it.
     """

@@ -51,7 +51,14 @@ def plain_pass(
     ids: Int[Tensor, "1 pos"],
     edit: tuple[HookSite, Callable[[Tensor], Tensor]] | None = None,
 ) -> PlainPass:
-    """One uncached pass of one unpadded sequence, with an edit of the stream at one site or without."""
+    """One uncached pass of one unpadded sequence, with an edit of the stream at one site or without.
+
+    Args:
+        model: The model.
+        plain: The plain Hugging Face model.
+        ids: Ids of the tokens that are read.
+        edit: A site and the edit of the stream there; None is no edit.
+    """
     seen: dict[HookSite, Tensor] = {}
     with _reading(plain_blocks(model, plain), seen, edit):
         logits = plain(ids, use_cache=False).logits
@@ -79,6 +86,12 @@ def plain_greedy(plain: Any, ids: Int[Tensor, "1 pos"], new: int, *, use_cache: 
     """The `new` token ids that Hugging Face's own `generate` continues with, greedily and past any end of text.
 
     Without the checkpoint's own generation settings, whose penalties would make another text than the best tokens.
+
+    Args:
+        plain: The plain Hugging Face model.
+        ids: Ids of the tokens that are read.
+        new: How many tokens are written.
+        use_cache: Whether keys and values are kept from step to step.
     """
     from transformers import GenerationConfig
 

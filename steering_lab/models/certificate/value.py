@@ -12,8 +12,13 @@ Outcome = Literal["ok", "wrong", "refused", "not applicable"]
 class CheckLine:
     """One thing checked.
 
-    `value` and `allowed` are relative differences where `compared` says nothing else; None where no number was taken.
-    `detail` is the place and size of the largest difference, the reason of a refusal, or what was found.
+    Args:
+        check: The name of the check.
+        compared: What was compared with what.
+        verdict: What came of it.
+        value: The largest difference, relative where `compared` says nothing else; None where no number was taken.
+        allowed: The largest value that still holds.
+        detail: The place and size of the largest difference, the reason of a refusal, or what was found.
     """
 
     check: str

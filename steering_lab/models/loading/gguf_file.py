@@ -16,7 +16,14 @@ WHOLE = ("F32", "F16", "BF16")  # stored as they are, not quantised
 
 
 class Kind(NamedTuple):
-    """What a GGUF file says of itself: its architecture, and how its weights are stored, e.g. "Q4_1"."""
+    """What a GGUF file says of itself: its architecture, and how its weights are stored, e.g. "Q4_1".
+
+    Args:
+        architecture: The architecture's name in the file.
+        quantisation: How the weights are stored, e.g. "Q4_1".
+        n_parameters: How many numbers the weights are.
+        unread: What of it cannot be read; None where all can.
+    """
 
     architecture: str
     quantisation: str

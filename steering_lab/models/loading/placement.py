@@ -76,6 +76,12 @@ def weights_size(model_class: Any, config: Any, dtype: torch.dtype | str, bits: 
 
     With `bits` the linear layers but the unembedding are packed to so many bits and, in 4, a scale in float32 for every
     64 weights, as bitsandbytes does it.
+
+    Args:
+        model_class: The class that would hold them.
+        config: Its configuration.
+        dtype: The precision of the weights.
+        bits: Bits of a packed weight; None is unpacked.
     """
     own = getattr(config, "dtype", None) or torch.float32
     what = own if dtype == "auto" else dtype

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 
 class Opened(NamedTuple):
-    """A plain Hugging Face model and its tokenizer, and what is to be said of them."""
+    """A plain Hugging Face model and its tokenizer, and what is to be said of them.
+
+    Args:
+        hf_model: The plain Hugging Face model.
+        tokenizer: Its tokenizer.
+        name: The model's name.
+        revision: The checkpoint's revision; None is unknown.
+        quantisation: Where weights are less than they were, in words.
+    """
 
     hf_model: Any
     tokenizer: Any

@@ -23,7 +23,14 @@ class GrowingLayer(DynamicLayer):
         self._stores: tuple[Tensor, ...] = ()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """All keys and values, the new ones written behind those that are held."""
+        """All keys and values, the new ones written behind those that are held.
+
+        Args:
+            key_states: Keys of the new tokens.
+            value_states: Values of the new tokens.
+            *args: Passed by Hugging Face, and not used.
+            **kwargs: Passed by Hugging Face, and not used.
+        """
         held = self.get_seq_length()
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)

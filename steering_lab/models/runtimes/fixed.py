@@ -28,7 +28,14 @@ class FixedLayer(DynamicLayer):
         self.column, self.room = column, room
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """All columns of the first rows, one token a row written among them."""
+        """All columns of the first rows, one token a row written among them.
+
+        Args:
+            key_states: Keys of the new tokens.
+            value_states: Values of the new tokens.
+            *args: Passed by Hugging Face, and not used.
+            **kwargs: Passed by Hugging Face, and not used.
+        """
         n = len(key_states)
         for store, new in ((self.keys, key_states), (self.values, value_states)):
             store[:n].scatter_(2, self.column[:n, :, None, None].expand(-1, *new.shape[1:]), new)
@@ -59,7 +66,15 @@ class FixedLayer(DynamicLayer):
 
 
 class Lane:
-    """One stream of several rows in fixed places, `room` tokens each: its cache and where every row stands."""
+    """One stream of several rows in fixed places, `room` tokens each: its cache and where every row stands.
+
+    Args:
+        n: Rows.
+        room: Tokens of a row.
+        n_layers: Layers that keep keys and values.
+        dtype: Their precision.
+        device: Where they lie.
+    """
 
     def __init__(self, n: int, room: int, n_layers: int, dtype: torch.dtype, device: torch.device) -> None:
         self.low, self.room = torch.finfo(dtype).min, room

@@ -39,6 +39,12 @@ def rounding(model: HookedModel) -> float:
 def attach_plain(model: HookedModel, hf_model: Any, ids: Int[Tensor, "1 pos"], attention: Attention = "auto") -> None:
     """`model.plain` is `hf_model`, where it was seen to do what the hooked model does.
 
+    Args:
+        model: The model.
+        hf_model: The plain Hugging Face model.
+        ids: A text to compare the two on.
+        attention: The implementation of attention; "auto" takes the fastest that agrees.
+
     Raises:
         ValueError: an `attention` asked for by name that the model does not have, or that does not agree.
     """

@@ -73,7 +73,14 @@ class PlainRuntime:
         positions: Int[Tensor, "batch 1"],
         cache: Any,
     ) -> Float[Tensor, "batch d_vocab"]:
-        """Logits behind one token a row, whose column the cache knows; `mask` is added to the scores of attention."""
+        """Logits behind one token a row, whose column the cache knows; `mask` is added to the scores of attention.
+
+        Args:
+            ids: One token for each row.
+            mask: What is added to the scores of attention.
+            positions: Where each token stands; negative is padding.
+            cache: Keys and values in places that stay.
+        """
         options = {"position_ids": positions} if self._takes_positions else {}
         said = self.hf_model(
             input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, return_dict=True, **options

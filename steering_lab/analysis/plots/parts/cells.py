@@ -23,6 +23,13 @@ class Sweep(NamedTuple):
 
     `unsteered` is the metric's unsteered value (NaN if the table has none), `neutral` the effect of changing nothing,
     `place` where the vectors are added (None where the table does not know).
+
+    Args:
+        cells: One row per layer and coefficient, the full grid.
+        unsteered: The metric's unsteered value; NaN if the table has none.
+        neutral: The effect of changing nothing: 0, or 1 for ratios.
+        method: The method whose cells they are.
+        place: Where the vectors are added; None where the table does not know.
     """
 
     cells: pd.DataFrame
@@ -59,6 +66,12 @@ def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str, place: str |
     `place` may be left out where the method stands at one place only. Added columns: `run`, `baseline` (coefficient 0),
     `excludes` (the interval excludes the unsteered value) and `inside_control` (the effect is within the band of
     norm-matched random vectors at the same cell).
+
+    Args:
+        summary: One row per cell and metric, as `summarise` makes it.
+        metric: The metric that is shown.
+        method: The method whose cells are drawn.
+        place: The place whose cells are drawn; may be left out where there is one only.
 
     Raises:
         ValueError: a column is missing, nothing matches, the place is not clear, or a cell has two rows.

@@ -26,6 +26,12 @@ class Comparison(NamedTuple):
     """`rows`: one per group and condition, both in order, NaN where the table has none (`run` is False there).
 
     `references` holds the reference's value in each group; `neutral` the effect of changing nothing.
+
+    Args:
+        rows: One per group and condition, in order.
+        groups: The groups in order.
+        references: The reference's value in each group.
+        neutral: The effect of changing nothing: 0, or 1 for ratios.
     """
 
     rows: pd.DataFrame
@@ -42,6 +48,12 @@ def compare(
     A condition is called by the column `condition`; without one by its method and place, with layer and coefficient
     where these have several cells. A table without the column `metric` is of one metric, one without `group` is one
     group. Added columns: `label`, `run`, `baseline` (the reference) and `excludes` (the interval excludes no change).
+
+    Args:
+        table: A summary table.
+        metric: The metric that is shown.
+        conditions: The conditions in order; a mapping also names them. By default all, in the table's order.
+        reference: The condition that the others are compared with.
 
     Raises:
         ValueError: a column is missing, the metric or a condition is not in the table, or a condition is there twice.
@@ -152,6 +164,13 @@ def number(value: float | int, show: Show, *, ratio: bool, percent: bool, reach:
     """A value (0.62, 62 %) or an effect (+0.21, +21 points, ×1.3) as it stands beside its mark; NaN is "no value".
 
     `reach` is the largest number of the figure: from 10 on a value carries one decimal, from 100 on none.
+
+    Args:
+        value: The number that is written.
+        show: Whether values or effects are shown.
+        ratio: Whether effects are ratios, on a log axis.
+        percent: Whether values are shares, written in percent and percentage points.
+        reach: The largest number of the figure.
     """
     if np.isnan(value):
         return "no value"
@@ -173,7 +192,16 @@ def tick(value: float | int, show: Show, *, percent: bool) -> str:
 def axis_title(
     metric: str, label: str | None, show: Show, *, ratio: bool, percent: bool, reference: str
 ) -> tuple[str, str]:
-    """The metric's name, and that name with what its numbers are; `label` is the author's own."""
+    """The metric's name, and that name with what its numbers are; `label` is the author's own.
+
+    Args:
+        metric: The metric's name in the table.
+        label: Its name on the figure; by default `metric`.
+        show: Whether values or effects are shown.
+        ratio: Whether effects are ratios, on a log axis.
+        percent: Whether values are shares, written in percent and percentage points.
+        reference: The condition that the others are compared with.
+    """
     name = escaped(metric.replace("_", " ")) if label is None else label
     if show == "value":
         return name, name + (", %" if percent else "")

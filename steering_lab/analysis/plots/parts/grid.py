@@ -18,7 +18,15 @@ Broken = tuple[list[float | None], list[float | None]]  # a line of several piec
 
 
 class Frame(NamedTuple):
-    """The figure's size in pixels, and how many of them a unit of each axis has."""
+    """The figure's size in pixels, and how many of them a unit of each axis has.
+
+    Args:
+        width: The figure's width in pixels.
+        plot_height: The height of the plot in pixels.
+        x_range: The range of the horizontal axis.
+        px_x: Pixels of a unit to the right.
+        px_y: Pixels of a unit upward.
+    """
 
     width: int
     plot_height: int
@@ -63,6 +71,13 @@ def colour_bar(
     """A colour bar as high as the plot, and the right margin in pixels that it needs with the title placed beside it.
 
     Our own title, because plotly sets its own on the tick labels where these are wider than it had measured.
+
+    Args:
+        figure: The figure that is added to.
+        label: The bar's title.
+        ticks: Where its ticks are.
+        text: What is written at each.
+        plot_height: The height of the plot in pixels.
     """
     lines = textwrap.wrap(label, max(12, plot_height // 7))
     letters = max(len(re.sub(r"<[^>]*>", "", tick)) for tick in text)

@@ -12,7 +12,15 @@ from steering_lab.tables import GENERATIONS, checked, is_unsteered
 def hover_text(
     cells: pd.DataFrame, summary: pd.DataFrame, sweep: Sweep, label: str, examples: pd.DataFrame | None
 ) -> pd.Series:
-    """One block of plotly's HTML per row of `cells`, placed cells of `sweep`; model text and prompts are escaped."""
+    """One block of plotly's HTML per row of `cells`, placed cells of `sweep`; model text and prompts are escaped.
+
+    Args:
+        cells: The cells, one text each.
+        summary: The summary they come from.
+        sweep: Where they are placed.
+        label: The name of what is shown.
+        examples: A generations table; the first continuation of each cell appears on hover.
+    """
     costs = sweep.rows_of(summary)
     costs = costs[costs["metric"] == "perplexity"]
     ratios = {(row.layer, row.coeff): row.effect for row in costs.itertuples()}

@@ -52,6 +52,12 @@ def round_ticks(
     """An axis of at most `most` round numbers; ratios at powers of ten or two, or at round steps over a short range.
 
     `ends` are the axis' range as plotly takes it: decimal logarithms for ratios. `show` writes a difference.
+
+    Args:
+        ends: The axis' range; decimal logarithms for ratios.
+        ratio: Whether effects are ratios, on a log axis.
+        most: How many ticks there are at most.
+        show: Writes a difference as text.
     """
     if not ratio:
         ticks = _round_steps(*ends, most)

@@ -14,7 +14,15 @@ Value = Literal["top_probability", "probability", "log_probability", "entropy", 
 
 
 class Quantity(NamedTuple):
-    """What a colour stands for: its words, its scale, where that begins and ends in units of the limit, in percent."""
+    """What a colour stands for: its words, its scale, where that begins and ends in units of the limit, in percent.
+
+    Args:
+        says: The words for it.
+        scale: The colour scale.
+        low: Where the scale begins, in units of the limit.
+        high: Where the scale ends, in units of the limit.
+        percent: Whether it is written in percent.
+    """
 
     says: str
     scale: theme.Scale
@@ -33,7 +41,14 @@ QUANTITIES = {
 
 
 class Grid(NamedTuple):
-    """Cells with `x`, `y`, `z` and whether they are `spoken` for; how many pixels a column and a row have."""
+    """Cells with `x`, `y`, `z` and whether they are `spoken` for; how many pixels a column and a row have.
+
+    Args:
+        cells: One row per site and token.
+        column: Pixels of a column.
+        row: Pixels of a row.
+        is_difference: Whether values are steered minus clean.
+    """
 
     cells: pd.DataFrame
     column: float
@@ -42,7 +57,14 @@ class Grid(NamedTuple):
 
 
 class Colours(NamedTuple):
-    """The scale, its ends, and the ticks of its bar."""
+    """The scale, its ends, and the ticks of its bar.
+
+    Args:
+        scale: The colour scale.
+        low: Where the colours begin.
+        high: Where the colours end.
+        ticks: What is written at each tick of the bar.
+    """
 
     scale: theme.Scale
     low: float

@@ -10,7 +10,14 @@ MOST_LINES = 8  # that can be told apart
 
 
 class Line(NamedTuple):
-    """One curve: its points, `x` and what stands there, its name, its colour, and whether it is the run left alone."""
+    """One curve: its points, `x` and what stands there, its name, its colour, and whether it is the run left alone.
+
+    Args:
+        points: Where the curve goes: `x`, its value, its interval.
+        name: What stands at its end.
+        colour: Its colour.
+        clean: Whether it is the run without steering.
+    """
 
     points: pd.DataFrame
     name: str
@@ -19,7 +26,15 @@ class Line(NamedTuple):
 
 
 def draw_band(figure: go.Figure, points: pd.DataFrame, low: str, high: str, fill: str) -> None:
-    """A filled band, broken where an end is unknown."""
+    """A filled band, broken where an end is unknown.
+
+    Args:
+        figure: The figure that is added to.
+        points: A row for each x.
+        low: The column of the lower end.
+        high: The column of the upper end.
+        fill: The band's colour.
+    """
     known = points[low].notna() & points[high].notna()
     x: list[float | None] = []
     y: list[float | None] = []
@@ -39,7 +54,15 @@ def lone_intervals(points: pd.DataFrame, colour: str) -> dict[str, object]:
 
 
 def draw_names(figure: go.Figure, lines: list[Line], y_range: tuple[float, float], height: int, *, ratio: bool) -> None:
-    """Each line's name at its right end, moved apart where two would touch on an axis `height` pixels high."""
+    """Each line's name at its right end, moved apart where two would touch on an axis `height` pixels high.
+
+    Args:
+        figure: The figure that is added to.
+        lines: The curves that are named.
+        y_range: The range of the vertical axis.
+        height: The height of the axis in pixels.
+        ratio: Whether effects are ratios, on a log axis.
+    """
     step = 16 * (y_range[1] - y_range[0]) / height
     ends = []
     for line in lines:

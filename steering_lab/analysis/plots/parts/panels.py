@@ -27,7 +27,16 @@ class Panel(NamedTuple):
 def dressed(
     rows: pd.DataFrame, focus: str | Sequence[str], label: str, show: Show, *, ratio: bool, percent: bool
 ) -> pd.DataFrame:
-    """The rows with place from above (`y`), `colour`, printed `text` and `hover`."""
+    """The rows with place from above (`y`), `colour`, printed `text` and `hover`.
+
+    Args:
+        rows: One per bar.
+        focus: The conditions that stand out in colour.
+        label: The name of what is shown.
+        show: Whether values or effects are shown.
+        ratio: Whether effects are ratios, on a log axis.
+        percent: Whether values are shares, written in percent and percentage points.
+    """
     reach = float(np.nan_to_num(rows[["at", "from", "to"]].abs().max().max()))
     places = {name: y for y, name in enumerate(rows["condition"].unique())}
     source = rows["value"] if show == "value" else rows["effect"]

@@ -7,7 +7,14 @@ LETTER, LINE = 6.6, 15.0  # width of a letter and height of a line at 12 pixels
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels, x to the right and y upward."""
+    """A rectangle in pixels, x to the right and y upward.
+
+    Args:
+        left: Its left edge.
+        right: Its right edge.
+        bottom: Its lower edge.
+        top: Its upper edge.
+    """
 
     left: float
     right: float
@@ -33,6 +40,13 @@ def label_boxes(
 
     A text may have several lines. Near places come before far ones, right before left. Points and earlier labels are in
     the way as areas, `avoid` (say, intervals) by a third of theirs, and what leaves `frame` counts five times.
+
+    Args:
+        points: Where the points are, in pixels.
+        texts: The text of each point.
+        frame: What no text should leave.
+        avoid: Areas that texts had better not cover.
+        reach: How far from its point a text begins, in pixels.
     """
     dots = [Box(x - 6, x + 6, y - 6, y + 6) for x, y in points]
     placed: list[Box] = []

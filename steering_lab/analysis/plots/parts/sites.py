@@ -11,7 +11,14 @@ from steering_lab.models.hook_points import HookSite
 
 
 class SiteAxis(NamedTuple):
-    """Each row's place, the places in order with their names, and the axis' title."""
+    """Each row's place, the places in order with their names, and the axis' title.
+
+    Args:
+        at: Each row's place on the axis.
+        places: The places in order.
+        names: What is written at each place.
+        title: The axis' title.
+    """
 
     at: pd.Series
     places: list[int]
