@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.progress import done_meanwhile
 from steering_lab.models.sampling import Sampling, draw, token_counts
 from steering_lab.models.tokens import ForwardPass, Tokens, real_tokens
 
@@ -240,6 +241,7 @@ def decode(batch: Batch, sampling: Sampling, ending: Ending, *, log_probs: bool)
             for row, tokens in zip(rows, drawn[live, looked : step + 1].tolist(), strict=True):
                 said[row] += tokens
                 ends[row] = ends[row] or ending(row, said[row], looked) or 0
+            done_meanwhile(len(rows) * (step + 1 - looked))
             looked = step + 1
             kept = [i for i, row in enumerate(rows) if not ends[row]]
             if not kept:

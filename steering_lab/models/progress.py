@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -61,13 +62,47 @@ def progress_bar(
 
 
 class Speed:
-    """How much is done a second since `bar` was made, shown behind it: "1,234 tokens/s"."""
+    """How much is done a second since `bar` was made, shown behind it: "1,234 tokens/s".
+
+    Inside `listening` what is `done_meanwhile` counts too, and is shown when the bar was still for `LOG_SECONDS`.
+    """
 
     def __init__(self, bar: tqdm, unit: str) -> None:
-        self._bar, self._unit, self._done, self._since = bar, unit, 0, time.monotonic()
+        self._bar, self._unit, self._done, self._meanwhile = bar, unit, 0, 0
+        self._since = time.monotonic()
 
     def add(self, amount: int) -> None:
-        """So much more is done; the bar says so when it is next updated."""
-        self._done += amount
+        """So much more is done, whatever was shown of it meanwhile; the bar says so when it is next updated."""
+        self._done, self._meanwhile = self._done + amount, 0
+        self._tell()
+
+    def meanwhile(self, amount: int) -> None:
+        """So much is done of what `add` will count."""
+        self._meanwhile += amount
+        if not self._bar.disable and time.time() - self._bar.last_print_t >= max(LOG_SECONDS, self._bar.delay):
+            self._tell()
+            self._bar.refresh()
+            self._bar.last_print_t = time.time()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Until the block ends, counts what is `done_meanwhile`."""
+        _LISTENING.append(self)
+        try:
+            yield
+        finally:
+            _LISTENING.remove(self)
+
+    def _tell(self) -> None:
         seconds = max(time.monotonic() - self._since, 1e-9)
-        self._bar.set_postfix_str(f"{self._done / seconds:,.0f} {self._unit}/s", refresh=False)
+        rate = (self._done + self._meanwhile) / seconds
+        self._bar.set_postfix_str(f"{rate:,.0f} {self._unit}/s", refresh=False)
+
+
+_LISTENING: list[Speed] = []
+
+
+def done_meanwhile(amount: int) -> None:
+    """Every `Speed` that listens counts so much of a longer piece of work as done."""
+    for speed in _LISTENING:
+        speed.meanwhile(amount)

@@ -21,6 +21,7 @@ from steering_lab.models.decoding import LEAVING, LOOK, Batch, Drawn, Ending, Lo
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.memory import bytes_of_token, is_out_of_memory
+from steering_lab.models.progress import done_meanwhile
 from steering_lab.models.runtimes.fixed import Lane
 from steering_lab.models.runtimes.norms import fused_norms
 from steering_lab.models.runtimes.parity import rounding
@@ -286,6 +287,7 @@ def decode_in_slots(
         before = {i: len(said[i]) for i in live.values()}
         ahead = min(LOOK, max(steps - max(1, done) for done in before.values()))
         slots.go(n, ahead)
+        done_meanwhile(len(live) * ahead)
         seen = slots.since([*live], [*before.values()], ahead + 1)
         for (place, i), tokens, scores in zip([*live.items()], *seen, strict=True):
             now = min(steps, max(1, before[i]) + ahead)

@@ -160,8 +160,8 @@ def run_conditions(
     waiting = [left for group in groups if (left := [c for c in group if c.name not in cells])]
     works = [Work(_run_together, c, examples, (decoding, batch_size, permissions), bare) for c in waiting]
     errors: dict[str, str] = {}
-    with progress_bar(what="cells", shown=progress, total=len(conditions), initial=len(cells), leave=True) as bar:
-        speed = Speed(bar, "tokens")
+    bar = progress_bar(what="cells", shown=progress, total=len(conditions), initial=len(cells), leave=True)
+    with bar, (speed := Speed(bar, "tokens")).listening():
         for work, found in (elsewhere or here)(model, works):
             if isinstance(found, Failed):
                 if fail is None or (not cells and isinstance(found.error, ValueError)):
