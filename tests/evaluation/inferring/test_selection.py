@@ -9,38 +9,11 @@ import pytest
 
 from steering_lab.data.lexicons import Lexicon
 from steering_lab.evaluation.inferring.budgets import over_budget
-from steering_lab.evaluation.inferring.confirmation import confirm
 from steering_lab.evaluation.inferring.selection import select
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import Degenerate, Perplexity, measure_table, sentiment
-from tests.evaluation.tables import by_layer, factors, stacked
-
-
-def cell(
-    layer: float,
-    coeff: float,
-    effect: tuple[float, float, float],
-    cost: tuple[float, float, float],
-    *,
-    method: str = "actadd",
-    place: str = "front",
-    role: str = "steered",
-    degenerate: bool = False,
-) -> pd.DataFrame:
-    """Summary rows of one cell; effect and cost as (estimate, low, high)."""
-    rows = [("sentiment", "difference", *effect), ("perplexity", "ratio", *cost)]
-    table = pd.DataFrame(rows, columns=["metric", "scale", "effect", "low", "high"])
-    facts = {"method": method, "role": role, "place": place, "control_of": None, "budget": float("nan")}
-    return table.assign(**facts, layer=layer, coeff=coeff, degenerate=degenerate)
-
-
-UNSTEERED = cell(float("nan"), 0, (0, 0, 0), (1, 1, 1), method="unsteered", role="unsteered")
-MILD = cell(2, 1, (0.3, 0.2, 0.4), (1.05, 1.0, 1.1))
-STRONG = cell(2, 2, (0.5, 0.4, 0.6), (1.15, 1.05, 1.19))
-NOISY = cell(3, 1, (0.9, 0.1, 1.7), (1.1, 1.0, 1.15))
-COSTLY = cell(2, 4, (0.9, 0.8, 1.0), (1.15, 1.0, 1.4))
-GRID = pd.concat([UNSTEERED, MILD, STRONG, NOISY, COSTLY], ignore_index=True)
-CHOICE = {"effect": "sentiment", "budgets": {"perplexity": 1.2}}
+from tests.evaluation.summaries import CHOICE, COSTLY, GRID, MILD, NOISY, STRONG, UNSTEERED, cell
+from tests.evaluation.tables import factors
 
 
 def test_the_surest_effect_within_the_budget_is_chosen() -> None:
@@ -143,42 +116,6 @@ def test_unknown_metrics_and_directions_are_refused() -> None:
         select(GRID, effect="sentiment", budgets={"kl": 1.2})
     with pytest.raises(ValueError, match="direction is 1"):
         select(GRID, **CHOICE, direction=2)
-
-
-def test_confirmation_shows_the_gap_and_whether_effect_and_budget_hold() -> None:
-    held_out = pd.concat([UNSTEERED, cell(2, 2, (0.3, 0.1, 0.5), (1.38, 1.2, 1.5))])
-    effect, cost = (row for _, row in confirm(select(GRID, **CHOICE), held_out).iterrows())
-    assert (effect["role"], effect["chosen"], effect["held_out"], effect["holds"]) == ("effect", 0.5, 0.3, True)
-    assert effect["gap"] == pytest.approx(-0.2)
-    assert (cost["role"], cost["held_out_high"], cost["holds"]) == ("cost", 1.5, False)
-    assert cost["gap"] == pytest.approx(1.38 / 1.15)
-
-
-def test_an_effect_that_turned_round_or_may_be_nothing_does_not_hold() -> None:
-    chosen = select(GRID, **CHOICE)
-    for interval in ((-0.3, -0.4, -0.2), (0.1, -0.1, 0.3)):
-        assert not confirm(chosen, cell(2, 2, interval, (1, 1, 1)))["holds"].iloc[0]
-
-
-def test_a_held_out_summary_without_the_cell_is_refused() -> None:
-    with pytest.raises(ValueError, match="no sentiment of actadd, front, layer 2, coefficient 2"):
-        confirm(select(GRID, **CHOICE), MILD)
-
-
-def test_the_winners_curse_is_seen_in_the_gap() -> None:
-    rng = np.random.default_rng(0)
-    gaps = []
-    for _ in range(20):
-        summaries = []
-        for _part in ("validation", "held out"):
-            tables = (
-                by_layer("unsteered", rng.normal(size=(1, 8, 1))),
-                by_layer("a", rng.normal(0.2, 1, size=(15, 8, 1))),
-            )
-            costs = [table.assign(metric="perplexity", scale="ratio", value=1.0) for table in tables]
-            summaries.append(summarise(stacked(*tables, *costs), n_boot=100))
-        gaps.append(confirm(select(summaries[0], **CHOICE), summaries[1])["gap"].iloc[0])
-    assert np.mean(gaps) < -0.2  # every cell's true effect is the same: the choice alone made it look larger
 
 
 def test_generations_become_a_chosen_cell_with_its_control() -> None:

@@ -9,10 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering_lab.evaluation.running.condition import UNSTEERED, Budget, Condition, prompting
-from steering_lab.evaluation.running.grid import layer_coeff_grid
 from steering_lab.interventions.intervention import Add, Intervention
-from steering_lab.interventions.source import Source
-from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.tables import Factors
@@ -63,17 +60,6 @@ def test_what_edits_nothing_is_a_baseline_but_for_the_unsteered_model() -> None:
     assert prompting("Love. ").factors == Factors("prompting Love.", "baseline")
     assert Condition("CAD", **RULE).factors == Factors("CAD", "baseline")
     assert Condition("a rival", EDIT.everywhere(), role="baseline").factors.role == "baseline"
-
-
-def test_a_grids_controls_say_what_they_are_controls_of() -> None:
-    vector = SteeringVector(EDIT.rows, EDIT.site, Source("v", "tiny", "f"))
-    cell, *controls = layer_coeff_grid({vector.site: vector}, [2.0], {vector.site: 4.0}, method="caa", n_random=2)
-    assert [c.factors.draw for c in controls] == [0, 1]
-    for control in controls:
-        facts = control.factors
-        assert (facts.method, facts.role, facts.control_of) == ("random", "control", "caa")
-        assert (facts.layer, facts.coeff, facts.place) == (cell.factors.layer, cell.factors.coeff, cell.factors.place)
-        assert facts.relative_norm == pytest.approx(cell.factors.relative_norm)
 
 
 @pytest.mark.parametrize(

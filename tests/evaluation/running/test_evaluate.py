@@ -194,13 +194,6 @@ def test_relative_norm_is_the_added_length_over_the_median_residual(model: Hooke
     assert cell.factors.relative_norm == pytest.approx(3 * vector.norm / float(real.median()))
 
 
-@pytest.mark.parametrize("coeffs", [[], [0.0], [1.0, 1.0]])
-def test_a_grid_needs_different_coefficients_beside_zero(model: HookedModel, coeffs: list[float]) -> None:
-    vectors = actadd_vectors(model, PAIR, model.sites()[:1])
-    with pytest.raises(ValueError, match="coefficients"):
-        layer_coeff_grid(vectors, coeffs, dict.fromkeys(vectors, 1.0), method="actadd")
-
-
 ROWS = [
     ConflictQA("Who rules?", "Ada rules.", ("Ada",), ("Bo",), "rules"),
     ConflictQA("Who sings?", "Cy sings.", ("Cy",), ("Di",), "sings"),

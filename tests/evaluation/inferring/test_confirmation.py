@@ -1,0 +1,47 @@
+"""Confirmation: what was chosen, beside what is left of it on prompts that played no part."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steering_lab.evaluation.inferring.confirmation import confirm
+from steering_lab.evaluation.inferring.selection import select
+from steering_lab.evaluation.inferring.statistics import summarise
+from tests.evaluation.summaries import CHOICE, GRID, MILD, UNSTEERED, cell
+from tests.evaluation.tables import by_layer, stacked
+
+
+def test_confirmation_shows_the_gap_and_whether_effect_and_budget_hold() -> None:
+    held_out = pd.concat([UNSTEERED, cell(2, 2, (0.3, 0.1, 0.5), (1.38, 1.2, 1.5))])
+    effect, cost = (row for _, row in confirm(select(GRID, **CHOICE), held_out).iterrows())
+    assert (effect["role"], effect["chosen"], effect["held_out"], effect["holds"]) == ("effect", 0.5, 0.3, True)
+    assert effect["gap"] == pytest.approx(-0.2)
+    assert (cost["role"], cost["held_out_high"], cost["holds"]) == ("cost", 1.5, False)
+    assert cost["gap"] == pytest.approx(1.38 / 1.15)
+
+
+def test_an_effect_that_turned_round_or_may_be_nothing_does_not_hold() -> None:
+    chosen = select(GRID, **CHOICE)
+    for interval in ((-0.3, -0.4, -0.2), (0.1, -0.1, 0.3)):
+        assert not confirm(chosen, cell(2, 2, interval, (1, 1, 1)))["holds"].iloc[0]
+
+
+def test_a_held_out_summary_without_the_cell_is_refused() -> None:
+    with pytest.raises(ValueError, match="no sentiment of actadd, front, layer 2, coefficient 2"):
+        confirm(select(GRID, **CHOICE), MILD)
+
+
+def test_the_winners_curse_is_seen_in_the_gap() -> None:
+    rng = np.random.default_rng(0)
+    gaps = []
+    for _ in range(20):
+        summaries = []
+        for _part in ("validation", "held out"):
+            tables = (
+                by_layer("unsteered", rng.normal(size=(1, 8, 1))),
+                by_layer("a", rng.normal(0.2, 1, size=(15, 8, 1))),
+            )
+            costs = [table.assign(metric="perplexity", scale="ratio", value=1.0) for table in tables]
+            summaries.append(summarise(stacked(*tables, *costs), n_boot=100))
+        gaps.append(confirm(select(summaries[0], **CHOICE), summaries[1])["gap"].iloc[0])
+    assert np.mean(gaps) < -0.2  # every cell's true effect is the same: the choice alone made it look larger
