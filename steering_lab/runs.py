@@ -134,7 +134,7 @@ class RunFolder:
         append_line(self.path / FAILED, json.dumps(failed, ensure_ascii=False))
 
     def write_json(self, name: str, value: Any) -> Path:
-        """`value` as indented JSON."""
+        """`value` as indented JSON, in the file `name`."""
         return replace_file(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def write_table(self, name: str, table: pd.DataFrame) -> Path:
@@ -247,7 +247,7 @@ def undrawn(results: str | Path, experiment: str, config: Mapping[str, Any]) -> 
 
 
 def draw(path: Path, report: Report) -> Path:
-    """The page that `report` makes of a finished run's files; from then on the run counts as drawn.
+    """The page that `report` makes of the files of the finished run `path`; from then on the run counts as drawn.
 
     Raises:
         WrongTable: its tables are of an older version.
@@ -327,7 +327,7 @@ def finished(path: str | Path) -> Path:
 
 
 def data_files(path: str | Path) -> list[str]:
-    """The names of a run's files of data, in the order of a directory listing; its figures and page are none."""
+    """The names of the files of data in `path`, in the order of a directory listing; its figures and page are none."""
     kinds = (".json", ".jsonl", ".parquet", ".safetensors")
     return sorted(f.name for f in Path(path).iterdir() if f.suffix in kinds and f.name not in WORKING)
 

@@ -211,7 +211,7 @@ def measurements(
 
 
 def is_unsteered(table: pd.DataFrame) -> pd.Series:
-    """Which rows are the unsteered model's: what all others are compared with."""
+    """Which rows of `table` are the unsteered model's: what all others are compared with."""
     return table["role"] == "unsteered"
 
 
@@ -222,12 +222,12 @@ def in_cell(table: pd.DataFrame, cell: pd.Series, by: Sequence[str] = CELL) -> p
 
 
 def strength(rows: pd.DataFrame) -> pd.Series:
-    """How hard each row's condition steers, in its `unit`: the budget where it has one, else the coefficient."""
+    """How hard the condition of each of `rows` steers, in its `unit`: its budget, or else its coefficient."""
     return rows["budget"].where(rows["budget"].notna(), rows["coeff"])
 
 
 def method_names(rows: pd.DataFrame) -> pd.Series:
-    """What a reader calls each row's method: with its place, and a control with what it is a control of."""
+    """What a reader calls the method of each of `rows`: with its place, and a control with what it is a control of."""
     names = [
         " ".join([row.method, *(["beside", row.control_of] if isinstance(row.control_of, str) else [])])
         + (f", {row.place}" if isinstance(row.place, str) else "")

@@ -56,7 +56,7 @@ class DirectPath(NamedTuple):
 
 @torch.no_grad()
 def decompose(model: HookedModel, tokens: Tokens) -> StreamChange:
-    """The change of the last stream under the edits in force, block by block and part by part, in float32.
+    """The change of `model`'s last stream for `tokens` under the edits in force, by block and part, in float32.
 
     Raises:
         ValueError: an architecture that does not show attention and MLP apart.
@@ -78,7 +78,7 @@ def decompose(model: HookedModel, tokens: Tokens) -> StreamChange:
 
 
 def effect_decomposition(model: HookedModel, prompts: Prompts, direction: Float[Tensor, " d_model"]) -> pd.DataFrame:
-    """One row per prompt, block, part and token: `effect`, the part's signed length along `direction`.
+    """One row for each of `prompts`, block of `model`, part and token: `effect`, its length along `direction`.
 
     In residual-stream units. Summed over layers and parts it is the change of `project(resid, direction)` behind the
     last block; summed over the layers up to l, that behind block l. Take the steering vector itself as `direction` to
@@ -139,7 +139,7 @@ def logit_decomposition(
 
 @torch.no_grad()
 def direct_path(model: HookedModel, prompts: Prompts) -> DirectPath:
-    """What each prompt's next token would be if no later layer answered the edits, between clean and steered.
+    """What `model` would say after each of `prompts` if no later layer answered the edits, between clean and steered.
 
     `direct` is the final norm and the unembedding of the clean last stream plus the direct part: nothing is frozen or
     linearised there. Compare the three with `token_changes`.

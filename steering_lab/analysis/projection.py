@@ -66,7 +66,7 @@ def projection_profile(
 
 
 def norm_profile(model: HookedModel, prompts: Prompts, vectors: Mapping[HookSite, SteeringVector]) -> pd.DataFrame:
-    """How long each vector is beside the stream at its own site: vector_norm, resid_norm and their relative_norm.
+    """How long each vector is beside `model`'s stream of `prompts` at its site: vector_norm, resid_norm, relative_norm.
 
     Row k of a vector stands beside token k, as `at_front` would place it, and a vector of one row beside every token;
     tokens behind the last row are left out. Scale the vectors to see a coefficient: `5.0 * vector`. The first token's
@@ -95,7 +95,7 @@ def norm_profile(model: HookedModel, prompts: Prompts, vectors: Mapping[HookSite
 
 
 def stream_change(model: HookedModel, prompts: Prompts, sites: Sites | None = None) -> pd.DataFrame:
-    """How the edits in force change the stream's length and, apart from it, where it points.
+    """How the edits in force change the length of `model`'s stream at `sites` and, apart from it, its direction.
 
     Columns: those of `stream_table`, clean_norm and steered_norm in residual-stream units, norm_ratio (steered over
     clean, 1 = as long as before) and angle between the two in degrees, in [0, 180]. Call it inside a `with steer(...)`

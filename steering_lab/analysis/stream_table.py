@@ -24,7 +24,7 @@ Measured = Iterable[tuple[HookSite, Mapping[str, Float[Tensor, "batch pos"]]]]
 
 
 def stream_sites(model: HookedModel) -> list[HookSite]:
-    """The whole stream in order: the embedding, then what each block leaves."""
+    """The whole stream of `model` in order: the embedding, then what each block leaves."""
     return [resid_pre(0), *model.sites("resid_post")]
 
 

@@ -22,7 +22,7 @@ from steering_lab.numerics.log_probs import check_log_probs, to_log_probs
 def token_changes(
     log_steered: Float[Tensor, " d_vocab"], log_clean: Float[Tensor, " d_vocab"], tokens: Sequence[str]
 ) -> pd.DataFrame:
-    """One row per token of the vocabulary, the largest contribution first.
+    """One row per token of the vocabulary, from `log_steered` and `log_clean`, the largest contribution first.
 
     Columns: token_id, token, p_clean and p_steered in [0, 1], change (of the log-probability, nats), contribution
     (nats; they sum to the KL divergence) and kl_share (contribution over KL: they sum to 1, lowered tokens are
@@ -55,7 +55,7 @@ def token_changes(
 
 @torch.no_grad()
 def next_token_changes(model: HookedModel, prompt: str) -> pd.DataFrame:
-    """`token_changes` of the token after `prompt`, under the edits in force against none.
+    """`token_changes` of `model`'s token after `prompt`, under the edits in force against none.
 
     Call it inside a `with steer(...)` block: the clean distribution is read with every edit paused.
     """

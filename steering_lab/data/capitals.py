@@ -104,7 +104,7 @@ def capital_rows(
 
 
 def closed_books(rows: Sequence[ConflictQA]) -> tuple[ConflictQA, ...]:
-    """The question of each row without a context, each once: what to ask before anything is steered."""
+    """The questions of `rows` without a context, each once: what to ask before anything is steered."""
     return tuple({bare.id: bare for bare in (row.closed_book() for row in rows)}.values())
 
 

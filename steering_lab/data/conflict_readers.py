@@ -23,7 +23,7 @@ _OWN_OPTIONS = ("group", "regime", "original_context", "blank_context_aliases", 
 
 
 def read_confiqa(path: str | Path, *, blank_aliases: BlankAliases = "refuse") -> tuple[ConflictQA, ...]:
-    """The rows of ConFiQA-QA.json, -MR.json or -MC.json, as conflicts (Bi et al. 2024, arXiv:2412.15280).
+    """The rows of the ConFiQA file at `path`, as conflicts (Bi et al. 2024, arXiv:2412.15280).
 
     The context answers are cf_answer and cf_alias, the memory answers orig_answer and orig_alias, the context is
     cf_context. The other keys (paths, triples, context pieces, MC's `orig`) are not needed and not read. `meta` holds
@@ -96,7 +96,7 @@ def read_conflict_qa(path: str | Path) -> tuple[ConflictQA, ...]:
 
 
 def write_conflict_qa(path: str | Path, rows: Iterable[ConflictQA]) -> None:
-    """One JSON object a line with every field of each row; `read_conflict_qa` gives the rows back."""
+    """One JSON object a line into `path`, with every field of each row; `read_conflict_qa` reads them."""
     lines = [
         json.dumps({key: getattr(row, key) for key in (*_OWN, *_OWN_OPTIONS)} | {"meta": dict(row.meta)})
         for row in rows

@@ -57,7 +57,7 @@ class SplitManifest:
         return {name: tuple(row for row in rows if home.get(row.id) == name) for name in self.ids}
 
     def save(self, path: str | Path) -> None:
-        """This manifest as JSON."""
+        """This manifest as JSON, at `path`."""
         Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod

@@ -74,7 +74,7 @@ def check_is_pair(given: object) -> None:
 
 
 def pair_list(given: object) -> list[ContrastPair]:
-    """The contrast pairs of a list.
+    """The contrast pairs of the list `given`.
 
     Raises:
         ValueError: a name or one pair instead of a list, or something in it that is no pair; says how it is written.
@@ -199,7 +199,7 @@ PAIRS: Mapping[str, tuple[ContrastPair, ...]] = MappingProxyType(
 
 
 def read_pairs(path: str | Path) -> tuple[ContrastPair, ...]:
-    """The contrast pairs of a .json, .jsonl, .csv or .toml file, in the file's order, text kept to the letter.
+    """The contrast pairs of `path` (.json, .jsonl, .csv, .toml), in the file's order, text kept to the letter.
 
     .json: a list of objects; .jsonl: one object a line (blank lines are skipped); .csv: a header line and two columns;
     .toml: one `[[pairs]]` table per pair. Each pair has exactly the keys `positive` and `negative`.
@@ -221,7 +221,7 @@ def read_pairs(path: str | Path) -> tuple[ContrastPair, ...]:
 
 
 def find_pairs(name: str) -> tuple[ContrastPair, ...]:
-    """The pairs of a built-in set (`PAIRS`), or of a file (`read_pairs`).
+    """The pairs of the built-in set `name` (`PAIRS`), or of the file of that name (`read_pairs`).
 
     Raises:
         ValueError: neither a built-in set nor a file, or what `read_pairs` refuses.

@@ -202,7 +202,7 @@ def countries() -> tuple[Record, ...]:
 
 @cache
 def cities(code: str) -> tuple[Record, ...]:
-    """The cities of a country, from the largest down."""
+    """The cities of the country `code` (ISO), from the largest down."""
     return _cities().get(code, ())
 
 

@@ -8,7 +8,7 @@ KEY = "prompt"
 
 
 def read_prompts(path: str | Path) -> tuple[str, ...]:
-    """The prompts of a .txt, .json, .jsonl or .csv file, in the file's order.
+    """The prompts of `path` (.txt, .json, .jsonl, .csv), in the file's order.
 
     .txt: one prompt a line, blank lines skipped; .json: a list of texts; .jsonl: one text, or one object with the key
     `prompt`, a line; .csv: the column `prompt` under a header. In JSON a prompt may hold line breaks.

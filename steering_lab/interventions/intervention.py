@@ -89,7 +89,7 @@ class Place:
             )
 
     def touched(self, forward_pass: ForwardPass, n_rows: int) -> Bool[Tensor, "batch pos"]:
-        """True at the tokens in view that the edit acts on."""
+        """True at the tokens of `forward_pass` that an edit of `n_rows` rows acts on."""
         offset = forward_pass.positions - self.begins(forward_pass.prompt_lengths)[:, None]
         touched = (offset >= 0) & (forward_pass.positions >= 0)
         if self.rule == "at":
@@ -233,7 +233,7 @@ class PreserveNorm(Edit):
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One edit, where it acts, and how much of its delta is applied.
+    """One `edit`, the `place` where it acts, and the `coeff` by which its delta is multiplied.
 
     Raises:
         ValueError: a coefficient that is not finite, or an edit with a field that is no setting (`Edit.settings`).
@@ -254,7 +254,7 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Intervention:
-    """A sum of placed edits; `Intervention()` is nothing. `a + b` superposes, `2 * a` doubles the effect.
+    """A sum of placed edits, its `terms`; `Intervention()` is nothing. `a + b` superposes, `2 * a` doubles the effect.
 
     To let one edit see the result of another instead, nest two `with steer(...)` blocks.
     """
@@ -334,6 +334,6 @@ def check_placed(given: object) -> None:
 def add_rows(
     left: Float[Tensor, "left d_model"], right: Float[Tensor, "right d_model"]
 ) -> Float[Tensor, "longer d_model"]:
-    """The sum of two blocks of rows, the shorter one continued with zero rows."""
+    """The sum of the rows `left` and `right`, the shorter continued with zero rows."""
     longer = max(left.shape[0], right.shape[0])
     return sum(torch.nn.functional.pad(x, (0, 0, 0, longer - x.shape[0])) for x in (left, right))  # type: ignore[return-value]

@@ -60,13 +60,13 @@ class Source:
 
     @classmethod
     def of(cls, model: HookedModel, recipe: str, **details: Any) -> "Source":
-        """The source of a vector just read from `model`."""
+        """The source of a vector just read from `model` by `recipe`, with `details` to remember."""
         numerics = (model.fingerprint, model.basis, model.revision, str(model.dtype))
         return cls(recipe, model.name, *numerics, details, prefix=model.prefix)
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Source":
-        """The source that a file recorded. Files older than the choice of a prefix were made behind "bos".
+        """The source in the `record` of a file. Files older than the choice of a prefix were made behind "bos".
 
         Raises:
             ValueError: not the fields of a source, or values of another type.

@@ -154,7 +154,7 @@ class SteeringVector:
 
     @classmethod
     def load(cls, path: str | Path) -> "SteeringVector":
-        """The vector that `save` wrote, bit for bit.
+        """The vector that `save` wrote to `path`, bit for bit.
 
         Raises:
             FileNotFoundError: there is no such file.

@@ -44,7 +44,7 @@ def write_vector(path: str | Path, rows: Float[Tensor, "row d_model"], site: Hoo
 
 
 def read_vector(path: str | Path) -> tuple[Float[Tensor, "row d_model"], HookSite, Source]:
-    """Rows, site and source of a file that `write_vector` wrote.
+    """Rows, site and source of the file `path` that `write_vector` wrote.
 
     Files of earlier versions have no SHA-256: there only the norms tell whether the numbers changed.
 
@@ -75,7 +75,7 @@ def read_vector(path: str | Path) -> tuple[Float[Tensor, "row d_model"], HookSit
 
 
 def stored_digest(path: str | Path) -> str | None:
-    """The SHA-256 that a file holds of its header and numbers, not compared; None in files of earlier versions.
+    """The SHA-256 that the file `path` holds of its header and numbers, not compared; None in earlier versions.
 
     Raises:
         ValueError: it is no steering vector.

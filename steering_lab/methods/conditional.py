@@ -85,7 +85,7 @@ class PointsAlong:
             raise ValueError(f"above is {self.above}: it must be a cosine, in [-1, 1]")
 
     def cosines(self, model: HookedModel, prompts: Sequence[str]) -> Float[Tensor, " prompt"]:
-        """The cosine of each prompt's stream with the direction."""
+        """The cosine of each of `prompts`' streams in `model` with the direction."""
         stream = read_for(model, prompts, self.direction, self.read)
         return torch.nn.functional.cosine_similarity(stream, self.direction.rows, dim=-1)
 
@@ -119,7 +119,7 @@ class ConditionalSteering:
             raise ValueError(f"cases need names of their own, none of them 'default': {names}")
 
     def decide(self, model: HookedModel, prompts: Sequence[str]) -> list[str]:
-        """The name of each prompt's case, or "default"."""
+        """The name of the case of each of `prompts` for `model`, or "default"."""
         names = ["default"] * len(prompts)
         for case in reversed(self.cases):
             names = [case.name if hit else n for n, hit in zip(names, _ask(case, model, prompts), strict=True)]

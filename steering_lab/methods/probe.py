@@ -42,7 +42,7 @@ class Probe:
         check_direction(self.direction)
 
     def scores(self, model: HookedModel, prompts: Sequence[str]) -> Float[Tensor, " prompt"]:
-        """How far each prompt is on the positive side, in residual-stream units times the direction's."""
+        """How far `model` puts each of `prompts` on the positive side, in stream units times the direction's."""
         return read_for(model, prompts, self.direction, self.read) @ self.direction.rows[0] - self.threshold
 
     def __call__(self, model: HookedModel, prompts: Sequence[str]) -> list[bool]:
@@ -141,6 +141,6 @@ def read_for(
 
 
 def check_direction(direction: SteeringVector) -> None:
-    """Nothing when the vector is one row with a length. Raises ValueError otherwise."""
+    """Nothing when `direction` is one row with a length. Raises ValueError otherwise."""
     if direction.rows.shape[0] != 1 or not direction.norm > 0:
         raise ValueError(f"{direction!r} is not one direction: take a non-zero row with .row(i) first")

@@ -215,7 +215,7 @@ class HookedModel:
         }
 
     def sites(self, stream: Literal["resid_pre", "resid_post"] = "resid_pre") -> list[HookSite]:
-        """One site per layer, from the first block to the last."""
+        """One site of `stream` per layer, from the first block to the last."""
         return [HookSite(layer, stream) for layer in range(self.n_layers)]
 
     def check_site(self, site: Site) -> None:
@@ -291,12 +291,12 @@ class HookedModel:
         return chat_text(self.tokenizer, messages, self.name, **options)
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
-        """Each token as the text that it stands for, special tokens included."""
+        """Each of `ids` as the text that it stands for, special tokens included."""
         return [self.tokenizer.decode([int(i)]) for i in ids]
 
     # -- running ----------------------------------------------------------------------------------------------------
     def logits(self, tokens: Tokens, last: int | None = None) -> Float[Tensor, "batch _ d_vocab"]:
-        """Next-token logits of each row alone, uncached, under the edits in force. Gradients follow the ambient mode.
+        """Next-token logits of each row of `tokens` alone, uncached, under edits in force. Gradients as the ambient mode has it.
 
         One pass, or one for each group of rows that may share it (`Batching`). `last` gives the last so many columns
         alone, which takes less memory.
@@ -392,7 +392,7 @@ class HookedModel:
         return self.output_scale.output(self.unembedded(resid))
 
     def unembedded(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
-        """What the unembedding gives before the output is scaled and capped. Use `unembed` for logits."""
+        """What the unembedding makes of `resid` before the output is scaled and capped. Use `unembed` for logits."""
         read = self.normed(resid)
         return self.backend.unembed(read.reshape(1, -1, read.shape[-1])).reshape(*resid.shape[:-1], -1)
 
@@ -451,7 +451,7 @@ class HookedModel:
         return all(isinstance(edit, Stepwise) for _, edit in self._in_force)
 
     def step_edits(self, forward_pass: ForwardPass) -> dict[HookSite, list[Float[Tensor, "batch 1 d_model"]]] | None:
-        """What each edit in force adds at a step, outer ones first; None where one of them looks at the stream."""
+        """What each edit in force adds at the step `forward_pass`, outer ones first; None where one looks at the stream."""
         found: dict[HookSite, list[Tensor]] = {}
         for site, edit in self._in_force:
             stepwise: Any = edit
@@ -571,7 +571,7 @@ class HookedModel:
             self.forward_pass = outer
 
     def new_cache(self, batch: int, runtime: Runtime | None = None, room: int | None = None) -> Any:
-        """An empty KV cache for `batch` rows (`Runtime.new_cache`)."""
+        """An empty KV cache of `runtime` for `batch` rows of `room` tokens (`Runtime.new_cache`)."""
         return (runtime or self.runtime).new_cache(batch, room)
 
     @staticmethod
@@ -583,7 +583,7 @@ class HookedModel:
     # -- editing ----------------------------------------------------------------------------------------------------
     @contextmanager
     def hooks(self, edits: Mapping[HookSite, StreamEdit]) -> Iterator["HookedModel"]:
-        """The model with each edit in force at its site, until the block ends, however it ends.
+        """The model with each of `edits` in force at its site, until the block ends, however it ends.
 
         Nested blocks compose: the inner edit sees what the outer one left. Sites are checked before any hook is placed.
 

@@ -16,7 +16,7 @@ LN2 = math.log(2)  # nats: the Jensen-Shannon divergence of distributions that s
 
 
 def kl_terms(log_p: Float[Tensor, "*pos n"], log_q: Float[Tensor, "*pos n"]) -> Float[Tensor, "*pos n"]:
-    """p (log p − log q) of each token: signed, and their sum is KL(p ‖ q).
+    """p (log p − log q) of each token, from `log_p` and `log_q`: signed, and their sum is KL(p ‖ q).
 
     Nothing is checked, and NaN stays NaN. The sum may be below 0 by rounding; it has a gradient in `log_q`, which `kl`
     loses where it is cut off at 0. +inf for a token that only q excludes; 0 where p itself rounds to 0.
@@ -26,7 +26,7 @@ def kl_terms(log_p: Float[Tensor, "*pos n"], log_q: Float[Tensor, "*pos n"]) -> 
 
 
 def kl(log_p: Float[Tensor, "*pos d_vocab"], log_q: Float[Tensor, "*pos d_vocab"]) -> Float[Tensor, "*pos"]:
-    """KL(p ‖ q) = Σ p (log p − log q), in nats, at least 0.
+    """KL(p ‖ q) = Σ p (log p − log q) from `log_p` and `log_q`, in nats, at least 0.
 
     A token that p excludes (−inf) adds nothing; one that only q excludes makes the divergence +inf.
 

@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 class Interval(NamedTuple):
-    """Both ends of each cell's interval, NaN where there is none, and `why` there is none ("" where there is one)."""
+    """Both ends of each cell's interval, `low` and `high`, NaN without one, and `why` there is none ("" with one)."""
 
     low: Float[np.ndarray, " cells"]
     high: Float[np.ndarray, " cells"]
@@ -168,7 +168,7 @@ def paired_mean_interval(
 
 
 def ratio_interval(log_effects: Float[np.ndarray, "prompts cells"], *, level: float = 0.95) -> Interval:
-    """The interval of a ratio of geometric means (perplexities): the symmetric one of its logarithm, exponentiated."""
+    """The interval at `level` of a ratio of geometric means, the symmetric one of `log_effects`, exponentiated."""
     low, high, why = paired_mean_interval(log_effects, Kind.SYMMETRIC, level=level)
     return Interval(np.exp(low), np.exp(high), why)
 

@@ -30,7 +30,7 @@ def check_log_probs(log_prob: Float[Tensor, "*pos d_vocab"], name: str) -> None:
 
 
 def any_of(log_prob: Float[Tensor, "*pos d_vocab"], tokens: Tokens) -> Float[Tensor, "*pos"]:
-    """The log-probability that one of `tokens` comes next; NaN for no tokens."""
+    """The log-probability, by `log_prob`, that one of `tokens` comes next; NaN for no tokens."""
     if not len(tokens):
         return log_prob.new_full(log_prob.shape[:-1], torch.nan)
     return log_prob[..., torch.as_tensor(tokens, device=log_prob.device)].logsumexp(-1)

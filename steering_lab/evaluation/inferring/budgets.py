@@ -11,7 +11,7 @@ JudgedBy = Literal["interval", "estimate"]
 
 
 def over_budget(summary: pd.DataFrame, budgets: Mapping[str, float], judged_by: JudgedBy = "interval") -> pd.Series:
-    """For each row of the summary, whether its cell breaks a budget: a cost's upper end is above it, or unknown.
+    """For each row, whether its cell breaks one of `budgets`: a cost's upper end is above it, or unknown.
 
     With `judged_by="estimate"`, whether the cost itself is.
 
@@ -27,7 +27,7 @@ def over_budget(summary: pd.DataFrame, budgets: Mapping[str, float], judged_by: 
 
 
 def costs_of(summary: pd.DataFrame, cost: str, judged_by: JudgedBy) -> pd.Series:
-    """What each row's cell is taken to cost by the metric `cost`; NaN where it is unknown."""
+    """What each row's cell in `summary` costs by the metric `cost`, as `judged_by` says; NaN where unknown."""
     if cost not in set(summary["metric"]):
         raise ValueError(f"no metric {cost!r}; the summary has {', '.join(sorted(summary['metric'].unique()))}")
     end = {"interval": "high", "estimate": "effect"}[judged_by]

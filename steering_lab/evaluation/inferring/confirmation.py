@@ -8,7 +8,7 @@ from steering_lab.tables import SUMMARY, checked
 
 
 def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
-    """A row for the effect and each cost of the chosen cell: as chosen, on held-out prompts, and the gap between them.
+    """A row for the effect and each cost of `selected`: as chosen, on held-out prompts, and the gap between them.
 
     Columns: role, metric, scale; chosen, held_out with held_out_low, held_out_high; gap (held out minus chosen, or over
     chosen for a ratio: an effect that shrank is the winner's curse); control_low, control_high of the held-out rows;

@@ -19,7 +19,7 @@ MATCHED = ("method", "place", "layer", "coeff", "budget")
 
 
 def draw_effects(measured: pd.DataFrame) -> pd.DataFrame:
-    """One row per metric, cell and random draw: metric, the cell's columns, draw, effect, log_effect.
+    """One row per metric, cell and random draw of `measured`: metric, the cell's columns, draw, effect, log_effect.
 
     The effect is that of `summarise` (a paired difference, or a ratio) for one random vector, over the same prompts and
     samples. `log_effect` is the logarithm of a ratio, NaN for a difference.
@@ -104,7 +104,7 @@ class GridMaxima:
 
 
 def grid_maxima(effects: pd.DataFrame) -> GridMaxima:
-    """The grid maxima of one metric and one method's control among the rows of `draw_effects`.
+    """The grid maxima of one metric and one method's control among `effects`, rows of `draw_effects`.
 
     Keep only the cells that could have been chosen (those within the side-effect budget): the wild cells of a grid
     otherwise set the maximum. Draws are taken as exchangeable with the steering vector's own grid.
@@ -137,7 +137,7 @@ def check_norms(summary: pd.DataFrame) -> None:
 
 
 def attach_bands(summary: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
-    """`summary` with the columns control_low, control_high, n_draws of each cell's control; NaN and 0 without one.
+    """`summary` with control_low, control_high, n_draws of each cell's control in `bands`; NaN and 0 without one.
 
     Raises:
         ValueError: a control that is not norm-matched, or two kinds of random control of one method.

@@ -13,7 +13,7 @@ ROW = ["metric", *CELL, "draw", *OBSERVATION]
 
 
 def odd_part(tidy: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The measurements of `<metric>_odd`, for `summarise`: (f(+m) - f(-m)) / 2 of every question, and 0 unsteered.
+    """The measurements of `<metric>_odd` of `tidy`: (f(+m) - f(-m)) / 2 of every question, and 0 unsteered.
 
     One row per cell with a coefficient m > 0, draw, prompt and sample that the table has at both signs. A value
     that is NaN at either sign is NaN.

@@ -51,7 +51,7 @@ class PairedSums:
 
 
 def pair_with_unsteered(measured: pd.DataFrame) -> pd.DataFrame:
-    """The measurements with columns `unsteered` and `unsteered_weight` of the unsteered model's matching row.
+    """`measured` with the columns `unsteered` and `unsteered_weight` of the unsteered model's matching row.
 
     Rows are put in one fixed order, so that no later figure depends on the order they came in. Values on the scale
     "ratio" are replaced by their logarithm: their difference is the logarithm of a ratio, their weighted mean a
@@ -105,7 +105,7 @@ def _check_unique(rows: pd.DataFrame, keys: Sequence[str]) -> None:
 
 
 def paired_sums(paired: pd.DataFrame, by: Sequence[str] = CELL) -> PairedSums:
-    """The sums per prompt for each cell of one metric; cells are the distinct values of the columns `by`.
+    """The sums per prompt for each cell of `paired`, of one metric; cells are the distinct values of the columns `by`.
 
     `cells` has, besides `by`: role, unit, relative_norm, value (the weighted mean of all known values), n (pairs in
     which both values are known), n_missing (the other pairs) and n_prompts (prompts with such a pair).

@@ -85,7 +85,7 @@ def bootstrap_interval(
 def swap_test(
     sums: PairedSums, n_draws: int, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
-    """Two-sided p of each cell, alone and corrected for the search over the cells of its method and place.
+    """Two-sided p of each cell of `sums`, alone and corrected for the search over the cells of its method and place.
 
     Were steering idle, exchanging steered and unsteered in any prompt would change nothing; p is the share of such
     exchanges with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the actual one and

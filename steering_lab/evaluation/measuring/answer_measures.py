@@ -22,7 +22,7 @@ ANSWER_COLUMNS = ("row_id", "group", "regime", "context_answers", "memory_answer
 
 
 def with_answers(generations: pd.DataFrame, rows: Mapping[str, ConflictQA]) -> pd.DataFrame:
-    """The table with the columns `ANSWER_COLUMNS` of the question that each row answers: `rows` by prompt.
+    """`generations` with the columns `ANSWER_COLUMNS` of the question that each row answers: `rows` by prompt.
 
     Raises:
         ValueError: a prompt of the table that `rows` has no question for.
@@ -93,7 +93,7 @@ class AnswerMeasure:
         return pd.Series(values, index=generations.index, dtype=float).where(self.applies(generations))
 
     def applies(self, generations: pd.DataFrame) -> pd.Series:
-        """Whether each row's question has the answers that the reading is about."""
+        """Whether each question of `generations` has the answers that the reading is about."""
         context, memory = (generations[name].map(bool) for name in ("context_answers", "memory_answers"))
         if self.reading in ("context_or_both", "exact"):
             return context

@@ -36,7 +36,7 @@ Judge = Callable[[str, Sequence[str], Sequence[str]], Judgement]
 
 
 def judge_official(text: str, context_answers: Sequence[str], memory_answers: Sequence[str]) -> Judgement:
-    """The published reading of `text`, defects included.
+    """The published reading of `text`, by `context_answers` and `memory_answers`, defects included.
 
     context: a context answer, normalised, is a substring of the normalised text, and no negation word is among the
     normalised words. memory: the same for a memory answer, negated or not. exact: a context answer and the text
@@ -98,7 +98,7 @@ class AnswerScores:
 
 
 def answer_scores(judgements: Sequence[Judgement]) -> AnswerScores:
-    """The scores of a set of judged answers: plain shares, in percent."""
+    """The scores of `judgements`: plain shares, in percent."""
     return _scores(judgements, denominator=float(len(judgements)), tiny=0.0)
 
 

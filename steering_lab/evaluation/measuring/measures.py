@@ -69,7 +69,7 @@ class TextMeasure:
 
 @dataclass(frozen=True)
 class Measured:
-    """The column `name` of the table as it is: a number measured while the model ran."""
+    """The column `name` of the table as it is, measured while the model ran; `weight`, `scale` as in `Measure`."""
 
     name: str
     weight: None = None
@@ -80,12 +80,12 @@ class Measured:
 
 
 def sentiment(lexicon: Lexicon, name: str = "sentiment") -> TextMeasure:
-    """`sentiment_score` by `lexicon`: in [−1, 1], NaN for a text without valenced words."""
+    """`name`: `sentiment_score` by `lexicon`, in [−1, 1], NaN for a text without valenced words."""
     return TextMeasure(name, partial(sentiment_score, positive=lexicon.positive, negative=lexicon.negative))
 
 
 def balance(lexicon: Lexicon, name: str = "valence_balance") -> TextMeasure:
-    """`valence_balance` by `lexicon`: in [−1, 1], defined on every text with words."""
+    """`name`: `valence_balance` by `lexicon`, in [−1, 1], defined on every text with words."""
     return TextMeasure(name, partial(valence_balance, positive=lexicon.positive, negative=lexicon.negative))
 
 
@@ -95,13 +95,13 @@ def vader(name: str = "vader") -> TextMeasure:
 
 
 def topic_count(words: frozenset[str], name: str = "topic_words") -> TextMeasure:
-    """Number of topic words in each continuation. Raises ValueError for an entry no text can match."""
+    """`name`: number of topic words in each continuation. Raises ValueError for a word no text can match."""
     check_words(words)
     return TextMeasure(name, partial(word_count, of=words))
 
 
 def topic_rate(words: frozenset[str], name: str = "topic_rate") -> TextMeasure:
-    """Share of topic words in each continuation, in [0, 1]. Raises ValueError for an entry no text can match."""
+    """`name`: share of topic words in each continuation, in [0, 1]. Raises ValueError for a word no text can match."""
     check_words(words)
     return TextMeasure(name, partial(word_rate, of=words))
 

@@ -41,7 +41,7 @@ def word_rate(text: str, of: frozenset[str]) -> float:
 
 
 def sentiment_score(text: str, positive: frozenset[str], negative: frozenset[str]) -> float:
-    """(pos − neg) / (pos + neg) over the valenced words of `text`, in [−1, 1]; NaN when it has none.
+    """(pos − neg) / (pos + neg), counts of `positive` and `negative` words of `text`, in [−1, 1]; NaN without any.
 
     Steering changes which texts have valenced words at all, so a difference of this score compares only the pairs of
     texts where both have one. `valence_balance` has no such selection and is the safer score to decide by.
@@ -51,7 +51,7 @@ def sentiment_score(text: str, positive: frozenset[str], negative: frozenset[str
 
 
 def valence_balance(text: str, positive: frozenset[str], negative: frozenset[str]) -> float:
-    """(pos − neg) / words, in [−1, 1]; NaN only for a text without words.
+    """(pos − neg) / words, counts of `positive` and `negative` ones, in [−1, 1]; NaN only without words.
 
     0 is a measurement here: a text without valenced words leans neither way. The scale depends on how densely the
     language uses valenced words, so read it against the unsteered value.

@@ -42,7 +42,7 @@ FORMS = f"{', '.join(LABELS)}, topic:NAME or topic_rate:NAME"
 def named_measures(
     names: Sequence[str], *, lexicon: Lexicon = ENGLISH, topics: Mapping[str, frozenset[str]] = TOPICS
 ) -> list[Measure]:
-    """The measures of these names, in their order (`named_measure`).
+    """The measures of these names, in their order (`named_measure`, by `lexicon` and `topics`).
 
     Raises:
         ValueError: a text instead of a list, a name twice, or one that there is not.

@@ -57,7 +57,7 @@ def decoding_costs(
 
 
 def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds that each call took in each round, after a round to warm up; every other round runs backwards.
+    """Seconds that each call took in each of `rounds`, after one to warm up; every other round runs backwards.
 
     Raises:
         ValueError: no calls, or fewer than one round.

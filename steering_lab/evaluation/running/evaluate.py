@@ -224,7 +224,7 @@ def _bytes(rows: torch.Tensor) -> bytes:
 
 
 def row_seed(seed: int, prompt: int, sample: int) -> int:
-    """The seed of one continuation: the same under every condition."""
+    """The seed of continuation `sample` of `prompt`: the same under every condition."""
     return seed_of(seed, prompt, sample)
 
 

@@ -77,7 +77,7 @@ class Work:
         return replace(self, conditions=conditions, reading=self._written(self.reading))
 
     def on(self, model: HookedModel) -> Found | Failed:
-        """The group's cells, or why there are none.
+        """The group's cells by `model`, or why there are none.
 
         Raises:
             MemoryError, torch.OutOfMemoryError: not even one row fits; no other group would do better.
@@ -94,7 +94,7 @@ class Work:
 
 
 def numerics_of(model: HookedModel) -> dict[str, Any]:
-    """What beside the work determines a cell's rows: part of its key, and the same wherever the work is done."""
+    """What of `model` determines a cell's rows beside the work: part of its key, the same wherever that is done."""
     runtime = model.runtime  # asking for it counts the hooks on the backend
     return {
         "weights": model.fingerprint, "basis": model.basis, "prefix": model.prefix, "dtype": str(model.dtype),
@@ -106,6 +106,6 @@ Elsewhere = Callable[[HookedModel, Sequence[Work]], Iterator[tuple[Work, Found |
 
 
 def here(model: HookedModel, works: Sequence[Work]) -> Iterator[tuple[Work, Found | Failed]]:
-    """Each piece of work done in this process, one after the other."""
+    """Each of `works` done by `model` in this process, one after the other."""
     for work in works:
         yield work, work.on(model)

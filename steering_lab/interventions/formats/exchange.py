@@ -147,7 +147,7 @@ def vector_from(values: Any, site: HookSite, source: Source, path: Path, *, n_di
 
 
 def provenance(vectors: Mapping[int, SteeringVector] | list[SteeringVector]) -> dict[str, Any]:
-    """The sources of what a file holds, by hook name: what our own keys carry, and other tools pass over."""
+    """The sources of `vectors`, by hook name: what our own keys carry, and other tools pass over."""
     listed = vectors.values() if isinstance(vectors, Mapping) else vectors
     return {"format": 1, "sources": {vector.site.name: asdict(vector.source) for vector in listed}}
 

@@ -66,7 +66,7 @@ def export_gguf(vectors: Vectors, path: str | Path, *, coeff: float, model_type:
 
 
 def read_gguf(path: str | Path, *, model: HookedModel | None = None) -> dict[HookSite, SteeringVector]:
-    """The vectors of a control-vector file, `direction.k` at `resid_post(k)`, as long as they were written.
+    """The vectors of the control-vector file `path`, `direction.k` at `resid_post(k)`, as long as they were written.
 
     repeng writes unit vectors; llama.cpp's own generator and saklas do not. Their files do not say which weights they
     are for: name the `model`.

@@ -31,7 +31,7 @@ EVERYWHERE = {
 
 
 def export_neuronpedia(vectors: Vectors, path: str | Path, *, coeff: float) -> Path:
-    """Write `coeff` times the vectors, each with strength 1.
+    """Write `coeff` times the vectors to `path`, each with strength 1.
 
     Raises:
         ValueError: more than one row, another basis; see `scaled`.
@@ -42,7 +42,7 @@ def export_neuronpedia(vectors: Vectors, path: str | Path, *, coeff: float) -> P
 
 
 def read_neuronpedia(path: str | Path, *, model: HookedModel | None = None) -> dict[HookSite, SteeringVector]:
-    """The vectors of a request, of a list of vectors or of a single one, each times its strength; equal hooks summed.
+    """The vectors of `path` (a request, a list or a single vector), each times its strength; equal hooks summed.
 
     `model` is the one that they are for where the file does not say, which only our own do.
 

@@ -66,7 +66,7 @@ def export_svec(vectors: Vectors, path: str | Path, *, reading: Reading, coeff: 
 def read_svec(
     path: str | Path, *, reading: Reading, model: HookedModel | None = None
 ) -> dict[HookSite, SteeringVector]:
-    """The vectors of a .svec file, at the sites where the tool that `reading` names would add them.
+    """The vectors of `path` (.svec), at the sites where the tool that `reading` names would add them.
 
     `model` is the one that they are for where the file does not say, which only our own do.
 

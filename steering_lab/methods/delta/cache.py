@@ -62,7 +62,7 @@ def _config(model: HookedModel) -> dict[str, str]:
 
 
 def find_result(folder: Path, key: str) -> Result | None:
-    """The result kept under `key`, or None where there is none that is whole."""
+    """The result kept in `folder` under `key`, or None where there is none that is whole."""
     path = folder / f"{key}.safetensors"
     if not path.is_file():
         return None
@@ -81,7 +81,7 @@ def find_result(folder: Path, key: str) -> Result | None:
 
 
 def keep_result(folder: Path, key: str, result: Result) -> Path:
-    """Writes the result under `key`, in one step. Raises OSError where it cannot; names the file."""
+    """Writes the result to `folder` under `key`, in one step. Raises OSError where it cannot; names the file."""
     header = {
         "key": key,
         "sites": [vector.site.name for vector in result.vectors],

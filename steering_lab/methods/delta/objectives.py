@@ -60,7 +60,7 @@ class GroundedAnswer:
         return len(self.answers)
 
     def take(self, rows: Sequence[int]) -> "GroundedAnswer":
-        """The same for some of the prompts."""
+        """The same for the prompts `rows`."""
         memory = None if self.memory_answers is None else tuple(self.memory_answers[i] for i in rows)
         return GroundedAnswer(tuple(self.answers[i] for i in rows), memory)
 
@@ -69,7 +69,7 @@ class GroundedAnswer:
         return {"name": "grounded answer", "answers": ids, "memory_answers": self.memory_answers}
 
     def target(self, model: HookedModel, prompts: Sequence[str]) -> Target:
-        """The answers as tokens.
+        """The answers to `prompts` as tokens of `model`.
 
         Raises:
             ValueError: an answer whose first letters melt into the prompt's last token, or two answers of which one
@@ -98,7 +98,7 @@ class ImitateInstructed:
         return len(self.instructed)
 
     def take(self, rows: Sequence[int]) -> "ImitateInstructed":
-        """The same for some of the prompts."""
+        """The same for the prompts `rows`."""
         return replace(self, instructed=tuple(self.instructed[i] for i in rows))
 
     def described(self, model: HookedModel) -> Mapping[str, Any]:
@@ -106,7 +106,7 @@ class ImitateInstructed:
         return {"name": "imitate instructed", "instructed": ids, "n_tokens": self.n_tokens}
 
     def target(self, model: HookedModel, prompts: Sequence[str]) -> Target:
-        """The greedy continuation of the instructed prompts and its distributions."""
+        """The greedy continuation by `model` of the instructed prompts, and its distributions."""
         with model.unedited():
             tokens = generate(model, list(self.instructed), max_new_tokens=self.n_tokens).tokens
             wanted = forced_log_probs(model, self.instructed, tokens)
@@ -135,7 +135,7 @@ class ContrastClosedBook:
         return len(self.without_context)
 
     def take(self, rows: Sequence[int]) -> "ContrastClosedBook":
-        """The same for some of the prompts."""
+        """The same for the prompts `rows`."""
         return replace(self, without_context=tuple(self.without_context[i] for i in rows))
 
     def described(self, model: HookedModel) -> Mapping[str, Any]:
@@ -143,7 +143,7 @@ class ContrastClosedBook:
         return {"name": "contrast closed book", "without": ids, "alpha": self.alpha, "n_tokens": self.n_tokens}
 
     def target(self, model: HookedModel, prompts: Sequence[str]) -> Target:
-        """What the rule decodes, and its distributions."""
+        """What the rule decodes from `model` and `prompts`, and its distributions."""
         rule: LogitsRule = CAD(self.alpha)
         bare = list(self.without_context)
         with model.unedited(), torch.no_grad():
@@ -159,7 +159,7 @@ class ContrastClosedBook:
 def forced_log_probs(
     model: HookedModel, prompts: Sequence[str], continuations: Sequence[Sequence[int]]
 ) -> tuple[Float[Tensor, "_ d_vocab"], ...]:
-    """The log-probabilities from which each continuation token was drawn, one row per token."""
+    """The log-probabilities of `model` that each token of `continuations` behind `prompts` was drawn by."""
     found: list[Tensor] = []
     rows = [model.token_ids(prompt) for prompt in prompts]
     for start in range(0, len(rows), 32):

@@ -64,7 +64,7 @@ class Target:
         return len(self.tokens)
 
     def take(self, rows: Sequence[int]) -> "Target":
-        """The same for some of the prompts."""
+        """The same for the prompts `rows`."""
         return replace(
             self,
             tokens=tuple(self.tokens[i] for i in rows),
