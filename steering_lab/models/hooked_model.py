@@ -296,7 +296,9 @@ class HookedModel:
 
     # -- running ----------------------------------------------------------------------------------------------------
     def logits(self, tokens: Tokens, last: int | None = None) -> Float[Tensor, "batch _ d_vocab"]:
-        """Next-token logits of each row of `tokens` alone, uncached, under edits in force. Gradients as the ambient mode has it.
+        """Next-token logits of each row of `tokens` alone, uncached, under the edits in force.
+
+        Gradients follow the ambient mode.
 
         One pass, or one for each group of rows that may share it (`Batching`). `last` gives the last so many columns
         alone, which takes less memory.
@@ -451,7 +453,7 @@ class HookedModel:
         return all(isinstance(edit, Stepwise) for _, edit in self._in_force)
 
     def step_edits(self, forward_pass: ForwardPass) -> dict[HookSite, list[Float[Tensor, "batch 1 d_model"]]] | None:
-        """What each edit in force adds at the step `forward_pass`, outer ones first; None where one looks at the stream."""
+        """What each edit in force adds at the step `forward_pass`, outer ones first; None where one looks."""
         found: dict[HookSite, list[Tensor]] = {}
         for site, edit in self._in_force:
             stepwise: Any = edit

@@ -148,7 +148,7 @@ _TRIED: WeakKeyDictionary[HookedModel, bool] = WeakKeyDictionary()
 
 
 def reuses_prefix(model: HookedModel) -> bool:
-    """Whether a cached prefix of `model` gives what whole passes give, gradients included; tried once, on few tokens."""
+    """Whether a cached prefix of `model` gives what whole passes give, gradients included; tried once."""
     if model not in _TRIED:
         # One token behind a cache takes another way through some models than several.
         _TRIED[model] = all(_reuse_equals_whole(model, target) for target in ([5], [5, 6, 7]))
