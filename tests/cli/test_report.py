@@ -21,7 +21,7 @@ def _pages_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
             (run / "index.html").write_text("drawn")
             return run / "index.html"
 
-    monkeypatch.setattr(EXPERIMENT_OF, lambda run: Experiment)
+    monkeypatch.setattr(EXPERIMENT_OF, lambda run, own: Experiment)
 
 
 EXPERIMENT_OF = "steering_lab.study.finding.experiment_of"
