@@ -25,6 +25,8 @@ def report(runs: tyro.conf.Positional[tuple[Path, ...]], experiment: Path | None
     if not runs:
         raise ValueError("name the folder of a run, e.g. steering-lab report results/*")
     found = [run for path in runs for run in runs_in(path)]
+    if not found:
+        raise ValueError(f"{', '.join(map(str, runs))}: no folder of a run, e.g. steering-lab report results/*")
     done = [_state(run) if run.name.endswith(PARTIAL) else _drawn(run, experiment) for run in found]
     if not any(done):
         raise SystemExit(2)

@@ -110,6 +110,15 @@ def test_a_run_of_an_experiment_from_elsewhere_is_refused_by_name(
     assert "is a run of '../../strange', which is none of the experiments here: actadd_sweep" in err
 
 
+def test_files_alone_are_no_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text("")
+    status, _, err = reported(monkeypatch, capsys, tmp_path / "mine.toml")
+    assert status == 2
+    assert "mine.toml: no folder of a run" in err
+
+
 def test_without_a_folder_it_says_what_it_wants(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
