@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from traceback import extract_tb
 from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
@@ -259,12 +260,19 @@ def draw(path: Path, report: Report) -> Path:
         raise  # no second try helps
     except Exception as error:
         raise RuntimeError(
-            f"the tables in {path} are whole, but its page could not be drawn ({type(error).__name__}: {error});"
-            " the same command, or steering-lab report, draws it again"
+            f"the tables in {path} are whole, but its page could not be drawn"
+            f" ({type(error).__name__}: {error}{_at(error)}); the same command, or steering-lab report, draws it again"
         ) from error
     with suppress(FileNotFoundError):
         (path / UNDRAWN).unlink()
     return page
+
+
+def _at(error: Exception) -> str:
+    """Where in the file of a `report` that was called it failed, the only one that its author can change."""
+    own = extract_tb(error.__traceback__)[1:]  # the first frame is the caller's
+    within = [frame for frame in own if frame.filename == own[0].filename]
+    return f", {Path(within[-1].filename).name} line {within[-1].lineno}" if within else ""
 
 
 def _of_config(folders: list[Path], config: Mapping[str, Any]) -> Path | None:

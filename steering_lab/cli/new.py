@@ -13,7 +13,7 @@ def new(name: tyro.conf.Positional[str], folder: Path = Path()) -> None:
     Example: steering-lab new my_question
 
     Args:
-        name: What both files are called; letters, digits and underscores.
+        name: What both files are called: letters, digits and underscores, no module's or experiment's name.
         folder: Where they are written.
     """
     from steering_lab.study.new import new_experiment

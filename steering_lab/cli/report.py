@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 
-def report(runs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
+def report(runs: tyro.conf.Positional[tuple[Path, ...]], experiment: Path | None = None) -> None:
     """Draw the figures and pages of runs again from the tables in their folders; no model is loaded.
 
     Of a run that is not finished (.partial), print how far it is: cells done and failed, and who works on it. Exit
@@ -14,15 +14,20 @@ def report(runs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
 
     Example: steering-lab report results/*
 
+    Example: steering-lab report results/my_question --experiment my_question.toml
+
     Args:
         runs: Folders of runs, or folders that hold some, one or two levels down.
+        experiment: The TOML file of an experiment of your own, whose module draws the pages of its runs.
     """
     from steering_lab.runs import PARTIAL
 
     if not runs:
         raise ValueError("name the folder of a run, e.g. steering-lab report results/*")
     found = [run for path in runs for run in runs_in(path)]
-    done = [_state(run) if run.name.endswith(PARTIAL) else _drawn(run) for run in found]
+    if not found:
+        raise ValueError(f"{', '.join(map(str, runs))}: no folder of a run, e.g. steering-lab report results/*")
+    done = [_state(run) if run.name.endswith(PARTIAL) else _drawn(run, experiment) for run in found]
     if not any(done):
         raise SystemExit(2)
     if not all(done):
@@ -45,13 +50,13 @@ def runs_in(path: Path, depth: int = 2) -> list[Path]:
     return [run for run in runs if (run / "config.json").is_file()] or [path]
 
 
-def _drawn(run: Path) -> bool:
+def _drawn(run: Path, experiment: Path | None) -> bool:
     """Draws the page of a finished run and prints where it is; says so where that cannot be done."""
     from steering_lab.runs import draw
     from steering_lab.study.finding import experiment_of
 
     try:
-        print(f"\n{draw(run, experiment_of(run).report).resolve().as_uri()}")
+        print(f"\n{draw(run, experiment_of(run, experiment).report).resolve().as_uri()}")
     except (ValueError, OSError, RuntimeError) as error:
         print(f"steering-lab: {error}", file=sys.stderr)
         return False

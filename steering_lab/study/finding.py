@@ -78,7 +78,7 @@ def read_study(toml: str | Path, settings: Sequence[str] = (), **where: Any) -> 
         FileNotFoundError: no such file, or no module that it names.
         ValueError: not TOML, an unknown key, a value of the wrong type, or settings that contradict each other.
     """
-    experiment, values = load_experiment(toml), read_toml(toml, settings)
+    experiment, values = load_experiment(toml, settings), read_toml(toml, settings)
     config = read_config(experiment.Config, toml, settings)
     told = {key: values[key] for key in RUN_KEYS if key in values and key != "experiment"}
     told |= {key: value for key, value in where.items() if value is not None}
@@ -98,8 +98,8 @@ def experiments_folder() -> Path:
     raise FileNotFoundError("the experiments folder is missing: install steering_lab from its repository")
 
 
-def load_experiment(toml: str | Path) -> Experiment:
-    """The module that `toml` names, imported from its file, in a package made of its folder.
+def load_experiment(toml: str | Path, settings: Sequence[str] = ()) -> Experiment:
+    """The module that `toml` or `settings` name, imported from its file, in a package made of its folder.
 
     `experiment = "sweep"` is sweep.py beside the file, or else the one that comes along.
 
@@ -111,7 +111,7 @@ def load_experiment(toml: str | Path) -> Experiment:
     if not toml.is_file():
         known = sorted(p.name for p in experiments_folder().glob("*.toml"))
         raise FileNotFoundError(f"no experiment file {toml}; the experiments that come along are {', '.join(known)}")
-    script = _script(toml, read_toml(toml).get("experiment"))
+    script = _script(toml, read_toml(toml, settings).get("experiment"))
     module = _imported(script)
     if lacking := [name for name in ("Config", "run", "report") if not hasattr(module, name)]:
         raise ValueError(f"{script} is no experiment, it has no {lacking[0]}: see docs/guides/own_experiment.md")
@@ -153,22 +153,29 @@ def _package_of(folder: Path) -> str:
     return name
 
 
-def experiment_of(run: str | Path) -> Experiment:
+def experiment_of(run: str | Path, own: Path | None = None) -> Experiment:
     """The experiment that draws a finished run's page, by the module's name in its provenance.
 
-    Only modules that come along are looked for: a folder from elsewhere cannot name code to be executed.
+    Only modules that come along are looked for, and the one of the TOML file `own`: a folder from elsewhere cannot name
+    code to be executed.
 
     Raises:
-        FileNotFoundError: there is no finished run.
-        ValueError: its experiment does not come along.
+        FileNotFoundError: there is no finished run, or no such TOML file.
+        ValueError: its experiment does not come along and is not that of `own`.
     """
     from steering_lab.runs import finished
 
     made = json.loads((finished(run) / "provenance.json").read_text(encoding="utf-8"))
     name = made.get("module", made.get("experiment"))
     known = {toml.stem: toml for toml in sorted(experiments_folder().glob("*.toml"))}
+    if own is not None:
+        load_experiment(own)  # a file that cannot be read is answered, whatever run comes first
+        known[_script(own, read_toml(own).get("experiment")).stem] = own
     if name not in known:
-        raise ValueError(f"{run} is a run of {name!r}, which is none of the experiments here: {', '.join(known)}")
+        raise ValueError(
+            f"{run} is a run of {name!r}, which is none of the experiments here: {', '.join(known)}."
+            " For one of your own name its file: --experiment FILE.toml"
+        )
     return load_experiment(known[name])
 
 

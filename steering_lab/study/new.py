@@ -1,6 +1,11 @@
 """The beginnings of an experiment of one's own: a commented TOML file, and a module to change."""
 
+import sys
+from importlib.util import find_spec
+from keyword import iskeyword
 from pathlib import Path
+
+from steering_lab.study.finding import experiments_folder
 
 TOML = """\
 # {name}: what do you want to know? Run it: steering-lab run {name}.toml
@@ -52,6 +57,7 @@ class Config(VectorSettings, PromptSettings, SamplingSettings):
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Asks the model under every condition, keeps what it said, and returns the finished run folder."""
+    measures = named_measures(config.measures, lexicon=config.language.lexicon)  # a wrong name costs no model
     (prompts, _), form, model = config.split_prompts, config.form(), config.load()
     sites = form.sites(model)
     norms, vectors = median_resid_norms(model, prompts, sites), form.vectors(model, sites)
@@ -59,7 +65,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     conditions = [UNSTEERED, *layer_coeff_grid(vectors, form.coeffs, norms, **cells)]  # add your own
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         texts = setup.generations(conditions, prompts, config.decoding)
-        table = measure_table(texts, named_measures(config.measures, lexicon=config.language.lexicon))
+        table = measure_table(texts, measures)
         setup.folder.write_table("generations.jsonl", texts)
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summarise(table, seed=config.seed))
@@ -80,16 +86,29 @@ def new_experiment(folder: str | Path, name: str) -> tuple[Path, Path]:
     """Writes `<name>.toml` and `<name>.py` into `folder`, which run as they stand, and returns the two.
 
     Raises:
-        ValueError: a name that no module can have.
+        ValueError: a name that no module can have, or that another module has.
         FileExistsError: one of the two is there already.
     """
     if not name.isidentifier():
         raise ValueError(f"{name!r} is no name for a module: use letters, digits and underscores, a letter first")
+    if iskeyword(name):
+        raise ValueError(f"{name!r} is a word of Python's own: choose another name")
     files = Path(folder) / f"{name}.toml", Path(folder) / f"{name}.py"
     for file in files:
         if file.exists():
             raise FileExistsError(f"{file} is there already: choose another name")
+    if taken := _taken(name):
+        raise ValueError(f"{name!r} is the name of {taken}, which a {name}.py would hide: choose another name")
     Path(folder).mkdir(parents=True, exist_ok=True)
     for file, text in zip(files, (TOML, MODULE), strict=True):
         file.write_text(text.format(name=name), encoding="utf-8")
     return files
+
+
+def _taken(name: str) -> str:
+    """What has this name already, in a few words; nothing where it is free."""
+    if (experiments_folder() / f"{name}.py").is_file():
+        return "an experiment that comes along"
+    if name in sys.stdlib_module_names or find_spec(name) is not None:
+        return "a module that is installed here"
+    return ""

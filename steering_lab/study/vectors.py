@@ -97,7 +97,7 @@ class VectorSettings(LayerSettings):
     """One form of steering by name.
 
     Args:
-        method: "actadd", "mean_difference", "pca", "probe", "contextfocus", or "vector:FILE" (of any format).
+        method: "actadd", "mean_difference", "pca", "probe", "contextfocus", or "vector:FILE" (of `vector make`).
         pairs: What the first four are made from: a list of {positive, negative}, a built-in set
             (`data.contrast_pairs.PAIRS`), or a file of pairs.
         normalise: Every row at length 1, so that a coefficient is a length in residual-stream units.

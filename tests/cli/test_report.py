@@ -21,7 +21,7 @@ def _pages_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
             (run / "index.html").write_text("drawn")
             return run / "index.html"
 
-    monkeypatch.setattr(EXPERIMENT_OF, lambda run: Experiment)
+    monkeypatch.setattr(EXPERIMENT_OF, lambda run, own: Experiment)
 
 
 EXPERIMENT_OF = "steering_lab.study.finding.experiment_of"
@@ -108,6 +108,15 @@ def test_a_run_of_an_experiment_from_elsewhere_is_refused_by_name(
     status, _, err = reported(monkeypatch, capsys, run)
     assert status == 2
     assert "is a run of '../../strange', which is none of the experiments here: actadd_sweep" in err
+
+
+def test_files_alone_are_no_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text("")
+    status, _, err = reported(monkeypatch, capsys, tmp_path / "mine.toml")
+    assert status == 2
+    assert "mine.toml: no folder of a run" in err
 
 
 def test_without_a_folder_it_says_what_it_wants(

@@ -267,6 +267,8 @@ def test_a_file_without_a_module_of_its_own_names_one(tmp_path: Path) -> None:
     assert (study.name, study.config.name, study.config.n_prompts) == ("mine", "mine", 3)
     assert study.placement == Placement("processes")
     assert read_study(toml, ["name=other", "executor=ray"], workers=4).placement == Placement("ray", 4)
+    with pytest.raises(FileNotFoundError, match="names the experiment 'sweeps'"):
+        read_study(toml, ["experiment=sweeps"])
     with pytest.raises(ValueError, match="setting executor = 'cloud': it takes one of 'local', 'processes'"):
         read_study(toml, ["executor=cloud"])
 

@@ -61,6 +61,20 @@ def test_an_experiment_of_ones_own_begins_with_new_and_is_changed_by_hand(folder
     [run] = (folder / "results/my_question").iterdir()
     assert "prompting Love" in set(read_run(run)["summary"]["method"])
     assert len(changed.splitlines()) < 120
+    (run / "index.html").unlink()
+    with pytest.raises(SystemExit):
+        report_command((run,))
+    report_command((run,), experiment=Path("my_question.toml"))
+    assert (run / "index.html").is_file()
+
+
+def test_a_page_that_its_module_cannot_draw_says_at_which_line(folder: Path) -> None:
+    new("my_question")
+    module = folder / "my_question.py"
+    module.write_text(module.read_text().replace('parts["summary"]', 'parts["sumary"]'))
+    line = 1 + next(i for i, text in enumerate(module.read_text().splitlines()) if 'parts["sumary"]' in text)
+    with pytest.raises(RuntimeError, match=rf"\(KeyError: 'sumary', my_question\.py line {line}\)"):
+        run_command(Path("my_question.toml"), set=("n_prompts=2", "n_samples=1", "max_new_tokens=4"))
 
 
 @pytest.mark.parametrize("name", re.findall(r"`((?:\w+Settings))`", GUIDE.read_text(encoding="utf-8")))

@@ -38,3 +38,27 @@ def test_new_overwrites_nothing_and_takes_names_that_a_module_can_have(tmp_path:
     assert not (tmp_path / "mine.toml").exists()
     with pytest.raises(ValueError, match="'my-question' is no name for a module: use letters"):
         new_experiment(tmp_path, "my-question")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("class", "'class' is a word of Python's own"),
+        ("json", "'json' is the name of a module that is installed here, which a json.py would hide"),
+        ("torch", "'torch' is the name of a module that is installed here"),
+        ("sweep", "'sweep' is the name of an experiment that comes along"),
+    ],
+)
+def test_new_takes_no_name_by_which_python_or_report_finds_something_else(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        new_experiment(tmp_path, name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_measure_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    toml, _ = new_experiment(tmp_path, "mine")
+    with pytest.raises(ValueError, match="unknown measure 'vadr'"):
+        run_command(toml, set=("measures=['vadr']",), results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()

@@ -90,14 +90,16 @@ def topic_words(topic: str, topics: Mapping[str, frozenset[str]] = TOPICS) -> fr
     """The words of a topic: one of `topics`, those of a file (with spaces or lines between), or those given.
 
     Raises:
-        ValueError: neither; or an entry that no text can match.
+        ValueError: neither; or no word at all.
     """
     if topic in topics:
         return topics[topic]
-    if Path(topic).is_file():
-        return frozenset(Path(topic).read_text(encoding="utf-8").split())
-    if "," in topic:
-        return frozenset(word.strip() for word in topic.split(",") if word.strip())
+    file = Path(topic).is_file()
+    if file or "," in topic:
+        said = Path(topic).read_text(encoding="utf-8").split() if file else map(str.strip, topic.split(","))
+        if found := frozenset(filter(None, said)):
+            return found
+        raise ValueError(f"the topic {topic!r} has no words")
     raise ValueError(
         f"unknown topic {topic!r}: choose one of {', '.join(topics)}, a file of words, or words with commas between,"
         " say sea,ship,sail"

@@ -117,3 +117,11 @@ def test_an_axis_calls_a_measure_by_what_it_is() -> None:
 def test_pairs_that_add_a_topic_are_known_by_its_words(pairs: tuple[ContrastPair, ...], topic: str | None) -> None:
     assert topic_of(pairs) == topic
     assert topic_of(pairs, {"weddings": WEDDING_WORDS}) == topic
+
+
+@pytest.mark.parametrize("topic", [",", " , ", "empty.txt"])
+def test_a_topic_without_words_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").write_text("\n")
+    with pytest.raises(ValueError, match="has no words"):
+        named_measure(f"topic:{topic}")
