@@ -65,6 +65,7 @@ def test_an_experiment_of_ones_own_begins_with_new_and_is_changed_by_hand(folder
 
 @pytest.mark.parametrize("name", re.findall(r"`((?:\w+Settings))`", GUIDE.read_text(encoding="utf-8")))
 def test_every_piece_that_the_guide_names_exists(name: str) -> None:
-    from steering_lab.study import conflict_settings, settings, vectors
+    from steering_lab.study import settings, vectors
+    from steering_lab.study.conflict import settings as conflict_settings
 
     assert any(hasattr(module, name) for module in (settings, vectors, conflict_settings))

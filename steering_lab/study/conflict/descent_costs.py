@@ -1,0 +1,93 @@
+"""What methods at their chosen strength cost: passes and seconds, once and per query, and the speed of decoding."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from steering_lab.data.templates import PromptStyle
+from steering_lab.evaluation.speed import decoding_costs
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.delta.optimum import Optimum
+from steering_lab.models.hook_points import HookSite
+from steering_lab.study.conflict.descents import (
+    GATE,
+    GROUNDED,
+    TARGETS,
+    UNSTEERED,
+    VECTOR,
+    Comparison,
+    Steered,
+    find_gate,
+    targets,
+)
+from steering_lab.study.conflict.questions import Rows
+
+TIMED = 16  # questions whose decoding is timed
+
+
+def mean_spent(results: Sequence[Optimum]) -> dict[str, float]:
+    """Loss before and after, forward-equivalents and seconds of a descent, on average over its problems."""
+    each = [(o.losses[0], o.losses[-1], o.forward_equivalents, o.seconds) for o in results]
+    means = np.mean(each, axis=0) if each else np.full(4, np.nan)
+    return dict(zip(("loss_start", "loss", "forward_equivalents", "seconds"), means.tolist(), strict=True))
+
+
+def costs(
+    comparison: Comparison, rows: Rows, chosen: Sequence[Steered], site: HookSite, threshold: float,
+    vector_seconds: float,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per method at its chosen strength: what it costs once and per query beyond a plain answer, and its speed.
+
+    A forward-equivalent is one plain pass over a prompt with context. `cosine` is that of the deltas with the
+    mean-difference vector, on average.
+
+    Args:
+        comparison: The run.
+        rows: Conflicts, with their context.
+        chosen: Each method at its chosen strength.
+        site: The chosen site.
+        threshold: The gate's.
+        vector_seconds: What it took to make the mean-difference vectors.
+    """
+    asking, answer = comparison.asking, comparison.config.max_new_tokens
+    plain, bare, instructed = (_length(comparison, s, rows) for s in ("with_context", "closed_book", "instructed"))
+    made_from = comparison.vector_rows
+    read = _length(comparison, "instructed", made_from) + _length(comparison, "closed_book", made_from)
+    started = time.perf_counter()
+    find_gate(comparison, rows, threshold)
+    gate_seconds = (time.perf_counter() - started) / len(rows)
+    spent: dict[str, dict[str, float]] = {
+        UNSTEERED: {},
+        TARGETS[0]: {"forward_equivalents": instructed / plain - 1},
+        TARGETS[1]: {"forward_equivalents": (bare + answer) / plain},
+        GATE: {"forward_equivalents": 1 + (2 * bare + answer) / plain, "seconds": gate_seconds},
+        VECTOR: {"once_forward_equivalents": read * len(made_from) / plain, "once_seconds": vector_seconds},
+    }
+    for one in chosen:
+        if one.results:
+            method, mean = one.condition.factors.method, mean_spent(one.results)
+            cosines = [_cosine(result.vectors[0], comparison.vectors[site]) for result in one.results]
+            when, of = ("once_", len(comparison.labelled)) if method == GROUNDED else ("", 1)
+            spent[method] = {
+                f"{when}forward_equivalents": mean["forward_equivalents"] * of,
+                f"{when}seconds": mean["seconds"],
+                "cosine": float(np.mean(cosines)),
+            }
+    decoded = [asking.unsteered(), *targets(comparison), *(one.condition for one in chosen)]
+    speeds = decoding_costs([(asking.model, condition) for condition in decoded], rows[:TIMED], max_new_tokens=answer)
+    nothing = {f"{when}{what}": 0.0 for when in ("once_", "") for what in ("forward_equivalents", "seconds")}
+    spent_by = pd.DataFrame([{"method": method, **nothing, **own} for method, own in spent.items()])
+    speeds = speeds.assign(method=[condition.factors.method for condition in decoded]).drop(columns="condition")
+    return spent_by.merge(speeds, on="method", how="left")
+
+
+def _length(comparison: Comparison, style: PromptStyle, rows: Rows) -> float:
+    """Tokens of a prompt in `style`, on average."""
+    texts = comparison.asking.texts(style, rows)
+    return float(np.mean([len(comparison.asking.model.token_ids(text)) for text in texts]))
+
+
+def _cosine(left: SteeringVector, right: SteeringVector) -> float:
+    return float((left.unit().rows * right.unit().rows).sum())
