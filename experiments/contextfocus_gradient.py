@@ -13,9 +13,9 @@ second; every number reported is from a third, where each condition runs once.
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -24,13 +24,11 @@ from steering_lab.evaluation.condition import Condition
 from steering_lab.evaluation.equal_cost import at_equal_cost, cost_curves
 from steering_lab.evaluation.groups import Elsewhere
 from steering_lab.evaluation.measures import Measure
-from steering_lab.evaluation.next_token import next_token_kl
 from steering_lab.models.hook_points import HookSite, resid_post
-from steering_lab.models.progress import progress_bar
 from steering_lab.study.choosing import choose_iterations, choose_site, choose_strength, choose_threshold
-from steering_lab.study.conflict.answers import Answering, by_question, summaries
-from steering_lab.study.conflict.asking import Asking, as_asked
-from steering_lab.study.conflict.descent_costs import costs, mean_spent
+from steering_lab.study.conflict.answers import Answering, summaries
+from steering_lab.study.conflict.asking import Asking
+from steering_lab.study.conflict.descent_tables import costs, gate_table, measured, swept
 from steering_lab.study.conflict.descents import (
     DELTAS,
     GRADIENT,
@@ -41,13 +39,12 @@ from steering_lab.study.conflict.descents import (
     DescentSettings,
     Setting,
     Steered,
-    descended,
+    all_descended,
     find_gate,
-    gate_table,
     gated,
     targets,
     vector_conditions,
-)
+)  # fmt: skip
 from steering_lab.study.conflict.equal_kl_report import report_equal_kl
 from steering_lab.study.conflict.questions import Part, Questions, choosing_by_irrelevant, mixed_world_questions
 from steering_lab.study.setup import opened
@@ -103,6 +100,12 @@ class Choice(NamedTuple):
     strengths: dict[str, float]
     threshold: float
 
+    def took(self, condition: Condition) -> bool:
+        """Whether a condition is a method at its chosen strength."""
+        factors = condition.factors
+        strength = factors.coeff if factors.budget is None else factors.budget
+        return factors.role == "steered" and self.strengths.get(factors.method) == strength
+
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Runs the comparison, or resumes it, and returns the finished run folder."""
@@ -116,121 +119,81 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         started = time.perf_counter()
         vectors = asking.vectors(questions.vector, sites)
         seconds = time.perf_counter() - started
-        study = Study(Comparison(setup, asking, config, questions.vector, vectors), config, answering)
-        study.test(questions.test, study.validate(questions.validation), seconds)
+        comparison = Comparison(answering, asking, config, questions.vector, vectors)
+        _test(comparison, config, questions.test, _validate(comparison, config, questions.validation), seconds)
         return setup.folder.finish(report, working=DELTAS)
 
 
-@dataclass(frozen=True, eq=False)
-class Study:
-    """The comparison's two stages."""
+def _validate(comparison: Comparison, config: Config, parts: Sequence[Part]) -> Choice:
+    """Layer, iterations, strengths and threshold, each by its rule; leaves the tables they were chosen from."""
+    conflict, folder = parts[0], comparison.folder
+    cells = swept(comparison, vector_conditions(comparison, conflict.rows, list(comparison.vectors)), conflict)
+    folder.write_table("validation", cells)
+    site = choose_site(cells, "context", max(config.kls))
 
-    comparison: Comparison
-    config: Config
-    answering: Answering
-
-    def measured(self, conditions: Sequence[Condition], part: Part) -> pd.DataFrame:
-        """The tidy table of answers and KL. Rows of one question are samples of one prompt: it is resampled whole."""
-        asking = self.comparison.asking
-        answers = self.answering.generations([(asking.model, conditions)], part)
-        [unsteered, *asked] = as_asked([asking.unsteered(), *conditions], part.rows)
-        kl = by_question(next_token_kl(asking.model, asked, part.rows, unsteered), part)
-        return pd.concat([self.answering.measured(answers, part), kl])
-
-    def validate(self, parts: Sequence[Part]) -> Choice:
-        """Layer, iterations, strengths and threshold, each by its rule; leaves the tables they were chosen from."""
-        comparison, config, conflict = self.comparison, self.config, parts[0]
-        folder = comparison.setup.folder
-        cells = self._swept(vector_conditions(comparison, conflict.rows, list(comparison.vectors)), conflict)
-        folder.write_table("validation", cells)
-        site = choose_site(cells, "context", max(config.kls))
-        by_iterations = [Setting(m, (site,), config.budget, n) for m in GRADIENT for n in sorted(config.iterations)]
-        trace = self._descended(by_iterations, conflict, "iterations")
-        iterations = {m: choose_iterations(trace[trace["method"] == m], "context", ENOUGH) for m in GRADIENT}
-        layers = range(max(0, site.layer - 1), min(site.layer + 2, comparison.asking.model.n_layers))
-        around = tuple(resid_post(layer) for layer in layers)
-        by_layers = [Setting(m, s, config.budget, iterations[m]) for m in GRADIENT for s in ((site,), around)]
-        by_budget = [Setting(m, (site,), b, iterations[m]) for m in GRADIENT for b in sorted(config.budgets)]
-        budgets = self._descended(by_budget, conflict, "budget")
-        folder.write_table("sweep", pd.concat([trace, budgets, self._descended(by_layers, conflict, "layers")]))
-        at_site = pd.concat([cells[cells["layer"] == site.layer], budgets])
-        strengths = {m: choose_strength(at_site[at_site["method"] == m], config.kl) for m in STEERED}
-        gates = pd.concat([gate_table(find_gate(comparison, part.rows, 0.0), part) for part in parts])
-        choice = Choice(site, iterations, strengths, choose_threshold(gates))
-        folder.write_json("chosen.json", {**choice._asdict(), "site": str(site), "layer": site.layer})
-        return choice
-
-    def _descended(self, settings: Sequence[Setting], part: Part, varied: str) -> pd.DataFrame:
-        steered = [
-            descended(self.comparison, part.rows, setting)
-            for setting in progress_bar(settings, what=f"descents, {varied}", leave=True)
-        ]
+    def tried(varied: str, settings: Sequence[Setting]) -> pd.DataFrame:
+        table = swept(comparison, all_descended(comparison, conflict.rows, settings, varied), conflict)
         numbers = {"iterations": [s.iterations for s in settings], "n_layers": [len(s.sites) for s in settings]}
-        return self._swept(steered, part).assign(varied=varied, **numbers)
+        return table.assign(varied=varied, **numbers)
 
-    def _swept(self, steered: Sequence[Steered], part: Part) -> pd.DataFrame:
-        """One row per method and strength: what it did on average, and what its descents spent."""
-        table = self.measured(list({one.condition.name: one.condition for one in steered}.values()), part)
-        means = table.groupby(["condition", "metric"])["value"].mean()
-        metrics = ("context", "memory", "kl")
-
-        def row(one: Steered) -> dict[str, Any]:
-            did = {metric: means[one.condition.name, metric] for metric in metrics}
-            return {**asdict(one.condition.factors), **did, **mean_spent(one.results)}
-
-        return pd.DataFrame([row(one) for one in steered])
-
-    def test(self, parts: Sequence[Part], choice: Choice, vector_seconds: float) -> None:
-        """Every condition once on questions that chose nothing; leaves the tables that `report` reads."""
-        comparison, config, folder = self.comparison, self.config, self.comparison.setup.folder
-        tables, gates, chosen = [], [], list[Steered]()
-        for part in parts:
-            every = part.regime == "conflict"
-            steered = self._steered(part, choice, every=every)
-            once = [one for one in steered if _is_chosen(one.condition, choice)]
-            chosen = chosen or once  # of the conflicts
-            gate = find_gate(comparison, part.rows, choice.threshold)
-            gates.append(gate_table(gate, part))
-            edited = [*(one.condition for one in steered), *(gated(one.condition, gate, part.rows) for one in once)]
-            others = [comparison.asking.unsteered(), *(targets(comparison) if every else [])]
-            tables.append(self.measured([*others, *edited], part))
-        table = pd.concat(tables, ignore_index=True)
-        curves = table["method"].isin(STEERED) | table["role"].isin(["unsteered", "control"])
-        answers, seed = table[(table["regime"] == "conflict") & curves], config.seed
-        made = {
-            "table": table,
-            "gates": pd.concat(gates),
-            "summary": summaries(table, seed),
-            "equal": at_equal_cost(answers, cost="kl", effect="context", at=config.kls, against=VECTOR, seed=seed),
-            "curves": cost_curves(answers, cost="kl", effect="context", least=LEAST_KL, seed=seed),
-            "costs": costs(comparison, parts[0].rows, chosen, choice.site, choice.threshold, vector_seconds),
-        }
-        for name, one in made.items():
-            folder.write_table(name, one)
-        comparison.vectors[choice.site].save(folder.path / "mean_difference.safetensors")
-        shared = next(one for one in chosen if one.condition.factors.method == GROUNDED)
-        shared.results[0].vectors[0].save(folder.path / "grounded.safetensors")
-
-    def _steered(self, part: Part, choice: Choice, *, every: bool) -> list[Steered]:
-        """The vector and the gradient forms: at every strength, random vectors beside, or at the chosen one alone."""
-        vectors = vector_conditions(self.comparison, part.rows, [choice.site], self.config.n_random * every)
-        settings = [
-            Setting(method, (choice.site,), budget, choice.iterations[method])
-            for method in GRADIENT
-            for budget in sorted(self.config.budgets)
-            if every or budget == choice.strengths[method]
-        ]
-        found = [one for one in vectors if every or _is_chosen(one.condition, choice)]
-        return found + [
-            descended(self.comparison, part.rows, setting)
-            for setting in progress_bar(settings, what="descents, test", leave=True)
-        ]
+    n_iterations, strengths = sorted(config.iterations), sorted(config.budgets)
+    trace = tried("iterations", [Setting(m, (site,), config.budget, n) for m in GRADIENT for n in n_iterations])
+    iterations = {m: choose_iterations(trace[trace["method"] == m], "context", ENOUGH) for m in GRADIENT}
+    budgets = tried("budget", [Setting(m, (site,), b, iterations[m]) for m in GRADIENT for b in strengths])
+    near = range(max(0, site.layer - 1), min(site.layer + 2, comparison.asking.model.n_layers))
+    wide = [(site,), tuple(resid_post(layer) for layer in near)]
+    layers = tried("layers", [Setting(m, sites, config.budget, iterations[m]) for m in GRADIENT for sites in wide])
+    folder.write_table("sweep", pd.concat([trace, budgets, layers]))
+    at_site = pd.concat([cells[cells["layer"] == site.layer], budgets])
+    nearest = {m: choose_strength(at_site[at_site["method"] == m], config.kl) for m in STEERED}
+    gates = pd.concat([gate_table(find_gate(comparison, part.rows, 0.0), part) for part in parts])
+    choice = Choice(site, iterations, nearest, choose_threshold(gates))
+    folder.write_json("chosen.json", {**choice._asdict(), "site": str(site), "layer": site.layer})
+    return choice
 
 
-def _is_chosen(condition: Condition, choice: Choice) -> bool:
-    factors = condition.factors
-    strength = factors.coeff if factors.budget is None else factors.budget
-    return factors.role == "steered" and choice.strengths.get(factors.method) == strength
+def _test(comparison: Comparison, config: Config, parts: Sequence[Part], choice: Choice, seconds: float) -> None:
+    """Every condition once on questions that chose nothing; leaves the tables that `report` reads."""
+    tables, gates, chosen = [], [], list[Steered]()
+    for part in parts:
+        every = part.regime == "conflict"
+        steered = _steered(comparison, config, part, choice, every=every)
+        once = [one for one in steered if choice.took(one.condition)]
+        chosen = chosen or once  # of the conflicts
+        gate = find_gate(comparison, part.rows, choice.threshold)
+        gates.append(gate_table(gate, part))
+        edited = [*(one.condition for one in steered), *(gated(one.condition, gate, part.rows) for one in once)]
+        others = [comparison.asking.unsteered(), *(targets(comparison) if every else [])]
+        tables.append(measured(comparison, [*others, *edited], part))
+    table = pd.concat(tables, ignore_index=True)
+    curves = table["method"].isin(STEERED) | table["role"].isin(["unsteered", "control"])
+    answers, seed = table[(table["regime"] == "conflict") & curves], config.seed
+    made = {
+        "table": table,
+        "gates": pd.concat(gates),
+        "summary": summaries(table, seed),
+        "equal": at_equal_cost(answers, cost="kl", effect="context", at=config.kls, against=VECTOR, seed=seed),
+        "curves": cost_curves(answers, cost="kl", effect="context", least=LEAST_KL, seed=seed),
+        "costs": costs(comparison, parts[0].rows, chosen, choice.site, choice.threshold, seconds),
+    }
+    for name, one in made.items():
+        comparison.folder.write_table(name, one)
+    comparison.vectors[choice.site].save(comparison.folder.path / "mean_difference.safetensors")
+    shared = next(one for one in chosen if one.condition.factors.method == GROUNDED)
+    shared.results[0].vectors[0].save(comparison.folder.path / "grounded.safetensors")
+
+
+def _steered(comparison: Comparison, config: Config, part: Part, choice: Choice, *, every: bool) -> list[Steered]:
+    """The vector and the gradient forms: at every strength, random vectors beside, or at the chosen one alone."""
+    vectors = vector_conditions(comparison, part.rows, [choice.site], config.n_random * every)
+    settings = [
+        Setting(method, (choice.site,), budget, choice.iterations[method])
+        for method in GRADIENT
+        for budget in sorted(config.budgets)
+        if every or budget == choice.strengths[method]
+    ]
+    kept = [one for one in vectors if every or choice.took(one.condition)]
+    return kept + all_descended(comparison, part.rows, settings, "test")
 
 
 report = report_equal_kl

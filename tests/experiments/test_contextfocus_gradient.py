@@ -62,6 +62,17 @@ def test_questions_of_a_file_have_irrelevant_contexts_to_choose_by(experiment: M
     assert {part.name for part in asked.test} >= {"conflict", "irrelevant", "closed_book"}
 
 
+def test_the_capitals_are_asked_about_too_and_first_closed_book(experiment: ModuleType) -> None:
+    config = read_config(experiment.Config, TOML, ["data=capitals", "min_population=40000000"])
+    assert config.asks_first
+    asked = config.questions()
+    assert [part.name for part in asked.validation] == ["conflict", "agreement", "irrelevant"]
+    known = {row.closed_book().id for row in asked.vector[:1] + asked.validation[0].rows[:4] + asked.test[0].rows[:4]}
+    fewer = config.questions(known)
+    assert len(fewer.vector) == 1
+    assert {row.closed_book().id for row in (*fewer.validation[0].rows, *fewer.test[0].rows)} <= known
+
+
 def test_the_run_leaves_a_whole_folder_with_its_tables_its_vectors_and_its_page(
     folder: Path, parts: dict[str, Any]
 ) -> None:

@@ -75,7 +75,6 @@ def report_comparison(folder: str | Path) -> Path:
         generations=parts["generations_test"].assign(condition=named),
         filters=search_report.FILTERS,
         start={**first[["regime", "kind"]].iloc[0], "condition": focus(parts)},
-        config=parts["config"] | {"chosen": parts["chosen"]},
     )
 
 

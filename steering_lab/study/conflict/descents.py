@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import pandas as pd
-
 from steering_lab.evaluation.condition import Budget, Condition
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector
@@ -19,11 +17,13 @@ from steering_lab.methods.delta.objectives import ContrastClosedBook, GroundedAn
 from steering_lab.methods.delta.optimise import optimise_delta
 from steering_lab.methods.delta.optimum import OptimisedDelta, Optimum
 from steering_lab.models.hook_points import HookSite
+from steering_lab.models.progress import progress_bar
+from steering_lab.runs import RunFolder
+from steering_lab.study.conflict.answers import Answering
 from steering_lab.study.conflict.asking import Asking
-from steering_lab.study.conflict.questions import Part, Rows
+from steering_lab.study.conflict.questions import Rows
 from steering_lab.study.conflict.rivals import contrastive
 from steering_lab.study.conflict.settings import ComparisonSettings
-from steering_lab.study.setup import Setup
 
 VECTOR, UNSTEERED = "mean difference", "unsteered"
 GROUNDED, IMITATE, CONTRAST, LIKELIHOOD = (
@@ -76,11 +76,16 @@ class DescentSettings(ComparisonSettings):
 class Comparison:
     """The run, its model and settings, and the mean-difference vectors with the questions they are from."""
 
-    setup: Setup
+    answering: Answering
     asking: Asking
     config: DescentSettings
     vector_rows: Rows
     vectors: Mapping[HookSite, SteeringVector]
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's folder."""
+        return self.answering.setup.folder
 
     @property
     def labelled(self) -> Rows:
@@ -148,7 +153,7 @@ def descended(comparison: Comparison, rows: Rows, setting: Setting) -> Steered:
         descent = Descent(n_iterations=setting.iterations, max_norm=setting.budget)
         found = optimise_delta(
             comparison.asking.model, prompts, setting.sites, objective, descent=descent, shared=shared,
-            cache=comparison.setup.folder.path / DELTAS, batch_size=comparison.config.rows_at_once,
+            cache=comparison.folder.path / DELTAS, batch_size=comparison.config.rows_at_once,
         )  # fmt: skip
     per_row = found.per_row() if learnt_on else [Intervention()] * len(rows)
     edits = per_row[0] if shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
@@ -161,6 +166,11 @@ def descended(comparison: Comparison, rows: Rows, setting: Setting) -> Steered:
         budget=Budget(setting.budget, "resid_norm"), resid_norms=of_rows,
     )  # fmt: skip
     return Steered(condition, found.problems)
+
+
+def all_descended(comparison: Comparison, rows: Rows, settings: Sequence[Setting], what: str) -> list[Steered]:
+    """`descended` of every setting, with a progress bar that says `what` they are for."""
+    return [descended(comparison, rows, one) for one in progress_bar(settings, what=f"descents, {what}", leave=True)]
 
 
 def gated(condition: Condition, gate: ConflictGate, rows: Rows) -> Condition:
@@ -187,9 +197,3 @@ def find_gate(comparison: Comparison, rows: Rows, threshold: float) -> ConflictG
         asking.model, asking.plain(rows), asking.texts("closed_book", rows), threshold,
         contexts=[row.context for row in rows], answer_tokens=config.max_new_tokens, batch_size=config.rows_at_once,
     )  # fmt: skip
-
-
-def gate_table(gate: ConflictGate, part: Part) -> pd.DataFrame:
-    """One row per question: what the gate measured, and whether it is open."""
-    known = {"divergence": gate.divergence.tolist(), "agrees": gate.agrees, "open": gate.open}
-    return pd.DataFrame({"row": [row.id for row in part.rows], **part.columns, **known})

@@ -61,7 +61,6 @@ def report_equal_kl(folder: str | Path) -> Path:
             f" each resample. Random vectors: where one more would fall, judged by {config['n_random']} draws."
         ),
         captions={name: f"{about}. {CAPTIONS[name]}" for name in drawn},
-        config=config | {"chosen": parts["chosen"]},
     )
 
 

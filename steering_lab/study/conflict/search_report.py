@@ -41,7 +41,6 @@ def report_search(folder: str | Path, parts: Parts) -> Path:
         captions=dict.fromkeys(drawn, caption),
         generations=parts["generations_validation"].assign(condition=named),
         filters=FILTERS,
-        config=parts["config"] | {"chosen": parts["chosen"]},
     )
 
 

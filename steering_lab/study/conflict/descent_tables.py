@@ -1,16 +1,23 @@
-"""What methods at their chosen strength cost: passes and seconds, once and per query, and the speed of decoding."""
+"""What vectors and descended deltas did, as tables, and what they cost: passes and seconds, once and per query."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from steering_lab.data.templates import PromptStyle
+from steering_lab.evaluation.condition import Condition
+from steering_lab.evaluation.next_token import next_token_kl
 from steering_lab.evaluation.speed import decoding_costs
 from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.conflict_gate import ConflictGate
 from steering_lab.methods.delta.optimum import Optimum
 from steering_lab.models.hook_points import HookSite
+from steering_lab.study.conflict.answers import by_question
+from steering_lab.study.conflict.asking import as_asked
 from steering_lab.study.conflict.descents import (
     GATE,
     GROUNDED,
@@ -22,9 +29,36 @@ from steering_lab.study.conflict.descents import (
     find_gate,
     targets,
 )
-from steering_lab.study.conflict.questions import Rows
+from steering_lab.study.conflict.questions import Part, Rows
 
 TIMED = 16  # questions whose decoding is timed
+
+
+def measured(comparison: Comparison, conditions: Sequence[Condition], part: Part) -> pd.DataFrame:
+    """The tidy table of answers and of KL(unsteered ‖ condition) at their first token, in nats."""
+    asking, answering = comparison.asking, comparison.answering
+    answers = answering.generations([(asking.model, conditions)], part)
+    [unsteered, *asked] = as_asked([asking.unsteered(), *conditions], part.rows)
+    kl = next_token_kl(asking.model, asked, part.rows, unsteered)
+    return pd.concat([answering.measured(answers, part), by_question(kl, part)])
+
+
+def swept(comparison: Comparison, steered: Sequence[Steered], part: Part) -> pd.DataFrame:
+    """One row per method and strength: what it did on average, and what its descents spent."""
+    table = measured(comparison, list({one.condition.name: one.condition for one in steered}.values()), part)
+    means = table.groupby(["condition", "metric"])["value"].mean()
+
+    def row(one: Steered) -> dict[str, Any]:
+        did = {metric: means[one.condition.name, metric] for metric in ("context", "memory", "kl")}
+        return {**asdict(one.condition.factors), **did, **mean_spent(one.results)}
+
+    return pd.DataFrame([row(one) for one in steered])
+
+
+def gate_table(gate: ConflictGate, part: Part) -> pd.DataFrame:
+    """One row per question: what the gate measured, and whether it is open."""
+    known = {"divergence": gate.divergence.tolist(), "agrees": gate.agrees, "open": gate.open}
+    return pd.DataFrame({"row": [row.id for row in part.rows], **part.columns, **known})
 
 
 def mean_spent(results: Sequence[Optimum]) -> dict[str, float]:
