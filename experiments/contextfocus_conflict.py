@@ -9,125 +9,64 @@ Vectors come from one set of questions, layer and coefficient from a second by r
 What the model knows without a context is written down before anything is steered.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from steering_lab.analysis.plots import save_figures
-from steering_lab.analysis.report import write_page
-from steering_lab.data.capitals import closed_books
-from steering_lab.data.conflict_readers import BlankAliases
-from steering_lab.data.country_facts import MIN_POPULATION, Relation
 from steering_lab.evaluation.inferring.budgets import over_budget
-from steering_lab.evaluation.inferring.selection import Selected, select
+from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
-from steering_lab.evaluation.running.evaluate import Decoding
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.models.generation import GREEDY
-from steering_lab.models.hook_points import HookSite, resid_post
-from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.hook_points import HookSite
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
-from steering_lab.models.prefix import Prefix
-from steering_lab.organism.wording import WORDINGS
-from steering_lab.runs import RunFolder, read_run
-from steering_lab.study.conflict_questions import (
-    Counts,
-    DataFormat,
-    Questions,
-    Rows,
-    country_rows,
-    file_rows,
-    split_questions,
-    world_questions,
-)
-from steering_lab.study.finding import question_of
-from steering_lab.tables import TIDY
-
-from . import conflict_page as page
-from . import conflict_search_page as search_page
-from .conflict_arms import RIVALS, Asking, Rival
-from .conflict_tables import (
-    AGREEMENT_LOST,
-    Answering,
-    Arms,
-    browsable,
-    costs,
-    fluency,
-    odd_parts,
-    paired,
-    scores,
-    summaries,
-)
+from steering_lab.study.choosing import choose_cell
+from steering_lab.study.conflict import answers as tables
+from steering_lab.study.conflict.answers import AGREEMENT_LOST, Answering, ByModel
+from steering_lab.study.conflict.asking import Asking
+from steering_lab.study.conflict.comparison_report import report_comparison
+from steering_lab.study.conflict.naming import named
+from steering_lab.study.conflict.questions import Part, Questions
+from steering_lab.study.conflict.rivals import METHOD, RIVALS, Rival, compared, finetuned
+from steering_lab.study.conflict.settings import ComparisonSettings
+from steering_lab.study.setup import opened
 
 TIMED_ROWS = 8
 
 
 @dataclass(frozen=True)
-class Config:
-    """Settings; empty `layers` means all. `finetuned` is a checkpoint, or a PEFT adapter of `model`, to compare with.
+class Config(ComparisonSettings):
+    """Settings of the comparison.
 
-    `known_only` asks every question closed book first and leaves out what the model does not know; unset, it does so
-    for `data="capitals"` alone. `answer_prefix` begins every answer (`ConflictQA.begun`).
+    Args:
+        finetuned: A checkpoint, or a PEFT adapter of `model`, to compare with.
+        coeffs: The coefficients that are searched.
+        n_rounds: In how many the conditions take turns being timed.
+        agreement_budget: The share of agreeing answers that steering may lose.
+        perplexity_budget: Of held-out text, steered against unsteered.
+        sure: Choose only a cell whose interval of raised context answers lies above 0.
+        compare: What stands beside the vector.
 
     Raises:
-        ValueError: coefficients without 0 or twice the same, an unknown wording, a count below what the statistics
-            need, settings of the capitals for other data, or known_only for the organism's world.
+        ValueError: coefficients without 0 or twice the same, or no round of timing.
     """
 
-    model: str = "organism"
-    prefix: Prefix = "tokenizer"
     finetuned: str = ""
-    data: str = "organism"
-    data_format: DataFormat = "jsonl"
-    blank_aliases: BlankAliases = "refuse"
-    relations: tuple[Relation, ...] = ("capital",)
-    min_population: int = MIN_POPULATION
-    known_only: bool | None = None
-    wording: str = "organism"
-    chat: bool = False
-    answer_prefix: str = ""
-    layers: tuple[int, ...] = ()
     coeffs: tuple[float, ...] = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 4.0)
-    n_vector: int = 200
-    n_validation: int = 100
-    n_test: int = 100
-    max_new_tokens: int = 6
-    n_random: int = 10
     n_rounds: int = 9
     agreement_budget: float = 0.03
     perplexity_budget: float = 1.25
     sure: bool = True
     compare: tuple[Rival, ...] = RIVALS
-    cad_alpha: float = 1.0
-    batch_size: int = 256
-    device: str = "auto"
-    dtype: str = "auto"
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if 0 not in self.coeffs or not any(self.coeffs) or len(set(self.coeffs)) < len(self.coeffs):
             raise ValueError(f"coeffs {list(self.coeffs)} must hold 0, the unsteered model, and others, each once")
-        if self.wording not in WORDINGS:
-            raise ValueError(f"wording {self.wording!r} is unknown: choose one of {', '.join(WORDINGS)}")
-        if min(self.n_vector, self.n_validation, self.n_test) < 8 or self.n_random < 3:
-            raise ValueError("n_vector, n_validation and n_test must be 8 or more, n_random 3 or more")
-        if self.n_rounds < 1:
-            raise ValueError(f"n_rounds is {self.n_rounds}: conditions are timed in 1 round or more")
-        if self.data != "capitals" and (self.relations, self.min_population) != (("capital",), MIN_POPULATION):
-            raise ValueError(f'relations and min_population are settings of data = "capitals", not of {self.data!r}')
-        if self.data == "organism" and self.known_only:
-            raise ValueError('known_only is for data = "capitals" or a file: the organism was trained on its world')
-        if not self.relations or len(set(self.relations)) < len(self.relations):
-            raise ValueError(f"relations are {list(self.relations)}: name one or more, each once")
-
-    @property
-    def asks_first(self) -> bool:
-        """Whether only what the model knows closed book is used."""
-        return self.data == "capitals" if self.known_only is None else self.known_only
+        self.at_least(1, "n_rounds", why="conditions are timed in 1 round or more")
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
@@ -136,140 +75,84 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     Where no cell is within the budgets, or the best may as well raise nothing, the run ends after the search, and its
     page shows the search.
     """
-    rows, questions = _questions(config)
-    model = load_model(config.model, device=config.device, dtype=config.dtype, prefix=config.prefix)
-    asking, rivals = _asking(model, config), _finetuned(config)
-    sites = [resid_post(layer) for layer in config.layers or range(model.n_layers)]
-    _check(asking, rivals, [rows, *questions.parts], sites, config)
+    rows = config.all_rows()
+    asking, rivals = Asking.of(config.load(), config), _finetuned(config)
+    sites = config.sites(asking.model, post=True)
+    for asked in (asking, *rivals):
+        asked.check_room(rows, config.max_new_tokens)
 
-    with RunFolder.open(results, "contextfocus_conflict", model.name, asdict(config), elsewhere=elsewhere) as folder:
-        decoding = Decoding(config.max_new_tokens, 1, GREEDY, config.seed, stop=("\n",), log_probs=False)
-        keeping = {"batch_size": config.batch_size, **folder.keeping}
-        answering = Answering(decoding, keeping)
-        folder.write_json("model.json", model.facts())
-        if config.asks_first:  # before anything is steered: no condition chooses its own questions
-            ids = answering.known_rows(asking, rows)
-            folder.write_json("known.json", {"asked": len(closed_books(rows)), "known": list(ids)})
-            _, questions = _questions(config, ids)
-            known: dict[str, list[str]] = {part: [] for part in questions.conflicts}  # all of them are
-        else:
-            known = answering.known(asking, questions.conflicts)
+    with opened(asking.model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
+        answering, folder = Answering(setup, config.decoding), setup.folder
+        questions, known = answering.questions(asking, config), {}
+        if not config.asks_first:
+            known = {part.name: answering.known(asking, part) for part in questions.conflicts}
             folder.write_json("known.json", known)
-        folder.write_json("splits.json", questions.described())
 
         vectors = asking.vectors(questions.vector, sites)
-        norms = asking.norms(questions.validation["conflict"], sites)
-        chosen = _search(folder, answering, asking, vectors, norms, questions, config)
+        norms = asking.norms(questions.validation[0].rows, sites)
+        chosen = _search(answering, asking, vectors, norms, questions, config)
         if chosen is not None:
-            vector = vectors[resid_post(int(chosen.layer))]
+            vector = next(vector for site, vector in vectors.items() if site.layer == chosen.layer)
             vector.save(folder.path / "contextfocus.safetensors")
             facts = {"vector_norm": vector.norm, "median_resid_norm": norms[vector.site], "budgets": chosen.budgets}
             folder.write_json("chosen.json", {"layer": int(chosen.layer), "coeff": chosen.coeff, **facts})
-            own = asking.arms(
-                questions.vector,
-                vector,
-                chosen.coeff,
-                norms,
-                compare=config.compare,
-                cad_alpha=config.cad_alpha,
-                n_random=config.n_random,
-            )
-            arms: Arms = [(model, own), *((rival.model, [rival.finetuned()]) for rival in rivals)]
-            _compare(folder, answering, arms, questions, known, config)
+            own = compared(
+                asking, questions.vector, vector, chosen.coeff, norms, compare=config.compare,
+                cad_alpha=config.cad_alpha, n_random=config.n_random,
+            )  # fmt: skip
+            by_model = [(asking.model, own), *((rival.model, [finetuned(rival)]) for rival in rivals)]
+            _compare(answering, by_model, questions, known, config)
         return folder.finish(report)
 
 
 def _search(
-    folder: RunFolder, answering: Answering, asking: Asking, vectors: Mapping[HookSite, SteeringVector],
-    norms: Mapping[HookSite, float], questions: Questions, config: Config,
+    answering: Answering, asking: Asking, vectors: Mapping[HookSite, SteeringVector], norms: Mapping[HookSite, float],
+    questions: Questions, config: Config,
 ) -> Selected | None:  # fmt: skip
     """The cell chosen on the validation questions; None, with the reason and the answers in the folder, if none is."""
-    grid: Arms = [(asking.model, [asking.unsteered(), *asking.grid(vectors, config.coeffs, norms)])]
-    tried = [answering.table(grid, rows, part) for part, rows in questions.validation.items()]
-    validation = summaries(pd.concat([*(judged for _, judged in tried), fluency(grid, questions.texts)]), config.seed)
-    budgets = _budgets(config, validation)
+    folder = answering.setup.folder
+    grid = [(asking.model, [asking.unsteered(), *asking.grid(vectors, config.coeffs, norms, method=METHOD)])]
+    generations, table = _asked(answering, grid, questions.validation, questions.texts)
+    validation = tables.summaries(table, config.seed)
+    budgets = {AGREEMENT_LOST: config.agreement_budget, HELD_OUT_PERPLEXITY: config.perplexity_budget}
+    # Without the original contexts nobody knows what steering does to agreement.
+    budgets = {cost: budget for cost, budget in budgets.items() if cost in set(validation["metric"])}
     folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets, "estimate")))
     try:
-        return _choose(validation, budgets, config.sure)
+        return choose_cell(validation, "context", budgets, config.sure)
     except ValueError as reason:
         folder.write_json("chosen.json", {"nothing_chosen": str(reason), "budgets": budgets})
-        by_id = {row.id: row for rows in questions.validation.values() for row in rows}
-        answers = pd.concat([answers for answers, _ in tried], ignore_index=True)
-        folder.write_table("generations_validation.jsonl", browsable(answers, by_id))
+        folder.write_table("generations_validation.jsonl", tables.browsable(generations, questions.validation))
         return None
 
 
 def _compare(
-    folder: RunFolder, answering: Answering, arms: Arms, questions: Questions, known: Mapping[str, Sequence[str]],
-    config: Config,
-) -> None:  # fmt: skip
+    answering: Answering, by_model: ByModel, questions: Questions, known: Mapping[str, Sequence[str]], config: Config
+) -> None:
     """Every condition on the test questions, into the folder's tables."""
-    tested = [answering.table(arms, rows, part) for part, rows in questions.test.items()]
-    generations = pd.concat([answers for answers, _ in tested], ignore_index=True)
-    table = pd.concat([*(judged for _, judged in tested), fluency(arms, questions.texts)], ignore_index=True)
-    summary = summaries(table, config.seed)
-    timed = next(iter(questions.conflicts.values()))[:TIMED_ROWS]
-    folder.write_table("table", table)
-    folder.write_table("summary", summary)
-    folder.write_table("scores", scores(generations))
-    folder.write_table("paired", paired(table, known))
-    if "reversed" in config.compare:
-        folder.write_table("odd", odd_parts(table, config.seed))
-    folder.write_table("costs", costs(arms, timed, summary, page.named, config.max_new_tokens, config.n_rounds))
-    by_id = {row.id: row for rows in questions.test.values() for row in rows}
-    folder.write_table("generations_test.jsonl", browsable(generations, by_id))
+    generations, table = _asked(answering, by_model, questions.test, questions.texts)
+    summary = tables.summaries(table, config.seed)
+    timed = questions.conflicts[0].rows[:TIMED_ROWS]
+    made = {
+        "table": table,
+        "summary": summary,
+        "scores": tables.scores(generations),
+        "paired": tables.paired(table, questions.conflicts, known),
+        **({"odd": tables.odd_parts(table, config.seed)} if "reversed" in config.compare else {}),
+        "costs": tables.costs(by_model, timed, summary, named, config.max_new_tokens, config.n_rounds),
+        "generations_test.jsonl": tables.browsable(generations, questions.test),
+    }
+    for name, one in made.items():
+        answering.setup.folder.write_table(name, one)
 
 
-def report(folder: str | Path) -> Path:
-    """Draws a finished run's figures and page from its files alone, prints what it found, and returns the page."""
-    folder = Path(folder)
-    parts = read_run(folder, TIDY)
-    if "nothing_chosen" in parts["chosen"]:
-        return search_page.write(folder, parts, question_of(__doc__))
-    drawn = page.figures(parts)
-    note = save_figures(drawn, folder / "figures").note
-    table, found, chosen = page.headline(parts), page.finding(parts), parts["chosen"]
-    print(table.to_string(index=False, float_format=lambda x: f"{x:.2f}", na_rep="-"))
-    print("\n".join(["", found, *([note] if note else [])]))
-    return write_page(
-        folder / "index.html",
-        title=f"Context against memory on {parts['model']['name']}",
-        question=question_of(__doc__),
-        finding=found,
-        headline=table,
-        headline_note=(
-            "Share of greedy answers that state the context's answer and not the memory's (conflicts), or the right"
-            " answer (elsewhere), by the strict scorer, on questions used neither for the vector nor for choosing."
-            " Log-odds shift: context against memory at the first token, first kind of conflict, in nats. Random: mean"
-            f" over {parts['config']['n_random']} vectors of the chosen vector's norm."
-        ),
-        figures=drawn,
-        captions=page.captions(parts, drawn),
-        tables=page.tables(parts),
-        generations=parts["generations_test"].assign(condition=page.named),
-        filters=("regime", "condition", "verdict", "right", "prompt"),
-        start={"regime": next(iter(parts["splits"]["test"])), "condition": page.focus(parts)},
-        config=parts["config"] | {"chosen": chosen},
-        provenance=parts["provenance"] | {"model": parts["model"]},
-        links={file.name: file.name for file in sorted(folder.glob("*.parquet"))},
-    )
-
-
-def _questions(config: Config, known: Collection[str] | None = None) -> tuple[Rows, Questions]:
-    """All conflicts that questions are taken from (none where they are made to order), and the questions."""
-    counts = Counts(config.n_vector, config.n_validation, config.n_test)
-    if config.data == "organism":
-        return (), world_questions(counts)
-    left_out = 0
-    if config.data == "capitals":
-        rows = country_rows(config.relations, config.min_population, config.seed)
-    else:
-        rows, left_out = file_rows(config.data, config.data_format, config.blank_aliases)
-    return rows, split_questions(rows, counts, config.seed, left_out=left_out, known=known)
-
-
-def _asking(model: HookedModel, config: Config) -> Asking:
-    return Asking(model, WORDINGS[config.wording], config.chat, config.seed, config.answer_prefix)
+def _asked(
+    answering: Answering, by_model: ByModel, parts: Sequence[Part], texts: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The answers to all parts, and their tidy table with the perplexity of `texts`."""
+    each = [answering.table(by_model, part) for part in parts]
+    table = pd.concat([*(measured for _, measured in each), tables.fluency(by_model, texts)], ignore_index=True)
+    return pd.concat([answers for answers, _ in each], ignore_index=True), table
 
 
 def _finetuned(config: Config) -> list[Asking]:
@@ -278,36 +161,7 @@ def _finetuned(config: Config) -> list[Asking]:
         return []
     name, adapter = (config.model, config.finetuned) if is_adapter(config.finetuned) else (config.finetuned, None)
     model = load_model(name, device=config.device, dtype=config.dtype, prefix=config.prefix, adapter=adapter)
-    return [_asking(model, config)]
+    return [Asking.of(model, config)]
 
 
-def _check(
-    asking: Asking, rivals: Sequence[Asking], parts: Sequence[Rows], sites: Sequence[HookSite], config: Config
-) -> None:
-    """Nothing when every layer is there and every question fits; no model has run then."""
-    for site in sites:
-        asking.model.check_site(site)
-    for asked in (asking, *rivals):
-        for rows in parts:
-            asked.check_room(rows, config.max_new_tokens)
-
-
-def _budgets(config: Config, validation: pd.DataFrame) -> dict[str, float]:
-    """What steering may cost; without the original contexts nobody knows what it does to agreement."""
-    budgets = {AGREEMENT_LOST: config.agreement_budget, HELD_OUT_PERPLEXITY: config.perplexity_budget}
-    return {cost: budget for cost, budget in budgets.items() if cost in set(validation["metric"])}
-
-
-def _choose(validation: pd.DataFrame, budgets: dict[str, float], sure: bool) -> Selected:
-    """The cell with the most context answers among those within the budgets, by the estimates, as the paper's rule is.
-
-    Raises:
-        ValueError: none is within the budgets, or, where it has to be `sure`, the best of those may raise nothing.
-    """
-    chosen = select(validation, effect="context", budgets=budgets, judged_by="estimate")
-    if sure and not chosen.effect["low"] > 0:
-        raise ValueError(
-            f"no cell within the budgets surely raises context answers: the best, {chosen}, moves them by"
-            f" {chosen.effect['effect']:+.2f} [{chosen.effect['low']:+.2f}, {chosen.effect['high']:+.2f}]"
-        )
-    return chosen
+report = report_comparison

@@ -16,7 +16,7 @@ from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.methods.contextfocus import contextfocus_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.study.conflict_settings import ConflictSettings
+from steering_lab.study.conflict.settings import ConflictSettings
 from steering_lab.study.settings import Settings
 from steering_lab.study.sweep import SweepSettings, run_sweep
 from steering_lab.study.sweep_report import report_sweep

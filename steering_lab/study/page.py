@@ -38,7 +38,7 @@ def publish(
     note = save_figures(figures, folder / "figures").note
     standard: dict[str, Any] = {
         "question": parts["provenance"].get("question", ""),
-        "config": parts["config"],
+        "config": parts["config"] | ({"chosen": parts["chosen"]} if "chosen" in parts else {}),
         "model": parts.get("model", {}),
         "provenance": parts["provenance"],
         "links": {file: file for file in data_files(folder)},

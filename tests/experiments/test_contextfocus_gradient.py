@@ -15,6 +15,7 @@ from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import read_run
+from steering_lab.study.choosing import choose_iterations, choose_site, choose_strength, choose_threshold
 from steering_lab.study.finding import experiments_folder, load_experiment
 from steering_lab.study.reading import read_config
 from steering_lab.tables import strength
@@ -44,21 +45,32 @@ def parts(folder: Path) -> dict[str, Any]:
 
 
 def test_every_regime_is_chosen_by_and_tested_on_questions_of_its_own(experiment: ModuleType) -> None:
-    asked = experiment.questions(read_config(experiment.Config, TOML))  # `Questions` refuses what serves two uses
-    assert list(asked.validation) == ["conflict", "agreement", "irrelevant"]
-    assert list(asked.test) == ["conflict", "agreement", "irrelevant", "closed_book"]
-    assert len(asked.test["conflict"]) == 120
+    asked = read_config(experiment.Config, TOML).questions()  # `Questions` refuses what serves two uses
+    assert [part.name for part in asked.validation] == ["conflict", "agreement", "irrelevant"]
+    assert [part.name for part in asked.test] == ["conflict", "agreement", "irrelevant", "closed_book"]
+    assert len(asked.test[0].rows) == 120
 
 
 def test_questions_of_a_file_have_irrelevant_contexts_to_choose_by(experiment: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     write_conflict_qa(path, world_rows("conflict", 400, split="validation", seed=1))
     config = replace(read_config(experiment.Config, TOML), data=str(path))
-    asked = experiment.questions(config)
-    irrelevant = asked.validation["irrelevant"]
-    assert {row.question for row in irrelevant} <= {row.question for row in asked.validation["conflict"]}
-    assert irrelevant
-    assert set(asked.test) >= {"conflict", "irrelevant", "closed_book"}
+    asked = config.questions()
+    validation = {part.name: part.rows for part in asked.validation}
+    assert {row.question for row in validation["irrelevant"]} <= {row.question for row in validation["conflict"]}
+    assert validation["irrelevant"]
+    assert {part.name for part in asked.test} >= {"conflict", "irrelevant", "closed_book"}
+
+
+def test_the_capitals_are_asked_about_too_and_first_closed_book(experiment: ModuleType) -> None:
+    config = read_config(experiment.Config, TOML, ["data=capitals", "min_population=40000000"])
+    assert config.asks_first
+    asked = config.questions()
+    assert [part.name for part in asked.validation] == ["conflict", "agreement", "irrelevant"]
+    known = {row.closed_book().id for row in asked.vector[:1] + asked.validation[0].rows[:4] + asked.test[0].rows[:4]}
+    fewer = config.questions(known)
+    assert {row.closed_book().id for row in fewer.vector} == {asked.vector[0].closed_book().id}
+    assert {row.closed_book().id for row in (*fewer.validation[0].rows, *fewer.test[0].rows)} <= known
 
 
 def test_the_run_leaves_a_whole_folder_with_its_tables_its_vectors_and_its_page(
@@ -80,33 +92,33 @@ def test_every_method_is_a_curve_on_the_test_and_is_gated_on_every_regime(
     parts: dict[str, Any], experiment: ModuleType
 ) -> None:
     table: pd.DataFrame = parts["table"]
-    conflict = table[table["part"] == "conflict"]
-    doses = conflict[conflict["draw"].isna()].assign(by=strength).groupby("method")["by"].nunique()
+    conflict = table[table["regime"] == "conflict"]
+    strengths = conflict[conflict["draw"].isna()].assign(by=strength).groupby("method")["by"].nunique()
     units = conflict.groupby("method")["unit"].unique()
     assert units["mean difference"].tolist() == ["coeff"]
     assert all(units[method].tolist() == ["resid_norm"] for method in experiment.GRADIENT)
     assert (conflict.loc[conflict["unit"] == "resid_norm", "coeff"] == 1).all()  # a budget is no coefficient
-    assert (doses[list(experiment.STEERED)] == 2).all()
+    assert (strengths[list(experiment.STEERED)] == 2).all()
     assert conflict[conflict["method"] == "random"]["draw"].nunique() == 3
     gated = {f"{method}, gated" for method in experiment.STEERED}
-    for _, part in table.groupby("part"):
+    for _, part in table.groupby("regime"):
         assert gated <= set(part["method"])
         assert not part.duplicated(["condition", "metric", "prompt", "sample"]).any()
 
 
 def test_a_shut_gate_leaves_the_unsteered_answer(parts: dict[str, Any]) -> None:
     table, gates = parts["table"], parts["gates"]
-    closed = table[(table["part"] == "closed_book") & (table["metric"] == "kl")]
+    closed = table[(table["regime"] == "closed_book") & (table["metric"] == "kl")]
     assert not gates[gates["regime"] == "closed_book"]["open"].any()
     assert closed[closed["method"].str.endswith(", gated")]["value"].max() == pytest.approx(0, abs=1e-6)
     assert closed[closed["method"] == "mean difference"]["value"].min() > 0
-    agreement = table[(table["part"] == "agreement") & (table["metric"] == "kl")]
+    agreement = table[(table["regime"] == "agreement") & (table["metric"] == "kl")]
     assert agreement[agreement["method"] == "mean difference, gated"]["value"].max() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_gradient_forms_follow_the_context_more_than_the_unsteered_model(parts: dict[str, Any]) -> None:
     summary = parts["summary"]
-    context = summary[(summary["part"] == "conflict") & (summary["metric"] == "context")].set_index("method")
+    context = summary[(summary["regime"] == "conflict") & (summary["metric"] == "context")].set_index("method")
     strong = context[context["budget"] == 0.4]
     for method in ("imitate instructed", "contrast closed book"):
         assert strong.loc[method, "value"] > context.loc["unsteered", "value"]
@@ -136,24 +148,24 @@ def test_the_report_is_drawn_again_from_the_tables_alone(folder: Path, experimen
     assert (folder / "index.html").is_file()
 
 
-def test_the_site_is_that_of_most_context_answers_within_the_kl(experiment: ModuleType) -> None:
+def test_the_site_is_that_of_most_context_answers_within_the_kl() -> None:
     cells = pd.DataFrame({"layer": [1, 2, 3, 4], "kl": [0.5, 0.2, 5.0, 0.4], "context": [0.6, 0.6, 0.9, 0.5]})
-    assert experiment.choose_site(cells, 1.0).layer == 2
+    assert choose_site(cells, "context", 1.0).layer == 2
     with pytest.raises(ValueError, match=r"no coefficient keeps the vector within 0\.1 nats.*costs 0\.2"):
-        experiment.choose_site(cells, 0.1)
+        choose_site(cells, "context", 0.1)
 
 
 def test_iterations_are_the_fewest_that_come_within_two_points(experiment: ModuleType) -> None:
     trace = pd.DataFrame({"iterations": [1, 2, 4, 8], "context": [0.5, 0.785, 0.79, 0.8]})
-    assert experiment.choose_iterations(trace) == 2
+    assert choose_iterations(trace, "context", experiment.ENOUGH) == 2
 
 
-def test_the_dose_is_nearest_in_ratio(experiment: ModuleType) -> None:
+def test_the_strength_is_nearest_in_ratio() -> None:
     cells = pd.DataFrame({"coeff": [1.0, 2.0, 3.0], "budget": np.nan, "kl": [0.0, 0.4, 2.2]})
-    assert experiment.choose_dose(cells, 1.0) == 3.0  # 2.2 times too much is nearer than 2.5 times too little
+    assert choose_strength(cells, 1.0) == 3.0  # 2.2 times too much is nearer than 2.5 times too little
 
 
-def test_the_threshold_parts_conflicts_from_the_rest(experiment: ModuleType) -> None:
+def test_the_threshold_parts_conflicts_from_the_rest() -> None:
     gates = pd.DataFrame(
         {
             "regime": ["conflict"] * 3 + ["irrelevant"] * 2 + ["agreement"],
@@ -161,8 +173,8 @@ def test_the_threshold_parts_conflicts_from_the_rest(experiment: ModuleType) -> 
             "agrees": [False] * 5 + [True],
         }
     )
-    assert experiment.choose_threshold(gates) == 0.2
-    assert experiment.choose_threshold(gates.assign(divergence=0.0)) == pytest.approx(np.log(2))
+    assert choose_threshold(gates) == 0.2
+    assert choose_threshold(gates.assign(divergence=0.0)) == pytest.approx(np.log(2))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +29,8 @@ from steering_lab.models.loading import load_model
 from steering_lab.models.loading.at_hand import organism_folder
 from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import RunFolder, read_run
+from steering_lab.study.conflict.asking import as_asked
+from steering_lab.study.conflict.questions import Counts, Part, file_rows, world_questions
 from steering_lab.study.finding import Placement, experiments_folder, load_experiment, read_study
 from steering_lab.study.reading import read_config
 from tests.tiny_models import save_tiny_model
@@ -292,7 +293,7 @@ def test_experiments_load_from_where_a_wheel_puts_them(tmp_path: Path) -> None:
     shutil.copytree(experiments_folder(), tmp_path / "steering_lab" / "experiments")
     toml = tmp_path / "steering_lab" / "experiments" / "contextfocus_conflict.toml"
     module = load_experiment(toml)
-    assert Path(module.page.__file__).parent == toml.parent
+    assert Path(str(module.__file__)).parent == toml.parent
     assert read_config(module.Config, toml).model == "organism"
 
 
@@ -314,7 +315,7 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     }
     assert SteeringVector.load(path / "contextfocus.safetensors").site == resid_post(1)
     summary: pd.DataFrame = parts["summary"]
-    subjects = summary[summary["regime"] == "conflict, subjects"]
+    subjects = summary[summary["kind"] == "subjects"]
     shares = subjects[subjects["metric"] == "context"].groupby("method")["value"].mean()
     assert shares["contextfocus"] > shares["random"]
     assert set(shares.index) >= RIVALS
@@ -322,9 +323,9 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     twin = subjects[subjects["method"] == "fine-tuned"].set_index("metric")["effect"]
     assert twin[["context", "memory", "log_odds", "kl"]].tolist() == pytest.approx([0, 0, 0, 0], abs=1e-5)
     assert set(parts["paired"]["questions"]) == {"all", "known"}
-    known = parts["paired"].query("regime == 'conflict, subjects' and questions == 'known'")
+    known = parts["paired"].query("kind == 'subjects' and questions == 'known'")
     assert set(known["n"]) == {len(parts["known"]["conflict, subjects"])}
-    odd = parts["odd"].query("metric == 'log_odds_odd' and regime == 'conflict, subjects'")
+    odd = parts["odd"].query("metric == 'log_odds_odd' and kind == 'subjects'")
     assert {"random vector 1", "random vector 2", "random vector 3"} < set(odd["method"])
     costs = parts["costs"].set_index("condition")
     assert (costs.loc["CAD alpha 1", "forwards_per_token"], costs.loc["ContextFocus +1", "forwards_per_token"]) == (
@@ -400,7 +401,6 @@ def test_a_small_comparison_says_how_small_it_is_and_what_a_random_vector_may_do
 
 
 def test_random_vectors_are_reversed_under_conflict_alone() -> None:
-    as_asked = sys.modules[load_experiment(CONFLICT).Asking.__module__].as_asked
     edits = {("random", 0.5), ("random", -0.5), ("contextfocus", -0.5)}
     edit = Add(torch.ones(1, 4), resid_post(1)).everywhere()
     of = {"random": {"control_of": "contextfocus", "draw": 0}, "contextfocus": {}}
@@ -505,14 +505,11 @@ def test_bad_input_is_refused_before_any_forward_pass(
 
 
 def test_questions_that_serve_two_uses_are_refused() -> None:
-    load_experiment(CONFLICT)
-    questions = sys.modules[load_experiment(CONFLICT).Questions.__module__]
-    counts = questions.Counts(8, 8, 8)
-    asked = questions.world_questions(counts)
+    asked = world_questions(Counts(8, 8, 8))
     with pytest.raises(ValueError, match='is in the splits "vector" and "test"'):
-        dataclasses.replace(asked, test={"conflict": asked.vector})
+        dataclasses.replace(asked, test=(Part("conflict", asked.vector),))
     with pytest.raises(ValueError, match='no questions are left for "validation"'):
-        dataclasses.replace(asked, validation={"conflict": ()})
+        dataclasses.replace(asked, validation=(Part("conflict", ()),))
 
 
 def test_blank_aliases_of_a_published_file_are_set_aside_where_that_is_asked(tmp_path: Path) -> None:
@@ -523,8 +520,7 @@ def test_blank_aliases_of_a_published_file_are_set_aside_where_that_is_asked(tmp
         for i in range(20)
     ]
     (tmp_path / "confiqa.json").write_text(json.dumps(rows))
-    questions = sys.modules[load_experiment(CONFLICT).Questions.__module__]
-    asked = (tmp_path / "confiqa.json", "confiqa", questions.Counts(8, 8, 8), 0)
-    assert questions.file_questions(*asked, "set_aside").vector[0].blank_memory_aliases == ("$",)
+    rows, _ = file_rows(tmp_path / "confiqa.json", "confiqa", "set_aside")
+    assert rows[0].blank_memory_aliases == ("$",)
     with pytest.raises(ValueError, match="set_aside"):
-        questions.file_questions(*asked, "refuse")
+        file_rows(tmp_path / "confiqa.json", "confiqa", "refuse")

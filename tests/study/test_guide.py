@@ -79,6 +79,7 @@ def test_a_page_that_its_module_cannot_draw_says_at_which_line(folder: Path) -> 
 
 @pytest.mark.parametrize("name", re.findall(r"`((?:\w+Settings))`", GUIDE.read_text(encoding="utf-8")))
 def test_every_piece_that_the_guide_names_exists(name: str) -> None:
-    from steering_lab.study import conflict_settings, settings, vectors
+    from steering_lab.study import settings, vectors
+    from steering_lab.study.conflict import settings as conflict_settings
 
     assert any(hasattr(module, name) for module in (settings, vectors, conflict_settings))

@@ -1,54 +1,50 @@
 """The page of a conflict run that chose nothing: what was tried on which questions, and why none of it was taken."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from steering_lab.analysis.plots import Figure, layer_coeff_heatmap, save_figures
-from steering_lab.analysis.report import write_page
+from steering_lab.analysis.plots import Figure, layer_coeff_heatmap
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.study.conflict.answers import AGREEMENT_LOST
+from steering_lab.study.conflict.naming import budgets_said, named
+from steering_lab.study.conflict.rivals import METHOD
+from steering_lab.study.page import Parts, publish
 from steering_lab.tables import is_unsteered
 
-from .conflict_arms import METHOD
-from .conflict_page import named
-from .conflict_tables import AGREEMENT_LOST
-
+FILTERS = ("regime", "kind", "condition", "layer", "verdict", "right", "prompt")
 KEY = ["method", "role", "layer", "coeff"]
 SHOWN = {"context": "value", "memory": "value", AGREEMENT_LOST: "effect", HELD_OUT_PERPLEXITY: "effect"}
 
 
-def write(folder: Path, parts: Mapping[str, Any], question: str) -> Path:
+def report_search(folder: str | Path, parts: Parts) -> Path:
     """Draws the search's figures and page from a run's files alone, prints what was found, and returns the page."""
-    drawn, table, found = figures(parts), search_table(parts), finding(parts)
-    note = save_figures(drawn, folder / "figures").note
-    print(table.head(10).to_string(index=False, float_format=lambda x: f"{x:.2f}", na_rep="-"))
-    print("\n".join(["", found, *([note] if note else [])]))
-    answers = parts["generations_validation"]
-    return write_page(
-        folder / "index.html",
+    drawn, table, validation = figures(parts), search_table(parts), parts["validation"]
+    n = int(validation.loc[validation["metric"] == "context", "n"].max())
+    caption = (
+        f"{parts['model']['name']}. {n} conflicts; wanted: the most context answers with"
+        f" {budgets_said(parts['chosen']['budgets'])}, surely above 0."
+    )
+    return publish(
+        folder,
+        parts,
         title=f"Context against memory on {parts['model']['name']}: nothing chosen",
-        question=question,
-        finding=found,
+        findings=[finding(parts)],
         headline=table.head(10),
+        figures=drawn,
         headline_note=(
             "The unsteered model, then the cells that raise context answers most, on the questions for choosing."
             " context, memory: share of answers that state that side's answer alone; shift: of context answers, with"
             " its 95 % interval; the costs are changes against unsteered. The questions for reporting were not asked."
         ),
         tables={f"All {len(table)} cells of the search": table},
-        figures=drawn,
-        captions={name: _caption(parts) for name in drawn},
-        generations=answers.assign(condition=named(answers)),
-        filters=("regime", "condition", "layer", "verdict", "right", "prompt"),
-        config=parts["config"] | {"chosen": parts["chosen"]},
-        provenance=parts["provenance"] | {"model": parts["model"]},
-        links={file.name: file.name for file in sorted(folder.glob("*.parquet"))},
+        captions=dict.fromkeys(drawn, caption),
+        generations=parts["generations_validation"].assign(condition=named),
+        filters=FILTERS,
     )
 
 
-def finding(parts: Mapping[str, Any]) -> str:
+def finding(parts: Parts) -> str:
     """Why nothing was chosen, and what the model knew where that was asked first."""
     reason = parts["chosen"]["nothing_chosen"].replace(METHOD, "ContextFocus").replace("_", " ")
     known, found = parts["known"], f"Nothing chosen: {reason}."
@@ -57,7 +53,7 @@ def finding(parts: Mapping[str, Any]) -> str:
     return f"{found} Of {known['asked']} questions asked closed book, the model knew {len(known['known'])}."
 
 
-def search_table(parts: Mapping[str, Any]) -> pd.DataFrame:
+def search_table(parts: Parts) -> pd.DataFrame:
     """One row per cell of the search, the unsteered model first, then by how much context answers rise."""
     validation = parts["validation"].drop_duplicates([*KEY, "metric"])
     cells = validation[validation["metric"] == "context"].set_index(KEY)
@@ -76,7 +72,7 @@ def search_table(parts: Mapping[str, Any]) -> pd.DataFrame:
     return table[columns].rename(columns=lambda name: name.replace("_", " "))
 
 
-def figures(parts: Mapping[str, Any]) -> dict[str, Figure]:
+def figures(parts: Parts) -> dict[str, Figure]:
     """The grid of context answers, and of memory answers."""
     about = f"{parts['model']['name']}, nothing chosen"
     return {
@@ -86,10 +82,3 @@ def figures(parts: Mapping[str, Any]) -> dict[str, Figure]:
         )
         for metric in ("context", "memory")
     }  # fmt: skip
-
-
-def _caption(parts: Mapping[str, Any]) -> str:
-    validation = parts["validation"]
-    n = int(validation.loc[validation["metric"] == "context", "n"].max())
-    budgets = " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in parts["chosen"]["budgets"].items())
-    return f"{parts['model']['name']}. {n} conflicts; wanted: the most context answers with {budgets}, surely above 0."

@@ -1,0 +1,1 @@
+"""Context against memory: what experiments on conflicting questions share."""

@@ -1,0 +1,199 @@
+"""Conditions at equal KL: the mean-difference vector, deltas found by descent, each behind a gate or not.
+
+All of them ask with the context; `as_asked` has them ask without it where a row has none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from steering_lab.evaluation.running.condition import Budget, Condition
+from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.cad import CAD
+from steering_lab.methods.conflict_gate import ConflictGate, conflict_gate
+from steering_lab.methods.delta.descent import Descent
+from steering_lab.methods.delta.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
+from steering_lab.methods.delta.optimise import optimise_delta
+from steering_lab.methods.delta.result import OptimisedDelta, Result
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.progress import progress_bar
+from steering_lab.runs import RunFolder
+from steering_lab.study.conflict.answers import Answering
+from steering_lab.study.conflict.asking import Asking
+from steering_lab.study.conflict.questions import Rows
+from steering_lab.study.conflict.rivals import contrastive
+from steering_lab.study.conflict.settings import ComparisonSettings
+
+VECTOR, UNSTEERED = "mean difference", "unsteered"
+GROUNDED, IMITATE, CONTRAST, LIKELIHOOD = (
+    "grounded, shared", "imitate instructed", "contrast closed book", "context likelihood",
+)  # fmt: skip
+GRADIENT = (GROUNDED, IMITATE, CONTRAST, LIKELIHOOD)
+STEERED = (VECTOR, *GRADIENT)
+TARGETS = ("instructed prompt", "CAD")  # what two of the objectives imitate
+CURVES = (*GRADIENT, VECTOR, *TARGETS)  # so that a gradient form has one colour in every figure
+GATED, GATE = ", gated", "conflict gate"
+DELTAS = "deltas"  # the folder of optima, kept until the run is whole
+
+
+@dataclass(frozen=True)
+class DescentSettings(ComparisonSettings):
+    """What a comparison of deltas found by descent with vectors needs.
+
+    Args:
+        coeffs: The strengths of vectors.
+        budgets: The strengths of deltas: their length in residual norms.
+        n_labelled: Of the vector's questions, how many the shared delta learns from.
+
+    Raises:
+        ValueError: a strength that is not above 0 or there twice, or too few questions.
+    """
+
+    coeffs: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
+    budgets: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
+    n_labelled: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(8, "n_labelled")
+        self.above_zero("coeffs", "budgets")
+
+    def above_zero(self, *names: str) -> None:
+        """Nothing when the settings of these names hold different values above 0. Raises ValueError otherwise."""
+        for name in names:
+            values = getattr(self, name)
+            if not values or min(values) <= 0 or len(set(values)) < len(values):
+                raise ValueError(f"{name} {list(values)} must hold different values, all above 0")
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many prompts a pass that keeps gradients or whole distributions reads."""
+        return min(32, self.batch_size)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The run, its model and settings, and the mean-difference vectors with the questions they are from."""
+
+    answering: Answering
+    asking: Asking
+    config: DescentSettings
+    vector_rows: Rows
+    vectors: Mapping[HookSite, SteeringVector]
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's folder."""
+        return self.answering.setup.folder
+
+    @property
+    def labelled(self) -> Rows:
+        """The questions that the shared delta learns from."""
+        return self.vector_rows[: self.config.n_labelled]
+
+
+class Steered(NamedTuple):
+    """A method at one strength: its condition, and the results of the descents behind it (none for vectors)."""
+
+    condition: Condition
+    results: tuple[Result, ...] = ()
+
+
+class Setting(NamedTuple):
+    """Where and how hard a method descends."""
+
+    method: str
+    sites: tuple[HookSite, ...]
+    budget: float
+    iterations: int
+
+
+def vector_conditions(
+    comparison: Comparison, rows: Rows, sites: Sequence[HookSite], n_random: int = 0
+) -> list[Steered]:
+    """The mean-difference vector of every site at every coefficient, and random vectors of its norm beside it."""
+    at = {site: comparison.vectors[site] for site in sites}
+    norms = comparison.asking.norms(rows, sites)
+    grid = comparison.asking.grid(at, comparison.config.coeffs, norms, method=VECTOR, n_random=n_random)
+    return [Steered(condition) for condition in grid]
+
+
+def objective_of(comparison: Comparison, method: str, rows: Rows) -> tuple[list[str], Objective]:
+    """The prompts that a method descends on, and its objective there."""
+    asking = comparison.asking
+    plain = asking.texts("with_context", rows)
+    if method == IMITATE:
+        return plain, ImitateInstructed(tuple(asking.texts("instructed", rows)))
+    if method == CONTRAST:
+        return plain, ContrastClosedBook(tuple(asking.texts("closed_book", rows)), comparison.config.cad_alpha)
+    if method == GROUNDED:
+        lead = "" if comparison.config.chat else " "
+        pairs = [(row.context_answers[0], row.memory_answers[0]) for row in rows]
+        apart = [None if a.startswith(b) or b.startswith(a) else lead + b for a, b in pairs]
+        return plain, GroundedAnswer(tuple(lead + a for a, _ in pairs), tuple(apart))
+    starts, passages = [], []
+    for text, row in zip(plain, rows, strict=True):
+        at = text.index(row.context)
+        starts.append(text[:at].rstrip() or row.context.split()[0])
+        passages.append(text[len(starts[-1]) : at + len(row.context)])
+    return starts, GroundedAnswer(tuple(passages))
+
+
+def descended(comparison: Comparison, rows: Rows, setting: Setting) -> Steered:
+    """The condition that a descent ends in on `rows`: a delta for each, or the shared one of the vector's questions.
+
+    Without a context there is nothing to imitate or to contrast, so a method that descends per query leaves it alone.
+    """
+    shared = setting.method == GROUNDED
+    learnt_on = comparison.labelled if shared else rows if rows[0].context else ()
+    found = OptimisedDelta((), shared)
+    if learnt_on:
+        prompts, objective = objective_of(comparison, setting.method, learnt_on)
+        descent = Descent(n_iterations=setting.iterations, max_norm=setting.budget)
+        found = optimise_delta(
+            comparison.asking.model, prompts, setting.sites, objective, descent=descent, shared=shared,
+            cache=comparison.folder.path / DELTAS, batch_size=comparison.config.rows_at_once,
+        )  # fmt: skip
+    per_row = found.per_row() if learnt_on else [Intervention()] * len(rows)
+    edits = per_row[0] if shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
+    norms = [dict(zip(setting.sites, o.resid_norms, strict=True)) if o else {} for o in found.results]
+    of_rows = norms[0] if shared else {row.id: own for row, own in zip(rows, norms, strict=False)}
+    where = " and ".join(map(str, setting.sites))
+    name = f"{setting.method}, {where}, budget {setting.budget:g}, {setting.iterations} iterations"
+    condition = Condition(
+        name, edits, comparison.asking.written("with_context"), method=setting.method,
+        budget=Budget(setting.budget, "resid_norm"), resid_norms=of_rows,
+    )  # fmt: skip
+    return Steered(condition, found.problems)
+
+
+def all_descended(comparison: Comparison, rows: Rows, settings: Sequence[Setting], what: str) -> list[Steered]:
+    """`descended` of every setting, with a progress bar that says `what` they are for."""
+    return [descended(comparison, rows, one) for one in progress_bar(settings, what=f"descents, {what}", leave=True)]
+
+
+def gated(condition: Condition, gate: ConflictGate, rows: Rows) -> Condition:
+    """The same where the gate is open, nothing where it is shut."""
+    chosen = gate.choose([condition.intervention_for(row) for row in rows])
+    edits = {row.id: edit for row, edit in zip(rows, chosen, strict=True)}
+    method = condition.factors.method + GATED
+    return replace(condition, name=condition.name + GATED, method=method, intervention=edits)
+
+
+def targets(comparison: Comparison) -> list[Condition]:
+    """What two of the objectives imitate: the instructed prompt, and context-aware decoding."""
+    asking = comparison.asking
+    return [
+        Condition(TARGETS[0], write=asking.written("instructed")),
+        contrastive(asking, TARGETS[1], CAD(comparison.config.cad_alpha)),
+    ]
+
+
+def find_gate(comparison: Comparison, rows: Rows, threshold: float) -> ConflictGate:
+    """The conflict gate on `rows`; where there is no context, both prompts are one and it is shut."""
+    asking, config = comparison.asking, comparison.config
+    return conflict_gate(
+        asking.model, asking.plain(rows), asking.texts("closed_book", rows), threshold,
+        contexts=[row.context for row in rows], answer_tokens=config.max_new_tokens, batch_size=config.rows_at_once,
+    )  # fmt: skip

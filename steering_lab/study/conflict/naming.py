@@ -1,0 +1,53 @@
+"""What a reader calls the conditions, kinds of question and budgets in the tables of a comparison on conflicts."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from steering_lab.analysis.plots.parts.labels import short_signed
+from steering_lab.evaluation.running.grid import RANDOM
+from steering_lab.study.conflict.rivals import BOTH, METHOD, PARTS, order_of_methods
+
+LABELS = {METHOD: "ContextFocus", BOTH: "ContextFocus and instructed"} | {
+    method: f"part: {recipe.replace('_', ' ')}" for method, recipe in PARTS.items()
+}
+
+
+def named(rows: pd.DataFrame) -> pd.Series:
+    """What a reader calls each condition: the vector and random ones with their coefficient, its parts, the rivals."""
+    names = rows["method"].map(LABELS).fillna(rows["method"].str.replace("_", " "))
+    coeffs = rows["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {short_signed(c)}")
+    return names + coeffs.where(rows["method"].isin([METHOD, RANDOM]), "")
+
+
+def ordered(rows: pd.DataFrame, cad_alpha: float) -> list[str]:
+    """The names in the column `condition`, each once, from what is compared with downward."""
+    rank = {method: place for place, method in enumerate(order_of_methods(cad_alpha))}
+    places = rows["method"].map(rank).sort_values(kind="stable").index
+    return list(dict.fromkeys(rows.loc[places, "condition"]))
+
+
+def of_conflicts(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of conflicts."""
+    return rows[rows["regime"] == "conflict"]
+
+
+def first_conflicts(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first kind of conflict."""
+    conflict = of_conflicts(rows)
+    return conflict[conflict["kind"] == conflict["kind"].iloc[0]]
+
+
+def kinds_of(rows: pd.DataFrame) -> pd.Series:
+    """The kind of each row's question: of conflict where there are several, or else its regime."""
+    return rows["kind"].where(rows["kind"] != "", rows["regime"].str.replace("_", " "))
+
+
+def parts_of(rows: pd.DataFrame) -> pd.Series:
+    """What a reader calls the part that each row was asked in: its regime and, where there are several, its kind."""
+    return rows["regime"].str.replace("_", " ") + rows["kind"].map(lambda kind: f", {kind}" if kind else "")
+
+
+def budgets_said(budgets: Mapping[str, float]) -> str:
+    """Budgets in words."""
+    return " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in budgets.items())
