@@ -109,9 +109,10 @@ def _pairs(run: str, metric: str, size: float) -> pd.DataFrame:
     table = table[table["metric"] == metric]
     if metric == "perplexity":
         table = table.assign(value=np.log(table["value"]))
-    base = table.loc[table["method"] == "unsteered", ["prompt", "sample", "value", "weight"]]
+    base = table.loc[table["role"] == "unsteered", ["prompt", "sample", "value", "weight"]]
     base = base.rename(columns={"value": "unsteered", "weight": "unsteered_weight"})
-    steered = table[table["method"].eq("random_everywhere") & table["coeff"].abs().eq(size)]
+    random = table["role"].eq("control") & table["place"].eq("everywhere")
+    steered = table[random & table["coeff"].abs().eq(size)]
     if steered.empty:
         raise ValueError(f"{folders[-1].name} has no {metric} of random vectors at a coefficient of ±{size}")
     return steered.merge(base, on=["prompt", "sample"]).dropna(subset=["value", "unsteered"])
@@ -123,7 +124,6 @@ def populations() -> list[Population]:
     return [
         Population("normal", Kind.SYMMETRIC, normal, 0.0),
         texts("VADER (SmolLM2's texts)", Kind.SYMMETRIC, small, "vader", 1.5, (-2.0, 2.0)),
-        texts("sentiment (organism's texts)", Kind.SYMMETRIC, organism, "sentiment", 1.0, (-2.0, 2.0)),
         texts("valence balance (organism's texts)", Kind.SYMMETRIC, organism, "valence_balance", 1.0, (-2.0, 2.0)),
         texts("log perplexity ratio (SmolLM2's texts)", Kind.SYMMETRIC, small, "perplexity", 1.5),
         texts("log perplexity ratio (organism's texts)", Kind.SYMMETRIC, organism, "perplexity", 0.5),

@@ -193,7 +193,7 @@ def generate(
         return decode_in_slots(slots, [*map(max, lengths)], lambda some: batch_of([rows[i] for i in some], 0), ending)
 
     with progress_bar(what="generate", shown=progress, total=n) as bar, torch.inference_mode(False), torch.no_grad():
-        batches = _sharing(model, streams, prompt_ids, max_new_tokens, batch_size, stays=stays)
+        batches = _sharing(model, reads, prompt_ids, max_new_tokens, batch_size, stays=stays)
         for rows, drawn in fitting(decoded, batches, model.release):
             for i, row in zip(rows, drawn.tokens, strict=True):
                 out.tokens[i] = row
@@ -209,7 +209,7 @@ def generate(
 
 def _sharing(
     model: HookedModel,
-    streams: Sequence[Tokens],
+    lengths: Sequence[Sequence[int]],
     ids: Sequence[list[int]],
     new_tokens: int,
     batch_size: int,
@@ -218,12 +218,12 @@ def _sharing(
 ) -> Iterator[list[int]]:
     """Rows to decode together, at most `batch_size` and what fits into memory: such as may share their passes.
 
-    Rows of like length go together, and of one prompt. Where rows stay in their places, more of them wait for one; with
-    a `batch_size` of 1 none does, so that nothing about a row hangs on the others.
+    `lengths` are how many tokens each stream reads of each row, `ids` those of the first. Rows of like length go
+    together, and of one prompt. Where rows stay in their places, more of them wait for one; with a `batch_size` of 1
+    none does, so that nothing about a row hangs on the others.
     """
-    n, held = len(streams[0]), bytes_held(model) if stays else 0
+    n, held = len(ids), bytes_held(model) if stays else 0
     groups = [list(range(n))]
-    lengths = [tokens.mask.sum(dim=1).tolist() for tokens in streams]
     if not model.batching.free:
         kinds = [tuple(model.batching.kind(length[i], new_tokens) for length in lengths) for i in range(n)]
         groups = model.batching.groups(kinds)
@@ -233,7 +233,7 @@ def _sharing(
             rows = sorted(group, key=lambda i: (len(ids[i]), ids[i]), reverse=stays)
         while rows:
             longest = max(sum(length[i] for length in lengths) for i in rows)
-            size = min(batch_size, rows_that_fit(model, longest + len(streams) * new_tokens, held))
+            size = min(batch_size, rows_that_fit(model, longest + len(lengths) * new_tokens, held))
             size *= WAITING if stays and size > 1 else 1
             yield rows[:size]
             rows = rows[size:]

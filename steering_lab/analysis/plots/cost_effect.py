@@ -223,15 +223,9 @@ def _draw_names(
         figure.add_annotation(
             text=text.replace("\n", "<br>"),
             name="condition",
-            xref="paper",
-            yref="paper",
-            x=(box.left + box.right) / 2 / _PLOT[0],
-            y=(box.bottom + box.top) / 2 / _PLOT[1],
-            xanchor="center",
-            yanchor="middle",
             align="left" if near[0] == box.left else "right" if near[0] == box.right else "center",
             font={"size": 12, "color": colour, "weight": 600 if point.focused else 400},
-            showarrow=False,
+            **box.annotation(_PLOT),
         )
         if np.hypot(near[0] - at_x, near[1] - at_y) > 16:
             ends = {"x0": at_x / _PLOT[0], "y0": at_y / _PLOT[1], "x1": near[0] / _PLOT[0], "y1": near[1] / _PLOT[1]}

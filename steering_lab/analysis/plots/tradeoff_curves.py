@@ -199,12 +199,6 @@ def _draw_names(figure: go.Figure, lines: list[Line], x_ends: tuple[float, float
         figure.add_annotation(
             text=line.name,
             name="curve",
-            xref="paper",
-            yref="paper",
-            x=(box.left + box.right) / 2 / _PLOT[0],
-            y=(box.bottom + box.top) / 2 / _PLOT[1],
-            xanchor="center",
-            yanchor="middle",
             font={"color": line.colour, "size": 12, "weight": 600},
-            showarrow=False,
+            **box.annotation(_PLOT),
         )

@@ -119,7 +119,7 @@ def _together(
 
 
 def _read(model: HookedModel, prompts: Sequence[str]) -> Float[Tensor, "prompt d_vocab"]:
-    rows = [model.token_ids(prompt) for prompt in prompts]
+    rows = model.to_tokens(prompts).rows
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), rows[i]))
     size = rows_that_fit(model, max(map(len, rows)))
     found = torch.empty(len(rows), model.d_vocab)

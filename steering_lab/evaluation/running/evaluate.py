@@ -264,7 +264,7 @@ def _run_together(
         plain, bare = plain_of_all[span], [example_key(examples[p]) for p, _ in places]
         read = bare if reading is None else [reading(examples[p]) for p, _ in places]
         if decoding.log_probs and isinstance(examples[0], str) and written[span] != read:
-            plain = continuation_log_probs(model, [model.token_ids(prompt) for prompt in read], out.tokens[span])
+            plain = continuation_log_probs(model, model.to_tokens(read).rows, out.tokens[span])
         columns = zip(bare, places, out.texts[span], out.tokens[span], own[span], plain, strict=True)
         yield (
             condition.name,

@@ -1,7 +1,7 @@
 """Where labels stand: beside their points, off other labels and off other points. Pixels only, no drawing."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LETTER, LINE = 6.6, 15.0  # width of a letter and height of a line at 12 pixels
 
@@ -26,6 +26,18 @@ class Box(NamedTuple):
         wide = min(self.right, other.right) - max(self.left, other.left)
         high = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(wide, 0.0) * max(high, 0.0)
+
+    def annotation(self, plot: tuple[int, int]) -> dict[str, Any]:
+        """What places plotly's annotation in the middle of the box, on a plot so many pixels wide and high."""
+        return {
+            "xref": "paper",
+            "yref": "paper",
+            "x": (self.left + self.right) / 2 / plot[0],
+            "y": (self.bottom + self.top) / 2 / plot[1],
+            "xanchor": "center",
+            "yanchor": "middle",
+            "showarrow": False,
+        }
 
 
 def label_boxes(
