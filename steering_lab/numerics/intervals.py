@@ -6,6 +6,7 @@ summed before. Which method a measure gets is a property of the measure (`Kind`)
 here knows a model.
 """
 
+import math
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -16,6 +17,10 @@ from scipy.stats import t
 from steering_lab.numerics.bootstrap import resamples, studentised_ends
 
 MIN_PROMPTS = 8  # of an open scale: below it, simulated coverage falls under 93 % (92 % with 6 prompts and VADER)
+
+
+Bounds = tuple[float | int, float | int]
+OPEN: Bounds = (-math.inf, math.inf)
 
 
 class Kind(StrEnum):
@@ -69,7 +74,7 @@ def paired_interval(
     kind: Kind,
     *,
     level: float = 0.95,
-    bounds: tuple[float, float] = (-1.0, 1.0),
+    bounds: Bounds = (-1.0, 1.0),
     n_boot: int = 2000,
     rng: np.random.Generator | None = None,
 ) -> Interval:
@@ -89,7 +94,7 @@ def paired_interval(
 
 
 def paired_share_interval(
-    effects: Float[np.ndarray, "prompts cells"], *, level: float = 0.95, bounds: tuple[float, float] = (-1.0, 1.0)
+    effects: Float[np.ndarray, "prompts cells"], *, level: float = 0.95, bounds: Bounds = (-1.0, 1.0)
 ) -> Interval:
     """The interval of a mean difference between two ends, wide enough when every prompt agrees: "0 of 68" is ±4 %.
 
