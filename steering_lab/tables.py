@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from steering_lab.numerics.intervals import OPEN, Bounds, Kind
+from steering_lab.numerics.kinds import OPEN, Bounds, Kind
 
 Role = Literal["unsteered", "steered", "control", "baseline"]
 Scale = Literal["difference", "ratio"]

@@ -6,8 +6,6 @@ summed before. Which method a measure gets is a property of the measure (`Kind`)
 here knows a model.
 """
 
-import math
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -15,20 +13,10 @@ from jaxtyping import Bool, Float, Shaped
 from scipy.stats import t
 
 from steering_lab.numerics.bootstrap import resamples, studentised_ends
+from steering_lab.numerics.kinds import Bounds as Bounds
+from steering_lab.numerics.kinds import Kind as Kind
 
 MIN_PROMPTS = 8  # of an open scale: below it, simulated coverage falls under 93 % (92 % with 6 prompts and VADER)
-
-
-Bounds = tuple[float | int, float | int]
-OPEN: Bounds = (-math.inf, math.inf)
-
-
-class Kind(StrEnum):
-    """How a measure's paired differences are distributed, as its author declares it."""
-
-    BOUNDED = "bounded"  # shares of 0 and 1, and scores between two ends that are mostly at one of them (repetition)
-    SYMMETRIC = "symmetric"  # scores that move both ways: sentiment, log-odds, logarithms of perplexity
-    SKEWED = "skewed"  # counts, divergences, and anything of which nothing is known
 
 
 class Interval(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
-from steering_lab.numerics.intervals import OPEN, Bounds, Kind
+from steering_lab.numerics.kinds import OPEN, Bounds, Kind
 from steering_lab.tables import Factors, Scale, measurements
 
 

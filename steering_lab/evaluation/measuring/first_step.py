@@ -18,7 +18,7 @@ from steering_lab.evaluation.measuring.next_token import each_next_token
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.numerics.divergence import kl
-from steering_lab.numerics.intervals import OPEN, Bounds, Kind
+from steering_lab.numerics.kinds import OPEN, Bounds, Kind
 from steering_lab.numerics.log_probs import any_of
 from steering_lab.tables import measurements
 

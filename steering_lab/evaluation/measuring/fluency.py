@@ -13,7 +13,7 @@ from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import continuation_log_probs
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.numerics.intervals import Kind
+from steering_lab.numerics.kinds import Kind
 from steering_lab.tables import measurements
 
 HELD_OUT_PERPLEXITY = "held_out_perplexity"

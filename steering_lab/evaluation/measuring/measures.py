@@ -26,7 +26,7 @@ from steering_lab.evaluation.measuring.metrics import (
     word_count,
     word_rate,
 )
-from steering_lab.numerics.intervals import OPEN, Bounds, Kind
+from steering_lab.numerics.kinds import OPEN, Bounds, Kind
 from steering_lab.tables import GENERATIONS, MEASUREMENTS, Scale, checked, described, is_unsteered
 
 
@@ -84,7 +84,15 @@ class TextMeasure:
 
 @dataclass(frozen=True)
 class Measured:
-    """The column `name` of the table as it is, measured while the model ran; the rest as in `Measure`."""
+    """The column `name` of the table as it is, measured while the model ran.
+
+    Args:
+        name: The column, and the metric's name in tables.
+        weight: The column that weighs the values; None is one each.
+        scale: How values are compared with the unsteered: "difference" or "ratio".
+        kind: How its differences are distributed; skewed where nothing is known.
+        bounds: The smallest and the largest value there can be; infinite where there is none.
+    """
 
     name: str
     weight: None = None
