@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from steering_lab.analysis.condition_table import condition_table
-from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap
+from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap, manifold_heatmap
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.confirmation import confirm
@@ -148,6 +148,11 @@ class Told:
                 summary, metric="perplexity", value="ratio", title=f"{added}: perplexity of the text",
                 metric_label="perplexity, × unsteered", subtitle=self.about, **grid,
             )  # fmt: skip
+            if "manifold" in self.parts:
+                drawn[f"{file}_manifold"] = manifold_heatmap(
+                    self.parts["manifold"], **sweep, chosen=mark, title=f"{added}: how far out the stream is",
+                    subtitle=self.about,
+                )  # fmt: skip
             drawn[f"{file}_curves"] = coeff_curves(
                 summary, **sweep, layers=None if mark is None else [mark[0]],
                 title=f"{added}: shift of {of} against the coefficient", subtitle=self.about, **effect,
@@ -156,6 +161,8 @@ class Told:
 
     def caption(self, figure: str) -> str:
         """Under a figure: on what it was measured, and how much of it."""
+        if figure.endswith("_manifold"):
+            return f"{self.about}. The vector added to the stream of the choosing prompts' unsteered texts."
         what = "Choosing prompts" if "curves" not in figure else "Choosing prompts; grey: norm-matched random vectors"
         n_prompts, n_samples = self.parts["summary"]["n_prompts"].max(), self.parts["config"]["n_samples"]
         return f"{self.about}. {what}: {n_prompts} x {n_samples} continuations a cell."

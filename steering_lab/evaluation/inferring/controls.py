@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import t
 
 from steering_lab.evaluation.inferring.pairing import pair_with_unsteered, paired_sums
+from steering_lab.evaluation.running.control_vectors import RANDOM_CONTROLS
 from steering_lab.tables import CELL, FAMILY
 
 MIN_DRAWS = 3
@@ -137,17 +138,18 @@ def check_norms(summary: pd.DataFrame) -> None:
 
 
 def attach_bands(summary: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
-    """`summary` with control_low, control_high, n_draws of each cell's control in `bands`; NaN and 0 without one.
+    """`summary` with control_low, control_high, n_draws of each cell's random vectors in `bands`; NaN and 0 without.
+
+    Of several kinds of random vector (`RANDOM_CONTROLS`) it is the hull of their bands; other controls make none.
 
     Raises:
-        ValueError: a control that is not norm-matched, or two kinds of random control of one method.
+        ValueError: a control that is not norm-matched.
     """
     check_norms(summary)
-    if bands.empty:
+    own = bands[bands["method"].isin(RANDOM_CONTROLS)].rename(columns={"method": "control", "control_of": "method"})
+    if own.empty:
         return summary.assign(control_low=np.nan, control_high=np.nan, n_draws=0)
-    own = bands.rename(columns={"method": "control", "control_of": "method"})
-    own = own[["metric", *MATCHED, "control_low", "control_high", "n_draws"]]
-    if (twice := own.duplicated(["metric", *MATCHED])).any():
-        raise ValueError(f"{own[twice]['method'].iloc[0]} has two random controls, which make no one band: drop one")
+    hull = {"control_low": "min", "control_high": "max", "n_draws": "min"}
+    own = own.groupby(["metric", *MATCHED], dropna=False, as_index=False).agg(hull)
     joined = summary.merge(own, on=["metric", *MATCHED], how="left")
     return joined.assign(n_draws=joined["n_draws"].fillna(0).astype(int))

@@ -96,16 +96,18 @@ def test_a_control_of_another_norm_is_refused() -> None:
         summarise(tidy)
 
 
-def test_two_random_controls_of_one_method_are_refused() -> None:
-    draws = drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2)
-    tidy = stacked(
-        observed("unsteered", BASE),
-        observed("actadd", BASE, layer=2, coeff=1),
-        *draws,
-        *(d.assign(method="r") for d in draws),
-    )
-    with pytest.raises(ValueError, match="actadd has two random controls"):
-        summarise(tidy)
+def test_the_band_is_the_hull_of_those_of_random_vectors_and_other_controls_make_none() -> None:
+    draws, far = drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2), drawn({0: 4.9, 1: 5.0, 2: 5.1}, layer=2)
+    steered = (observed("unsteered", BASE), observed("actadd", BASE, layer=2, coeff=1))
+
+    def band(*controls: pd.DataFrame) -> pd.Series:
+        summary = summarise(stacked(*steered, *controls))
+        return summary[summary["method"] == "actadd"].iloc[0][["control_low", "control_high", "n_draws"]]
+
+    near, other = band(*draws), band(*(d.assign(method="covariance") for d in far))
+    both = band(*draws, *(d.assign(method="covariance") for d in far), *(d.assign(method="other") for d in far))
+    assert (both["control_low"], both["control_high"]) == (near["control_low"], other["control_high"])
+    assert band(*(d.assign(method="shuffled_labels") for d in draws))["n_draws"] == 0
 
 
 def test_the_grid_maximum_of_each_draw_by_hand() -> None:
