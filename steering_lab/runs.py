@@ -28,7 +28,7 @@ import pandas as pd
 from steering_lab.models import display
 from steering_lab.models.provenance import git_commit, software
 from steering_lab.run_lock import LOCK, alone_in, holder, take
-from steering_lab.safe_files import NEW, append_line, cut_torn_line, replace_file, whole_lines
+from steering_lab.safe_files import NEW, append_line, cut_torn_line, make_folder, replace_file, whole_lines
 from steering_lab.tables import Table, WrongTable, checked
 
 PARTIAL = ".partial"
@@ -83,9 +83,9 @@ class RunFolder:
 
         Raises:
             Busy: another process is working on that run now; says which.
+            NotADirectoryError: `results` is a file.
         """
-        home = Path(results) / experiment
-        home.mkdir(parents=True, exist_ok=True)
+        home = make_folder(Path(results) / experiment)
         config = json.loads(json.dumps(config))
         with alone_in(home):
             begun = unfinished(results, experiment, config)

@@ -155,14 +155,15 @@ class VectorOptions(PairOptions):
         """Nothing where the options agree with one another and with the place: asked before a model is loaded.
 
         Raises:
-            ValueError: a file and pairs, pairs twice or none, several pairs at the front.
+            ValueError: a file and pairs, a file that holds no vector, pairs twice or none, several pairs at the front.
             FileNotFoundError: there is no such file.
         """
         if self.vector is not None:
             if super().given or self.method is not None:
                 raise ValueError(f"--vector {self.vector} is a vector already: leave out pairs and --method")
-            if not self.vector.is_file():
-                raise FileNotFoundError(f"no steering vector at {self.vector}")
+            from steering_lab.interventions.steering_vector import SteeringVector
+
+            SteeringVector.load(self.vector)
             return
         n_pairs, name = len(self.chosen(otherwise)), self.pairs or otherwise
         if place == "front" and self.method in (None, "actadd") and n_pairs > 1:
@@ -195,6 +196,20 @@ class VectorOptions(PairOptions):
         if self.layer is not None and (self.layer, self.stream) != (vector.site.layer, vector.site.stream):
             raise ValueError(f"--layer is {self.layer}, {path} is a vector for {vector.site}: leave --layer out")
         return vector.unit() if self.normalise else vector, str(path)
+
+
+def check_coeff(coeff: float) -> None:
+    """Nothing when `coeff` times a vector can be added: asked before a model is loaded.
+
+    Raises:
+        ValueError: 0, a number that is not finite, or one that no vector's length makes small enough to add.
+    """
+    from steering_lab.interventions.steering_vector import LONGEST
+
+    if coeff == 0:
+        raise ValueError("--coeff is 0, which is the unsteered text: choose another coefficient")
+    if not abs(coeff) < LONGEST:
+        raise ValueError(f"--coeff is {coeff:g}: choose a number between {-LONGEST:g} and {LONGEST:g}, and not 0")
 
 
 def two_thirds_up(lm: "HookedModel") -> int:

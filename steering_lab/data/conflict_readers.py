@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from steering_lab.data.answer_matching import is_blank_answer
 from steering_lab.data.conflict_qa import ConflictQA, check_regime, question_group
+from steering_lab.data.text_files import text_in
 
 BlankAliases = Literal["refuse", "set_aside"]
 Entry = Mapping[str, Any]
@@ -181,9 +182,9 @@ def _read(path: Path, row: Callable[[Entry, str], ConflictQA]) -> tuple[Conflict
 
 
 def _entries(path: Path) -> Iterator[tuple[str, object]]:
+    text = text_in(path, "questions")
     if path.suffix not in (".json", ".jsonl"):
         raise ValueError(f"{path}: rows are read from .json and .jsonl, not from {path.suffix!r}")
-    text = path.read_bytes().decode("utf-8-sig")
     if path.suffix == ".json":
         entries = _parsed(text, path, 1)
         if not isinstance(entries, list):

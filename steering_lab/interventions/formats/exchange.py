@@ -15,6 +15,7 @@ from steering_lab.interventions.source import UNKNOWN, Source
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, Stream, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.safe_files import make_folder
 
 Vectors = SteeringVector | Mapping[HookSite, SteeringVector]
 
@@ -185,7 +186,7 @@ def source_in(
 def written(path: str | Path, content: Mapping[str, Any]) -> Path:
     """`path`, after writing `content` there as JSON."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 

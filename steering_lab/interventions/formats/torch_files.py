@@ -18,6 +18,7 @@ from steering_lab.interventions.source import UNKNOWN
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.safe_files import make_folder
 
 
 class _TheirSteeringVector:
@@ -39,7 +40,7 @@ def export_steering_vectors(vectors: Vectors, path: str | Path, *, coeff: float)
     form = "a steering-vectors file"
     layers = {layer: only_row(vector, form) for layer, vector in by_layer(vectors, coeff, form).items()}
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     torch.save(layers, path)
     return path
 
@@ -79,8 +80,7 @@ def export_caa(vectors: Vectors, folder: str | Path, *, coeff: float, named: str
     """
     form = "a folder of CAA vectors"
     layers = {layer: only_row(vector, form) for layer, vector in by_layer(vectors, coeff, form).items()}
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     if any(name == named for _, name in _caa_files(folder)):
         raise ValueError(f"{folder} already holds vectors{f' of {named}' if named else ''}: choose an empty folder")
     paths = []
