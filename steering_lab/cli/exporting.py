@@ -15,7 +15,7 @@ FOLDERS = ("caa", "baked")  # whose exports are a folder each
 
 
 def targets(asked: Sequence[str]) -> list[tuple[str, Path]]:
-    """Format and path of each "FORMAT=PATH".
+    """Format and path of each "FORMAT=PATH" that was `asked` for.
 
     Raises:
         ValueError: another form, or an unknown format.
@@ -31,6 +31,10 @@ def targets(asked: Sequence[str]) -> list[tuple[str, Path]]:
 
 def check_targets(paths: Sequence[tuple[str, Path]], *, force: bool) -> None:
     """Nothing where each path of a format can be written: asked before a model is loaded.
+
+    Args:
+        paths: What is written where: a format's name and its path.
+        force: Whether what is there already may go.
 
     Raises:
         ValueError: one path twice, or a folder where the format is a file.

@@ -30,7 +30,7 @@ def sweep_measures(
 
 
 def measures_for(names: Sequence[str], language: Language) -> list[Measure]:
-    """The named measures of texts in a language, whose own words of sentiment are counted.
+    """The measures of these `names`, for texts in `language`, whose own words of sentiment are counted.
 
     Raises:
         ValueError: a text instead of a list, a measure named twice, one that there is not, or VADER for another
@@ -44,7 +44,7 @@ def measures_for(names: Sequence[str], language: Language) -> list[Measure]:
 
 @dataclass(frozen=True)
 class MeasureSettings(ModelSettings):
-    """What is measured of every text, by name; the first is the one that a page shows.
+    """The `measures` of every text, by name; the first is the one that a page shows.
 
     Raises:
         ValueError: none, or what `measures_for` refuses.

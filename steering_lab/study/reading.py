@@ -34,6 +34,11 @@ def read_toml(toml: str | Path, settings: Sequence[str] = ()) -> dict[str, Any]:
 def read_config(config: type, toml: str | Path, settings: Sequence[str] = ()) -> Any:
     """The `config` dataclass of `read_toml`; a `name` that nothing names is the file's own.
 
+    Args:
+        config: The dataclass.
+        toml: The file.
+        settings: "key=value" texts that replace what the file says.
+
     Raises:
         ValueError: not TOML, an unknown key, or a value of the wrong type; names the key and what is allowed.
     """

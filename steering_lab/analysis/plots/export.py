@@ -20,7 +20,7 @@ CONFIG = {
 
 
 class SavedFigures(NamedTuple):
-    """The files written, and one line for the reader when images were asked for and could not be written."""
+    """The files written (`paths`), and in `note` one line for the reader when images were asked for and not written."""
 
     paths: tuple[Path, ...]
     note: str | None

@@ -56,6 +56,11 @@ def scaled(vectors: Vectors | Intervention | Edit, coeff: float, form: str) -> l
 def check_basis(basis: str, label: str, form: str) -> None:
     """Nothing when `basis` is Hugging Face's own.
 
+    Args:
+        basis: "raw" is Hugging Face's own.
+        label: The vector, as an error names it.
+        form: The format, as an error names it.
+
     Raises:
         ValueError: it is not.
     """
@@ -94,6 +99,11 @@ def by_layer(
 def same_place(site: HookSite, stream: Stream, form: str) -> HookSite:
     """The site at `stream` that names the same tensor as `site`.
 
+    Args:
+        site: Where the vector is.
+        stream: The stream that the format knows.
+        form: The format, as an error names it.
+
     Raises:
         ValueError: the embedding, which no block puts out.
     """
@@ -109,7 +119,7 @@ def same_place(site: HookSite, stream: Stream, form: str) -> HookSite:
 
 
 def only_row(vector: SteeringVector, form: str) -> Tensor:
-    """The one row of `vector`, as `[d_model]`.
+    """The one row of `vector`, as `[d_model]`; `form` is the format that takes no more, as an error names it.
 
     Raises:
         ValueError: it has one row per token.

@@ -34,6 +34,11 @@ _THEIRS = "steering_vectors.steering_vector.SteeringVector"
 def export_steering_vectors(vectors: Vectors, path: str | Path, *, coeff: float) -> Path:
     """Write {layer: tensor}: `SteeringVector(torch.load(path))` of the package steering-vectors applies it.
 
+    Args:
+        vectors: What is written, at most one a layer.
+        path: The file.
+        coeff: What each vector is multiplied by.
+
     Raises:
         ValueError: `resid_pre(0)`, more than one row, another basis; see `by_layer`.
     """
@@ -49,6 +54,10 @@ def read_steering_vectors(path: str | Path, *, model: HookedModel | None = None)
     """The vectors of a {layer: tensor} file or of a pickled `steering_vectors.SteeringVector`, at block outputs.
 
     The file does not say which weights they are for: name the `model`.
+
+    Args:
+        path: The file.
+        model: The model that the vectors are for; None leaves that unknown, which `steer` refuses unless asked.
 
     Raises:
         ValueError: anything else, or vectors for attention, MLP or norms, which are not the residual stream.
