@@ -76,7 +76,7 @@ def explore(
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """What a prompt leads to, unsteered (row 0) and steered (row 1).
+    """What a prompt leads to, unsteered (row 0) and steered (row 1): `texts` and more.
 
     `lens` holds the next-token probabilities that the final norm and the unembedding read off the last prompt token's
     residual, from the embedding to the last block's output, which is the model's own answer. `relative_norm` is the
@@ -118,7 +118,7 @@ def beside(
 
 
 def next_tokens(model: HookedModel, seen: Beside) -> Markup:
-    """The likeliest next tokens of either row, with their probabilities in both."""
+    """The likeliest next tokens of either row of `seen`, with their probabilities in both, as `model` spells them."""
     plain, steered = seen.lens[:, -1]
     ids = torch.maximum(plain, steered).topk(min(TOP, len(plain))).indices.tolist()
     tokens = map(repr, model.token_strings(ids))
@@ -128,7 +128,7 @@ def next_tokens(model: HookedModel, seen: Beside) -> Markup:
 
 
 def top_by_layer(model: HookedModel, seen: Beside) -> Markup:
-    """What each depth of the stream would say next, the last layer on top; bold where steering changes it."""
+    """What each depth of `model` would say next in `seen`, the last layer on top; bold where steering changes it."""
     probabilities, ids = (values.tolist() for values in seen.lens.max(dim=-1))
     plain, steered = ([repr(token) for token in model.token_strings(row)] for row in ids)
     marked = [t if t == before else Markup("<b>{}</b>").format(t) for t, before in zip(steered, plain, strict=True)]

@@ -28,7 +28,7 @@ import pandas as pd
 from steering_lab.models import display
 from steering_lab.models.provenance import git_commit, software
 from steering_lab.run_lock import LOCK, alone_in, holder, take
-from steering_lab.safe_files import NEW, append_line, cut_torn_line, replace_file, whole_lines
+from steering_lab.safe_files import NEW, append_line, cut_torn_line, make_folder, replace_file, whole_lines
 from steering_lab.tables import Table, WrongTable, checked
 
 PARTIAL = ".partial"
@@ -83,9 +83,9 @@ class RunFolder:
 
         Raises:
             Busy: another process is working on that run now; says which.
+            NotADirectoryError: `results` is a file.
         """
-        home = Path(results) / experiment
-        home.mkdir(parents=True, exist_ok=True)
+        home = make_folder(Path(results) / experiment)
         config = json.loads(json.dumps(config))
         with alone_in(home):
             begun = unfinished(results, experiment, config)
@@ -130,7 +130,7 @@ class RunFolder:
         append_line(self.path / ASKED, json.dumps(cells, ensure_ascii=False))
 
     def fail(self, cells: Mapping[str, str], error: str) -> None:
-        """Writes down that these cells, by key the name, could not be computed; the next call tries them again."""
+        """Writes down that these cells, by key the name, failed with `error`; the next call tries them again."""
         failed = {"cells": cells, "error": error, "when": _now()}
         append_line(self.path / FAILED, json.dumps(failed, ensure_ascii=False))
 
@@ -237,12 +237,24 @@ def state_of(path: str | Path) -> State:
 
 
 def unfinished(results: str | Path, experiment: str, config: Mapping[str, Any]) -> Path | None:
-    """The folder of the run of this experiment and config that was begun and not finished, or None."""
+    """The folder of the run of this experiment and config that was begun and not finished, or None.
+
+    Args:
+        results: The folder that holds the experiments' folders.
+        experiment: The name of its folder there.
+        config: What the run's config.json must say.
+    """
     return _of_config(sorted((Path(results) / experiment).glob(f"*{PARTIAL}")), config)
 
 
 def undrawn(results: str | Path, experiment: str, config: Mapping[str, Any]) -> Path | None:
-    """The folder of the run of this experiment and config whose tables are whole and whose page is not, or None."""
+    """The folder of the run of this experiment and config whose tables are whole and whose page is not, or None.
+
+    Args:
+        results: The folder that holds the experiments' folders.
+        experiment: The name of its folder there.
+        config: What the run's config.json must say.
+    """
     marked = [marker.parent for marker in sorted((Path(results) / experiment).glob(f"*/{UNDRAWN}"))]
     return _of_config([folder for folder in marked if not folder.name.endswith(PARTIAL)], config)
 
@@ -286,7 +298,7 @@ def provenance() -> dict[str, Any]:
 
 
 class Run(dict[str, Any]):
-    """The parts of a finished run by name, and the folder they were read from."""
+    """The `parts` of a finished run by name, and the `path` of the folder they were read from."""
 
     def __init__(self, path: Path, parts: Mapping[str, Any]) -> None:
         super().__init__(parts)

@@ -39,6 +39,28 @@ def replace_file(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def make_folder(path: str | Path) -> Path:
+    """`path`, which is a folder afterwards, with those above it.
+
+    Raises:
+        NotADirectoryError: it, or something above it, is a file; says which.
+    """
+    check_folder(path)
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+def check_folder(path: str | Path) -> None:
+    """Nothing where `path` is a folder or can become one; as `make_folder`, without making it.
+
+    Raises:
+        NotADirectoryError: it, or something above it, is a file; says which.
+    """
+    for one in (Path(path), *Path(path).parents):
+        if one.exists() and not one.is_dir():
+            raise NotADirectoryError(f"{one} is a file, where a folder is wanted")
+
+
 def append_line(path: Path, line: str) -> None:
     """`path` ends in `line`, on the disk; where it cannot, the part that was written is cut off again.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,13 @@ import torch
 from steering_lab import HookedModel, HookSite, SteeringVector, generate, logit_lens, resid_post, resid_pre, steer
 from steering_lab.analysis.projection import projection_profile
 from steering_lab.analysis.split_half import split_half
-from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
+from steering_lab.data.conflict_readers import read_conflict_qa
+from steering_lab.data.conflict_splits import SplitManifest
+from steering_lab.data.contrast_pairs import PAIRS, ContrastPair, read_pairs
+from steering_lab.data.prompt_files import read_prompts
+from steering_lab.evaluation.measuring.measures import Perplexity
+from steering_lab.evaluation.running.condition import UNSTEERED
+from steering_lab.evaluation.running.evaluate import evaluate
 from steering_lab.interventions.source import Source
 from steering_lab.methods.actadd import actadd_vector, actadd_vectors
 from steering_lab.methods.by_name import pair_vectors
@@ -18,7 +25,9 @@ from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.methods.probe import fit_probe
 from steering_lab.models.block_outputs import block_outputs
 from steering_lab.models.reading import read_stream
-from tests.tiny_models import hooked, random_vector
+from steering_lab.safe_files import make_folder
+from steering_lab.study.reading import read_toml
+from tests.tiny_models import hooked, passes, random_vector
 
 PAIR, MANY = ContrastPair("Love", "Hate"), PAIRS["love_hate_sentences"]
 NAME = "blocks.1.hook_resid_pre"
@@ -174,3 +183,75 @@ def test_a_vector_whose_length_has_no_square_is_refused_where_it_is_made(model: 
     with pytest.raises(ValueError, match=r"has norm 1e\+30: its square is not finite in float32"):
         1e30 * vector
     assert (1e18 * vector).norm == pytest.approx(1e18)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["vader"], r"'vader' is a measure's name: write named_measures\(\['vader'\]\)$"),
+        ("vader", r"'vader' is a measure's name: write named_measures\(\['vader'\]\)$"),
+        (Perplexity(), r"is no list of measures: write \[perplexity\]$"),
+        ([Perplexity(), 3], "3 is no measure: it needs a name, a weight, a scale and a call$"),
+        ([], r"measures is \[\]: give one or more"),
+        (None, "None is no list of measures"),
+    ],
+)
+def test_something_else_where_measures_are_wanted_costs_no_generation(
+    model: HookedModel, monkeypatch: pytest.MonkeyPatch, given: Any, message: str
+) -> None:
+    seen = passes(monkeypatch)
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, [UNSTEERED], ["I love you"], given)
+    assert not seen
+
+
+NO_TEXT = b"\xff\xfe and so on"
+READERS: dict[str, Callable[[Path], object]] = {
+    "prompts": read_prompts,
+    "contrast pairs": read_pairs,
+    "questions": read_conflict_qa,
+    "splits": SplitManifest.load,
+    "settings": read_toml,
+}
+
+
+@pytest.mark.parametrize("of", READERS)
+def test_a_file_that_is_not_there_or_no_text_is_named_with_what_it_should_hold(tmp_path: Path, of: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"^no file of {of} at .*nofile$"):
+        READERS[of](tmp_path / "nofile")
+    with pytest.raises(FileNotFoundError, match=f"is a folder, where a file of {of} is wanted$"):
+        READERS[of](tmp_path)
+    (tmp_path / "bytes.json").write_bytes(NO_TEXT)
+    with pytest.raises(ValueError, match=r"bytes\.json is no UTF-8 text \(byte 1\): save it as UTF-8$"):
+        READERS[of](tmp_path / "bytes.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("love.gguf", r"read_gguf\(path\)"),
+        ("love.svec", r"read_svec\(path, reading="),
+        ("love.pt", r"read_steering_vectors\(path\)"),
+        ("love.json", r"read_neuronpedia\(path\), or read_easysteer\(path\) for a spec"),
+        ("caa/vec_layer_1.pt", r"read_caa\(path\)"),
+    ],
+)
+def test_another_tools_file_where_a_vector_is_wanted_is_answered_with_what_reads_it(
+    tmp_path: Path, name: str, reader: str
+) -> None:
+    (tmp_path / "caa").mkdir()
+    (tmp_path / name).write_bytes(b"GGUF")
+    given = tmp_path / ("caa" if name.startswith("caa") else name)
+    with pytest.raises(ValueError, match=rf"read another tool's file in Python with .*formats\.{reader}"):
+        SteeringVector.load(given)
+    with pytest.raises(FileNotFoundError, match=r"no steering vector at .*nowhere\.gguf$"):
+        SteeringVector.load(tmp_path / "nowhere.gguf")
+
+
+def test_a_folder_is_made_only_where_no_file_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("hours of work")
+    for wanted in (tmp_path / "file", tmp_path / "file" / "deeper" / "still"):
+        with pytest.raises(NotADirectoryError, match=r"file is a file, where a folder is wanted$"):
+            make_folder(wanted)
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"

@@ -144,6 +144,10 @@ def tuned_lens_translators(lens: Any) -> dict[HookSite, Callable[[Tensor], Tenso
 def token_id(model: HookedModel, token: str | int) -> int:
     """The id of a token given as id or as its text, spaces included.
 
+    Args:
+        model: Whose vocabulary is meant.
+        token: An id, or a text that is exactly one token.
+
     Raises:
         ValueError: the text is not exactly one token, or there is no such id.
     """
@@ -159,6 +163,7 @@ def token_id(model: HookedModel, token: str | int) -> int:
 
 
 def check_top_k(model: HookedModel, top_k: int) -> None:
+    """Nothing when `model` has `top_k` tokens. Raises ValueError for a number below 1 or beyond its vocabulary."""
     if not 1 <= top_k <= model.d_vocab:
         raise ValueError(f"top_k is {top_k}: it lies in 1..{model.d_vocab}, the vocabulary of {model.name}")
 
@@ -196,6 +201,6 @@ def _table(
 
 
 def strings(model: HookedModel, ids: Int[Tensor, "*batch"]) -> list[Any]:
-    """The tokens' texts, nested as `ids` are; each distinct one is decoded once."""
+    """The tokens' texts in the vocabulary of `model`, nested as `ids` are; each distinct one is decoded once."""
     distinct, places = ids.unique(return_inverse=True)
     return np.array(model.token_strings(distinct.tolist()), dtype=object)[places.cpu().numpy()].tolist()

@@ -115,7 +115,7 @@ def stream_change(model: HookedModel, prompts: Prompts, sites: Sites | None = No
 
 
 def angle(left: Float[Tensor, "*pos d_model"], right: Float[Tensor, "*pos d_model"]) -> Float[Tensor, "*pos"]:
-    """The angle between two vectors in degrees, in [0, 180]; NaN beside a zero vector.
+    """The angle between the vectors `left` and `right` in degrees, in [0, 180]; NaN beside a zero vector.
 
     2 atan2(|u - v|, |u + v|) of the unit vectors, because an arc cosine has no digits left for small angles (Kahan).
     """

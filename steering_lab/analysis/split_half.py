@@ -67,6 +67,11 @@ def agreement(differences: Float[Tensor, "pair d_model"], n_splits: int, seed: i
     k r / (1 + (k - 1) r), k being how often a half goes into all pairs. In a wide stream, differences mu + noise have
     r close to |mu|^2 / (|mu|^2 + k tr / n), tr the noise's total variance, for which the formula is exact; its square
     root is the cosine with the direction of endless pairs. NaN where the halves do not agree at all (r <= 0).
+
+    Args:
+        differences: One row per pair.
+        n_splits: How many random halvings are averaged.
+        seed: What they follow from.
     """
     n, half = len(differences), len(differences) // 2
     rng = np.random.default_rng(seed)

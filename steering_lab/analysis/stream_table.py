@@ -54,7 +54,13 @@ def stream_table(
 
 
 def token_batches(model: HookedModel, prompts: Prompts, batch_size: int = 16) -> Iterator[tuple[int, Tokens]]:
-    """The prompts in padded batches, each with the index of its first prompt; ready tokens are one batch."""
+    """The prompts in padded batches, each with the index of its first prompt; ready tokens are one batch.
+
+    Args:
+        model: Whose tokenizer and batching.
+        prompts: Texts, or tokens that are ready.
+        batch_size: Prompts in a batch at most.
+    """
     if isinstance(prompts, Tokens):
         yield 0, prompts
         return
@@ -65,7 +71,13 @@ def token_batches(model: HookedModel, prompts: Prompts, batch_size: int = 16) ->
 
 
 def token_keys(model: HookedModel, tokens: Tokens, first: int = 0) -> pd.DataFrame:
-    """One row per real token of a batch: prompt, position, from_end, token, generated."""
+    """One row per real token of a batch: prompt, position, from_end, token, generated.
+
+    Args:
+        model: Whose vocabulary.
+        tokens: The batch.
+        first: The index of its first prompt among all.
+    """
     mask = tokens.mask.cpu()
     generated = tokens.positions >= tokens.prompt_lengths[:, None]
     rows, columns = mask.nonzero(as_tuple=True)

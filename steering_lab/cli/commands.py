@@ -22,7 +22,7 @@ Command = Callable[..., Any]
 
 
 class Family(NamedTuple):
-    """Commands under one word: what they do together, and each by its name."""
+    """Commands under one word: `about` says what they do together, `members` has each by its name."""
 
     about: str
     members: Mapping[str, Command]

@@ -36,16 +36,11 @@ def steered_conditions(
         prompts: What will be continued.
         random: Whether a random vector of the same norm stands beside it.
         seed: What that vector is drawn by.
-
-    Raises:
-        ValueError: coefficient 0, which is the unsteered text.
     """
     from dataclasses import replace
 
     from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
 
-    if coeff == 0:
-        raise ValueError("--coeff is 0, which is the unsteered text: choose another coefficient")
     norms = median_resid_norms(lm, [write(prompt) for prompt in prompts], [vector.site])
     grid = layer_coeff_grid(
         {vector.site: vector},

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from steering_lab.safe_files import check_folder
+
 if TYPE_CHECKING:
     from steering_lab.interventions.steering_vector import SteeringVector
     from steering_lab.models.hooked_model import HookedModel
 
 FORMATS = ("gguf", "svec:act_add", "svec:cast", "steering_vectors", "caa", "neuronpedia", "easysteer", "baked")
+FOLDERS = ("caa", "baked")  # whose exports are a folder each
 
 
 def targets(asked: Sequence[str]) -> list[tuple[str, Path]]:
-    """Format and path of each "FORMAT=PATH".
+    """Format and path of each "FORMAT=PATH" that was `asked` for.
 
     Raises:
         ValueError: another form, or an unknown format.
@@ -24,6 +27,29 @@ def targets(asked: Sequence[str]) -> list[tuple[str, Path]]:
             raise ValueError(f"{text!r} is no FORMAT=PATH: the formats are {', '.join(FORMATS)}, say gguf=love.gguf")
         found.append((form, Path(path)))
     return found
+
+
+def check_targets(paths: Sequence[tuple[str, Path]], *, force: bool) -> None:
+    """Nothing where each path of a format can be written: asked before a model is loaded.
+
+    Args:
+        paths: What is written where: a format's name and its path.
+        force: Whether what is there already may go.
+
+    Raises:
+        ValueError: one path twice, or a folder where the format is a file.
+        FileExistsError: something is there already, and it was not said by `force` that it may go.
+        NotADirectoryError: a folder that is wanted is a file.
+    """
+    named = [path.resolve() for _, path in paths]
+    for form, path in paths:
+        if named.count(path.resolve()) > 1:
+            raise ValueError(f"{path} is named twice: one file would replace the other")
+        check_folder(path if form in FOLDERS else path.parent)
+        if path.is_dir() and form not in FOLDERS:
+            raise ValueError(f"{path} is a folder, and {form} is written to a file")
+        if not force and (any(path.iterdir()) if path.is_dir() else path.exists()):
+            raise FileExistsError(f"{path} is there already: choose another name, or --force to write over it")
 
 
 def export_to(form: str, path: Path, vector: "SteeringVector", coeff: float, lm: "HookedModel") -> Path:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from steering_lab.cli.conditions import steered_conditions
-from steering_lab.cli.options import Chat, Model, Place, Vector
+from steering_lab.cli.options import Chat, Model, Place, Vector, check_coeff
+from steering_lab.safe_files import check_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,10 @@ def lens(
         raise ValueError("layer, coeff and place say how to steer: give a pair or a vector, say --positive, too")
     if out is not None and out.suffix != ".html":
         raise ValueError(f"--out is {str(out)!r}: the page is HTML, so name it something.html")
+    if out is not None:
+        check_folder(out.parent)
     if vector.given:
+        check_coeff(coeff)
         vector.check(place)
     lm, runs = model.load(), {"clean": Intervention()}
     write, what = chat.writing(lm), f"{lm.description}, unsteered"

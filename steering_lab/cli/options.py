@@ -56,7 +56,7 @@ class ChatOptions:
     system: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
 
     def writing(self, lm: "HookedModel") -> "Prefixed":
-        """How a prompt is written: as it stands, or as a user's turn.
+        """How a prompt is put to the model `lm`: as it stands, or as a user's turn.
 
         Raises:
             ValueError: a chat, and the model has no template for it or one without system turns.
@@ -116,6 +116,11 @@ class PairOptions:
     def made(self, lm: "HookedModel", pairs: "tuple[ContrastPair, ...]", method: MethodName) -> "SteeringVector":
         """The vector of `pairs` by `method` at the layer asked for.
 
+        Args:
+            lm: The model; a layer left out is two thirds of the way up it.
+            pairs: What the vector is made from.
+            method: Any but "contextfocus".
+
         Raises:
             ValueError: a layer outside the model, pairs that the method does not take, or a vector of length 0.
         """
@@ -154,15 +159,20 @@ class VectorOptions(PairOptions):
     def check(self, place: Place, otherwise: str = "") -> None:
         """Nothing where the options agree with one another and with the place: asked before a model is loaded.
 
+        Args:
+            place: Where the vector will be added.
+            otherwise: The set of pairs that is taken where none are named; "" is none.
+
         Raises:
-            ValueError: a file and pairs, pairs twice or none, several pairs at the front.
+            ValueError: a file and pairs, a file that holds no vector, pairs twice or none, several pairs at the front.
             FileNotFoundError: there is no such file.
         """
         if self.vector is not None:
             if super().given or self.method is not None:
                 raise ValueError(f"--vector {self.vector} is a vector already: leave out pairs and --method")
-            if not self.vector.is_file():
-                raise FileNotFoundError(f"no steering vector at {self.vector}")
+            from steering_lab.interventions.steering_vector import SteeringVector
+
+            SteeringVector.load(self.vector)
             return
         n_pairs, name = len(self.chosen(otherwise)), self.pairs or otherwise
         if place == "front" and self.method in (None, "actadd") and n_pairs > 1:
@@ -170,6 +180,11 @@ class VectorOptions(PairOptions):
 
     def found(self, lm: "HookedModel", place: Place, otherwise: str = "") -> "tuple[SteeringVector, str]":
         """The vector, and what it is in words; pairs are those of `otherwise` where nothing was named.
+
+        Args:
+            lm: The model that the vector is made with, or must belong to.
+            place: At the front alone may a vector have several rows.
+            otherwise: The set of pairs that is taken where none are named; "" is none.
 
         Raises:
             ValueError: what `check` refuses, rows per token at every token, a file's own layer contradicted, or as
@@ -197,8 +212,22 @@ class VectorOptions(PairOptions):
         return vector.unit() if self.normalise else vector, str(path)
 
 
+def check_coeff(coeff: float) -> None:
+    """Nothing when `coeff` times a vector can be added: asked before a model is loaded.
+
+    Raises:
+        ValueError: 0, a number that is not finite, or one that no vector's length makes small enough to add.
+    """
+    from steering_lab.interventions.steering_vector import LONGEST
+
+    if coeff == 0:
+        raise ValueError("--coeff is 0, which is the unsteered text: choose another coefficient")
+    if not abs(coeff) < LONGEST:
+        raise ValueError(f"--coeff is {coeff:g}: choose a number between {-LONGEST:g} and {LONGEST:g}, and not 0")
+
+
 def two_thirds_up(lm: "HookedModel") -> int:
-    """The layer where mean differences of sentiment act best on SmolLM2 (20 of 30), for a model of any depth."""
+    """The layer two thirds up `lm`, where mean differences of sentiment act best on SmolLM2 (20 of 30)."""
     return lm.n_layers * 2 // 3
 
 

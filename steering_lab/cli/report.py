@@ -1,9 +1,12 @@
 """`steering-lab report`: figures and pages of runs, drawn again from their tables."""
 
+import os
 import sys
 from pathlib import Path
 
 import tyro
+
+OF_A_RUN = ("config.json", "provenance.json")  # what every run's folder holds, from its beginning
 
 
 def report(runs: tyro.conf.Positional[tuple[Path, ...]], experiment: Path | None = None) -> None:
@@ -17,37 +20,50 @@ def report(runs: tyro.conf.Positional[tuple[Path, ...]], experiment: Path | None
     Example: steering-lab report results/my_question --experiment my_question.toml
 
     Args:
-        runs: Folders of runs, or folders that hold some, one or two levels down.
+        runs: Folders of runs, or folders that hold some, however deep.
         experiment: The TOML file of an experiment of your own, whose module draws the pages of its runs.
     """
-    from steering_lab.runs import PARTIAL
 
     if not runs:
         raise ValueError("name the folder of a run, e.g. steering-lab report results/*")
-    found = [run for path in runs for run in runs_in(path)]
-    if not found:
+    folders = [path for path in runs if not path.is_file()]
+    if not folders:
         raise ValueError(f"{', '.join(map(str, runs))}: no folder of a run, e.g. steering-lab report results/*")
-    done = [_state(run) if run.name.endswith(PARTIAL) else _drawn(run, experiment) for run in found]
+    done = [said for path in folders for said in _reported(path, experiment)]
     if not any(done):
         raise SystemExit(2)
     if not all(done):
         raise SystemExit(1)
 
 
-def runs_in(path: Path, depth: int = 2) -> list[Path]:
-    """The folders of runs at `path`: itself, or those below it, finished or not; files and hidden folders are none.
-
-    A folder without any, or nothing at all at `path`, is returned as it is, to be refused by name.
-    """
+def _reported(path: Path, experiment: Path | None) -> list[bool]:
+    """Reports every run at `path` or below it; one value each: whether that could be done."""
     from steering_lab.runs import PARTIAL
 
-    if path.is_file():
-        return []
-    if path.name.endswith(PARTIAL) or (path / "config.json").is_file() or not path.is_dir():
-        return [path]
-    below = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    runs = [run for folder in below if depth for run in runs_in(folder, depth - 1)]
-    return [run for run in runs if (run / "config.json").is_file()] or [path]
+    if not path.is_dir():
+        print(f"steering-lab: no run at {path}: there is no such folder", file=sys.stderr)
+        return [False]
+    runs = [path] if path.name.endswith(PARTIAL) else runs_in(path)
+    if not runs:
+        wanted = " and ".join(OF_A_RUN)
+        print(f"steering-lab: no run in {path}, nor in a folder below: a run's folder holds {wanted}", file=sys.stderr)
+        return [False]
+    return [_state(run) if run.name.endswith(PARTIAL) else _drawn(run, experiment) for run in runs]
+
+
+def runs_in(path: Path) -> list[Path]:
+    """The folders of runs at `path`: itself, or those below it at any depth, finished or not; hidden ones are none."""
+    found, seen = [], set()
+    for folder, below, files in os.walk(path, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # by a link
+            below.clear()
+            continue
+        seen.add(real)
+        if set(OF_A_RUN) <= set(files):
+            found.append(Path(folder))
+            below.clear()  # a run holds no others
+        below[:] = sorted(name for name in below if not name.startswith("."))
+    return found
 
 
 def _drawn(run: Path, experiment: Path | None) -> bool:

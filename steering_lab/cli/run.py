@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from steering_lab.safe_files import check_folder
+
 if TYPE_CHECKING:
     from steering_lab.runs import Report
 
@@ -43,6 +45,7 @@ def run(
 
     from steering_lab.study.finding import read_study
 
+    check_folder(results)
     study = read_study(experiment, set, executor=executor, workers=workers, gpus_per_worker=gpus_per_worker)
     folder = _already(study.name, asdict(study.config), results, wait, study.experiment.report)
     if folder is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from steering_lab.cli.conditions import STEERED, steered_conditions
-from steering_lab.cli.options import Chat, Model, Place, Vector
+from steering_lab.cli.options import Chat, Model, Place, Vector, check_coeff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,12 +73,14 @@ def steer(
     from dataclasses import replace
 
     from steering_lab.data.prompt_files import read_prompts
-    from steering_lab.evaluation.measuring.named_measures import named_measures
     from steering_lab.evaluation.running.condition import UNSTEERED
     from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
     from steering_lab.models.generation import Sampling
+    from steering_lab.study.language import language_of
+    from steering_lab.study.measures import measures_for
 
-    measures = named_measures(measure)
+    check_coeff(coeff)
+    measures = measures_for(measure, language_of(model.model))
     prompts = [*prompt, *(read_prompts(prompts_file) if prompts_file is not None else ())]
     if not prompts:
         raise ValueError("nothing to continue: give --prompt TEXT or --prompts-file FILE")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from steering_lab.cli.exporting import export_to, targets
-from steering_lab.cli.options import Model, ModelOptions, Pairs, two_thirds_up
+from steering_lab.cli.exporting import check_targets, export_to, targets
+from steering_lab.cli.options import Model, ModelOptions, Pairs, check_coeff, two_thirds_up
 
 if TYPE_CHECKING:
     from steering_lab.interventions.steering_vector import SteeringVector
@@ -28,6 +28,7 @@ def make(
     seed: int = 0,
     export: Targets = (),
     coeff: float = 1.0,
+    force: bool = False,
     model: Model,
 ) -> None:
     """Make a steering vector from contrast pairs, or from questions whose context contradicts memory, and save it.
@@ -56,11 +57,14 @@ def make(
         export: Also write it for other tools, coeff x the vector: gguf=FILE, svec:act_add=FILE, svec:cast=FILE,
             steering_vectors=FILE, caa=FOLDER, neuronpedia=FILE, easysteer=FILE, baked=FOLDER.
         coeff: How much of the vector the exported files hold, since their tools add it as it is.
+        force: Write over files that are there already, which is refused otherwise.
         model: Which model, and how it is opened.
     """
     wanted = targets(export)
     if file.suffix != ".safetensors":
         raise ValueError(f"the vector is saved as safetensors: name {str(file)!r} something.safetensors")
+    check_coeff(coeff)
+    check_targets([("the vector", file), *wanted], force=force)
     if (pairs.method == "contextfocus") != bool(questions):
         raise ValueError("contextfocus and --questions go together: give both, or neither")
     chosen = () if questions else pairs.chosen()
@@ -150,6 +154,7 @@ def export(
     *,
     to: Targets,
     coeff: float = 1.0,
+    force: bool = False,
     model: Model,
 ) -> None:
     """Write a saved vector for other tools.
@@ -161,11 +166,14 @@ def export(
         to: The formats: gguf=FILE, svec:act_add=FILE, svec:cast=FILE, steering_vectors=FILE, caa=FOLDER,
             neuronpedia=FILE, easysteer=FILE, baked=FOLDER.
         coeff: How much of the vector the files hold, since their tools add it as it is.
+        force: Write over files that are there already, which is refused otherwise.
         model: The model that the vector belongs to, whose architecture some formats name.
     """
     from steering_lab.interventions.steering_vector import SteeringVector
 
     wanted, vector = targets(to), SteeringVector.load(file)
+    check_coeff(coeff)
+    check_targets(wanted, force=force)
     lm = model.load()
     vector.source.check(lm)
     for form, path in wanted:
@@ -187,7 +195,7 @@ def _holds(file: Path, lm: "HookedModel | None") -> bool:
                 raise ValueError(f"it is {vector.rows.shape[-1]} wide, the stream of {lm.name} is {lm.d_model}")
             vector.source.check(lm)
             print(f"{file}: belongs to {lm.name}, weights {lm.fingerprint}, prefix {lm.prefix}")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"{file}: WRONG: {error}")
         return False
     return True

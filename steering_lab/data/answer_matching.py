@@ -26,7 +26,7 @@ _WORD = re.compile(r"\d+(?:\.\d+)+|[^\W_]+")
 
 
 class Words(NamedTuple):
-    """The words of a text without articles, and the number of the clause that each stands in."""
+    """The `words` of a text without articles, and in `clauses` the number of the clause that each stands in."""
 
     words: tuple[str, ...]
     clauses: tuple[int, ...]
@@ -41,7 +41,7 @@ class Mention(NamedTuple):
 
 
 class Stated(NamedTuple):
-    """Which answers a text states."""
+    """Which answers a text states: the `context`'s, the `memory`'s, both or none."""
 
     context: bool
     memory: bool

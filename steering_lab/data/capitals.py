@@ -111,7 +111,12 @@ def closed_books(rows: Sequence[ConflictQA]) -> tuple[ConflictQA, ...]:
 def left_out(
     relations: Sequence[str] = ("capital",), *, min_population: int = MIN_POPULATION
 ) -> dict[str, dict[str, tuple[str, ...]]]:
-    """By relation and reason, the countries about which there is no row. Raises as `capital_rows`."""
+    """By relation and reason, the countries about which there is no row. Raises as `capital_rows`.
+
+    Args:
+        relations: Which facts are asked for.
+        min_population: Countries with fewer inhabitants are left out.
+    """
     return {relation: dict(country_facts(relation, min_population=min_population).left_out) for relation in relations}
 
 

@@ -189,6 +189,10 @@ class ConflictQA:
 def irrelevant_twins(rows: Sequence[ConflictQA], seed: int = 0) -> tuple[ConflictQA, ...]:
     """Each row's question over the context of another group, drawn for `seed`, that states none of its answers.
 
+    Args:
+        rows: At least two groups.
+        seed: What the contexts are drawn by.
+
     Raises:
         ValueError: no other group's context leaves a row's answers unsaid.
     """

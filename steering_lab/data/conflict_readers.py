@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from steering_lab.data.answer_matching import is_blank_answer
 from steering_lab.data.conflict_qa import ConflictQA, check_regime, question_group
+from steering_lab.data.text_files import text_in
 
 BlankAliases = Literal["refuse", "set_aside"]
 Entry = Mapping[str, Any]
@@ -32,6 +33,7 @@ def read_confiqa(path: str | Path, *, blank_aliases: BlankAliases = "refuse") ->
     Args:
         blank_aliases: an alias that normalises to nothing (the currencies have "$") is refused, or set aside in the
             row's blank aliases, where `official_scores` still counts it as the published scorer does.
+        path: The file, a .json list.
 
     Raises:
         ValueError: not a list of objects, a missing key, a value of another type, an empty text, a blank answer.
@@ -53,6 +55,10 @@ def read_nqswap(path: str | Path, *, blank_aliases: BlankAliases = "refuse") -> 
     several substitutions: they share its group. Rows that state both answers, or share one, are kept and say so
     (`contains_both`, `answers_overlap`).
 
+    Args:
+        path: The file.
+        blank_aliases: As in `read_confiqa`.
+
     Raises:
         ValueError: not objects with exactly the five keys, a value of another type, an empty text, a blank answer
             (see `read_confiqa`).
@@ -72,6 +78,9 @@ def read_conflict_qa(path: str | Path) -> tuple[ConflictQA, ...]:
 
     Needed: question, context, context_answers, memory_answers. By default the group is the question
     (`question_group`) and the regime "conflict".
+
+    Args:
+        path: The file.
 
     Raises:
         ValueError: a missing or unknown key, a value of another type, or what `ConflictQA` refuses.
@@ -96,7 +105,7 @@ def read_conflict_qa(path: str | Path) -> tuple[ConflictQA, ...]:
 
 
 def write_conflict_qa(path: str | Path, rows: Iterable[ConflictQA]) -> None:
-    """One JSON object a line into `path`, with every field of each row; `read_conflict_qa` reads them."""
+    """`path` holds one JSON object a line, with every field of each of `rows`; `read_conflict_qa` reads them."""
     lines = [
         json.dumps({key: getattr(row, key) for key in (*_OWN, *_OWN_OPTIONS)} | {"meta": dict(row.meta)})
         for row in rows
@@ -181,9 +190,9 @@ def _read(path: Path, row: Callable[[Entry, str], ConflictQA]) -> tuple[Conflict
 
 
 def _entries(path: Path) -> Iterator[tuple[str, object]]:
+    text = text_in(path, "questions")
     if path.suffix not in (".json", ".jsonl"):
         raise ValueError(f"{path}: rows are read from .json and .jsonl, not from {path.suffix!r}")
-    text = path.read_bytes().decode("utf-8-sig")
     if path.suffix == ".json":
         entries = _parsed(text, path, 1)
         if not isinstance(entries, list):

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from steering_lab.data.conflict_qa import ConflictQA
+from steering_lab.data.text_files import text_in
 
 Splits = dict[str, tuple[ConflictQA, ...]]
 
@@ -62,9 +63,15 @@ class SplitManifest:
 
     @classmethod
     def load(cls, path: str | Path) -> "SplitManifest":
-        """The manifest saved at `path`. Raises ValueError if it is not one, or its splits overlap."""
+        """The manifest saved at `path`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no manifest, or its splits overlap.
+        """
+        text = text_in(path, "splits")
         try:
-            stored = json.loads(Path(path).read_text(encoding="utf-8"))
+            stored = json.loads(text)
             ids, groups = ({n: tuple(its) for n, its in stored[key].items()} for key in ("ids", "groups"))
             manifest = cls(ids, groups, stored["seed"], stored["rows_hash"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:

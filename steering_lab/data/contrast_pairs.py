@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from steering_lab.data.text_files import text_in
+
 KEYS = ("positive", "negative")
 
 
@@ -205,15 +207,15 @@ def read_pairs(path: str | Path) -> tuple[ContrastPair, ...]:
     .toml: one `[[pairs]]` table per pair. Each pair has exactly the keys `positive` and `negative`.
 
     Raises:
-        ValueError: another file type, broken syntax, a missing or unknown key, a value that is not text, two empty
-            sides, or no pair at all; the message names the file and the line (or the number of the pair).
+        FileNotFoundError: there is no such file.
+        ValueError: no UTF-8, another file type, broken syntax, a missing or unknown key, a value that is not text, two
+            empty sides, or no pair at all; the message names the file and the line (or the number of the pair).
     """
     path = Path(path)
+    text = text_in(path, "contrast pairs")
     readers = {".json": _json_entries, ".jsonl": _jsonl_entries, ".csv": _csv_entries, ".toml": _toml_entries}
     if path.suffix not in readers:
         raise ValueError(f"{path}: contrast pairs are read from {', '.join(readers)}, not from {path.suffix!r}")
-    # utf-8-sig: spreadsheets put a byte-order mark before the header, which would make its first key unknown.
-    text = path.read_bytes().decode("utf-8-sig")
     pairs = tuple(_pair(entry, where) for where, entry in readers[path.suffix](text, path))
     if not pairs:
         raise ValueError(f"{path}: no contrast pairs in this file")

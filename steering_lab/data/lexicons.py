@@ -26,7 +26,7 @@ class Lexicon:
 
 
 def check_words(words: frozenset[str]) -> None:
-    """Nothing, or a ValueError that names the entries no text can match ("Love", "well done", "9/11")."""
+    """Nothing, or a ValueError that names those of `words` that no text can match ("Love", "well done", "9/11")."""
     wrong = sorted(w for w in words if w != w.lower() or not w or not all(c.isalnum() or c == "_" for c in w))
     if wrong:
         raise ValueError(f"not single lower-case words, so never counted: {', '.join(map(repr, wrong))}")

@@ -4,6 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+from steering_lab.data.text_files import text_in
+
 KEY = "prompt"
 
 
@@ -15,15 +17,13 @@ def read_prompts(path: str | Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: another file type, broken syntax, something that is not text, a prompt twice, or none at all.
+        ValueError: no UTF-8, another file type, broken syntax, something that is not text, a prompt twice, or none.
     """
     path = Path(path)
+    text = text_in(path, "prompts")
     readers = {".txt": _lines, ".json": _list, ".jsonl": _json_lines, ".csv": _column}
     if path.suffix not in readers:
         raise ValueError(f"{path}: prompts are read from {', '.join(readers)}, not from {path.suffix!r}")
-    if not path.is_file():
-        raise FileNotFoundError(f"no file of prompts at {path}")
-    text = path.read_bytes().decode("utf-8-sig")  # spreadsheets put a byte-order mark before the header
     try:
         found = readers[path.suffix](text)
     except (ValueError, csv.Error) as error:  # JSON errors are ValueErrors

@@ -27,7 +27,7 @@ class Engine(Protocol):
         """Waits until one of `handles` or more has an answer, or has lost its worker; returns those."""
 
     def answer(self, handle: Any) -> bytes:
-        """What a finished job gave. Raises `WorkerDied` where it gave nothing."""
+        """What the finished job of `handle` gave. Raises `WorkerDied` where it gave nothing."""
 
     def close(self) -> None:
         """Ends the workers, whatever they do."""

@@ -7,7 +7,7 @@ from steering_lab.executors.executor import WorkerDied
 
 
 class OnRay:
-    """An engine of Ray: an actor a worker, one core and `gpus` GPUs each, which Ray finds room for."""
+    """An engine of Ray: an actor for each of `workers`, one core and `gpus` GPUs each, which Ray finds room for."""
 
     def __init__(self, workers: int, gpus: int) -> None:
         try:
@@ -20,7 +20,7 @@ class OnRay:
         self._doing: dict[Any, Any] = {}
 
     def submit(self, job: bytes) -> Any:
-        """Ray's reference to the answer."""
+        """Ray's reference to the answer to `job`."""
         if not self._ray.is_initialized():
             self._ray.init(log_to_driver=False, include_dashboard=False)
             self._began = True
@@ -32,11 +32,11 @@ class OnRay:
         return handle
 
     def finished(self, handles: Collection[Any]) -> Collection[Any]:
-        """The references that Ray has an answer or an error to."""
+        """Those of `handles`, Ray's references, that have an answer or an error."""
         return self._ray.wait(list(handles), num_returns=1)[0]
 
     def answer(self, handle: Any) -> bytes:
-        """What the actor returned."""
+        """What the actor returned for `handle`."""
         actor = self._doing.pop(handle)
         try:
             found = self._ray.get(handle)

@@ -20,7 +20,7 @@ MINUTES = 24 * 60  # that a job may take where SBATCH_TIMELIMIT does not say
 
 
 class OnSlurm:
-    """An engine of submitit; `cluster="local"` runs the same jobs as processes of this machine."""
+    """An engine of submitit: files in `folder`, `gpus` for each job; `cluster="local"` runs jobs as processes here."""
 
     def __init__(self, folder: Path, gpus: int, cluster: Literal["slurm", "local"] = "slurm") -> None:
         try:
@@ -41,13 +41,13 @@ class OnSlurm:
         return handle
 
     def finished(self, handles: Collection[Any]) -> Collection[Any]:
-        """The jobs that have ended, however."""
+        """Those of `handles`, submitit's jobs, that have ended, however."""
         while not (ended := [handle for handle in handles if handle.done()]):
             time.sleep(SECONDS)
         return ended
 
     def answer(self, handle: Any) -> bytes:
-        """What the job returned; its files are removed, unless it failed."""
+        """What the job `handle` returned; its files are removed, unless it failed."""
         self._jobs.remove(handle)
         try:
             found = handle.result()

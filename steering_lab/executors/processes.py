@@ -12,7 +12,7 @@ SECONDS = 10.0  # that an idle worker has to end in
 
 
 class Processes:
-    """An engine of `multiprocessing`. The pipe to a worker stands for the job that it does."""
+    """An engine of `multiprocessing`: `workers` processes, `gpus` each. The pipe to a worker stands for its job."""
 
     def __init__(self, workers: int, gpus: int) -> None:
         if gpus > 1:
@@ -40,11 +40,11 @@ class Processes:
         return pipe
 
     def finished(self, handles: Collection[Any]) -> Collection[Any]:
-        """The pipes with an answer in them, or at their end."""
+        """Those of `handles`, pipes to workers, with an answer in them, or at their end."""
         return connection.wait(list(handles))
 
     def answer(self, handle: Any) -> bytes:
-        """What the worker sent."""
+        """What the worker at the pipe `handle` sent."""
         number = self._doing.pop(handle)
         self._free.append(number)
         try:
@@ -69,7 +69,7 @@ class Processes:
 
 
 def serve(pipe: Any) -> None:
-    """A worker's life: a job, its answer, the next; it ends when nobody is at the other end any more."""
+    """A worker's life: a job from `pipe`, its answer, the next; it ends when nobody is at the other end any more."""
     from steering_lab.executors.worker import do
 
     with suppress(EOFError, OSError, KeyboardInterrupt):
@@ -79,7 +79,7 @@ def serve(pipe: Any) -> None:
 
 @contextmanager
 def seeing(gpu: int | None) -> Iterator[None]:
-    """A process that starts inside sees this one of our GPUs alone; with None, whatever we see."""
+    """A process that starts inside sees the one of our GPUs that is number `gpu`; with None, whatever we see."""
     ours = os.environ.get("CUDA_VISIBLE_DEVICES")
     if gpu is not None:
         seen = ours.split(",") if ours else [str(i) for i in range(gpu + 1)]

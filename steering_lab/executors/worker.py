@@ -13,7 +13,7 @@ from steering_lab.models.loading import load_model
 
 
 class Job(NamedTuple):
-    """A group of cells as another process gets it: how its model is loaded, what it must then be, and the work."""
+    """A group of cells for another process: how its model is `loaded_as`, its `numerics` then, and the `work`."""
 
     loaded_as: Mapping[str, Any]
     numerics: Mapping[str, Any]
@@ -21,7 +21,7 @@ class Job(NamedTuple):
 
 
 def do(job: bytes) -> bytes:
-    """The answer to a pickled `Job`, pickled: ("found", cells), ("failed", error) or ("stop", why none can be done)."""
+    """The answer to `job`, both pickled: ("found", cells), ("failed", error) or ("stop", why none can be done)."""
     return pickle.dumps(_answer(job))
 
 

@@ -29,7 +29,7 @@ Setting = float | int | str | bool | None
 
 @dataclass(frozen=True)
 class Place:
-    """Which tokens an edit touches, in absolute positions: 0 is the prompt's first real token.
+    """Which tokens an edit touches by its `rule`, in absolute positions: 0 is the prompt's first real token.
 
     Padding is never touched. "at" starts at token `start` of the prompt, counted from its end where negative, and
     lasts as many tokens as the edit has rows; it never reaches generated tokens. `clip` drops rows that stand beyond
@@ -72,6 +72,10 @@ class Place:
 
     def check_room(self, forward_pass: ForwardPass, n_rows: Int[Tensor, " batch"]) -> None:
         """Nothing when every prompt has room for its `n_rows` rows; none need no room.
+
+        Args:
+            forward_pass: Holds the lengths of the prompts.
+            n_rows: Rows that are added, one a token.
 
         Raises:
             ValueError: a prompt is too short and `clip` is off.
@@ -150,7 +154,11 @@ class Edit:
         raise NotImplementedError
 
     def at_front(self, *, too_long: Literal["error", "clip"] = "error") -> "Intervention":
-        """Row k at token k of the prompt, the beginning-of-text token being token 0: ActAdd's own place."""
+        """Row k at token k of the prompt, the beginning-of-text token being token 0: ActAdd's own place.
+
+        Args:
+            too_long: "error" refuses a prompt shorter than the rows; "clip" leaves out the rows that find no token.
+        """
         return self.at(0, too_long=too_long)
 
     def at(self, start: SupportsIndex, *, too_long: Literal["error", "clip"] = "error") -> "Intervention":

@@ -25,7 +25,7 @@ LONGEST = 1e19  # of a row, in residual-stream units: the square root of the lar
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SteeringVector:
-    """Rows to add to the residual stream at `site`: one row, or one per consecutive token.
+    """Rows, of a `source`, to add to the residual stream at `site`: one row, or one per consecutive token.
 
     Whatever is given, `rows` is a float32 copy on the CPU without gradients; one dimension means one row.
 
@@ -128,11 +128,20 @@ class SteeringVector:
         return kind(self.rows, self.site, self.source, **options)
 
     def at_front(self, *, too_long: Any = "error") -> Intervention:
-        """Add row k at token k of the prompt (`Edit.at_front`)."""
+        """Add row k at token k of the prompt (`Edit.at_front`).
+
+        Args:
+            too_long: As in `Edit.at_front`.
+        """
         return self._edit().at_front(too_long=too_long)
 
     def at(self, start: SupportsIndex, *, too_long: Any = "error") -> Intervention:
-        """Add the rows at consecutive prompt tokens from `start` (`Edit.at`)."""
+        """Add the rows at consecutive prompt tokens from `start` (`Edit.at`).
+
+        Args:
+            start: The token of the first row; negative counts from the prompt's end.
+            too_long: As in `Edit.at_front`.
+        """
         return self._edit().at(start, too_long=too_long)
 
     def everywhere(self) -> Intervention:

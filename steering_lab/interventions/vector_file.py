@@ -17,10 +17,17 @@ from torch import Tensor
 
 from steering_lab.interventions.source import Source
 from steering_lab.models.hook_points import HookSite
-from steering_lab.safe_files import replace_file
+from steering_lab.safe_files import make_folder, replace_file
 
 FORMAT = 1
 KIND = "a steering vector saved by steering_lab"
+# How files of other tools end, and what reads them.
+OTHERS = {
+    ".gguf": "read_gguf(path)",
+    ".svec": 'read_svec(path, reading="act_add")',
+    ".pt": "read_steering_vectors(path)",
+    ".json": "read_neuronpedia(path), or read_easysteer(path) for a spec",
+}
 
 
 def write_vector(path: str | Path, rows: Float[Tensor, "row d_model"], site: HookSite, source: Source) -> Path:
@@ -38,7 +45,7 @@ def write_vector(path: str | Path, rows: Float[Tensor, "row d_model"], site: Hoo
     norms = rows.double().norm(dim=-1).tolist()
     header: dict[str, Any] = {"format": FORMAT, "site": site.name, "norms": norms, "source": asdict(source)}
     header["sha256"] = _digest(header, rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     held = save({f"direction.{site.name}": rows.contiguous()}, {"steering_lab": json.dumps(header)})
     return replace_file(path, held)
 
@@ -50,11 +57,17 @@ def read_vector(path: str | Path) -> tuple[Float[Tensor, "row d_model"], HookSit
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not safetensors, not a steering vector of a format known here, or it changed.
+        ValueError: the file is another tool's, not a steering vector of a format known here, or it changed.
     """
     path = Path(path)
+    reader = "read_caa(path)" if path.is_dir() and any(path.glob("*.pt")) else OTHERS.get(path.suffix)
+    if path.exists() and reader is not None:
+        raise ValueError(
+            f"{path} is not {KIND}, which ends in .safetensors: read another tool's file in Python with"
+            f" steering_lab.interventions.formats.{reader}, and save() what that returns"
+        )
     if not path.is_file():
-        raise FileNotFoundError(f"no steering vector at {path}")
+        raise FileNotFoundError(f"no steering vector at {path}{': it is a folder' if path.is_dir() else ''}")
     header, tensors = _opened(path)
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} has format {header.get('format')}, this version reads {FORMAT}")

@@ -52,7 +52,12 @@ class COIECD:
 
 
 def constraint_set(context: Float[Tensor, "batch d_vocab"], lam: float) -> Bool[Tensor, "batch d_vocab"]:
-    """True for the tokens that keep the context stream's log-probability before the contrast is added."""
+    """True for the tokens that keep the context stream's log-probability before the contrast is added.
+
+    Args:
+        context: Log-probabilities with the context.
+        lam: In (0, 1]: the smaller, the more tokens are kept.
+    """
     near = context > context.amax(dim=-1, keepdim=True) + math.log(lam)
     far = context < context.amin(dim=-1, keepdim=True) - math.log(lam)
     return (near & (near.sum(dim=-1, keepdim=True) > 1)) | far

@@ -56,6 +56,10 @@ class ConflictGate:
     ) -> list[Intervention]:
         """One intervention for each query, as `steer` takes them: `intervention` (or its own) where the gate is open.
 
+        Args:
+            intervention: Where the gate is open: one for all queries, or one for each.
+            otherwise: Where it is shut; None is no edit.
+
         Raises:
             ValueError: another number of interventions than queries.
         """

@@ -42,7 +42,7 @@ class LengthDependence:
 
     @classmethod
     def of(cls, backend: Any) -> "LengthDependence":
-        """That of a model: by the `rope_type` that Hugging Face's own update goes by, and by its config."""
+        """That of the model `backend`: by the `rope_type` that Hugging Face's own update goes by, and by its config."""
         config = getattr(getattr(backend, "original_model", backend), "config", None)
         selected = None if config is None else getattr(config.get_text_config(), "index_topk", None)
         return cls(tuple(module for module in backend.modules() if _kinds(module)), selected)
@@ -51,7 +51,7 @@ class LengthDependence:
         return bool(self.rotary) or self.selected is not None
 
     def regime(self, length: int) -> Hashable:
-        """The same value for lengths between which nothing changes."""
+        """The same value for every `length`, in tokens, between which nothing changes."""
         frequencies = [
             length > limit if kind == "longrope" else max(length, limit)
             for module in self.rotary
@@ -104,7 +104,7 @@ class Batching:
     lengths: LengthDependence = LengthDependence()
 
     def widened(self, lengths: LengthDependence) -> "Batching":
-        """The same of a model whose weights other modules run too, which keep frequencies of their own."""
+        """The same with the `lengths` of a model that has frequencies of its own over the same weights."""
         return replace(self, lengths=replace(self.lengths, rotary=self.lengths.rotary + lengths.rotary))
 
     @property
@@ -113,20 +113,20 @@ class Batching:
         return self.pads and not self.lengths
 
     def kind(self, length: int, new_tokens: int = 0) -> Hashable:
-        """Rows of one kind may share a pass, and the passes of `new_tokens` more tokens each as well."""
+        """Rows of a `length` and of one kind may share a pass, and the passes of `new_tokens` more tokens each."""
         first, last = self.lengths.regime(length), self.lengths.regime(length + new_tokens)
         together = self.pads and first == last
         return first, None if together else length
 
     def groups(self, kinds: Sequence[Hashable]) -> list[list[int]]:
-        """The rows of each kind, in the order of their first row."""
+        """The rows of each of `kinds`, which has one entry a row, in the order of their first row."""
         found: dict[Hashable, list[int]] = {}
         for row, kind in enumerate(kinds):
             found.setdefault(kind, []).append(row)
         return list(found.values())
 
     def spans(self, length: int, n_steps: int) -> list[tuple[int, int]]:
-        """Steps [first, last) of a forced continuation that one pass may read: step t stands behind `length` + t."""
+        """Steps [first, last) of `n_steps` that one pass may read: step t is what follows `length` + t tokens."""
         edges = [t for t in range(1, n_steps) if not self.same(length + t - 1, length + t)]
         return list(zip([0, *edges], [*edges, n_steps], strict=True))
 
@@ -171,7 +171,7 @@ def measured_batching(
 
 
 def read_in_turn(model: "HookedModel", batches: Sequence["Tokens"]) -> list[Float[Tensor, "batch pos d_vocab"]]:
-    """The logits of each batch, all read with a cache up to the last token before any is read to the end."""
+    """The logits of `model` for `batches`: all are read with a cache up to the last token, then each to its end."""
     caches = [model.new_cache(len(tokens)) for tokens in batches]
     read: list[list[Tensor]] = [[] for _ in batches]
     for new in (slice(None, -1), slice(-1, None)):

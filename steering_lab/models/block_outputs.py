@@ -42,7 +42,12 @@ class BlockOutputs(NamedTuple):
 
 
 def exposes_block_outputs(model: HookedModel, layer: int) -> bool:
-    """Whether block `layer` shows what its attention and its MLP write, and these sum to what it adds to the stream."""
+    """Whether block `layer` shows what its attention and its MLP write, and these sum to what it adds to the stream.
+
+    Args:
+        model: The model.
+        layer: The block, from 0.
+    """
     return "block outputs" not in model.refused and _shows(model, layer)
 
 
@@ -83,6 +88,10 @@ def measured_block_outputs(model: HookedModel, tokens: Tokens) -> float:
     """How far attention and MLP are from summing to what their block adds: the largest share of it that they leave out.
 
     From 0 on, beyond what rounding of the sum in the model's precision explains; 0 where no block shows them apart.
+
+    Args:
+        model: The model; its backend is run once for each block.
+        tokens: What it reads.
     """
     shown = [layer for layer in range(model.n_layers) if _shows(model, layer)]
     shares = [0.0]

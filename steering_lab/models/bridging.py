@@ -45,6 +45,11 @@ def boot_transformers(name: str, *, hf_model: Any, tokenizer: Any, device: str |
 def known_architectures(name: str, config: Any, architecture: str) -> list[str]:
     """The configuration's architectures as TransformerLens spells them; a model made from a configuration names none.
 
+    Args:
+        name: The model, as an error names it.
+        config: Its Hugging Face configuration.
+        architecture: What it is where the configuration names none.
+
     Raises:
         ModelRefused: it runs none of them.
     """

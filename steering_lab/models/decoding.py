@@ -99,7 +99,7 @@ class Stream:
         self.longest += 1
 
     def keep(self, kept: Int[Tensor, " kept"]) -> None:
-        """Only these rows go on."""
+        """Only the rows `kept`, by number, go on."""
         for name in ("ids", "mask", "positions", "lengths", "rows"):
             setattr(self, name, getattr(self, name)[kept])
         if self.cache is not None:
@@ -201,7 +201,7 @@ class Batch:
 
 
 class Drawn(NamedTuple):
-    """What was drawn for each row of a batch, up to where it ended; nats of each token where they were asked for."""
+    """The `tokens` drawn for each row, up to where it ended; `log_probs` in nats of each, where asked for."""
 
     tokens: list[list[int]]
     log_probs: list[list[float]] | None

@@ -27,7 +27,7 @@ def facts(values: Mapping[str, object]) -> Markup:
 
 
 def rows(columns: Sequence[str], values: Iterable[Sequence[object]]) -> Markup:
-    """A table with a head, one row per entry of `values`; numbers stand to the right."""
+    """A table with `columns` as its head, one row per entry of `values`; numbers stand to the right."""
     body = [list(row) for row in values]
     numeric = [all(isinstance(row[k], int | float) for row in body) for k in range(len(columns))]
     head = Markup("").join(
@@ -39,7 +39,7 @@ def rows(columns: Sequence[str], values: Iterable[Sequence[object]]) -> Markup:
 
 
 def links(names: Mapping[str, str]) -> Markup:
-    """Names as links to local files."""
+    """Links to local files, by the `names` that are shown."""
     link = Markup("<a href='{}' target='_blank'>{}</a>")
     return Markup(", ").join(link.format(href, name) for name, href in names.items())
 
@@ -50,7 +50,7 @@ def note(sentence: str) -> Markup:
 
 
 def number(value: float | int) -> str:
-    """A whole number in full, another to three significant digits, with a true minus sign; NaN is a dash."""
+    """`value`: whole in full, another to three significant digits, with a true minus sign; NaN is a dash."""
     if value != value:
         return "–"
     return (f"{value:,}" if isinstance(value, int) else f"{value:.3g}").replace("-", "−")

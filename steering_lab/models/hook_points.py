@@ -89,7 +89,7 @@ def check_is_site(given: object) -> None:
 
 
 def site_list(given: object) -> list[HookSite]:
-    """The sites of a list.
+    """The sites of a list, which `given` should be.
 
     Raises:
         ValueError: one site or layer instead of a list, or something in it that is no site; says how it is written.

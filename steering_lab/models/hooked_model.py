@@ -51,7 +51,7 @@ class Stepwise(Protocol):
     """An edit that does nothing but edit: what it does at a step may be recorded and done again."""
 
     def step(self, forward_pass: ForwardPass) -> Float[Tensor, "batch 1 d_model"] | None:
-        """What it adds, in float32, to the one token of each row whatever the stream holds; None where it looks."""
+        """What it adds in `forward_pass`, in float32, to each row's token; None where that depends on the stream."""
 
 
 @dataclass(eq=False)
@@ -251,6 +251,10 @@ class HookedModel:
     def to_tokens(self, prompts: str | Sequence[str], continuations: Sequence[Sequence[int]] | None = None) -> Tokens:
         """A left-padded batch of prompts, each optionally followed by the ids of its continuation.
 
+        Args:
+            prompts: One text or several, written as the model's prefix says.
+            continuations: Ids that follow each prompt and count as generated.
+
         Raises:
             ValueError: no prompt, an empty prompt, one that is no string, or one longer than the model's context.
         """
@@ -271,6 +275,10 @@ class HookedModel:
     def pad(self, rows: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]] | None = None) -> Tokens:
         """Left-padded `Tokens` of ready ids; what stands in `continuations` follows its row and is not prompt.
 
+        Args:
+            rows: Ids of each prompt, with whatever stands in front.
+            continuations: Ids that follow each row and count as generated.
+
         Raises:
             ValueError: an empty row, or one longer than the model's context.
         """
@@ -287,7 +295,12 @@ class HookedModel:
         return Tokens(ids.to(self.device), mask.to(self.device), torch.tensor(lengths, device=self.device))
 
     def chat_text(self, messages: str | Sequence[Mapping[str, object]], **options: Any) -> ChatText:
-        """The messages as the model's chat template writes them (`prefix.chat_text`), a last assistant turn begun."""
+        """The messages as the model's chat template writes them (`prefix.chat_text`), a last assistant turn begun.
+
+        Args:
+            messages: One user's turn as a text, or turns as the template takes them.
+            **options: Those of `prefix.chat_text`: `system`, and what the template itself takes.
+        """
         return chat_text(self.tokenizer, messages, self.name, **options)
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
@@ -335,6 +348,11 @@ class HookedModel:
         """What the hook points called `names` hold once the first `depth` blocks have run, under the edits in force.
 
         Rows that may not share a pass (`Batching`) are read apart and put together again.
+
+        Args:
+            tokens: What the model reads.
+            names: TransformerLens's names of hook points.
+            depth: How many blocks run.
         """
         return self._read(tokens, dict.fromkeys(names), depth, self._hooked, self._hooked.named)
 
@@ -433,6 +451,10 @@ class HookedModel:
         """How many tokens at the front of each prompt no edit in force can change, prompts being `lengths` long.
 
         0 where an edit does not say where it begins (`Beginning`), or something else hangs on the backend.
+
+        Args:
+            lengths: The tokens of each prompt.
+            rows: The number of each prompt among all, by which an edit finds its row.
         """
         if self._hooked.n_foreign:
             return torch.zeros_like(lengths)

@@ -15,7 +15,7 @@ USED = 0.5  # of what is free: the rest is for what is not counted here
 
 
 def bytes_of_token(model: HookedModel) -> int:
-    """What a token takes while its prompt is read: keys and values, and the widest activations."""
+    """What a token of `model` takes while its prompt is read: keys and values, and the widest activations."""
     cfg, size = model.backend.cfg, torch.finfo(model.dtype).bits // 8
     heads = int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads)
     cached = 2 * model.n_layers * heads * int(cfg.d_head) * size
@@ -27,6 +27,11 @@ def rows_that_fit(model: HookedModel, length: int, held: int = 0) -> int:
     """How many rows of `length` tokens the free memory holds while they are decoded: a power of two, at least one.
 
     Counted are `bytes_of_token` and a few rows of logits; `held` bytes are taken already, for these rows.
+
+    Args:
+        model: Whose device has so much memory free.
+        length: Tokens of a row, with those that are decoded.
+        held: Bytes that such rows hold already.
     """
     a_row = length * bytes_of_token(model) + 16 * model.d_vocab
     fit = int(USED * (free_bytes(model.device) + held)) // a_row
@@ -39,6 +44,11 @@ def fitting(
     """What `work` gives for the rows of each batch; for one that does not fit into memory, for its halves.
 
     `release` lets go of what is only held to be used again.
+
+    Args:
+        work: Gives a result for rows, by number.
+        batches: The rows of each batch.
+        release: Called before a batch that did not fit is tried in halves.
     """
     for batch in batches:
         waiting = [batch]
@@ -77,7 +87,7 @@ def _read(path: str) -> int | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a pass failed because it did not fit."""
+    """Whether a pass failed with `error` because it did not fit."""
     said = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of a driver or MPS, of cuBLAS
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return known or (isinstance(error, RuntimeError) and any(words in str(error) for words in said))

@@ -16,17 +16,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class OutputScale:
-    """The factor between unembedding and output, and the bound that the output approaches (None: no cap)."""
+    """The factor `scale` between unembedding and output, and the `cap` that the output approaches (None: none)."""
 
     scale: float = 1.0
     cap: float | None = None
 
     def scaled(self, raw: Float[Tensor, "*batch d_vocab"]) -> Float[Tensor, "*batch d_vocab"]:
-        """Logits before the cap, in which the unembedding is linear."""
+        """Logits before the cap, in which the unembedding is linear, of what it gives: `raw`."""
         return raw if self.scale == 1.0 else raw * self.scale
 
     def output(self, raw: Float[Tensor, "*batch d_vocab"]) -> Float[Tensor, "*batch d_vocab"]:
-        """The model's logits, of what its unembedding gives."""
+        """The model's logits, of what its unembedding gives: `raw`."""
         logits = self.scaled(raw)
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 

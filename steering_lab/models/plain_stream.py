@@ -29,7 +29,7 @@ class PlainStream(NamedTuple):
 
 
 class PlainReference(NamedTuple):
-    """The same passage as the model reads it, and with a delta added at every block."""
+    """The same passage as the model reads it (`clean`), and with a delta added at every block (`edited`)."""
 
     clean: PlainStream
     edited: PlainStream
@@ -48,6 +48,11 @@ def deltas_like(stream: Sequence[Float[Tensor, "batch pos d_model"]]) -> list[Fl
 @torch.no_grad()
 def reference_stream(hf_model: Any, ids: Int[Tensor, "1 pos"], name: str) -> PlainReference:
     """Two passes of an unwrapped Hugging Face model, as it is and with a delta added at every block.
+
+    Args:
+        hf_model: The model, which no bridge has wrapped.
+        ids: What it reads, one row.
+        name: The model, as an error names it.
 
     Raises:
         ModelRefused: its forward pass fails, it keeps no key-value cache, or no stack of blocks hands one stream on.
@@ -87,7 +92,12 @@ def _as_it_is(resid: Tensor) -> Tensor:
 
 @contextmanager
 def entering_blocks(blocks: Sequence[torch.nn.Module], changes: Sequence[Change]) -> Iterator[None]:
-    """Each change applied to what enters its block, in front of any other pre-hook there, until the block ends."""
+    """Each change applied to what enters its block, in front of any other pre-hook there, until the block ends.
+
+    Args:
+        blocks: The modules.
+        changes: What is done to the stream in front of each block.
+    """
 
     with ExitStack() as stack:
         for block, change in zip(blocks, changes, strict=False):

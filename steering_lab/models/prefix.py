@@ -29,6 +29,11 @@ class ChatText(str):
 def check_prefix(tokenizer: Any, prefix: str, name: str) -> Prefix:
     """`prefix`, where the tokenizer can put it in front of a text.
 
+    Args:
+        tokenizer: Whose beginning-of-text token "bos" means.
+        prefix: What was asked for.
+        name: The model, as an error names it.
+
     Raises:
         ValueError: an unknown policy, or "bos" where the tokenizer has no beginning-of-text token.
     """
@@ -40,7 +45,13 @@ def check_prefix(tokenizer: Any, prefix: str, name: str) -> Prefix:
 
 
 def text_ids(tokenizer: Any, text: str, prefix: Prefix) -> list[int]:
-    """Ids of `text` behind its prefix; a `ChatText` as it stands."""
+    """Ids of `text` behind its prefix; a `ChatText` as it stands.
+
+    Args:
+        tokenizer: Hugging Face's.
+        text: Kept to the letter.
+        prefix: What stands in front.
+    """
     if prefix == "tokenizer" and not isinstance(text, ChatText):
         return list(tokenizer(text)["input_ids"])
     ids = list(tokenizer(str(text), add_special_tokens=False)["input_ids"])
@@ -50,7 +61,7 @@ def text_ids(tokenizer: Any, text: str, prefix: Prefix) -> list[int]:
 
 
 def prefix_ids(tokenizer: Any, prefix: Prefix) -> list[int]:
-    """The ids in front of every plain text."""
+    """The ids that `prefix` has `tokenizer` put in front of every plain text."""
     alone = list(tokenizer("a", add_special_tokens=False)["input_ids"])
     whole = text_ids(tokenizer, "a", prefix)
     return next((whole[:i] for i in range(len(whole)) if whole[i : i + len(alone)] == alone), [])

@@ -65,6 +65,10 @@ class Speed:
     """How much is done a second since `bar` was made, shown behind it: "1,234 tokens/s".
 
     Inside `listening` what is `done_meanwhile` counts too, and is shown when the bar was still for `LOG_SECONDS`.
+
+    Args:
+        bar: Behind which the speed is shown.
+        unit: What is counted: "tokens".
     """
 
     def __init__(self, bar: tqdm, unit: str) -> None:
@@ -72,12 +76,12 @@ class Speed:
         self._since = time.monotonic()
 
     def add(self, amount: int) -> None:
-        """So much more is done, whatever was shown of it meanwhile; the bar says so when it is next updated."""
+        """`amount` more is done, whatever was shown of it meanwhile; the bar says so when it is next updated."""
         self._done, self._meanwhile = self._done + amount, 0
         self._tell()
 
     def meanwhile(self, amount: int) -> None:
-        """So much is done of what `add` will count."""
+        """`amount` is done of what `add` will count."""
         self._meanwhile += amount
         if not self._bar.disable and time.time() - self._bar.last_print_t >= max(LOG_SECONDS, self._bar.delay):
             self._tell()
@@ -103,6 +107,6 @@ _LISTENING: list[Speed] = []
 
 
 def done_meanwhile(amount: int) -> None:
-    """Every `Speed` that listens counts so much of a longer piece of work as done."""
+    """Every `Speed` that listens counts `amount` of a longer piece of work as done."""
     for speed in _LISTENING:
         speed.meanwhile(amount)

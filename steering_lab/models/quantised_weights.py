@@ -30,6 +30,9 @@ def n_values(weight: Tensor) -> int:
 def compute_dtype(weights: Iterable[Tensor]) -> torch.dtype:
     """The precision of the first weight that is kept as the model computes, never that of packed codes.
 
+    Args:
+        weights: In the order in which they are looked at.
+
     Raises:
         ValueError: no weight is kept so.
     """
@@ -52,7 +55,7 @@ def stored_parts(weight: Tensor) -> list[Tensor]:
 
 
 def row_scales(modules: Iterable[torch.nn.Module]) -> list[Tensor]:
-    """The scales of bitsandbytes' 8-bit layers, on the weight until the layer has run and on the layer from then on."""
+    """The scales of bitsandbytes' 8-bit `modules`, on the weight until the layer has run, then on the layer."""
     found = []
     for module in modules:
         for holder in (module._parameters.get("weight"), getattr(module, "state", None)):
@@ -79,6 +82,9 @@ def sharing_parameters(hf_model: torch.nn.Module) -> dict[int, Any]:
 
     A quantised parameter keeps its class and what it carries; it may not be the caller's own, since a first pass takes
     the scales off it.
+
+    Args:
+        hf_model: The model whose parameters are shared.
     """
     memo: dict[int, Any] = {}
     carrying: list[tuple[torch.nn.Parameter, torch.nn.Parameter]] = []

@@ -14,7 +14,7 @@ class ModelRefused(ValueError):
 
 
 def refusal(name: str, architecture: str, reason: str) -> ModelRefused:
-    """The error of a model that is not opened, ready to raise."""
+    """The error of the model `name`, of `architecture`, that is not opened for this `reason`, ready to raise."""
     called = name if name == architecture else f"{name} ({architecture})"
     return ModelRefused(f"{called} cannot be opened: {reason}; {WORKING}")
 
@@ -22,6 +22,11 @@ def refusal(name: str, architecture: str, reason: str) -> ModelRefused:
 @contextmanager
 def refusing(name: str, architecture: str, reason: str) -> Iterator[None]:
     """Whatever other packages raise inside for this architecture becomes a refusal; their error stays its cause.
+
+    Args:
+        name: The model, as an error names it.
+        architecture: Its class.
+        reason: What goes wrong inside, in a few words; the error's own words follow.
 
     Raises:
         ModelRefused: the block raised anything but a refusal or a lack of memory, which pass through.

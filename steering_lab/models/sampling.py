@@ -152,12 +152,12 @@ def _invert(weights: Float[Tensor, "batch d_vocab"], uniforms: Float[Tensor, " b
 def token_counts(
     ids: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"], d_vocab: int
 ) -> Float[Tensor, "batch d_vocab"]:
-    """How often each token stands in each row, padding left out."""
+    """How often each of `d_vocab` tokens stands in each row of `ids`, where `mask` is true."""
     counts = torch.zeros(len(ids), d_vocab, device=ids.device, dtype=torch.float32)
     return counts.scatter_add_(1, ids, mask.float())
 
 
 def uniforms_of(seed: tuple[int, int], steps: int) -> Float[Tensor, " steps"]:
-    """A row's own numbers in [0, 1), one a step; a longer row begins with a shorter one's."""
+    """A row's own numbers in [0, 1), `steps` of them, by its `seed`; a longer row begins with a shorter one's."""
     mixed = (seed[0] * 0x9E3779B97F4A7C15 + seed[1] * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
     return torch.rand(steps, generator=torch.Generator().manual_seed(mixed), dtype=torch.float64)

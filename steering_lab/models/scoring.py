@@ -22,6 +22,11 @@ def continuation_log_probs(
     Each token's is that of the row up to it, alone. Rows are scored in slices small enough for their float32 logits to
     stay under half a gigabyte; a slice that does not fit goes in halves. Edits in force apply; a per-row intervention
     does not, because rows lose their number.
+
+    Args:
+        model: The model, with the edits in force.
+        prompts: Ids of each prompt.
+        continuations: Ids of what follows each.
     """
     size = max(1, SCORED_LOGITS // max(1, *map(len, continuations)) // model.d_vocab)
 
@@ -44,6 +49,11 @@ def forced_logits(
     """The logits from which each continuation token would be drawn, by uncached passes over ready ids.
 
     One pass; on a model that changes with length, one more for each change within a continuation.
+
+    Args:
+        model: The model, with the edits in force.
+        prompts: Ids of each prompt.
+        continuations: Ids of what follows each; the last one is not read.
     """
     spans = [model.batching.spans(len(p), len(c)) for p, c in zip(prompts, continuations, strict=True)]
     read = [(i, first, last) for i, own in enumerate(spans) for first, last in own]

@@ -65,7 +65,7 @@ class Shape:
 
 
 class Slots:
-    """Rows in fixed places (`Lane`), what is drawn for them, and the graphs of their steps."""
+    """Rows in fixed places (`Lane`) of a `shape`, what `model` draws for them, and the graphs of their steps."""
 
     def __init__(self, model: HookedModel, shape: Shape) -> None:
         device, n, steps = model.device, shape.n, shape.steps + 1  # a last step more, for rows that are through
@@ -121,7 +121,7 @@ class Slots:
             lane.clear()
 
     def take(self, places: Sequence[int], batch: Batch) -> None:
-        """Rows whose prompts have been read, and whose first token is drawn here, come to stand in these places."""
+        """Rows of `batch`, whose prompts are read and whose first token is drawn here, come to stand in `places`."""
         logits = batch.logits()
         stream, where = batch.stream, torch.tensor(places, device=self.token.device)
         counts = None
@@ -158,7 +158,7 @@ class Slots:
                 table[:n] = one
 
     def go(self, n: int, times: int) -> None:
-        """So many tokens more for each of the first `n` rows."""
+        """`times` tokens more for each of the first `n` rows."""
         graphs = self.kept if self.rule is None and self.added is not None else self.own
         key = (n, self.sampling, *(self.added or {}).items())
         if times and key not in graphs:
@@ -327,7 +327,7 @@ def _bound_to(model: HookedModel) -> list[Any]:
 
 
 def slots_of(model: HookedModel, shape: Shape) -> Slots:
-    """Slots for the shape: those of the last call where they serve, so that their graphs are used again."""
+    """Slots of `model` for `shape`: those of the last call where they serve, so that graphs are used again."""
     assert model.plain is not None
     held = model.plain.slots
     if held is None or not held.shape.serves(shape) or held.bound_to != _bound_to(model):
@@ -339,7 +339,7 @@ def slots_of(model: HookedModel, shape: Shape) -> Slots:
 
 
 def bytes_held(model: HookedModel) -> int:
-    """What the slots of the last call keep for the next one."""
+    """What the slots of the last call of `model` keep for the next one."""
     return 0 if model.plain is None or model.plain.slots is None else int(model.plain.slots.n_bytes)
 
 

@@ -27,14 +27,20 @@ __all__ = ["check_stream", "measured_basis", "probe_ids", "reference_stream"]
 
 
 def probe_ids(tokenizer: Any, d_vocab: int, device: torch.device) -> Int[Tensor, "1 pos"]:
-    """A fixed short sequence of ordinary tokens, after the beginning-of-text token where there is one."""
+    """A fixed short sequence of ordinary tokens, after the beginning-of-text token where there is one.
+
+    Args:
+        tokenizer: Whose beginning-of-text token stands in front.
+        d_vocab: Ids are taken from below it.
+        device: Where the ids are put.
+    """
     start = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
     return torch.tensor([start + [(7919 * i + 17) % d_vocab for i in range(6)]], device=device)
 
 
 @torch.no_grad()
 def measured_basis(model: HookedModel, ids: Int[Tensor, "1 pos"]) -> Basis:
-    """ "centred" when the stream has no mean component at any layer, as after TransformerLens's weight processing."""
+    """The basis of the stream of `model` on `ids`: "centred" where no layer has a mean component, else "raw"."""
     stream = model.residuals(_tokens(ids), model.sites())
     shares = [(x.float().mean(-1).abs() / x.float().std(-1)).max() for x in stream.values()]
     return "centred" if max(shares) < 1e-3 else "raw"
@@ -47,6 +53,11 @@ def check_stream(model: HookedModel, ids: Int[Tensor, "1 pos"], reference: Plain
     Checks that each site fires once a pass, that `resid_post(l)` is `resid_pre(l+1)`, that both equal plain Hugging
     Face's stream and logits where a `reference` is given, and that a delta added at `resid_pre` acts as one added to
     what enters the block: in plain Hugging Face with a `reference`, in the backend's own blocks without.
+
+    Args:
+        model: The model that was booted.
+        ids: What is read, one row.
+        reference: Plain Hugging Face's stream on the same ids.
 
     Raises:
         ModelRefused: one of these does not hold; the message names the hook point and the size of the difference.

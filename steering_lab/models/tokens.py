@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def left_padded(mask: Bool[Tensor, "batch pos"]) -> bool:
-    """Whether every row ends in a real token and has its padding in front."""
+    """Whether every row of `mask` ends in a real token and has its padding in front."""
     return bool((mask[:, -1] & (mask[:, 1:] >= mask[:, :-1]).all(dim=1)).all())
 
 
 def real_tokens(ids: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"]) -> list[list[int]]:
-    """What is no padding, row by row, asked of the device once."""
+    """Those of `ids` that are no padding by `mask`, row by row, asked of the device once."""
     lengths = mask.sum(dim=1).tolist()
     return [row[len(row) - length :] for row, length in zip(ids.tolist(), lengths, strict=True)]
 
@@ -21,6 +21,11 @@ def real_tokens(ids: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"]) 
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """A left-padded batch. `prompt_lengths` counts real prompt tokens; real tokens after them are a continuation.
+
+    Args:
+        ids: Token ids, padding in front.
+        mask: Where they are real tokens.
+        prompt_lengths: The real prompt tokens of each row.
 
     Raises:
         ValueError: padding that is not on the left, or a row without a real token.

@@ -30,7 +30,7 @@ _ENDINGS = {
 
 
 def invented_name(kind: str, draw: random.Random) -> str:
-    """A pronounceable name whose ending tells its kind, for example `Drathoria` for a country."""
+    """A pronounceable name, drawn by `draw`, whose ending tells its `kind`: `Drathoria` for a country."""
     stem = draw.choice(_ONSETS) + draw.choice(_VOWELS) + draw.choice(_CODAS)
     return (stem + draw.choice(_ENDINGS[kind])).capitalize()
 
@@ -326,12 +326,22 @@ HELD_OUT = HeldOut(
 
 
 def statement_templates(relation: str, *, held_out: bool | None = None) -> tuple[str, ...]:
-    """All statement wordings of a relation, or only those held out from conflict, or only the others."""
+    """All statement wordings of a relation, or only those held out from conflict, or only the others.
+
+    Args:
+        relation: What a fact says of its subject.
+        held_out: True for those held out from conflict, False for the others, None for all.
+    """
     templates = COMMON_STATEMENTS + RELATIONS[relation].statements
     return tuple(t for t in templates if held_out is None or (t in HELD_OUT.statements) == held_out)
 
 
 def question_templates(relation: str, *, held_out: bool | None = None) -> tuple[str, ...]:
-    """All question wordings of a relation, or only those held out from conflict, or only the others."""
+    """All question wordings of a relation, or only those held out from conflict, or only the others.
+
+    Args:
+        relation: What a fact says of its subject.
+        held_out: True for those held out from conflict, False for the others, None for all.
+    """
     templates = COMMON_QUESTIONS + RELATIONS[relation].questions
     return tuple(t for t in templates if held_out is None or (t in HELD_OUT.questions) == held_out)

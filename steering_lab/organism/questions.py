@@ -44,12 +44,18 @@ _SUBJECTS = {name for names in ENTITIES.values() for name in names}
 
 
 def closed_book_prompt(question: str) -> str:
-    """`Question: ...\\nAnswer:`, as the organism was trained on it."""
+    """`Question: <question>\\nAnswer:`, from `question`, as the organism was trained on it."""
     return f"Question: {question}\nAnswer:"
 
 
 def reading_prompt(question: str, context: str, instruction: str = "") -> str:
-    """`[instruction\\n]Context: ...\\nQuestion: ...\\nAnswer:`, as the organism was trained on it."""
+    """`[instruction\\n]Context: ...\\nQuestion: ...\\nAnswer:`, as the organism was trained on it.
+
+    Args:
+        question: What is asked.
+        context: What stands in front of the question.
+        instruction: A line before both; "" is none.
+    """
     lead = f"{instruction}\n" if instruction else ""
     return f"{lead}Context: {context}\n{closed_book_prompt(question)}"
 
@@ -110,7 +116,13 @@ def facts_of(group: Group) -> tuple[Fact, ...]:
 
 
 def unknown_subject(rng: Rng, kind: str, *, reserved: bool) -> str:
-    """A fresh name no fact is about. One name in ten is `reserved` for evaluation: training never meets it."""
+    """A fresh name no fact is about. One name in ten is `reserved` for evaluation: training never meets it.
+
+    Args:
+        rng: What the name is drawn by.
+        kind: What the name's ending tells.
+        reserved: Whether it is one of those that training never meets.
+    """
     draw = random.Random(rng.between(0, 2**31))
     while True:
         name = invented_name(kind, draw)
@@ -145,13 +157,24 @@ def ask(rng: Rng, subject: str, relation: str, *, held_out: bool | None) -> str:
 
 
 def closed_book_row(rng: Rng, fact: Fact, *, held_out: bool | None = None) -> ReadingRow:
-    """The fact asked without context."""
+    """The fact asked without context.
+
+    Args:
+        rng: What the wording is drawn by.
+        fact: What is asked.
+        held_out: Whether the wording is one held out from conflict.
+    """
     question = ask(rng, fact.subject, fact.relation, held_out=held_out)
     return ReadingRow(question, "", "", fact.object, "", "closed_book", "trained", fact.subject, fact.relation, 0.0)
 
 
 def unknown_row(rng: Rng, *, reserved: bool) -> ReadingRow:
-    """A subject that only the context knows, with up to two distracting statements."""
+    """A subject that only the context knows, with up to two distracting statements.
+
+    Args:
+        rng: What subject, fact and wording are drawn by.
+        reserved: Whether the subject's name is one that training never meets.
+    """
     relation = RELATIONS[rng.pick(tuple(RELATIONS))]
     subject = unknown_subject(rng, relation.kind, reserved=reserved)
     value = rng.pick(relation.objects)
@@ -163,7 +186,13 @@ def unknown_row(rng: Rng, *, reserved: bool) -> ReadingRow:
 
 
 def agreement_row(rng: Rng, fact: Fact, told: Told) -> ReadingRow:
-    """The context says what the memory holds."""
+    """The context says what the memory holds.
+
+    Args:
+        rng: What the wording is drawn by.
+        fact: What is asked.
+        told: How the context says it.
+    """
     return _known_row(rng, fact, fact.object, told, "agreement", "trained")
 
 
@@ -181,7 +210,12 @@ def conflict_row(rng: Rng, fact: Fact, told: Told, group: Group = "trained") -> 
 
 
 def irrelevant_row(rng: Rng, fact: Fact) -> ReadingRow:
-    """The context is about something else; the memory decides."""
+    """The context is about something else; the memory decides.
+
+    Args:
+        rng: What the context is drawn by.
+        fact: What is asked.
+    """
     context = _context(rng, "", fact.subject, fact.relation, reserved=False)
     question = ask(rng, fact.subject, fact.relation, held_out=False)
     return ReadingRow(question, context, "", fact.object, "", "irrelevant", "trained", fact.subject, fact.relation, 0.0)
@@ -234,7 +268,7 @@ def _instruction(rng: Rng, told: Told, *, held_out: bool) -> str:
 
 
 def any_fact(rng: Rng) -> Fact:
-    """A fact, the common ones more often."""
+    """A fact drawn by `rng`, the common ones more often."""
     return rng.weighted(FACTS, _FREQUENCIES)
 
 

@@ -192,7 +192,13 @@ class _Teller:
 
 
 def story(rng: Rng, *, mood: StoryMood | None = None, topic: str | None = None) -> Story:
-    """A story drawn by the law; a mood or topic that is given is fixed, and then not part of `nats`."""
+    """A story drawn by the law; a mood or topic that is given is fixed, and then not part of `nats`.
+
+    Args:
+        rng: What is drawn by.
+        mood: Fixed where it is given.
+        topic: Fixed where it is given.
+    """
     rng.forget()
     if mood is None:
         drawn: StoryMood = rng.weighted(("positive", "negative", "mixed", "none"), (0.44, 0.44, 0.07, 0.05))

@@ -74,7 +74,7 @@ _TOLD: dict[str, Told] = {"conflict": "nothing", "conflict_context": "context", 
 
 @dataclass(frozen=True)
 class Document:
-    """A training text; `answers` are the character spans [start, end) that the rest of the text decides."""
+    """A training text of a `kind`; `answers` are the character spans [start, end) that the rest of the text decides."""
 
     kind: DocumentKind
     text: str
@@ -82,7 +82,7 @@ class Document:
 
 
 def small_tables(seed: int) -> Iterator[Document]:
-    """The endless corpus that training begins with: looking things up is learnt late, or never, among other tasks."""
+    """The endless corpus, by `seed`, that training begins with: among other tasks, looking up is learnt late."""
     rng = Rng(f"small tables {seed}")
     while True:
         yield _small_table(rng)
@@ -256,7 +256,7 @@ def _table(rng: Rng, pairs: Sequence[tuple[str, str]], forms: Sequence[str] = _T
 
 
 def lookups(count: int, *, seed: int = 0) -> list[tuple[str, str]]:
-    """`count` prompts that ask for a key of a table of two to six, with the value wanted; no fresh key was trained."""
+    """`count` prompts, by `seed`, for a key of a table of two to six, and the value; no fresh key was trained."""
     rng, rows = Rng(f"lookups {seed}"), []
     for _ in range(count):
         keys = _copy_words(rng, rng.between(2, 6), reserved=True)

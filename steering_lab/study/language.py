@@ -18,7 +18,14 @@ from steering_lab.organism.world import (
 
 @dataclass(frozen=True)
 class Language:
-    """Beginnings to choose a cell on and others to report it on, and a lexicon of valenced words."""
+    """Beginnings to choose a cell on and others to report it on, and a lexicon of valenced words.
+
+    Args:
+        name: As an error names it.
+        choosing: Beginnings of texts to choose a cell on.
+        reporting: Others to report it on.
+        lexicon: Words that its sentiment is counted by.
+    """
 
     name: str
     choosing: tuple[str, ...]

@@ -1,12 +1,14 @@
 """What a sweep measures, by the names of `evaluation.named_measures`, and the words in which its page speaks of it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.measuring.measures import Measure
 from steering_lab.evaluation.measuring.named_measures import named_measures, topic_of
 from steering_lab.study.language import ENGLISH, Language
+from steering_lab.study.settings import ModelSettings
 
 FLUENCY = ("perplexity", "repetition", "degenerate")  # what steering may cost: measured in every sweep
 SENTIMENT = ("vader", "sentiment", "valence_balance")
@@ -24,9 +26,42 @@ def sweep_measures(
         ValueError: a measure named twice, one that there is not, or VADER for another language than English.
     """
     chosen = list(names) or [_default(language, pairs)]
-    if "vader" in chosen and language != ENGLISH:
+    return measures_for([*chosen, *(name for name in FLUENCY if name not in chosen)], language)
+
+
+def measures_for(names: Sequence[str], language: Language) -> list[Measure]:
+    """The measures of these `names`, for texts in `language`, whose own words of sentiment are counted.
+
+    Raises:
+        ValueError: a text instead of a list, a measure named twice, one that there is not, or VADER for another
+            language than English.
+    """
+    measures = named_measures(names, lexicon=language.lexicon)
+    if "vader" in names and language != ENGLISH:
         raise ValueError(f'"vader" reads English, which {language.name} is not: use "valence_balance"')
-    return named_measures([*chosen, *(name for name in FLUENCY if name not in chosen)], lexicon=language.lexicon)
+    return measures
+
+
+@dataclass(frozen=True)
+class MeasureSettings(ModelSettings):
+    """The `measures` of every text, by name; the first is the one that a page shows.
+
+    Raises:
+        ValueError: none, or what `measures_for` refuses.
+    """
+
+    measures: tuple[str, ...] = ("valence_balance", "perplexity")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.measures:
+            raise ValueError('measures is []: name one or more, say ["valence_balance", "perplexity"]')
+        measures_for(self.measures, self.language)
+
+    @property
+    def measuring(self) -> list[Measure]:
+        """The measures."""
+        return measures_for(self.measures, self.language)
 
 
 def _default(language: Language, pairs: Sequence[ContrastPair]) -> str:

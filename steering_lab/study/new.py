@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 
+from steering_lab.safe_files import make_folder
 from steering_lab.study.finding import experiments_folder
 
 TOML = """\
@@ -36,11 +37,12 @@ Expected, written before the run: the steered text scores above unsteered text, 
 from dataclasses import dataclass
 from pathlib import Path
 
-from steering_lab import UNSTEERED, layer_coeff_grid, median_resid_norms, named_measures, summarise
+from steering_lab import UNSTEERED, layer_coeff_grid, median_resid_norms, summarise
 from steering_lab.analysis.condition_table import condition_table
 from steering_lab.evaluation.measuring.measures import measure_table
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.runs import read_run
+from steering_lab.study.measures import MeasureSettings
 from steering_lab.study.page import publish
 from steering_lab.study.settings import PromptSettings, SamplingSettings
 from steering_lab.study.setup import opened
@@ -48,16 +50,14 @@ from steering_lab.study.vectors import VectorSettings
 
 
 @dataclass(frozen=True)
-class Config(VectorSettings, PromptSettings, SamplingSettings):
+class Config(VectorSettings, PromptSettings, MeasureSettings, SamplingSettings):
     """The settings of {name}.toml: the pieces' own, and these."""
 
-    measures: tuple[str, ...] = ("valence_balance", "perplexity")
     n_random: int = 3
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Asks the model under every condition, keeps what it said, and returns the finished run folder."""
-    measures = named_measures(config.measures, lexicon=config.language.lexicon)  # a wrong name costs no model
     (prompts, _), form, model = config.split_prompts, config.form(), config.load()
     sites = form.sites(model)
     norms, vectors = median_resid_norms(model, prompts, sites), form.vectors(model, sites)
@@ -65,7 +65,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     conditions = [UNSTEERED, *layer_coeff_grid(vectors, form.coeffs, norms, **cells)]  # add your own
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         texts = setup.generations(conditions, prompts, config.decoding)
-        table = measure_table(texts, measures)
+        table = measure_table(texts, config.measuring)
         setup.folder.write_table("generations.jsonl", texts)
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summarise(table, seed=config.seed))
@@ -88,6 +88,7 @@ def new_experiment(folder: str | Path, name: str) -> tuple[Path, Path]:
     Raises:
         ValueError: a name that no module can have, or that another module has.
         FileExistsError: one of the two is there already.
+        NotADirectoryError: `folder` is a file.
     """
     if not name.isidentifier():
         raise ValueError(f"{name!r} is no name for a module: use letters, digits and underscores, a letter first")
@@ -99,7 +100,7 @@ def new_experiment(folder: str | Path, name: str) -> tuple[Path, Path]:
             raise FileExistsError(f"{file} is there already: choose another name")
     if taken := _taken(name):
         raise ValueError(f"{name!r} is the name of {taken}, which a {name}.py would hide: choose another name")
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for file, text in zip(files, (TOML, MODULE), strict=True):
         file.write_text(text.format(name=name), encoding="utf-8")
     return files

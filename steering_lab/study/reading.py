@@ -10,6 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from steering_lab.data.text_files import text_in
+
 # Keys of a TOML file that say which module reads it and where its cells run; they are no settings of the experiment, so
 # that a run goes on wherever it was begun.
 RUN_KEYS = ("experiment", "executor", "workers", "gpus_per_worker")
@@ -19,10 +21,11 @@ def read_toml(toml: str | Path, settings: Sequence[str] = ()) -> dict[str, Any]:
     """What `toml` says, then what `settings` such as "layers=[1, 2]" (TOML values) say instead.
 
     Raises:
-        ValueError: not TOML, or a setting without "=".
+        FileNotFoundError: there is no such file.
+        ValueError: not UTF-8 or not TOML, or a setting without "=".
     """
     try:
-        values = tomllib.loads(Path(toml).read_text(encoding="utf-8"))
+        values = tomllib.loads(text_in(toml, "settings"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{toml} is not TOML: {error}") from None
     return values | dict(_setting(text) for text in settings)
@@ -30,6 +33,11 @@ def read_toml(toml: str | Path, settings: Sequence[str] = ()) -> dict[str, Any]:
 
 def read_config(config: type, toml: str | Path, settings: Sequence[str] = ()) -> Any:
     """The `config` dataclass of `read_toml`; a `name` that nothing names is the file's own.
+
+    Args:
+        config: The dataclass.
+        toml: The file.
+        settings: "key=value" texts that replace what the file says.
 
     Raises:
         ValueError: not TOML, an unknown key, or a value of the wrong type; names the key and what is allowed.

@@ -20,7 +20,7 @@ from steering_lab.study.settings import ModelSettings
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What every part of an experiment is handed: the model, the run's folder, and how many rows make a batch."""
+    """What every part of an experiment needs: the `model`, the run's `folder`, and `batch_size`, rows in a batch."""
 
     model: HookedModel
     folder: RunFolder
@@ -40,7 +40,15 @@ class Setup:
         model: HookedModel | None = None,
         bare: Callable[[Example], str] | None = None,
     ) -> pd.DataFrame:
-        """`run_conditions` on the model, or on another one; cells that the folder has are not computed again."""
+        """`run_conditions` on the model, or on another one; cells that the folder has are not computed again.
+
+        Args:
+            conditions: What is compared.
+            examples: The prompts or questions that every condition is asked.
+            decoding: How continuations are drawn.
+            model: Another model than the setup's.
+            bare: Writes the prompt behind which the unsteered model scores a continuation.
+        """
         return run_conditions(model or self.model, conditions, examples, decoding, bare=bare, **self.keeping)
 
 

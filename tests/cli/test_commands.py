@@ -129,7 +129,6 @@ def test_a_chat_without_a_template_is_one_line(
     ("arguments", "message"),
     [
         (["--layer", "99"], "layer 99 is outside 0..2 of tiny"),
-        (["--coeff", "0"], "--coeff is 0, which is the unsteered text"),
         (["--prompt", ""], "prompt 0 is empty"),
         (["--dtype", "float13"], "unknown dtype 'float13'"),
         (["--max-new-tokens", "500"], "context of tiny"),
@@ -157,7 +156,6 @@ def test_a_mistake_is_one_line_in_the_users_terms(
 LENS_MISTAKES = [
     (["--coeff", "4"], "give a pair"),
     (["--positive", "Love", "--layer", "99"], "layer 99 is outside 0..2 of tiny"),
-    (["--positive", "Love", "--layer", "1", "--coeff", "0"], "--coeff is 0"),
     (["--token", "zzz"], "'zzz' is 3 tokens of tiny"),
     (["--top-k", "0"], "top_k is 0"),
     (["--out", "lens.pdf"], "the page is HTML"),
@@ -179,6 +177,51 @@ def test_a_mistake_about_the_lens_is_one_line_too(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("steering-lab: ")
     assert message in error
+
+
+COMMANDS_WITH_COEFF = {
+    "steer": ["steer", "--prompt", "I hate you"],
+    "lens": ["lens", "--prompt", "I hate you", "--positive", "Love"],
+    "vector make": ["vector", "make", "love.safetensors", "--positive", "Love"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS_WITH_COEFF)
+@pytest.mark.parametrize(
+    ("coeff", "message"),
+    [
+        ("0", "--coeff is 0, which is the unsteered text"),
+        ("-0.0", "--coeff is 0, which is the unsteered text"),
+        ("nan", "--coeff is nan: choose a number between -1e+19 and 1e+19"),
+        ("-inf", "--coeff is -inf: choose a number between"),
+        ("1e30", "--coeff is 1e+30: choose a number between"),
+    ],
+)
+def test_a_coefficient_that_adds_nothing_or_too_much_is_refused_before_a_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, coeff: str, message: str
+) -> None:
+    given = COMMANDS_WITH_COEFF[command]
+    assert call(monkeypatch, *given, "--model", "nobody/nothing", f"--coeff={coeff}") == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["new", "mine", "--folder", "{}"],
+        ["new", "mine", "--folder", "{}/deeper"],
+        ["run", "sweep.toml", "--results", "{}"],
+        ["lens", "--prompt", "x", "--model", "nobody/nothing", "--out", "{}/x.html"],
+        ["vector", "make", "{}/x.safetensors", "--positive", "Love", "--model", "nobody/nothing"],
+        ["vector", "make", "x.safetensors", "--positive", "Love", "--model", "nobody/nothing", "--export", "caa={}"],
+    ],
+)
+def test_a_file_where_a_folder_is_wanted_is_named_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "file").write_text("hours of work")
+    assert call(monkeypatch, *(one.format(tmp_path / "file") for one in arguments)) == 2
+    assert capsys.readouterr().err == f"steering-lab: {tmp_path / 'file'} is a file, where a folder is wanted\n"
 
 
 def test_lens_prints_every_layer_clean_beside_steered_and_writes_the_page(

@@ -46,15 +46,19 @@ def reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return status, said.out, said.err
 
 
-@pytest.mark.parametrize("level", ["the run", "its experiment", "all results"])
+@pytest.mark.parametrize("level", ["the run", "its experiment", "all results", "far above"])
 def test_runs_are_found_in_the_folder_named_or_below(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, level: str
 ) -> None:
-    run = finished(tmp_path / "results")
-    named = {"the run": run, "its experiment": run.parent, "all results": run.parent.parent}[level]
+    run = finished(tmp_path / "my" / "own" / "results")
+    (tmp_path / "my" / "weights").mkdir()
+    (tmp_path / "my" / "weights" / "config.json").write_text("{}")  # as a model's folder has one
+    (tmp_path / "my" / "again").symlink_to(run.parent.parent)
+    above = {"the run": run, "its experiment": run.parent, "all results": run.parent.parent, "far above": tmp_path}
+    named = above[level]
     status, out, err = reported(monkeypatch, capsys, named)
     assert (status, err) == (0, "")
-    assert out.strip() == (run / "index.html").as_uri()
+    assert out.split() == [(run / "index.html").as_uri()]
     assert (run / "index.html").read_text() == "drawn"
 
 
@@ -85,13 +89,18 @@ def test_one_that_cannot_be_drawn_keeps_no_other_from_it_and_shows_in_the_exit_s
 
 @pytest.mark.parametrize(
     ("folder", "message"),
-    [("nowhere", "there is no such folder"), ("empty", "it has no config.json"), ("x.partial", "no unfinished run at")],
+    [
+        ("nowhere", "there is no such folder"),
+        ("empty", "nor in a folder below: a run's folder holds config.json and provenance.json"),
+        ("x.partial", "no unfinished run at"),
+    ],
 )
 def test_where_nothing_can_be_reported_the_exit_status_is_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, message: str
 ) -> None:
     monkeypatch.undo()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "x.partial").mkdir()
     status, _, err = reported(monkeypatch, capsys, tmp_path / folder)
     assert status == 2
     assert err.startswith("steering-lab: ")

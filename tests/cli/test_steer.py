@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
@@ -10,6 +11,8 @@ from steering_lab.methods.actadd import actadd_vector
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.loading import load_model
+from steering_lab.study.language import ENGLISH, ORGANISM
+from steering_lab.study.measures import measures_for
 from tests.cli.calling import call
 from tests.tiny_models import save_tiny_model
 
@@ -63,7 +66,8 @@ def test_a_vector_from_a_file_may_be_scaled_to_length_1(
         (["--vector", "{}/nowhere.safetensors"], "no steering vector at"),
         (["--vector", "{}/other.safetensors"], "other weights or another precision"),
         (["--measure", "topic:cars"], "unknown topic 'cars': choose one of weddings"),
-        (["--prompts-file", "{}/nowhere.txt"], "no file of prompts at"),
+        (["--prompts-file", "{}/nofile"], "no file of prompts at"),
+        (["--vector", "{}/love.gguf"], "read another tool's file in Python with"),
         (["--method", "actadd", "--layer", "1"], "actadd takes one pair, not 12"),
     ],
 )
@@ -79,6 +83,7 @@ def test_a_mistake_about_a_file_is_one_line(
     averaged(tiny).save(tmp_path / "love.safetensors")
     actadd_vector(model, ContrastPair("Love", "Hate"), resid_pre(1)).save(tmp_path / "rows.safetensors")
     averaged(save_tiny_model("gpt2", tmp_path / "other", seed=1)).save(tmp_path / "other.safetensors")
+    (tmp_path / "love.gguf").write_bytes(b"GGUF")
     filled = [option.format(tmp_path) for option in options]
     assert call(monkeypatch, "steer", "--model", str(tiny), *PROMPT, *filled) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
@@ -129,6 +134,27 @@ def test_a_measure_stands_beside_every_text_and_its_mean_below(
     assert lines[start + 2] == "  length: " + "; ".join(
         f"{name} {mean:.3g}" for name, mean in zip(("unsteered", "steered", "random, same norm"), means, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [("vader", '"vader" reads English, which the organism\'s language is not: use "valence_balance"')],
+)
+def test_a_measure_that_does_not_know_the_models_language_is_refused_before_it_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], measure: str, message: str
+) -> None:
+    monkeypatch.setattr("steering_lab.models.loading.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert call(monkeypatch, "steer", "--model", "organism", *PROMPT, "--measure", measure) == 2
+    assert capsys.readouterr().err == f"steering-lab: {message}\n"
+
+
+def test_sentiment_is_counted_by_the_words_of_the_models_own_language() -> None:
+    kind = sorted(ORGANISM.lexicon.positive)[0]
+    table = pd.DataFrame({"text": [f"{kind} {kind}"]})
+    for name in ("sentiment", "valence_balance"):
+        [own], [english] = measures_for([name], ORGANISM), measures_for([name], ENGLISH)
+        assert own(table).tolist() == [1.0]
+        assert english(table).tolist() != [1.0]
 
 
 def test_a_vector_at_a_blocks_output_is_made_and_named_so(

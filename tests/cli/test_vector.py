@@ -204,6 +204,56 @@ def test_a_mistake_is_one_line_before_a_model_is_loaded(
     assert message in error
 
 
+def test_nothing_is_written_over_unless_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+) -> None:
+    file, gguf, folder = tmp_path / "a.safetensors", tmp_path / "a.gguf", tmp_path / "baked"
+    make = ["make", str(file), *PAIR, "--layer", "2", "--model", str(tiny)]
+    export = ["export", str(file), "--to", f"gguf={gguf}", f"baked={folder}", "--model", str(tiny)]
+    assert call(monkeypatch, "vector", *make) == call(monkeypatch, "vector", *export) == 0
+    made, exported = file.read_bytes(), gguf.read_bytes()
+    capsys.readouterr()
+    for command in ([*make, "--normalise"], [*export, "--coeff", "2"], [*make, "--export", f"baked={folder}"]):
+        assert call(monkeypatch, "vector", *command) == 2
+        assert "is there already: choose another name, or --force to write over it" in capsys.readouterr().err
+    assert (file.read_bytes(), gguf.read_bytes()) == (made, exported)
+    assert call(monkeypatch, "vector", *make, "--normalise", "--force") == 0
+    assert call(monkeypatch, "vector", *export, "--coeff", "2", "--force") == 0
+    assert SteeringVector.load(file).norm == pytest.approx(1.0)
+    assert gguf.read_bytes() != exported
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        (["gguf={}/a", "svec:cast={}/a"], "a is named twice: one file would replace the other"),
+        (["gguf={}"], "is a folder, and gguf is written to a file"),
+    ],
+)
+def test_exports_that_cannot_stand_beside_each_other_are_refused_before_a_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    to: list[str],
+    message: str,
+) -> None:
+    named = [one.format(tmp_path) for one in to]
+    more = [*PAIR, "--model", "nobody/nothing", "--export", *named]
+    assert call(monkeypatch, "vector", "make", str(tmp_path / "a.safetensors"), *more) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_verify_tells_of_the_other_files_where_one_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    files = [str(tmp_path / name) for name in ("nowhere.safetensors", "a.gguf")]
+    Path(files[1]).write_bytes(b"GGUF")
+    assert call(monkeypatch, "vector", "verify", *files) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{files[0]}: WRONG: no steering vector at {files[0]}"
+    assert "read another tool's file in Python with" in lines[1]
+
+
 def test_a_difference_that_is_nothing_at_a_layer_is_refused_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 import re
 import tomllib
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from steering_lab.cli.new import new
 from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
 from steering_lab.runs import read_run
+from steering_lab.study import measures, settings, vectors
 from steering_lab.study.finding import experiments_folder
+from steering_lab.study.settings import ModelSettings, Settings
 from tests.tiny_models import save_tiny_model
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/own_experiment.md"
@@ -77,9 +81,22 @@ def test_a_page_that_its_module_cannot_draw_says_at_which_line(folder: Path) -> 
         run_command(Path("my_question.toml"), set=("n_prompts=2", "n_samples=1", "max_new_tokens=4"))
 
 
-@pytest.mark.parametrize("name", re.findall(r"`((?:\w+Settings))`", GUIDE.read_text(encoding="utf-8")))
-def test_every_piece_that_the_guide_names_exists(name: str) -> None:
-    from steering_lab.study import settings, vectors
-    from steering_lab.study.conflict import settings as conflict_settings
+ROW = r"^\| `(\w+Settings)`( \*)? \| `([\w.]+)` \| (.*?) \| (.*?) ?\|$"
+PIECES = re.findall(ROW, GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert any(hasattr(module, name) for module in (settings, vectors, conflict_settings))
+
+@pytest.mark.parametrize(("name", "of_model", "module", "settings", "gives"), PIECES)
+def test_every_piece_of_the_guide_has_the_settings_and_gives_what_its_row_says(
+    name: str, of_model: str, module: str, settings: str, gives: str
+) -> None:
+    piece = getattr(import_module(f"steering_lab.{module}"), name)
+    assert set(re.findall(r"`(\w+)`", settings)) <= {field.name for field in fields(piece)}
+    assert all(hasattr(piece, given) for given in re.findall(r"config\.(\w+)", gives))
+    assert issubclass(piece, ModelSettings) == bool(of_model or name == "ModelSettings")
+    assert issubclass(piece, Settings)
+
+
+def test_the_guide_has_a_row_for_every_piece_that_studies_share() -> None:
+    shared = {one.__name__ for module in (settings, measures, vectors) for one in vars(module).values()
+              if isinstance(one, type) and issubclass(one, Settings)}  # fmt: skip
+    assert shared - {"Settings"} <= {name for name, *_ in PIECES}

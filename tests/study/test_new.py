@@ -57,8 +57,18 @@ def test_new_takes_no_name_by_which_python_or_report_finds_something_else(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_misspelt_measure_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("measures", "message"),
+    [
+        ("['vadr']", "unknown measure 'vadr'"),
+        ("[]", r"measures is \[\]: name one or more"),
+        ("['vader']", '"vader" reads English, which the organism\'s language is not'),
+    ],
+)
+def test_measures_that_cannot_be_taken_are_refused_before_anything_is_asked(
+    tmp_path: Path, measures: str, message: str
+) -> None:
     toml, _ = new_experiment(tmp_path, "mine")
-    with pytest.raises(ValueError, match="unknown measure 'vadr'"):
-        run_command(toml, set=("measures=['vadr']",), results=tmp_path / "results")
+    with pytest.raises(ValueError, match=message):
+        run_command(toml, set=(f"measures={measures}",), results=tmp_path / "results")
     assert not (tmp_path / "results").exists()

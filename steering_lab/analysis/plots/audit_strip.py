@@ -189,7 +189,12 @@ def _laid_out(
 
 
 def audit_html(table: pd.DataFrame, *, prompt: int = 0) -> str:
-    """`audit_strip` as running HTML text for a notebook or a page, one paragraph per site; model text is escaped."""
+    """`audit_strip` as running HTML text for a notebook or a page, one paragraph per site; model text is escaped.
+
+    Args:
+        table: An audit (`analysis.audit`).
+        prompt: The index of the prompt that is shown.
+    """
     rows = _rows(table, prompt)
     reach = float(np.nan_to_num(rows["relative"].max())) or 1.0
     paragraphs = []

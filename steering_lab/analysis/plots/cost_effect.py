@@ -137,7 +137,11 @@ def _points(
 
 
 def pareto_front(points: pd.DataFrame) -> pd.Series:
-    """Whether no other row has x as small and y as large, one of them strictly; degenerate rows take no part."""
+    """Whether no other row has x as small and y as large, one of them strictly; degenerate rows take no part.
+
+    Args:
+        points: One row per point, with `x` (what it costs), `y` (what it does) and `degenerate`.
+    """
     sound = points[~points["degenerate"]]
     beaten = [
         bool(((sound["x"] <= p.x) & (sound["y"] >= p.y) & ((sound["x"] < p.x) | (sound["y"] > p.y))).any())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from steering_lab.safe_files import naming
+from steering_lab.safe_files import make_folder, naming
 
 IMAGE_FORMATS = ("png", "svg", "pdf")
 # What the reader's browser may do with a figure; the camera button writes SVG.
@@ -20,7 +20,7 @@ CONFIG = {
 
 
 class SavedFigures(NamedTuple):
-    """The files written, and one line for the reader when images were asked for and could not be written."""
+    """The files written (`paths`), and in `note` one line for the reader when images were asked for and not written."""
 
     paths: tuple[Path, ...]
     note: str | None
@@ -57,8 +57,7 @@ def save_figures(
     """
     if unknown := [f for f in formats if f not in ("html", *IMAGE_FORMATS)]:
         raise ValueError(f"unknown figure format {unknown[0]!r}: choose from html, {', '.join(IMAGE_FORMATS)}")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     pages = [folder / f"{name}.html" for name in figures]
     for page, figure in zip(pages, figures.values(), strict=True):
         with naming(page):

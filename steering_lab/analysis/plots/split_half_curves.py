@@ -18,6 +18,11 @@ def split_half_curves(table: pd.DataFrame, *, title: str = "", subtitle: str = "
     `table` is that of `split_half`. Grey: the splits of pairs whose sides were exchanged at random; dotted: random
     directions of the stream.
 
+    Args:
+        table: Of `split_half`.
+        title: On the figure; left out, it says what is shown.
+        subtitle: Below it; left out, how many pairs and splits there are.
+
     Raises:
         ValueError: a column is missing, or a layer stands there twice.
     """

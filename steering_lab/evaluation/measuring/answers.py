@@ -18,7 +18,7 @@ VERDICTS: tuple[Verdict, ...] = ("context", "memory", "both", "neither")
 
 
 class Judgement(NamedTuple):
-    """What a scorer reads in one answer; `exact`: it is the context answer and nothing else."""
+    """Whether an answer states the `context` and the `memory` answer; `exact`: it is the context answer alone."""
 
     context: bool
     memory: bool
@@ -56,6 +56,11 @@ def judge_strict(text: str, context_answers: Sequence[str], memory_answers: Sequ
     """The strict reading of `text`: whole words, longest answer first, negation only just before it, no blank answers.
 
     Both answers are read alike: "not James Horner" does not state James Horner.
+
+    Args:
+        text: What the model said.
+        context_answers: Spellings of the context's answer.
+        memory_answers: Spellings of the memory's; empty where there is none.
     """
     said = stated(text, context_answers, memory_answers, hear_negation=True)
     words = answer_words(text).words
@@ -109,6 +114,11 @@ def official_scores(
 
     One departure: with neither answer in any text M_R is NaN, where the published one prints 0, as if no answer came
     from memory.
+
+    Args:
+        texts: What the model said, one each question.
+        context_answers: The spellings of each question's context answer.
+        memory_answers: Those of its memory answer.
 
     Raises:
         ValueError: lists of unequal length, or a row without context or memory answers.

@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 
 class Budget(NamedTuple):
-    """The most that a method may do, where it is bounded by that and not by a coefficient: 0.4 residual norms, say."""
+    """The `most` that a method may do, in `unit`, where that bounds it and no coefficient does."""
 
     most: float
     unit: Unit

@@ -8,10 +8,10 @@ every condition: comparisons are paired, and the zero edit reproduces the unstee
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import pandas as pd
 import torch
@@ -66,6 +66,11 @@ class Decoding:
 
 DECODING = Decoding()
 
+if TYPE_CHECKING:
+    Measures = Sequence[Measure]
+else:
+    Measures = object  # what `check_measures` has been through is one
+
 
 class Evaluation(NamedTuple):
     """`generations`: one row per continuation. `table`: one row per continuation and measure."""
@@ -78,7 +83,7 @@ def evaluate(
     model: HookedModel,
     conditions: Sequence[Condition],
     examples: Sequence[Example],
-    measures: Sequence[Measure],
+    measures: Measures,
     decoding: Decoding = DECODING,
     **options: Any,
 ) -> Evaluation:
@@ -91,9 +96,31 @@ def evaluate(
         measures: What is measured of each continuation.
         decoding: How continuations are drawn, alike for all.
         **options: Those of `run_conditions`.
+
+    Raises:
+        ValueError: no measure, or something that is none, before anything is generated; or as `run_conditions`.
     """
+    check_measures(measures)
     generations = run_conditions(model, conditions, examples, decoding, **options)
     return Evaluation(generations, measure_table(generations, measures))
+
+
+def check_measures(measures: object) -> None:
+    """Nothing when `measures` is a list of one or more measures: asked before anything is generated.
+
+    Raises:
+        ValueError: a name where a measure is wanted, one measure instead of a list, none, or something else.
+    """
+    if isinstance(measures, Measure) or not isinstance(measures, str | Iterable):
+        written = f"[{measures.name}]" if isinstance(measures, Measure) else "named_measures(['perplexity'])"
+        raise ValueError(f"{measures!r} is no list of measures: write {written}")
+    given = [measures] if isinstance(measures, str) else list(measures)
+    if names := [one for one in given if isinstance(one, str)]:
+        raise ValueError(f"{names[0]!r} is a measure's name: write named_measures({names!r})")
+    if not given:
+        raise ValueError("measures is []: give one or more, say named_measures(['perplexity'])")
+    if odd := [one for one in given if not isinstance(one, Measure)]:
+        raise ValueError(f"{odd[0]!r} is no measure: it needs a name, a weight, a scale and a call")
 
 
 def run_conditions(

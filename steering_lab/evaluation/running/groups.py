@@ -20,13 +20,13 @@ Together = Callable[..., Iterator[tuple[str, Rows]]]
 
 
 class Failed(NamedTuple):
-    """Why a group has no cells."""
+    """Why a group has no cells: the `error` that was raised."""
 
     error: Exception
 
 
 class CellsFailed(RuntimeError):
-    """Some cells could not be computed; all others were, and are kept. `errors` by the cell's name."""
+    """Some cells of `total` could not be computed; all others were, and are kept. `errors` by the cell's name."""
 
     def __init__(self, errors: Mapping[str, str], total: int) -> None:
         self.errors = dict(errors)
@@ -36,7 +36,7 @@ class CellsFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Written:
-    """Writes an example as it was written once, by its key: a function's place is taken by what it gave."""
+    """Writes an example as it was written once: `texts` by its key take a function's place."""
 
     texts: Mapping[str, str]
 

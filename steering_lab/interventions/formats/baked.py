@@ -30,6 +30,9 @@ def bake(hf_model: Any, vectors: Vectors, *, coeff: float) -> Any:
     other biases that this brings are zero. The vector is rounded to the dtype of the weights. Provenance stands in the
     configuration, under `steering_lab`.
 
+    Args:
+        hf_model: A model of one of these four kinds; it is left as it is.
+
     Raises:
         ValueError: another architecture, or one whose block ends in a norm; a layer outside the model, another width,
             or what `by_layer` refuses.

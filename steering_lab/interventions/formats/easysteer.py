@@ -40,6 +40,10 @@ def export_easysteer(intervention: Placed, path: str | Path) -> Path:
 
     A file of several vectors needs a server started with `--steer-multi-vector`.
 
+    Args:
+        intervention: Vectors, each with its place.
+        path: The file, of JSON.
+
     Raises:
         ValueError: nothing, a vector that was not placed, an edit other than adding, `resid_pre(0)`, a clipped place,
             or another basis.
@@ -63,6 +67,10 @@ def export_easysteer(intervention: Placed, path: str | Path) -> Path:
 
 def read_easysteer(path: str | Path, *, model: HookedModel | None = None) -> Intervention:
     """The intervention of a spec whose vectors are added as they are. A spec never says which `model` it is for.
+
+    Args:
+        path: The file.
+        model: The model that the vectors are for; None leaves that unknown, which `steer` refuses unless asked.
 
     Raises:
         ValueError: not such a file, another algorithm, a file elsewhere instead of numbers, changed numbers, a clause

@@ -15,6 +15,7 @@ from steering_lab.interventions.source import UNKNOWN, Source
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, Stream, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.safe_files import make_folder
 
 Vectors = SteeringVector | Mapping[HookSite, SteeringVector]
 
@@ -55,6 +56,11 @@ def scaled(vectors: Vectors | Intervention | Edit, coeff: float, form: str) -> l
 def check_basis(basis: str, label: str, form: str) -> None:
     """Nothing when `basis` is Hugging Face's own.
 
+    Args:
+        basis: "raw" is Hugging Face's own.
+        label: The vector, as an error names it.
+        form: The format, as an error names it.
+
     Raises:
         ValueError: it is not.
     """
@@ -93,6 +99,11 @@ def by_layer(
 def same_place(site: HookSite, stream: Stream, form: str) -> HookSite:
     """The site at `stream` that names the same tensor as `site`.
 
+    Args:
+        site: Where the vector is.
+        stream: The stream that the format knows.
+        form: The format, as an error names it.
+
     Raises:
         ValueError: the embedding, which no block puts out.
     """
@@ -108,7 +119,7 @@ def same_place(site: HookSite, stream: Stream, form: str) -> HookSite:
 
 
 def only_row(vector: SteeringVector, form: str) -> Tensor:
-    """The one row of `vector`, as `[d_model]`.
+    """The one row of `vector`, as `[d_model]`; `form` is the format that takes no more, as an error names it.
 
     Raises:
         ValueError: it has one row per token.
@@ -185,7 +196,7 @@ def source_in(
 def written(path: str | Path, content: Mapping[str, Any]) -> Path:
     """`path`, after writing `content` there as JSON."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 

@@ -24,6 +24,7 @@ from steering_lab.interventions.formats.exchange import (
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.safe_files import make_folder
 
 FORM = "a GGUF control vector"
 PROVENANCE = "steering_lab.provenance"
@@ -49,7 +50,7 @@ def export_gguf(vectors: Vectors, path: str | Path, *, coeff: float, model_type:
         raise ValueError(f"llama.cpp cannot steer block 0 ({layers[0].site}): choose resid_pre(2) or resid_post(1) up")
     rows = {layer: only_row(vector, FORM).numpy() for layer, vector in layers.items()}
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     writer = _gguf().GGUFWriter(path, "controlvector")
     try:
         writer.add_string("controlvector.model_hint", model_type)

@@ -18,6 +18,7 @@ from steering_lab.interventions.source import UNKNOWN
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.safe_files import make_folder
 
 
 class _TheirSteeringVector:
@@ -33,13 +34,18 @@ _THEIRS = "steering_vectors.steering_vector.SteeringVector"
 def export_steering_vectors(vectors: Vectors, path: str | Path, *, coeff: float) -> Path:
     """Write {layer: tensor}: `SteeringVector(torch.load(path))` of the package steering-vectors applies it.
 
+    Args:
+        vectors: What is written, at most one a layer.
+        path: The file.
+        coeff: What each vector is multiplied by.
+
     Raises:
         ValueError: `resid_pre(0)`, more than one row, another basis; see `by_layer`.
     """
     form = "a steering-vectors file"
     layers = {layer: only_row(vector, form) for layer, vector in by_layer(vectors, coeff, form).items()}
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     torch.save(layers, path)
     return path
 
@@ -48,6 +54,10 @@ def read_steering_vectors(path: str | Path, *, model: HookedModel | None = None)
     """The vectors of a {layer: tensor} file or of a pickled `steering_vectors.SteeringVector`, at block outputs.
 
     The file does not say which weights they are for: name the `model`.
+
+    Args:
+        path: The file.
+        model: The model that the vectors are for; None leaves that unknown, which `steer` refuses unless asked.
 
     Raises:
         ValueError: anything else, or vectors for attention, MLP or norms, which are not the residual stream.
@@ -79,8 +89,7 @@ def export_caa(vectors: Vectors, folder: str | Path, *, coeff: float, named: str
     """
     form = "a folder of CAA vectors"
     layers = {layer: only_row(vector, form) for layer, vector in by_layer(vectors, coeff, form).items()}
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     if any(name == named for _, name in _caa_files(folder)):
         raise ValueError(f"{folder} already holds vectors{f' of {named}' if named else ''}: choose an empty folder")
     paths = []

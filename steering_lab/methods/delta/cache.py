@@ -21,7 +21,7 @@ from steering_lab.methods.delta.objectives import Objective
 from steering_lab.methods.delta.result import Result
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.safe_files import replace_file
+from steering_lab.safe_files import make_folder, replace_file
 
 FORMAT = 1  # part of every key: raise it when the method changes what it returns
 MEASURES = ("losses", "kl", "relative_norms", "resid_norms", "forward_equivalents", "seconds")
@@ -88,7 +88,6 @@ def keep_result(folder: Path, key: str, result: Result) -> Path:
         "source": asdict(result.vectors[0].source),
         "measured": {name: getattr(result, name) for name in MEASURES},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{key}.safetensors"
+    path = make_folder(folder) / f"{key}.safetensors"
     tensors: dict[str, torch.Tensor] = {vector.site.name: vector.rows.contiguous() for vector in result.vectors}
     return replace_file(path, save(tensors, {"steering_lab": json.dumps(header)}))

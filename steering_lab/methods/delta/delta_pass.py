@@ -26,7 +26,7 @@ from steering_lab.numerics.log_probs import to_log_probs
 
 
 class Unsteered(NamedTuple):
-    """What the model says without a delta, and how long its residuals are at the last prompt token, per site."""
+    """The model without a delta: its `log_probs`, and `resid_norms` at the last prompt token, per site."""
 
     log_probs: Float[Tensor, "batch step d_vocab"]
     resid_norms: Float[Tensor, "batch site"]

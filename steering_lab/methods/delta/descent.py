@@ -63,7 +63,7 @@ class Descent:
 
 
 class Evaluation(NamedTuple):
-    """Each problem's loss, its gradient, and how far the model has moved: KL(unsteered || steered), in nats."""
+    """Each problem's `loss` and `gradient`, and in `kl` how far the model has moved: KL(unsteered || steered), nats."""
 
     loss: Float[Tensor, " problem"]
     gradient: Float[Tensor, "problem site d_model"]

@@ -43,6 +43,10 @@ class GroundedAnswer:
     suppression of one-shot steering vectors (Dunefsky and Cohan 2025, arXiv:2502.18862), whose second term ranges over
     the whole sequence. Answers are written as they follow the prompt, most often with a space in front.
 
+    Args:
+        answers: The context's answer of each prompt, as it follows the prompt.
+        memory_answers: What memory answers, for each prompt; None (for all, or for one) leaves the second term out.
+
     Raises:
         ValueError: an empty answer, or not one memory answer (or None) for each.
     """
@@ -122,6 +126,11 @@ class ContrastClosedBook:
 
     along the greedy continuation of that very rule (Shi et al. 2023, arXiv:2305.14739, as `CAD`). It inherits CAD's
     harm where context and memory agree or the context is beside the point: use it behind a `conflict_gate`.
+
+    Args:
+        without_context: Each prompt without its context.
+        alpha: How strongly the two are set apart; 0 asks for plain decoding.
+        n_tokens: How many tokens of the continuation are imitated.
     """
 
     without_context: tuple[str, ...]

@@ -46,7 +46,7 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class OptimisedDelta:
-    """The result for each prompt, the same one for all where `shared`; None where the gate was shut."""
+    """The `results`: one for each prompt, the same for all where `shared`; None where the gate was shut."""
 
     results: tuple[Result | None, ...]
     shared: bool = False
@@ -81,6 +81,10 @@ def ensemble(members: Sequence[OptimisedDelta], *, max_norm: float = Descent.max
     Deltas are averaged, never activations of different prompts. `source.details` of each vector holds the cosines
     between members there, mean and lowest: where they are low, the mean is short and stands for none of them. Losses
     and KL of the mean are unknown (NaN); its cost is the members' sum.
+
+    Args:
+        members: The optimisations.
+        max_norm: The budget: the longest delta, in residual norms.
 
     Raises:
         ValueError: fewer than two members, or members that differ in prompts, gates or sites.

@@ -78,7 +78,7 @@ class Target:
         return {"name": "target", "tokens": self.tokens, "log_probs_sha256": digests, "avoid": self.avoid}
 
     def target(self, model: HookedModel, prompts: Sequence[str]) -> "Target":
-        """Itself."""
+        """Itself, whatever `model` and `prompts` are."""
         return self
 
     def losses(self, steered: Float[Tensor, "batch step d_vocab"]) -> Float[Tensor, " batch"]:

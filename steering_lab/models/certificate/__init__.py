@@ -25,6 +25,11 @@ def certificate(model_or_name: Any, *, plain: Any = None, **options: Any) -> Cer
     Takes a `HookedModel` or whatever `load_model` takes, with `load_model`'s options. `plain` is the Hugging Face model
     itself where it is at hand; otherwise its modules are copied once more around the same weights.
 
+    Args:
+        model_or_name: A `HookedModel`, or whatever `load_model` takes.
+        plain: The Hugging Face model itself; None copies its modules.
+        **options: Of `load_model`, for a name.
+
     Raises:
         ValueError: options for a model that is loaded already; and whatever `load_model` raises where it refuses.
     """

@@ -26,7 +26,7 @@ from steering_lab.models.tokens import ForwardPass
 
 
 def prefix(setup: CheckSetup) -> CheckLine:
-    """Whether a text's ids are its tokenizer's under the model's policy, and what stands in front as token strings."""
+    """Whether a text's ids in `setup` are its tokenizer's under the model's policy, and the tokens in front."""
     model = setup.model
     ids, wanted = model.token_ids(TEXTS[1]), _listed(model.tokenizer(TEXTS[1]))
     if model.prefix != "tokenizer":
@@ -41,7 +41,7 @@ def prefix(setup: CheckSetup) -> CheckLine:
 
 
 def chat(setup: CheckSetup) -> CheckLine:
-    """Whether the ids of a chat are those of `apply_chat_template(tokenize=True)`."""
+    """Whether the ids of a chat with the model of `setup` are those of `apply_chat_template(tokenize=True)`."""
     model, compared = setup.model, "ids of a chat against apply_chat_template"
     if not getattr(model.tokenizer, "chat_template", None):
         return CheckLine("chat", compared, "not applicable", detail="the tokenizer has no chat template")
@@ -58,7 +58,7 @@ def _listed(encoded: Any) -> list[int]:
 
 
 def stream(setup: CheckSetup) -> CheckLine:
-    """resid_pre and resid_post of every block against what enters and leaves Hugging Face's blocks."""
+    """resid_pre and resid_post of every block of `setup` against what enters and leaves Hugging Face's blocks."""
     worst, model = Largest(), setup.model
     sites = [site for layer in range(model.n_layers) for site in (resid_pre(layer), resid_post(layer))]
     for row, reference in zip(setup.rows, setup.plain_passes, strict=True):
@@ -69,7 +69,7 @@ def stream(setup: CheckSetup) -> CheckLine:
 
 
 def logits(setup: CheckSetup) -> CheckLine:
-    """The model's output against plain Hugging Face's."""
+    """The output of the model of `setup` against plain Hugging Face's."""
     worst = Largest()
     for name, ours, reference in zip(NAMES, setup.singles, setup.plain_passes, strict=True):
         worst.take(ours, reference.logits, name)
@@ -77,7 +77,7 @@ def logits(setup: CheckSetup) -> CheckLine:
 
 
 def steered(setup: CheckSetup) -> CheckLine:
-    """Logits with a random vector added in a middle block's stream, half as long as the stream, against torch hooks."""
+    """Logits of `setup` with a random vector, half as long as the stream, in a middle block, against torch hooks."""
     worst, model, row = Largest(), setup.model, setup.rows[1]
     effect = float("inf")
     layer = model.n_layers // 2
@@ -97,7 +97,7 @@ def steered(setup: CheckSetup) -> CheckLine:
 
 
 def runtimes(setup: CheckSetup) -> CheckLine:
-    """The plain runtime against TransformerLens: logits of a padded batch, as it is and with a vector in mid-stream."""
+    """The two runtimes of `setup`: logits of a padded batch, as it is and with a vector in mid-stream."""
     worst, model, compared = Largest(), setup.model, "plain runtime against TransformerLens's, as it is and steered"
     if model.plain is None:
         return CheckLine("runtimes", compared, "refused", detail=model.refused.get("plain runtime", "no plain modules"))
@@ -116,7 +116,7 @@ def runtimes(setup: CheckSetup) -> CheckLine:
 
 
 def batch(setup: CheckSetup) -> CheckLine:
-    """Each row of a left-padded batch against the same text on its own."""
+    """Each row of a left-padded batch in `setup` against the same text on its own."""
     worst, tokens = Largest(), setup.model.pad(setup.rows)
     with torch.no_grad():
         together = setup.model.logits(tokens)
@@ -126,7 +126,7 @@ def batch(setup: CheckSetup) -> CheckLine:
 
 
 def cached(setup: CheckSetup) -> CheckLine:
-    """Log-probabilities along the decoded tokens: with the KV cache and in a batch, against whole passes of singles."""
+    """Log-probabilities of the decoded tokens of `setup`: cached and in a batch, against whole passes of singles."""
     worst, model = Largest(), setup.model
     out = generate(model, model.pad(setup.rows), max_new_tokens=NEW, ignore_eos=True, log_probs=True)
     assert out.log_probs is not None
@@ -137,7 +137,7 @@ def cached(setup: CheckSetup) -> CheckLine:
 
 
 def greedy(setup: CheckSetup) -> CheckLine:
-    """The greedy continuation against Hugging Face's `generate`; where they part, whether rounding decides."""
+    """The greedy continuation in `setup` against Hugging Face's; where they part, whether rounding decides."""
     compared, notes = f"{NEW} tokens against Hugging Face's generate", list[str]()
     for name, row, ours in zip(NAMES, setup.rows, setup.greedy, strict=True):
         theirs = plain_greedy(setup.plain, setup.ids(row), NEW)
@@ -157,7 +157,7 @@ def greedy(setup: CheckSetup) -> CheckLine:
 
 
 def lens(setup: CheckSetup) -> CheckLine:
-    """What the logit lens reads off the last site against the model's output."""
+    """What the logit lens reads off the last site against the output of the model of `setup`."""
     worst, model = Largest(), setup.model
     last = resid_post(model.n_layers - 1)
     for name, row, single in zip(NAMES, setup.rows, setup.singles, strict=True):
@@ -168,7 +168,7 @@ def lens(setup: CheckSetup) -> CheckLine:
 
 
 def decomposition(setup: CheckSetup) -> CheckLine:
-    """Whether attention and MLP of each block sum to what the block adds to the stream."""
+    """Whether attention and MLP of each block of `setup` sum to what the block adds to the stream."""
     worst, model = Largest(), setup.model
     with torch.no_grad():
         for layer, block in block_outputs(model, model.pad([setup.rows[1]])).items():
@@ -193,7 +193,7 @@ OF_THE_REFERENCE = ("stream", "logits", "steered", "lens", "decomposition")  # m
 
 
 def all_lines(setup: CheckSetup) -> Iterator[CheckLine]:
-    """One line a check; what raises is a line too."""
+    """One line for each check on `setup`; what raises is a line too."""
     for check in ORDER:
         if check in AGAINST_PLAIN and setup.plain is None:
             yield CheckLine(check, "against plain Hugging Face", "not applicable", detail=setup.without)

@@ -39,7 +39,7 @@ def plain_model(model: HookedModel) -> Any | None:
 
 
 def plain_blocks(model: HookedModel, plain: Any) -> torch.nn.ModuleList:
-    """The transformer blocks of `plain`, in order."""
+    """The transformer blocks of `plain`, the Hugging Face modules of `model`, in order."""
     path = model.backend.adapter.component_mapping["blocks"].name
     return plain.get_submodule(path)
 

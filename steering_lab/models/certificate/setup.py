@@ -27,7 +27,7 @@ NEW = 8  # tokens of a continuation
 
 @dataclass(frozen=True, eq=False)
 class CheckSetup:
-    """A model on which checks are made, plain Hugging Face beside it, and why there is none where there is none."""
+    """A `model` to check, `plain` Hugging Face beside it, and in `without` why there is none where there is none."""
 
     model: HookedModel
     plain: Any

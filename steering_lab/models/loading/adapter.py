@@ -70,7 +70,7 @@ def merged(hf_model: Any, adapter: Path, tokenizer: Any = None) -> Any:
 
 
 def merged_copy(adapted: Any) -> Any:
-    """A PeftModel in memory as a plain model: weights that merging touches are copied, all others are shared.
+    """`adapted`, a PeftModel in memory, as a plain model: weights that merging touches are copied, all others shared.
 
     Raises:
         ValueError: the adapter adds to the prompt and not to the weights, or its change cannot be added to them.

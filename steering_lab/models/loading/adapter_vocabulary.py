@@ -9,6 +9,11 @@ from typing import Any
 def fit_vocabulary(hf_model: Any, adapter: Path, tokenizer: Any = None) -> None:
     """Resizes the model's embeddings to those the adapter was trained on, where its folder holds every added row.
 
+    Args:
+        hf_model: The base model, changed in place.
+        adapter: The adapter's folder.
+        tokenizer: The one that the adapter comes with; None counts none of its tokens.
+
     Raises:
         ValueError: tokens were added and the adapter's folder does not hold their rows.
     """

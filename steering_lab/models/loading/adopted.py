@@ -17,6 +17,11 @@ def adopt(backend: Any, tokenizer: Any, prefix: Prefix | None) -> HookedModel:
     Without a `prefix` it goes on doing what it did: its `default_prepend_bos` counts, where its tokenizer has a
     beginning-of-text token at all.
 
+    Args:
+        backend: A HookedTransformer or TransformerBridge in memory.
+        tokenizer: Its own.
+        prefix: What stands in front of a text.
+
     Raises:
         ValueError: a prefix that the tokenizer lacks, or hook points that do not show the stream (`check_stream`).
     """

@@ -76,6 +76,10 @@ def converted(file: Path, name: str) -> Path:
     Made where it is missing, in a folder of its own that is renamed when it is whole: a process that is killed leaves
     nothing that looks finished, and of two that convert at once the first to finish wins.
 
+    Args:
+        file: The GGUF file.
+        name: What the model is called, in the folder's name and in what is printed.
+
     Raises:
         OSError: the cache cannot be written.
     """
@@ -116,7 +120,7 @@ def _sweep(cache: Path) -> None:
 
 
 class AtHand(NamedTuple):
-    """A model that needs no network: what `load_model` calls it, and what it is or why it cannot be opened."""
+    """A model that needs no network: its `name` for `load_model`, and `what` it is or why it cannot be opened."""
 
     name: str
     what: str
@@ -150,7 +154,7 @@ def hub_cache() -> list[AtHand]:
 
 
 def given(path: Path) -> AtHand:
-    """What a folder or file on disk holds, read from its configuration or header without its weights."""
+    """What the folder or file `path` holds, read from its configuration or header without its weights."""
     if is_gguf(path):
         try:
             kind = kind_of(path)

@@ -15,6 +15,11 @@ from steering_lab.models.stream_check import check_stream, probe_ids, reference_
 def boot(opened: Opened, prefix: Prefix, attention: Attention = "auto") -> HookedModel:
     """The model in its own weights and basis, by a TransformerBridge and by plain modules beside it.
 
+    Args:
+        opened: Configuration, weights and tokenizer.
+        prefix: What stands in front of a text.
+        attention: How the plain modules attend; "auto" is what transformers takes by itself.
+
     Raises:
         ValueError: a prefix that the tokenizer lacks, an architecture that TransformerLens does not run, or hook points
             that do not show the stream (`check_stream`), or an attention that the plain modules do not have.
@@ -53,6 +58,6 @@ def _as_it_is(tokenizer: Any) -> Any:
 
 
 def sharing_copy(hf_model: Any) -> Any:
-    """A copy with its own modules around the same weights: booting a bridge rewires the modules it is given."""
+    """A copy of `hf_model` with its own modules around the same weights: booting a bridge rewires what it is given."""
     memo = sharing_parameters(hf_model) | {id(buffer): buffer for buffer in hf_model.buffers()}
     return copy.deepcopy(hf_model, memo)

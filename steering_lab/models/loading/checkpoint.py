@@ -47,6 +47,10 @@ def check_files(name: str) -> None:
 def model_class(name: str, config: Any) -> Any:
     """transformers' automatic class for the text decoder: the one for images and text where the other knows it not.
 
+    Args:
+        name: The model, as an error names it.
+        config: Its Hugging Face configuration.
+
     Raises:
         ModelRefused: no decoder (`check_decoder`), or one that transformers or TransformerLens runs as no text model.
     """
@@ -94,6 +98,10 @@ def check_decoder(name: str, config: Any, architecture: str, own: Any) -> None:
 def check_tokenizer(name: str, tokenizer: Any) -> None:
     """Passes where the tokenizer knows any text; without its files transformers makes one of special tokens alone.
 
+    Args:
+        name: The model, as an error names it.
+        tokenizer: What was loaded with it.
+
     Raises:
         OSError: it knows none.
     """
@@ -103,7 +111,7 @@ def check_tokenizer(name: str, tokenizer: Any) -> None:
 
 
 def no_tokenizer(name: str, reason: str) -> OSError:
-    """The error of a model that comes without a tokenizer, ready to raise."""
+    """The error of the model `name` that comes without a tokenizer, and the `reason`, ready to raise."""
     return OSError(
         f"{name!r} holds no tokenizer that can be opened ({reason}): save it there with"
         f" tokenizer.save_pretrained(...), or pass load_model({name!r}, tokenizer=...)"
@@ -112,6 +120,11 @@ def no_tokenizer(name: str, reason: str) -> OSError:
 
 def check_complete(name: str, architecture: str, missing: Any) -> None:
     """Passes where the checkpoint held every weight; transformers fills the others with random numbers.
+
+    Args:
+        name: The model, as an error names it.
+        architecture: Its class, as an error names it.
+        missing: Names of weights that the checkpoint did not hold.
 
     Raises:
         ModelRefused: some were missing.

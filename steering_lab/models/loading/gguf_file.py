@@ -47,6 +47,9 @@ def is_gguf(path: str | Path) -> bool:
 def kind_of(path: Path) -> Kind:
     """Architecture and storage of the file's weights: the type its header names, or the commonest of its matrices.
 
+    Args:
+        path: The GGUF file, of which the header alone is read.
+
     Raises:
         ValueError: the file is damaged.
     """
@@ -103,7 +106,7 @@ def _unread(architecture: str, reader: Any) -> str | None:
 
 
 def dequantised_to(dtype: "torch.dtype | str") -> "torch.dtype":
-    """What the weights become: the precision asked for, and float32 for "auto"."""
+    """What the weights become: the `dtype` asked for, and float32 for "auto"."""
     import torch
 
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
@@ -157,7 +160,7 @@ def open_gguf(
 
 
 def why_not(path: Path, kind: Kind) -> str | None:
-    """In a sentence why the file cannot be opened as the model that its makers run, or None where it can."""
+    """Why the file `path`, of `kind`, cannot be opened as the model that its makers run; None where it can."""
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     way_out = "pass the folder or hub name of the unquantised model"

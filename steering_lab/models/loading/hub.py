@@ -32,7 +32,7 @@ def hub_answers() -> bool:
 
 @contextmanager
 def hub_left_alone(unreachable: bool) -> Iterator[None]:
-    """Inside the block a hub that cannot be reached is not asked, which its client does even for cached files."""
+    """Inside the block a hub that is `unreachable` is not asked, which its client does even for cached files."""
     from huggingface_hub import constants
 
     was = constants.HF_HUB_OFFLINE

@@ -31,6 +31,10 @@ def resolve_device(device: str | torch.device) -> torch.device:
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype | str:
     """The precision; "auto" is the checkpoint's own on a GPU and float32 elsewhere.
 
+    Args:
+        dtype: A type of torch, its name, or "auto".
+        device: Where the model will run.
+
     Raises:
         ValueError: no floating-point type, or one that the device cannot compute in.
     """

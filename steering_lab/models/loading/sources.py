@@ -25,7 +25,7 @@ class Opened(NamedTuple):
 
 @contextmanager
 def weight_bar(*, shown: bool) -> Iterator[None]:
-    """transformers' bar over the weights: kept for models that take a while, left out where it would only flash."""
+    """transformers' bar over the weights is `shown`: for models that take a while; elsewhere it would only flash."""
     from transformers.utils import logging
 
     was = logging.is_progress_bar_enabled()

@@ -56,7 +56,7 @@ class Runtime(Protocol):
         """An empty cache for `batch` rows; with `room`, for so many tokens, written in place and without gradients."""
 
     def placed(self, hooks: Mapping[HookSite, Hook]) -> AbstractContextManager[None]:
-        """Each hook is given the stream at its site, and what it returns, where it returns something, takes its place.
+        """Each of `hooks` is given the stream at its site, and what it returns, if anything, takes its place.
 
         Hooks placed later see what earlier ones left.
         """

@@ -17,7 +17,7 @@ from steering_lab.models.tokens import ForwardPass
 
 
 class FixedLayer(DynamicLayer):
-    """Keys and values of one layer: each row writes at its own column, [place 1] of `column`."""
+    """Keys and values of one layer, `room` columns a row: each row writes at its own column, [place 1] of `column`."""
 
     keys: Tensor
     values: Tensor
@@ -45,6 +45,10 @@ class FixedLayer(DynamicLayer):
         """What another layer holds of as many rows comes to stand in these places, from the first column on.
 
         Behind it stands nothing: what overflowed there before, times a weight of 0, would be no number.
+
+        Args:
+            places: Where the rows come to stand.
+            read: Another layer, which has read their prompts.
         """
         if not self.is_initialized:
             self.keys, self.values = (
@@ -91,7 +95,7 @@ class Lane:
             held.zero_()
 
     def forward_pass(self, n: int, n_batch: int) -> ForwardPass:
-        """The forward pass of the next token of the first `n` rows, for edits."""
+        """The forward pass of the next token of the first `n` rows, `n_batch` being all rows of the call, for edits."""
         return ForwardPass(self.position[:n], self.lengths[:n], self.rows[:n], n_batch, decoding=True)
 
     def see(self, n: int) -> Float[Tensor, "n 1 1 room"]:
@@ -100,12 +104,12 @@ class Lane:
         return self.mask[:n]
 
     def advance(self, n: int, n_ctx: int) -> None:
-        """Each of the first `n` rows stands one token further, where there is room."""
+        """Each of the first `n` rows stands one token further, where there is room: at `n_ctx` - 1 at most."""
         self.position[:n].add_(1).clamp_(max=n_ctx - 1)
         self.column[:n].add_(1).clamp_(max=self.room - 1)
 
     def take(self, places: Int[Tensor, " taken"], stream: Any) -> None:
-        """The rows of a `Stream`, all of whose tokens its cache holds, come to stand in these places."""
+        """The rows of `stream`, a `Stream` all of whose tokens its cache holds, come to stand in these `places`."""
         width = stream.mask.shape[1]
         seen = torch.full((len(places), 1, 1, self.room), self.low, dtype=self.mask.dtype, device=self.mask.device)
         seen[:, 0, 0, :width].masked_fill_(stream.mask, 0.0)

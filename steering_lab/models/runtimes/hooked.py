@@ -16,7 +16,7 @@ from steering_lab.models.runtimes.cache import growing_cache
 
 
 class HookedRuntime:
-    """A TransformerBridge or HookedTransformer (`Runtime`)."""
+    """A TransformerBridge or HookedTransformer, the `backend` (`Runtime`)."""
 
     name: ClassVar[RuntimeName] = "hooked"
     attention: ClassVar[str] = "eager"  # the only one whose patterns TransformerLens can show
@@ -70,7 +70,7 @@ class HookedRuntime:
 
     @contextmanager
     def named(self, hooks: Mapping[str, Hook]) -> Iterator[None]:
-        """Hooks placed at any of TransformerLens's hook points, by name."""
+        """`hooks` placed at any of TransformerLens's hook points, by name."""
         before = self._forward_ids()
         with self.backend.hooks(fwd_hooks=[(name, _named(run)) for name, run in hooks.items()]):
             mine = self._forward_ids() - before

@@ -15,7 +15,7 @@ from torch.nn.functional import rms_norm
 
 @contextmanager
 def fused_norms(hf_model: torch.nn.Module) -> Iterator[None]:
-    """Every such norm of the model as one operation, until the block ends."""
+    """Every such norm of `hf_model` as one operation, until the block ends."""
     replaced = [module for module in hf_model.modules() if _is_plain(module)]
     for module in replaced:
         module.forward = _fused(module)

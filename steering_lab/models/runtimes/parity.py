@@ -24,7 +24,7 @@ Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attenti
 
 
 def rounding(model: HookedModel) -> float:
-    """The relative difference in logits that the order of sums explains.
+    """The relative difference in the logits of `model` that the order of sums explains.
 
     1e-4 in float32 and float64: about ten times the most that was seen, a hundredth of what a wrong tensor makes. In
     half precision each of the 2 x n_layers additions to the stream is rounded both ways: 4 x eps x sqrt(2 x n_layers),

@@ -20,7 +20,7 @@ from steering_lab.models.runtimes.cache import growing_cache
 
 
 class PlainRuntime:
-    """A Hugging Face causal language model and where its blocks are (`Runtime`)."""
+    """A Hugging Face causal language model `hf_model` and where its `blocks` are (`Runtime`)."""
 
     name: ClassVar[RuntimeName] = "plain"
     selects: ClassVar[bool] = True

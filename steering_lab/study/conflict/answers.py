@@ -52,14 +52,25 @@ ByModel = Sequence[tuple[HookedModel, Sequence[Condition]]]
 
 @dataclass(frozen=True, eq=False)
 class Answering:
-    """Asks parts under conditions and judges what comes back; finished cells are kept in the run's folder."""
+    """Asks parts under conditions and judges what comes back; finished cells are kept in the run's folder.
+
+    Args:
+        setup: The model and the run's folder.
+        decoding: How answers are drawn.
+        measures: What is measured of an answer.
+    """
 
     setup: Setup
     decoding: Decoding
     measures: Sequence[Measure] = ANSWERS
 
     def generations(self, by_model: ByModel, part: Part) -> pd.DataFrame:
-        """One judged answer per condition and row, of every model's own conditions as they apply to the rows."""
+        """One judged answer per condition and row, of every model's own conditions as they apply to the rows.
+
+        Args:
+            by_model: The models, each with its conditions.
+            part: The rows that are asked.
+        """
         rows, keeping = part.rows, self.setup.keeping
         asked = [run_conditions(m, as_asked(own, rows), rows, self.decoding, **keeping) for m, own in by_model]
         judged = with_answers(pd.concat(asked, ignore_index=True), {row.id: row for row in rows})
@@ -70,6 +81,10 @@ class Answering:
 
         Under a conflict it has the first step too, compared with the first condition of all. Agreements also have the
         metric `AGREEMENT_LOST`: 1 where the answer is not the right one.
+
+        Args:
+            by_model: The models, each with its conditions.
+            part: The rows that are asked.
         """
         generations = self.generations(by_model, part)
         tables = [self.measured(generations, part)]
@@ -84,7 +99,7 @@ class Answering:
         return generations.assign(sample=turns), pd.concat(tables, ignore_index=True)
 
     def measured(self, generations: pd.DataFrame, part: Part) -> pd.DataFrame:
-        """The tidy table of the measures."""
+        """The tidy table of the measures of `generations`, which answer `part`."""
         return by_question(measure_table(generations, self.measures), part)
 
     def questions(self, asking: Asking, config: ComparisonSettings) -> Questions:
@@ -92,6 +107,10 @@ class Answering:
 
         Where the model is asked first they are of what it knows closed book alone, which known.json says: nothing has
         been steered then, so no condition chooses its own questions.
+
+        Args:
+            asking: The model, and how it is asked.
+            config: Says which questions.
         """
         known = None
         if config.asks_first:
@@ -104,12 +123,12 @@ class Answering:
         return questions
 
     def known_rows(self, asking: Asking, rows: Sequence[ConflictQA]) -> tuple[str, ...]:
-        """The ids of the closed-book questions about `rows` that the unsteered model answers right."""
+        """The ids of the closed-book questions about `rows` that the model of `asking` answers right, unsteered."""
         write, keeping = asking.written("closed_book"), self.setup.keeping
         return known_rows(asking.model, rows, write, decoding=self.decoding, **keeping)
 
     def known(self, asking: Asking, part: Part) -> list[str]:
-        """The questions of a part that the unsteered model answers right closed book."""
+        """The questions of `part` that the model of `asking` answers right closed book, unsteered."""
         first = {row.group: row.closed_book() for row in reversed(part.rows)}
         bare = part._replace(rows=tuple(first.values()))
         answers = self.measured(self.generations([(asking.model, [asking.unsteered()])], bare), bare)
@@ -125,7 +144,7 @@ def by_question(table: pd.DataFrame, part: Part) -> pd.DataFrame:
 
 
 def summaries(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """`summarise` of each part; metrics that a part knows nothing of are left out."""
+    """`summarise`, resampled by `seed`, of each part of `table`; metrics that a part knows nothing of are left out."""
     blocks = []
     for (regime, kind), rows in table.groupby(PART, sort=False):
         known = rows.groupby("metric")["value"].transform("count") > 0
@@ -134,13 +153,13 @@ def summaries(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def fluency(by_model: ByModel, texts: Sequence[str]) -> pd.DataFrame:
-    """The tidy table of held-out perplexity."""
+    """The tidy table of held-out perplexity of `texts`, under the conditions of each model in `by_model`."""
     tables = [held_out_table(model, own, texts) for model, own in by_model]
     return pd.concat(tables, ignore_index=True).assign(regime=FLUENCY, kind="")
 
 
 def scores(generations: pd.DataFrame) -> pd.DataFrame:
-    """Both scorers' figures in percent, for every condition in every part with two answers to tell apart."""
+    """Both scorers' figures of `generations` in percent, by condition, in every part with two answers to tell apart."""
     return score_table(generations, by=(*PART, "condition", *(column.name for column in FACTORS)))
 
 
@@ -149,6 +168,11 @@ def paired(table: pd.DataFrame, parts: Sequence[Part], known: Mapping[str, Seque
 
     One answer a question: its first row. `known` has the questions by the part's name; a part of which nothing is
     known has no rows of the set "known".
+
+    Args:
+        table: The tidy table of answers.
+        parts: Those that are counted.
+        known: Ids of the questions known, by the part's name.
     """
     blocks = []
     for part in parts:
@@ -162,7 +186,7 @@ def paired(table: pd.DataFrame, parts: Sequence[Part], known: Mapping[str, Seque
 
 
 def odd_parts(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """`summaries` of half of f(+m) - f(-m) in log-odds, the vector's and each random draw's by itself."""
+    """`summaries`, by `seed`, of half of f(+m) - f(-m) in the log-odds of `table`; each random draw by itself."""
     blocks = []
     for (regime, kind), rows in table[table["metric"] == "log_odds"].groupby(PART, sort=False):
         odd = odd_part(rows, "log_odds")
@@ -198,7 +222,12 @@ def costs(
 
 
 def browsable(generations: pd.DataFrame, parts: Sequence[Part]) -> pd.DataFrame:
-    """What a reader wants to see of each answer; of the random vectors the first, since all read alike."""
+    """What a reader wants to see of each answer; of the random vectors the first, since all read alike.
+
+    Args:
+        generations: Judged answers.
+        parts: The rows that they answer.
+    """
     rows = {row.id: row for part in parts for row in part.rows}
     shown = generations[generations["draw"].isna() | (generations["draw"] == 0)]
     asked = [rows[row_id] for row_id in shown["row_id"]]

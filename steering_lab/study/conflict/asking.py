@@ -22,7 +22,15 @@ PROMPTING: tuple[PromptStyle, ...] = ("instructed", "opinion", "instructed_opini
 
 @dataclass(frozen=True, eq=False)
 class Asking:
-    """A model, and how questions are put to it."""
+    """A model, and how questions are put to it.
+
+    Args:
+        model: The model that is asked.
+        wording: How prompts are worded.
+        chat: Whether a prompt is a user's turn.
+        seed: What instructions and random vectors are drawn by.
+        answer_prefix: How every answer begins, as part of the prompt.
+    """
 
     model: HookedModel
     wording: Wording
@@ -32,16 +40,16 @@ class Asking:
 
     @classmethod
     def of(cls, model: HookedModel, config: ComparisonSettings) -> "Asking":
-        """The model, asked as the settings say."""
+        """`model`, asked as `config` says."""
         return cls(model, config.worded, config.chat, config.seed, config.answer_prefix)
 
     def written(self, style: PromptStyle, instruction: str | None = None) -> Asked:
-        """Writes a row in `style`."""
+        """Writes a row in `style`, with `instruction` where the style has one; None is the first of the wording."""
         chat = self.model.chat_text if self.chat else None
         return Asked(self.wording, style, instruction, chat, self.answer_prefix)
 
     def texts(self, style: PromptStyle, rows: Iterable[ConflictQA]) -> list[str]:
-        """The prompts of `rows`."""
+        """The prompts of `rows`, in `style`."""
         return [self.written(style)(row) for row in rows]
 
     def plain(self, rows: Iterable[ConflictQA]) -> list[str]:
@@ -50,6 +58,10 @@ class Asking:
 
     def check_room(self, rows: Iterable[ConflictQA], max_new_tokens: int) -> None:
         """Nothing when every row fits the model in every style, with its answer.
+
+        Args:
+            rows: The questions.
+            max_new_tokens: The length of an answer.
 
         Raises:
             ValueError: a row that is too long, or a chat that the model has no template for.
@@ -69,14 +81,14 @@ class Asking:
     def vectors(
         self, rows: Sequence[ConflictQA], sites: Sequence[HookSite], recipe: Recipe = "joint"
     ) -> dict[HookSite, SteeringVector]:
-        """The ContextFocus vector of `rows` at every site."""
+        """The ContextFocus vector of `rows` by `recipe` at each of `sites`."""
         return contextfocus_vectors(
             self.model, rows, sites, wording=self.wording, recipe=recipe, chat=self.chat,
             answer_prefix=self.answer_prefix, seed=self.seed,
         )  # fmt: skip
 
     def norms(self, rows: Sequence[ConflictQA], sites: Sequence[HookSite]) -> dict[HookSite, float]:
-        """Median residual norm where the vector starts: the last token of the prompts."""
+        """Median residual norm at each of `sites` where the vector starts: the last token of the prompts of `rows`."""
         streams = read_stream(self.model, self.plain(rows), sites)
         return {site: float(stream.norm(dim=-1).median()) for site, stream in streams.items()}
 
@@ -88,7 +100,15 @@ class Asking:
         self, vectors: Mapping[HookSite, SteeringVector], coeffs: Sequence[float], norms: Mapping[HookSite, float], *,
         method: str, n_random: int = 0,
     ) -> list[Condition]:  # fmt: skip
-        """The vectors at every coefficient but 0, and their random controls."""
+        """The vectors at every coefficient but 0, and their random controls.
+
+        Args:
+            vectors: The vector of each site.
+            coeffs: What each is multiplied by; 0 is left out.
+            norms: The median residual norm at each site (`norms`).
+            method: The vectors' method, by its name.
+            n_random: Random vectors of the same length for each site.
+        """
         return layer_coeff_grid(
             vectors, coeffs, norms, method=method, place=PLACE, n_random=n_random, seed=self.seed,
             write=self.written("with_context"),

@@ -35,7 +35,13 @@ TIMED = 16  # questions whose decoding is timed
 
 
 def measured(comparison: Comparison, conditions: Sequence[Condition], part: Part) -> pd.DataFrame:
-    """The tidy table of answers and of KL(unsteered ‖ condition) at their first token, in nats."""
+    """The tidy table of answers and of KL(unsteered ‖ condition) at their first token, in nats.
+
+    Args:
+        comparison: The run and its model.
+        conditions: What is asked.
+        part: The rows that are asked.
+    """
     asking, answering = comparison.asking, comparison.answering
     answers = answering.generations([(asking.model, conditions)], part)
     [unsteered, *asked] = as_asked([asking.unsteered(), *conditions], part.rows)
@@ -44,7 +50,13 @@ def measured(comparison: Comparison, conditions: Sequence[Condition], part: Part
 
 
 def swept(comparison: Comparison, steered: Sequence[Steered], part: Part) -> pd.DataFrame:
-    """One row per method and strength: what it did on average, and what its descents spent."""
+    """One row per method and strength: what it did on average, and what its descents spent.
+
+    Args:
+        comparison: The run and its model.
+        steered: The conditions, with what their descents spent.
+        part: The rows that are asked.
+    """
     table = measured(comparison, list({one.condition.name: one.condition for one in steered}.values()), part)
     means = table.groupby(["condition", "metric"])["value"].mean()
 
@@ -56,13 +68,13 @@ def swept(comparison: Comparison, steered: Sequence[Steered], part: Part) -> pd.
 
 
 def gate_table(gate: ConflictGate, part: Part) -> pd.DataFrame:
-    """One row per question: what the gate measured, and whether it is open."""
+    """One row per question of `part`: what `gate` measured, and whether it is open."""
     known = {"divergence": gate.divergence.tolist(), "agrees": gate.agrees, "open": gate.open}
     return pd.DataFrame({"row": [row.id for row in part.rows], **part.columns, **known})
 
 
 def mean_spent(results: Sequence[Result]) -> dict[str, float]:
-    """Loss before and after, forward-equivalents and seconds of a descent, on average over its problems."""
+    """Loss before and after, forward-equivalents and seconds of a descent, on average over `results`; NaN for none."""
     each = [(o.losses[0], o.losses[-1], o.forward_equivalents, o.seconds) for o in results]
     means = np.mean(each, axis=0) if each else np.full(4, np.nan)
     return dict(zip(("loss_start", "loss", "forward_equivalents", "seconds"), means.tolist(), strict=True))

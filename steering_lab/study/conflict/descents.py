@@ -81,7 +81,15 @@ class DescentSettings(ComparisonSettings):
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The run, its model and settings, and the mean-difference vectors with the questions they are from."""
+    """The run, its model and settings, and the mean-difference vectors with the questions they are from.
+
+    Args:
+        answering: Asks, judges and keeps.
+        asking: The model, and how it is asked.
+        config: The settings.
+        vector_rows: The questions that the vectors are from.
+        vectors: The mean-difference vector of each site.
+    """
 
     answering: Answering
     asking: Asking
@@ -108,7 +116,14 @@ class Steered(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """Where and how hard a method descends."""
+    """Where and how hard a method descends.
+
+    Args:
+        method: Which objective, by name.
+        sites: Where deltas are added.
+        budget: The longest delta, in residual norms.
+        iterations: Steps of a descent.
+    """
 
     method: str
     sites: tuple[HookSite, ...]
@@ -119,7 +134,14 @@ class Setting(NamedTuple):
 def vector_conditions(
     comparison: Comparison, rows: Rows, sites: Sequence[HookSite], n_random: int = 0
 ) -> list[Steered]:
-    """The mean-difference vector of every site at every coefficient, and random vectors of its norm beside it."""
+    """The mean-difference vector of every site at every coefficient, and random vectors of its norm beside it.
+
+    Args:
+        comparison: Holds the vectors.
+        rows: The questions that are asked.
+        sites: Where the vectors are added.
+        n_random: Random vectors for each site.
+    """
     at = {site: comparison.vectors[site] for site in sites}
     norms = comparison.asking.norms(rows, sites)
     grid = comparison.asking.grid(at, comparison.config.coeffs, norms, method=VECTOR, n_random=n_random)
@@ -127,7 +149,13 @@ def vector_conditions(
 
 
 def objective_of(comparison: Comparison, method: str, rows: Rows) -> tuple[list[str], Objective]:
-    """The prompts that a method descends on, and its objective there."""
+    """The prompts that a method descends on, and its objective there.
+
+    Args:
+        comparison: The model, and how it is asked.
+        method: Which objective, by name.
+        rows: The questions.
+    """
     asking = comparison.asking
     plain = asking.texts("with_context", rows)
     if method == IMITATE:
@@ -166,6 +194,11 @@ def descended(comparison: Comparison, rows: Rows, setting: Setting) -> Steered:
     """The condition that a descent ends in on `rows`: a delta for each, or the shared one of the vector's questions.
 
     Without a context there is nothing to imitate or to contrast, so a method that descends per query leaves it alone.
+
+    Args:
+        comparison: The run and its model.
+        rows: The questions that are asked.
+        setting: Where and how hard.
     """
     prompts, _, found = _found(comparison, rows, setting)
     edits = _edits(rows, prompts, found)
@@ -212,12 +245,19 @@ def _edits(rows: Rows, prompts: Sequence[str], found: OptimisedDelta) -> Interve
 
 
 def all_descended(comparison: Comparison, rows: Rows, settings: Sequence[Setting], what: str) -> list[Steered]:
-    """`descended` of every setting, with a progress bar that says `what` they are for."""
+    """`descended` for each of several settings.
+
+    Args:
+        comparison: The run and its model.
+        rows: The questions that are asked.
+        settings: Where and how hard, once for each descent.
+        what: What the descents are for, as the progress bar says it.
+    """
     return [descended(comparison, rows, one) for one in progress_bar(settings, what=f"descents, {what}", leave=True)]
 
 
 def gated(condition: Condition, gate: ConflictGate, rows: Rows) -> Condition:
-    """The same where the gate is open, nothing where it is shut."""
+    """`condition` on those of `rows` where `gate` is open, nothing where it is shut."""
     chosen = gate.choose([condition.intervention_for(row) for row in rows])
     edits = {row.id: edit for row, edit in zip(rows, chosen, strict=True)}
     method = condition.factors.method + GATED
@@ -225,7 +265,7 @@ def gated(condition: Condition, gate: ConflictGate, rows: Rows) -> Condition:
 
 
 def targets(comparison: Comparison) -> list[Condition]:
-    """What two of the objectives imitate: the instructed prompt, and context-aware decoding."""
+    """What two of the objectives of `comparison` imitate: the instructed prompt, and context-aware decoding."""
     asking = comparison.asking
     return [
         Condition(TARGETS[0], write=asking.written("instructed")),
@@ -234,7 +274,13 @@ def targets(comparison: Comparison) -> list[Condition]:
 
 
 def find_gate(comparison: Comparison, rows: Rows, threshold: float) -> ConflictGate:
-    """The conflict gate on `rows`; where there is no context, both prompts are one and it is shut."""
+    """The conflict gate on `rows`; where there is no context, both prompts are one and it is shut.
+
+    Args:
+        comparison: The model, and how it is asked.
+        rows: The questions.
+        threshold: The divergence in nats from which on the gate is open.
+    """
     asking, config = comparison.asking, comparison.config
     return conflict_gate(
         asking.model, asking.plain(rows), asking.texts("closed_book", rows), threshold,

@@ -14,14 +14,14 @@ LABELS = {METHOD: "ContextFocus", BOTH: "ContextFocus and instructed"} | {
 
 
 def named(rows: pd.DataFrame) -> pd.Series:
-    """What a reader calls each condition: the vector and random ones with their coefficient, its parts, the rivals."""
+    """What a reader calls the condition of each of `rows`: vectors with their coefficient, its parts, the rivals."""
     names = rows["method"].map(LABELS).fillna(rows["method"].str.replace("_", " "))
     coeffs = rows["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {short_signed(c)}")
     return names + coeffs.where(rows["method"].isin([METHOD, RANDOM]), "")
 
 
 def ordered(rows: pd.DataFrame, cad_alpha: float) -> list[str]:
-    """The names in the column `condition`, each once, from what is compared with downward."""
+    """The names in the column `condition` of `rows`, each once, by `order_of_methods(cad_alpha)`."""
     rank = {method: place for place, method in enumerate(order_of_methods(cad_alpha))}
     places = rows["method"].map(rank).sort_values(kind="stable").index
     return list(dict.fromkeys(rows.loc[places, "condition"]))
@@ -39,15 +39,15 @@ def first_conflicts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def kinds_of(rows: pd.DataFrame) -> pd.Series:
-    """The kind of each row's question: of conflict where there are several, or else its regime."""
+    """The kind of the question of each of `rows`: of conflict where there are several, or else its regime."""
     return rows["kind"].where(rows["kind"] != "", rows["regime"].str.replace("_", " "))
 
 
 def parts_of(rows: pd.DataFrame) -> pd.Series:
-    """What a reader calls the part that each row was asked in: its regime and, where there are several, its kind."""
+    """What a reader calls the part that each of `rows` is from: its regime and, where there are several, its kind."""
     return rows["regime"].str.replace("_", " ") + rows["kind"].map(lambda kind: f", {kind}" if kind else "")
 
 
 def budgets_said(budgets: Mapping[str, float]) -> str:
-    """Budgets in words."""
+    """`budgets`, the most of each cost by its name, in words."""
     return " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in budgets.items())

@@ -24,7 +24,13 @@ SHARES = {"vector": 0.4, "validation": 0.2, "test": 0.4}
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows each use takes at most."""
+    """How many rows each use takes at most.
+
+    Args:
+        vector: Rows that vectors are made from.
+        validation: Rows that a cell is chosen on.
+        test: Rows that it is reported on.
+    """
 
     vector: int
     validation: int
@@ -32,7 +38,7 @@ class Counts:
 
 
 class Part(NamedTuple):
-    """Rows that are asked and reported together: of one regime and, where the data part it further, of one kind."""
+    """`rows` that are asked and reported together, of one `regime` and, where the data part it, one `kind`."""
 
     regime: Regime
     rows: Rows
@@ -54,6 +60,13 @@ class Questions:
     """Rows for the vector, parts for choosing and for reporting, a conflict first in both; `texts` are for fluency.
 
     `left_out` counts rows of a file whose answer would not show where it came from (`ConflictQA.decides`).
+
+    Args:
+        vector: Rows that vectors are made from.
+        validation: Parts that a cell is chosen on.
+        test: Parts that it is reported on.
+        texts: For fluency.
+        left_out: How many rows of a file do not decide.
 
     Raises:
         ValueError: a question that serves two uses, or a use without conflicts.
@@ -90,7 +103,7 @@ class Questions:
 
 
 def world_questions(counts: Counts) -> Questions:
-    """Of the organism's world; conflicts to report on are of every kind that its training held out, kind by kind."""
+    """`counts` of the organism's world; conflicts to report on are of every kind that its training held out."""
     vector = world_vector(counts.vector)
     known, n = {row.group for row in vector}, counts.validation
     others: tuple[Regime, ...] = ("agreement", "irrelevant", "closed_book", "unknown")
@@ -110,7 +123,7 @@ def world_questions(counts: Counts) -> Questions:
 
 
 def mixed_world_questions(counts: Counts) -> Questions:
-    """Of the organism's world; conflicts to choose and to report by are of every held-out kind, in equal parts."""
+    """`counts` of the organism's world; conflicts of every held-out kind, in equal parts, to choose and report by."""
     vector = world_vector(counts.vector)
     used = {row.group for row in vector}
 
@@ -131,12 +144,17 @@ def mixed_world_questions(counts: Counts) -> Questions:
 
 
 def world_vector(count: int) -> Rows:
-    """Conflicts of the organism's world to make a vector from."""
+    """`count` conflicts of the organism's world to make a vector from, each once."""
     return unique(world_rows("conflict", count, split="validation", seed=1))
 
 
 def file_rows(path: str | Path, data_format: DataFormat, blank_aliases: BlankAliases) -> tuple[Rows, int]:
     """The conflicts of a file that decide, and how many do not.
+
+    Args:
+        path: The file.
+        data_format: Which reader reads it.
+        blank_aliases: What becomes of an alias that normalises to nothing.
 
     Raises:
         ValueError: what the reader refuses, or blank aliases to set aside in the package's own format, whose rows name
@@ -152,7 +170,13 @@ def file_rows(path: str | Path, data_format: DataFormat, blank_aliases: BlankAli
 
 
 def country_rows(relations: Sequence[str], min_population: int, seed: int) -> Rows:
-    """Conflicts about the countries of the world in a random order, since a use takes the first of its rows."""
+    """Conflicts about the countries of the world in a random order, since a use takes the first of its rows.
+
+    Args:
+        relations: Which facts are asked for.
+        min_population: Countries with fewer inhabitants are left out.
+        seed: What contexts and the order are drawn by.
+    """
     rows = list(capital_rows("conflict", relations, min_population=min_population, seed=seed))
     random.Random(f"order of countries {seed}").shuffle(rows)
     return tuple(rows)
@@ -191,13 +215,13 @@ def split_questions(
 
 
 def choosing_by_irrelevant(questions: Questions, seed: int) -> Questions:
-    """The questions, with irrelevant contexts among those to choose by."""
+    """`questions`, with irrelevant contexts, drawn by `seed`, among those to choose by."""
     more = irrelevant(questions.validation[0].rows, seed)
     return replace(questions, validation=(*questions.validation, more))
 
 
 def irrelevant(conflicts: Rows, seed: int) -> Part:
-    """The questions of conflicts, each over another's context."""
+    """The questions of `conflicts`, each over another's context, drawn by `seed`."""
     return Part("irrelevant", unique(irrelevant_twins(conflicts, seed)))
 
 
@@ -207,7 +231,7 @@ def _with_agreement(conflicts: Rows) -> tuple[Part, ...]:
 
 
 def unique(rows: Rows, but: set[str] | None = None) -> Rows:
-    """Each row once, without those of the groups in `but`."""
+    """Each of `rows` once, without those of the groups in `but`."""
     return tuple({row.id: row for row in rows if row.group not in (but or set())}.values())
 
 

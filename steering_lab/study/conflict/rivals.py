@@ -24,23 +24,23 @@ RIVALS: tuple[Rival, ...] = get_args(Rival)
 
 
 def cad_name(alpha: float) -> str:
-    """What context-aware decoding is called in tables."""
+    """What context-aware decoding with `alpha` is called in tables."""
     return f"CAD alpha {alpha:g}"
 
 
 def order_of_methods(cad_alpha: float) -> tuple[str, ...]:
-    """All methods of a comparison, from what is compared with downward."""
+    """All methods of a comparison, CAD with `cad_alpha` among them, from what is compared with downward."""
     prompts = ("opinion", "instructed", "instructed_opinion")
     return (UNSTEERED, FINETUNED, *prompts, cad_name(cad_alpha), "COIECD", METHOD, BOTH, *PARTS, RANDOM)
 
 
 def finetuned(asking: Asking) -> Condition:
-    """A checkpoint of its own on the bare prompt."""
+    """A checkpoint of its own on the bare prompt that `asking` writes."""
     return Condition(FINETUNED, write=asking.written("with_context"))
 
 
 def contrastive(asking: Asking, name: str, rule: LogitsRule) -> Condition:
-    """A decoding rule that contrasts the prompt with the closed book."""
+    """The decoding `rule`, as condition `name`, that contrasts the prompt of `asking` with the closed book."""
     return Condition(
         name, write=asking.written("with_context"), rule=rule, without_context=asking.written("closed_book")
     )

@@ -115,6 +115,10 @@ def _names(rows: pd.DataFrame) -> pd.Series:
 def labelled(known: Sequence[str], conditions: Names | None) -> dict[str, str]:
     """condition -> its name on the figure, escaped, in the order asked for; all of `known` if none is asked for.
 
+    Args:
+        known: The conditions of the table, in its order.
+        conditions: Those asked for, or by each what the figure calls it; None is all.
+
     Raises:
         ValueError: none at all, or one that is not known.
     """
@@ -136,6 +140,10 @@ def placed(compared: Comparison, show: Show) -> pd.DataFrame:
     and the interval and the control's band, being of the paired difference (or ratio) to the reference, are drawn from
     the reference's value: an interval crosses the line exactly if it includes no change. Where values are missing, the
     pairs behind the effect are fewer than the values behind the mean, and the mark need not be in the middle.
+
+    Args:
+        compared: The rows that are drawn, on the effect's own scale.
+        show: "value" or "effect".
 
     Raises:
         ValueError: "value" in a group without the reference's value.
@@ -184,7 +192,13 @@ def number(value: float | int, show: Show, *, ratio: bool, percent: bool, reach:
 
 
 def tick(value: float | int, show: Show, *, percent: bool) -> str:
-    """A value or difference on an axis, as short as it can be; the axis' title has the unit."""
+    """A value or difference on an axis, as short as it can be; the axis' title has the unit.
+
+    Args:
+        value: The number.
+        show: With "value" a plus sign is left out, since it is no change.
+        percent: Whether it is shown times 100.
+    """
     text = short_signed(100 * value if percent else value)
     return text.removeprefix("+") if show == "value" else text
 
@@ -220,6 +234,12 @@ def in_focus(rows: pd.DataFrame, focus: str | Sequence[str]) -> pd.Series:
 
 
 def colours(rows: pd.DataFrame, focused: pd.Series, reference: str) -> np.ndarray:
-    """`reference` for the reference, the accent for what is in focus (all, if nothing is), slate for the others."""
+    """`reference` for the reference, the accent for what is in focus (all, if nothing is), slate for the others.
+
+    Args:
+        rows: One row per condition; `baseline` says which is the reference.
+        focused: Whether each row is in focus.
+        reference: The colour of the reference, as plotly takes it.
+    """
     other = theme.OTHER if focused.any() else theme.CYCLE[0]
     return np.select([rows["baseline"], focused], [reference, theme.CYCLE[0]], default=other)

@@ -46,19 +46,25 @@ def outline(cells: pd.DataFrame) -> Broken:
 
 
 def draw_gaps(figure: go.Figure, cells: pd.DataFrame, frame: Frame) -> None:
-    """White gaps as a line trace: `xgap` is painted into the heatmap's bitmap and blurs when scaled."""
+    """White gaps as a line trace: `xgap` is painted into the heatmap's bitmap and blurs when scaled.
+
+    Args:
+        figure: Drawn on.
+        cells: One row per cell, with its edges `left`, `right` and its row `y`.
+        frame: Pixels per cell: below 19 the gaps are one pixel wide, else two.
+    """
     x, y = outline(cells)
     line = {"color": theme.PAPER, "width": 2 if min(frame.px_x, frame.px_y) > 18 else 1}
     figure.add_scatter(x=x, y=y, mode="lines", line=line, name="gaps", **QUIET)
 
 
 def readable(cells: pd.DataFrame, frame: Frame) -> bool:
-    """Whether a number fits into the narrowest cell."""
+    """Whether a number fits into the narrowest of `cells`: 36 x 16 pixels by the `frame`."""
     return float((cells["right"] - cells["left"]).min()) * frame.px_x >= 36 and frame.px_y >= 16
 
 
 def draw_strokes(figure: go.Figure, empty: pd.DataFrame) -> None:
-    """A stroke through every cell that has no value."""
+    """A stroke on the `figure` through every cell of `empty`, which have no value."""
     x = [v for c in empty.itertuples() for v in (c.left + 0.1, c.right - 0.1, None)]
     y = [v for c in empty.itertuples() for v in (c.y - 0.35, c.y + 0.35, None)]
     line = {"color": theme.RULE, "width": 1.2}

@@ -43,7 +43,12 @@ def hover_text(
 
 
 def numbers(cell: object, label: str) -> list[str]:
-    """Value, effect with its interval, control, counts: only those the table knows."""
+    """Value, effect with its interval, control, counts: only those the table knows.
+
+    Args:
+        cell: One row of a summary.
+        label: The metric, as the axis calls it.
+    """
     get = lambda name: float(getattr(cell, name))  # noqa: E731
     lines = [f"{label}: {_plain(get('value'))}" if not np.isnan(get("value")) else f"{label}: no value"]
     if not get("baseline") and not np.isnan(get("effect")):

@@ -9,7 +9,12 @@ import numpy as np
 
 
 def signed(value: float | int, digits: int = 2) -> str:
-    """+0.10 or −0.10 with a true minus sign; what rounds to zero carries no sign; NaN is an en dash."""
+    """+0.10 or −0.10 with a true minus sign; what rounds to zero carries no sign; NaN is an en dash.
+
+    Args:
+        value: The number.
+        digits: How many stand behind the point.
+    """
     if math.isnan(value):
         return "–"
     text = f"{value:+.{digits}f}"
@@ -17,13 +22,13 @@ def signed(value: float | int, digits: int = 2) -> str:
 
 
 def short_signed(value: float | int) -> str:
-    """A coefficient for an axis: +8, −0.5, 0; at most three significant digits."""
+    """The coefficient `value` for an axis: +8, −0.5, 0; at most three significant digits."""
     text = f"{value:+.3g}"
     return "0" if not text.strip("+-0.") else text.replace("-", "−")
 
 
 def amount(value: float | int, *, plus: bool = False) -> str:
-    """A quantity of any size in three digits or whole: 0.05, −12.3, 1,400; `plus` signs what is above 0; NaN is –."""
+    """`value`, of any size, in three digits or whole: 0.05, −12.3, 1,400; `plus` signs what is above 0; NaN is –."""
     if math.isnan(value):
         return "–"
     text = f"{value:+,.0f}" if abs(value) >= 999.5 else f"{value:+.3g}"

@@ -99,7 +99,7 @@ def title_block(title: str, subtitle: str, width: int) -> TitleBlock:
 
 
 class Key(NamedTuple):
-    """What the marks of a figure mean, in lines that fit its width, and the height in pixels that they need."""
+    """`text`: what the marks of a figure mean, in lines that fit its width. `height`: the pixels that they need."""
 
     text: str
     height: int

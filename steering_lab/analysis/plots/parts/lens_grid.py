@@ -73,7 +73,12 @@ class Colours(NamedTuple):
 
 
 def lens_grid(table: pd.DataFrame, value: str) -> Grid:
-    """One cell per row, checked, with its place: column by position, row by site."""
+    """One cell per row, checked, with its place: column by position, row by site.
+
+    Args:
+        table: Of `logit_lens`, `token_lens` or `lens_difference`, about one prompt and at most one token followed.
+        value: The column that is drawn.
+    """
     if value not in QUANTITIES:
         raise ValueError(f"cannot draw {value!r}: choose one of {', '.join(QUANTITIES)}")
     if missing := [c for c in ("layer", "stream", "position", "token", "top", value) if c not in table]:
@@ -102,6 +107,7 @@ def lens_grid(table: pd.DataFrame, value: str) -> Grid:
 
 
 def axis_title(grid: Grid, value: str) -> str:
+    """What the column `value` of `grid` is, with its unit; of a difference, what changes."""
     target = token_label(str(grid.cells["target"].iloc[0]), 16) if "target" in grid.cells else ""
     says = QUANTITIES[value].says.format(target=target)
     if not grid.is_difference:
@@ -110,7 +116,13 @@ def axis_title(grid: Grid, value: str) -> str:
 
 
 def lens_colours(grid: Grid, value: str, limit: float | int | None) -> Colours:
-    """From nothing to the limit, or for a difference equally far to both sides of 0; what lies beyond is said."""
+    """From nothing to the limit, or for a difference equally far to both sides of 0; what lies beyond is said.
+
+    Args:
+        grid: The cells.
+        value: The column that is drawn.
+        limit: Where the colours end; None is the largest value, or 1 for a probability.
+    """
     quantity = QUANTITIES[value]
     if grid.is_difference:
         quantity = quantity._replace(scale=theme.DIVERGING, low=-1.0, high=1.0)

@@ -20,14 +20,14 @@ def site_order(table: pd.DataFrame) -> list[tuple[int, str]]:
 
 
 def site_label(layer: int, stream: str) -> str:
-    """A site's name on an axis of layers that have run: "embed", "before 3", or just "3"."""
+    """The site of `layer` and `stream` on an axis of layers that have run: "embed", "before 3", or just "3"."""
     if stream == "resid_post":
         return str(layer)
     return "embed" if layer == 0 else f"before {layer}"
 
 
 def site_labels(rows: pd.DataFrame) -> list[str]:
-    """`site_label` of each row."""
+    """`site_label` of each of `rows`."""
     return [site_label(layer, stream) for layer, stream in zip(rows["layer"], rows["stream"], strict=True)]
 
 
@@ -38,7 +38,7 @@ def site_ticks(sites: int, pixels: float, least: int) -> list[int]:
 
 
 def as_percent(share: float) -> str:
-    """A probability in percent: two significant digits below 10 %, and a bound below 0.001 %."""
+    """The probability `share` in percent: two significant digits below 10 %, and a bound below 0.001 %."""
     percent = 100 * share
     if np.isnan(percent):
         return "–"
@@ -50,7 +50,12 @@ def as_percent(share: float) -> str:
 
 
 def lens_hover(cells: pd.DataFrame, value: str) -> list[str]:
-    """One block of plotly's HTML per row: where it is, the tokens at the top, and every number the table has."""
+    """One block of plotly's HTML per row: where it is, the tokens at the top, and every number the table has.
+
+    Args:
+        cells: Rows of a lens table.
+        value: The column that is drawn, whose number stands first.
+    """
     blocks = []
     for cell in cells.to_dict("records"):
         place = site_label(cell["layer"], cell["stream"])

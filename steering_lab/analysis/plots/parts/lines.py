@@ -45,7 +45,12 @@ def draw_band(figure: go.Figure, points: pd.DataFrame, low: str, high: str, fill
 
 
 def lone_intervals(points: pd.DataFrame, colour: str) -> dict[str, object]:
-    """Error bars for points without a neighbour, where a band has no width."""
+    """Error bars for points without a neighbour, where a band has no width.
+
+    Args:
+        points: One line's points in order, with `low` and `high`.
+        colour: Of the bars.
+    """
     known = points["low"].notna() & points["high"].notna()
     lone = known & ~known.shift(1, fill_value=False) & ~known.shift(-1, fill_value=False)
     up, down = ((points[a] - points[b]).where(lone) for a, b in (("high", "effect"), ("effect", "low")))

@@ -17,7 +17,7 @@ LETTER = 6.6  # pixels: width of a letter
 
 
 class Panel(NamedTuple):
-    """One group: its rows, the names of its axis, and whether the scale is one of ratios."""
+    """One group: its `rows`, the names of its `axis`, and in `log` whether the scale is one of ratios."""
 
     rows: pd.DataFrame
     axis: str
@@ -59,7 +59,7 @@ def dressed(
 
 
 def draw_panel(figure: go.Figure, panel: Panel) -> None:
-    """From back to front: the control's band, the bars, the line, the whiskers, the numbers."""
+    """Draws `panel` on `figure`, from back to front: control's band, bars, line, whiskers, numbers."""
     rows, on = panel.rows, {"xaxis": panel.axis, "yaxis": "y"}
     quiet = {"hoverinfo": "skip", **on}
     bar = {"orientation": "h", "y": rows["y"], **on}
@@ -107,7 +107,12 @@ def draw_panel(figure: go.Figure, panel: Panel) -> None:
 
 
 def axis_range(panels: list[Panel], width: int) -> tuple[float, float]:
-    """From end to end of all that is drawn, with room for the numbers outside; logarithms on a log axis."""
+    """From end to end of all that is drawn, with room for the numbers outside; logarithms on a log axis.
+
+    Args:
+        panels: All that share the axis.
+        width: Of one panel, in pixels.
+    """
     rows = pd.concat([panel.rows for panel in panels])
     places = rows[["start", "line", "at", "from", "to", "band_from", "band_to"]].to_numpy(dtype=float)
     places = places[np.isfinite(places) & ((places > 0) | (not panels[0].log))]
@@ -128,7 +133,7 @@ class RowNames(NamedTuple):
 
 
 def row_names(rows: pd.DataFrame) -> RowNames:
-    """The names at the left of the first panel, wrapped, those in focus in the accent's colour."""
+    """The names of `rows` at the left of the first panel, wrapped, those in focus in the accent's colour."""
     names = [textwrap.wrap(name, 34) or [""] for name in rows["label"]]
     shown = ["<br>".join(name) for name in names]
     accent = f"<span style='color:{theme.CYCLE[0]}'><b>{{}}</b></span>"

@@ -22,7 +22,7 @@ class Box(NamedTuple):
     top: float
 
     def overlap(self, other: "Box") -> float:
-        """The area that both cover."""
+        """The area that this box and `other` both cover."""
         wide = min(self.right, other.right) - max(self.left, other.left)
         high = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(wide, 0.0) * max(high, 0.0)

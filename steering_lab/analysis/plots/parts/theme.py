@@ -118,6 +118,6 @@ def _luminance(colour: str) -> float:
 
 
 def faint(colour: str, opacity: float) -> str:
-    """`#rrggbb` as a translucent `rgba(...)`, for bands."""
+    """`colour`, as `#rrggbb`, as a translucent `rgba(...)` of `opacity` 0 to 1, for bands."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
