@@ -23,10 +23,10 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
-from steering_lab.study.choosing import choose_cell
+from steering_lab.study.choosing import choose
 from steering_lab.study.conflict import answers as tables
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, Answering, ByModel
-from steering_lab.study.conflict.asking import Asking
+from steering_lab.study.conflict.asking import PLACE, Asking
 from steering_lab.study.conflict.comparison_report import report_comparison
 from steering_lab.study.conflict.naming import named
 from steering_lab.study.conflict.questions import Part, Questions
@@ -117,13 +117,13 @@ def _search(
     budgets = {AGREEMENT_LOST: config.agreement_budget, HELD_OUT_PERPLEXITY: config.perplexity_budget}
     # Without the original contexts nobody knows what steering does to agreement.
     budgets = {cost: budget for cost, budget in budgets.items() if cost in set(validation["metric"])}
-    folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets, "estimate")))
-    try:
-        return choose_cell(validation, "context", budgets, config.sure)
-    except ValueError as reason:
-        folder.write_json("chosen.json", {"nothing_chosen": str(reason), "budgets": budgets})
-        folder.write_table("generations_validation.jsonl", tables.browsable(generations, questions.validation))
-        return None
+    folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets)))
+    [cell] = choose(validation, "context", [(METHOD, PLACE)], budgets, sure=config.sure)
+    if isinstance(cell, Selected):
+        return cell
+    folder.write_json("chosen.json", {"nothing_chosen": cell, "budgets": budgets})
+    folder.write_table("generations_validation.jsonl", tables.browsable(generations, questions.validation))
+    return None
 
 
 def _compare(
