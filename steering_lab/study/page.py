@@ -10,6 +10,7 @@ from steering_lab.analysis.plots import Figure, save_figures
 from steering_lab.analysis.report import write_page
 from steering_lab.runs import data_files
 
+NOTHING = "Nothing works here"  # how the first sentence of a page begins where no result held
 Parts = Mapping[str, Any]  # of a run folder, by the files' names, as `read_run` gives them
 
 
@@ -18,7 +19,8 @@ def publish(
     parts: Parts,
     *,
     title: str,
-    findings: Sequence[str],
+    first: str,
+    findings: Sequence[str] = (),
     headline: pd.DataFrame,
     figures: Mapping[str, Figure],
     **page: Any,
@@ -29,7 +31,8 @@ def publish(
         folder: The finished run.
         parts: What `read_run` gives of it.
         title: The page's.
-        findings: Sentences.
+        first: The strongest result, or that there is none, in a sentence.
+        findings: Further sentences.
         headline: The table that stands first.
         figures: By name.
         page: Whatever else `write_page` takes.
@@ -44,12 +47,19 @@ def publish(
         "links": {file: file for file in data_files(folder)},
     }
     written = write_page(
-        folder / "index.html", title=title, finding=" ".join(findings), headline=headline, figures=figures,
+        folder / "index.html", title=title, finding=first, findings=findings, headline=headline, figures=figures,
         **{**standard, **page},
     )  # fmt: skip
-    print(headline.to_string(index=False, float_format=lambda x: f"{x:.3g}", na_rep="–"))
-    print("\n".join(["", *findings, *([note] if note else [])]))
+    answers = page.get("answers")
+    print(f"{first}\n\n{_as_text(headline)}\n")
+    print("\n".join([*findings, *([note] if note else [])]))
+    if answers is not None:
+        print(f"\n{_as_text(answers)}")
     return written
+
+
+def _as_text(table: pd.DataFrame) -> str:
+    return table.to_string(index=False, float_format=lambda x: f"{x:.3g}", na_rep="–")
 
 
 def described(name: str, facts: Mapping[str, Any]) -> str:

@@ -33,10 +33,12 @@ class SweepSettings(PromptSettings, LayerSettings, SamplingSettings, ChatSetting
     """Settings of every sweep, whatever it steers with.
 
     `measures` are names (`evaluation.named_measures`); a cell is chosen by the first, and fluency is always measured
-    beside them. Left out, it is a topic that the pairs speak of, or sentiment.
+    beside them. Left out, it is a topic that the pairs speak of, or sentiment. With `sure` only a cell is
+    chosen whose interval lies above no effect: where nothing is found, nothing is chosen.
     """
 
     measures: tuple[str, ...] = ()
+    sure: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +120,8 @@ def run_sweep(
     conditions = [*sweep.others("positive"), *sweep.grid(choosing)]
     with opened(model, config, results, module=module, doc=doc, elsewhere=elsewhere, reported_by=SWEEP) as setup:
         generations, table, summary = _asked(setup, sweep, conditions, choosing, measures)
-        chosen = choose(summary, metric, [(form.method, form.place) for form in forms], config.perplexity_budget)
+        budgets, places = {"perplexity": config.perplexity_budget}, [(form.method, form.place) for form in forms]
+        chosen = choose(summary, metric, places, budgets, sure=config.sure)
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
         held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)
 

@@ -55,10 +55,11 @@ class Verdict(NamedTuple):
 
 
 def verdict(confirmation: pd.DataFrame) -> Verdict:
-    """What a `confirm` table comes to.
+    """What a `confirm` table comes to: "held", or all that failed.
 
-    "held"; or what failed: "effect not confirmed" (its interval holds no effect, or lies on the other side), "shrank into
-    the band of random vectors", "broke its budget: perplexity reaches ×1.75 (budget ×1.5)", the upper end. Where no random vectors were run, none can be in their band.
+    "effect not confirmed": its interval holds no effect, or lies on the other side. "shrank into the band of random
+    vectors": the effect is in it; where none were run, none can be. "broke its budget: perplexity reaches ×1.75 (budget
+    ×1.5)": the upper end of a cost.
     """
     effect = confirmation[confirmation["role"] == "effect"].iloc[0]
     costs = confirmation[(confirmation["role"] == "cost") & ~confirmation["holds"]]

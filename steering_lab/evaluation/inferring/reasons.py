@@ -39,9 +39,7 @@ def spaced(metric: str) -> str:
 def over(cell: pd.Series, budgets: Mapping[str, float], scales: Mapping[str, str]) -> str:
     """Which budgets a cell breaks and by how much: the end that is judged, against the budget; nothing if none."""
     broken = [
-        reached(cost, cell[cost], budget, scales[cost])
-        if pd.notna(cell[cost])
-        else f"{spaced(cost)} has no interval"
+        reached(cost, cell[cost], budget, scales[cost]) if pd.notna(cell[cost]) else f"{spaced(cost)} has no interval"
         for cost, budget in budgets.items()
         if not cell[cost] <= budget
     ]

@@ -37,7 +37,8 @@ def test_an_effect_that_turned_round_or_may_be_nothing_does_not_hold() -> None:
         ((-0.3, -0.4, -0.2), (1.0, 0.9, 1.1), (-0.1, 0.1), "effect not confirmed"),
         (
             (0.1, -0.1, 0.3), (1.0, np.nan, np.nan), (-0.2, 0.2),
-            "effect not confirmed; shrank into the band of random vectors; broke its budget: perplexity has no interval",
+            "effect not confirmed; shrank into the band of random vectors; broke its budget: perplexity has no"
+            " interval",
         ),
     ],
 )  # fmt: skip
