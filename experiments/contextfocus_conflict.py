@@ -27,6 +27,7 @@ from steering_lab.study.choosing import choose
 from steering_lab.study.conflict import answers as tables
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, Answering, ByModel
 from steering_lab.study.conflict.asking import PLACE, Asking
+from steering_lab.study.conflict.comparison_findings import check_expectations
 from steering_lab.study.conflict.comparison_report import report_comparison
 from steering_lab.study.conflict.naming import named
 from steering_lab.study.conflict.questions import Part, Questions
@@ -75,6 +76,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     Where no cell is within the budgets, or the best may as well raise nothing, the rivals that need no vector are
     compared, and the page shows them and the search.
     """
+    check_expectations(config.expects)
     rows = config.all_rows()
     asking, rivals = Asking.of(config.load(), config), _finetuned(config)
     sites = config.sites(asking.model, post=True)

@@ -19,8 +19,7 @@ def publish(
     parts: Parts,
     *,
     title: str,
-    first: str,
-    findings: Sequence[str] = (),
+    findings: Sequence[str],
     headline: pd.DataFrame,
     figures: Mapping[str, Figure],
     **page: Any,
@@ -31,8 +30,7 @@ def publish(
         folder: The finished run.
         parts: What `read_run` gives of it.
         title: The page's.
-        first: The strongest result, or that there is none, in a sentence.
-        findings: Further sentences.
+        findings: Sentences; the first opens the page: the strongest result, or that there is none.
         headline: The table that stands first.
         figures: By name.
         page: Whatever else `write_page` takes.
@@ -46,13 +44,13 @@ def publish(
         "provenance": parts["provenance"],
         "links": {file: file for file in data_files(folder)},
     }
+    words: dict[str, Any] = {"title": title, "finding": findings[0], "findings": findings[1:]}
     written = write_page(
-        folder / "index.html", title=title, finding=first, findings=findings, headline=headline, figures=figures,
-        **{**standard, **page},
+        folder / "index.html", **words, headline=headline, figures=figures, **{**standard, **page}
     )  # fmt: skip
     answers = page.get("answers")
-    print(f"{first}\n\n{_as_text(headline)}\n")
-    print("\n".join([*findings, *([note] if note else [])]))
+    print(f"{findings[0]}\n\n{_as_text(headline)}\n")
+    print("\n".join([*findings[1:], *([note] if note else [])]))
     if answers is not None:
         print(f"\n{_as_text(answers)}")
     return written

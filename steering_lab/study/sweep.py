@@ -19,9 +19,18 @@ from steering_lab.evaluation.running.writing import Prefixed
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.choosing import Chosen, choose
+from steering_lab.study.expectations import check
 from steering_lab.study.measures import sweep_measures
-from steering_lab.study.settings import ChatSettings, ControlSettings, LayerSettings, PromptSettings, SamplingSettings
+from steering_lab.study.settings import (
+    ChatSettings,
+    ControlSettings,
+    ExpectationSettings,
+    LayerSettings,
+    PromptSettings,
+    SamplingSettings,
+)
 from steering_lab.study.setup import Setup, opened
+from steering_lab.study.sweep_findings import who_may
 from steering_lab.study.sweep_report import report_sweep
 from steering_lab.study.vectors import Form, as_json
 
@@ -29,7 +38,9 @@ SWEEP = "sweep"  # the experiment that comes along and draws the page of any swe
 
 
 @dataclass(frozen=True)
-class SweepSettings(PromptSettings, LayerSettings, SamplingSettings, ChatSettings, ControlSettings):
+class SweepSettings(
+    PromptSettings, LayerSettings, SamplingSettings, ChatSettings, ControlSettings, ExpectationSettings
+):
     """Settings of every sweep, whatever it steers with.
 
     `measures` are names (`evaluation.named_measures`); a cell is chosen by the first, and fluency is always measured
@@ -109,11 +120,13 @@ def run_sweep(
         elsewhere: What does the cells in other processes.
 
     Raises:
-        ValueError: what does not go together, before any cell is computed.
+        ValueError: what does not go together or an expectation of what there is not, before any cell is computed.
         CellsFailed: some cells could not be computed; all others are kept.
     """
     measures = sweep_measures(config.measures, config.language, [pair for form in forms for pair in form.pairs])
     metric = measures[0].name
+    sides = [side for form in forms for pair in form.pairs for side in (pair.positive, pair.negative)]
+    check(config.expects, who_may([(form.method, form.place) for form in forms], sides), [m.name for m in measures])
     choosing, reporting = config.split_prompts
     model = config.load()
     sweep = Sweep(model, config, forms, config.writing(model))

@@ -10,7 +10,7 @@ from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, ver
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import NOTHING
-from steering_lab.study.vectors import Described
+from steering_lab.study.vectors import METHODS, Described
 
 WHERE = {
     "front": "at the first tokens",
@@ -110,3 +110,36 @@ def sentence(result: Result, metric: str) -> str:
         f"{result.form.label}, {result.at}: {result.verdict.said}. {subject_of(metric).capitalize()} moves"
         f" {result.measured()} on new prompts; it was {chosen} where it was chosen."
     )
+
+
+def measured(results: Sequence[Result], confirmed: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """What expectations are answered by: the chosen cells, reversed too, random vectors and prompting.
+
+    A form goes by its method, its place, and both; `metric`, which chose, by "effect" too.
+    """
+    rows = confirmed.assign(against=None)
+    blocks = [rows[rows["role"] == "baseline"].assign(who=lambda table: table["method"])]
+    for one in results:
+        if isinstance(one.cell, str):
+            continue
+        own = rows[(rows["method"] == one.cell.method) & (rows["place"] == one.cell.place)]
+        for word, coeff in (("", one.cell.coeff), (" reversed", -one.cell.coeff)):
+            at = own[(own["layer"] == one.cell.layer) & (own["coeff"] == coeff)]
+            blocks += [at.assign(who=f"{name}{word}") for name in names_of(one.form.method, one.form.place)]
+            if not word:
+                drawn = {"who": "random", "effect": float("nan"), "low": at["control_low"], "high": at["control_high"]}
+                blocks.append(at.assign(**drawn))
+    found = pd.concat(blocks, ignore_index=True)
+    return pd.concat([found, found[found["metric"] == metric].assign(metric="effect")], ignore_index=True)
+
+
+def names_of(method: str, place: str) -> tuple[str, ...]:
+    """What a form is called in an expectation."""
+    return method, place, f"{method} {place}"
+
+
+def who_may(forms: Sequence[tuple[str, str]], sides: Sequence[str]) -> set[str]:
+    """All that an expectation on a sweep may be about: forms of this run or of another, random vectors, prompting."""
+    pairs = [*forms, *((method, place) for method in METHODS for place in WHERE)]
+    names = {name for method, place in pairs for name in names_of(method, place)}
+    return {*names, *(f"{name} reversed" for name in names), "random", *(f"prompting {side}" for side in sides)}

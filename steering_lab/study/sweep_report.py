@@ -14,9 +14,10 @@ from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.measuring.named_measures import label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
+from steering_lab.study.expectations import answers
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import Parts, described, publish
-from steering_lab.study.sweep_findings import Result, first_sentence, sentence
+from steering_lab.study.sweep_findings import Result, first_sentence, measured, sentence
 from steering_lab.study.vectors import Described, from_json
 from steering_lab.tables import TIDY, is_unsteered, method_names
 
@@ -42,8 +43,10 @@ def report_sweep(folder: str | Path) -> Path:
         folder,
         parts,
         title=f"{' and '.join(whats)} on {told.model}",
-        first=first_sentence(told.results, told.metric, told.model, told.n_prompts),
-        findings=[sentence(one, told.metric) for one in told.results],
+        findings=[
+            first_sentence(told.results, told.metric, told.model, told.n_prompts),
+            *(sentence(one, told.metric) for one in told.results),
+        ],
         headline=told.headline(),
         figures=drawn,
         headline_note=(
@@ -52,6 +55,7 @@ def report_sweep(folder: str | Path) -> Path:
             f" the same norm would fall, judged by {config['n_random_confirm']} draws. Perplexity: under the unsteered"
             " model, over unsteered text's."
         ),
+        answers=told.answers(),
         beside=told.beside(),
         tables={f"All {len(conditions)} conditions with intervals and costs": conditions},
         captions=told.captions(),
@@ -122,6 +126,11 @@ class Told:
         rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
         table = self.named(condition_table(rows, metric=self.metric, costs=["perplexity"]))
         return table.drop(columns=["p, corrected", "missing"])
+
+    def answers(self) -> pd.DataFrame | None:
+        """What was expected, and what the chosen cells on new prompts say to it; nothing where nothing was expected."""
+        expects = self.parts["config"].get("expects", [])
+        return answers(expects, measured(self.results, self.parts["confirmed"], self.metric)) if expects else None
 
     def figures(self) -> dict[str, Figure]:
         """For each form a heatmap of the metric that chose, one of perplexity, and the curves of the chosen layer."""

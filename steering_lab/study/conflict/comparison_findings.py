@@ -1,5 +1,6 @@
 """What a comparison of ContextFocus with its rivals found, in sentences, from the tables of a run."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -8,8 +9,10 @@ from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
 from steering_lab.evaluation.inferring.selection import Selected, row_of
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.study.conflict.asking import PROMPTING
 from steering_lab.study.conflict.naming import budgets_said, first_conflicts, kinds_of, named
-from steering_lab.study.conflict.rivals import METHOD
+from steering_lab.study.conflict.rivals import BOTH, FINETUNED, METHOD, PARTS, cad_name
+from steering_lab.study.expectations import answers, check
 from steering_lab.study.page import NOTHING, Parts
 
 FEW = 50  # conflicts, below which the page says that it is a small comparison
@@ -97,7 +100,8 @@ def findings(parts: Parts) -> list[str]:
     )
     held = judged(parts)
     instead = f" In the search, {held.cell.instead_of}." if held.cell.instead_of else ""
-    first = f"{focus(parts)}, layer {parts['chosen']['layer']}: {held.verdict.said}. {changed.capitalize()}.{instead}"
+    at = f"{focus(parts)}, layer {parts['chosen']['layer']}"
+    first = f"{at}: {held.verdict.said}. {changed[:1].upper()}{changed[1:]}.{instead}"
     return list(filter(None, [_how_small(parts, counts), first, _reversal(parts), f"{_cost_sentence(parts)}."]))
 
 
@@ -145,3 +149,38 @@ def _how_small(parts: Parts, counts: pd.DataFrame) -> str:
 def focus(parts: Parts) -> str:
     """The name of the condition that it is all about; where nothing was chosen, of none."""
     return f"ContextFocus {short_signed(parts['chosen']['coeff'])}" if is_chosen(parts) else ""
+
+
+ANSWERS_OF = ("context", "memory", "log_odds", "kl")  # what an expectation on conflicts may name
+ELSEWHERE = ("agreement", "irrelevant", "closed book", "unknown")  # right answers there
+
+
+def answered(parts: Parts) -> pd.DataFrame | None:
+    """What was expected, and what the questions for reporting say to it; nothing where nothing was expected."""
+    expects = parts["config"].get("expects", [])
+    return answers(expects, measured(parts)) if expects else None
+
+
+def measured(parts: Parts) -> pd.DataFrame:
+    """What expectations are answered by: the first kind of conflict, right answers elsewhere, perplexity."""
+    summary = parts["summary"]
+    right = summary[(summary["metric"] == "right") & (summary["regime"] != "conflict")]
+    fluent = summary[summary["metric"] == HELD_OUT_PERPLEXITY]
+    rows = pd.concat(
+        [first_conflicts(summary), right.assign(metric=right["regime"]), fluent.assign(metric="perplexity")]
+    )
+    rows = rows[rows["role"] != "control"].assign(against=None)
+    own = rows["method"] == METHOD
+    coeff = parts["chosen"].get("coeff", float("nan"))
+    chosen = rows[own & (rows["coeff"] == coeff)]
+    bands = chosen.assign(who="random", effect=float("nan"), low=chosen["control_low"], high=chosen["control_high"])
+    turned = rows[own & (rows["coeff"] == -coeff)].assign(who=f"{METHOD} reversed")
+    names = rows["method"].replace({cad_name(parts["config"]["cad_alpha"]): "CAD"})
+    others = rows[~own].assign(who=names[~own])
+    return pd.concat([chosen.assign(who=METHOD), turned, others, bands], ignore_index=True)
+
+
+def check_expectations(expects: Sequence[str]) -> None:
+    """Nothing when every line is about what a comparison may have. Raises ValueError otherwise."""
+    who = {METHOD, f"{METHOD} reversed", BOTH, FINETUNED, "CAD", "COIECD", "random", *PROMPTING, *PARTS}
+    check(expects, who, [*ANSWERS_OF, *ELSEWHERE, "perplexity"])

@@ -18,7 +18,7 @@ from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import search_report
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, FLUENCY
-from steering_lab.study.conflict.comparison_findings import findings, first_sentence, focus, is_chosen, judged
+from steering_lab.study.conflict.comparison_findings import answered, findings, first_sentence, focus, is_chosen, judged
 from steering_lab.study.conflict.naming import (
     budgets_said,
     first_conflicts,
@@ -56,9 +56,9 @@ def report_comparison(folder: str | Path) -> Path:
         folder,
         parts,
         title=f"Context against memory on {parts['model']['name']}{nothing}",
-        first=first_sentence(parts),
-        findings=findings(parts),
+        findings=[first_sentence(parts), *findings(parts)],
         headline=headline(parts),
+        answers=answered(parts),
         figures=drawn,
         headline_note=(
             "Share of greedy answers that state the context's answer and not the memory's (conflicts), or the right"

@@ -27,8 +27,7 @@ def report_search(folder: str | Path, parts: Parts) -> Path:
         folder,
         parts,
         title=f"Context against memory on {parts['model']['name']}: nothing chosen",
-        first=first_sentence(parts),
-        findings=findings(parts),
+        findings=[first_sentence(parts), *findings(parts)],
         headline=table.head(10),
         figures=drawn,
         headline_note=(
