@@ -20,6 +20,7 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.prefix import Prefix
 from steering_lab.models.runtimes import RuntimeName
+from steering_lab.study.expectations import Expectation
 from steering_lab.study.language import Language, language_of
 
 
@@ -47,6 +48,22 @@ class Settings:
             if getattr(self, name) < least:
                 reason = why or f"it must be {least} or more"
                 raise ValueError(f"{name} is {getattr(self, name)}: {reason}")
+
+
+@dataclass(frozen=True)
+class ExpectationSettings(Settings):
+    """What is expected, written before the run: lines that the page answers (`study.expectations`).
+
+    Raises:
+        ValueError: a line that cannot be read.
+    """
+
+    expects: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for text in self.expects:
+            Expectation.read(text)
 
 
 @dataclass(frozen=True)

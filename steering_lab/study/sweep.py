@@ -21,10 +21,19 @@ from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.choosing import Chosen, choose
 from steering_lab.study.controls import check_form, controls_of
+from steering_lab.study.expectations import check
 from steering_lab.study.manifold import manifold_table, neutral_texts
 from steering_lab.study.measures import sweep_measures
-from steering_lab.study.settings import ChatSettings, ControlSettings, LayerSettings, PromptSettings, SamplingSettings
+from steering_lab.study.settings import (
+    ChatSettings,
+    ControlSettings,
+    ExpectationSettings,
+    LayerSettings,
+    PromptSettings,
+    SamplingSettings,
+)
 from steering_lab.study.setup import Setup, opened
+from steering_lab.study.sweep_findings import who_may
 from steering_lab.study.sweep_report import report_sweep
 from steering_lab.study.vectors import Form, as_json
 
@@ -32,14 +41,18 @@ SWEEP = "sweep"  # the experiment that comes along and draws the page of any swe
 
 
 @dataclass(frozen=True)
-class SweepSettings(PromptSettings, LayerSettings, SamplingSettings, ChatSettings, ControlSettings):
+class SweepSettings(
+    PromptSettings, LayerSettings, SamplingSettings, ChatSettings, ControlSettings, ExpectationSettings
+):
     """Settings of every sweep, whatever it steers with.
 
     `measures` are names (`evaluation.named_measures`); a cell is chosen by the first, and fluency is always measured
-    beside them. Left out, it is a topic that the pairs speak of, or sentiment.
+    beside them. Left out, it is a topic that the pairs speak of, or sentiment. With `sure` only a cell is
+    chosen whose interval lies above no effect: where nothing is found, nothing is chosen.
     """
 
     measures: tuple[str, ...] = ()
+    sure: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,20 +126,23 @@ def run_sweep(
         elsewhere: What does the cells in other processes.
 
     Raises:
-        ValueError: what does not go together, before any cell is computed.
+        ValueError: what does not go together or an expectation of what there is not, before any cell is computed.
         CellsFailed: some cells could not be computed; all others are kept.
     """
     measures = sweep_measures(config.measures, config.language, [pair for form in forms for pair in form.pairs])
     metric = measures[0].name
     for form in forms:
         check_form(form, config)
+    sides = [side for form in forms for pair in form.pairs for side in (pair.positive, pair.negative)]
+    check(config.expects, who_may([(form.method, form.place) for form in forms], sides), [m.name for m in measures])
     choosing, reporting = config.split_prompts
     model = config.load()
     sweep = Sweep(model, config, forms, config.writing(model))
     conditions = [*sweep.others("positive"), *sweep.grid(choosing)]
     with opened(model, config, results, module=module, doc=doc, elsewhere=elsewhere, reported_by=SWEEP) as setup:
         generations, table, summary = _asked(setup, sweep, conditions, choosing, measures)
-        chosen = choose(summary, metric, [(form.method, form.place) for form in forms], config.perplexity_budget)
+        budgets, places = {"perplexity": config.perplexity_budget}, [(form.method, form.place) for form in forms]
+        chosen = choose(summary, metric, places, budgets, sure=config.sure)
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
         held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)
 

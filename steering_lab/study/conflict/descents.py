@@ -261,7 +261,10 @@ def gated(condition: Condition, gate: ConflictGate, rows: Rows) -> Condition:
     chosen = gate.choose([condition.intervention_for(row) for row in rows])
     edits = {row.id: edit for row, edit in zip(rows, chosen, strict=True)}
     method = condition.factors.method + GATED
-    return replace(condition, name=condition.name + GATED, method=method, intervention=edits)
+    budget = condition.budget  # the coefficient differs between rows that are edited and others
+    if budget is None and condition.factors.coeff is not None:
+        budget = Budget(condition.factors.coeff, "coeff")
+    return replace(condition, name=condition.name + GATED, method=method, intervention=edits, budget=budget)
 
 
 def targets(comparison: Comparison) -> list[Condition]:
