@@ -10,17 +10,18 @@ from pathlib import Path
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.lexicons import ENGLISH, TOPICS, Lexicon
 from steering_lab.evaluation.measuring.measures import (
+    LENGTH,
+    REPETITION,
     Degenerate,
     Measure,
     Perplexity,
-    TextMeasure,
     balance,
     sentiment,
     topic_count,
     topic_rate,
     vader,
 )
-from steering_lab.evaluation.measuring.metrics import length, repetition, words
+from steering_lab.evaluation.measuring.metrics import words
 
 # By name: how an axis calls it.
 LABELS: Mapping[str, str] = {
@@ -77,11 +78,11 @@ def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str,
         case "perplexity":
             return Perplexity()
         case "repetition":
-            return TextMeasure("repetition", repetition)
+            return REPETITION
         case "degenerate":
             return Degenerate()
         case "length":
-            return TextMeasure("length", length)
+            return LENGTH
     hint = f": write {kind}:NAME, NAME one of {', '.join(topics)}" if kind in TOPIC_MEASURES else f": choose {FORMS}"
     raise ValueError(f"unknown measure {name!r}{hint}")
 
