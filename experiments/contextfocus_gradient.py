@@ -23,6 +23,7 @@ from steering_lab.evaluation.inferring.equal_cost import at_equal_cost, cost_cur
 from steering_lab.evaluation.measuring.answer_measures import AnswerMeasure, RightAnswer
 from steering_lab.evaluation.measuring.measures import Measure
 from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.control_vectors import RANDOM
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.study.choosing import choose_iterations, choose_site, choose_strength, choose_threshold
@@ -44,6 +45,7 @@ from steering_lab.study.conflict.descents import (
     all_descended,
     find_gate,
     gated,
+    random_descended,
     targets,
     vector_conditions,
 )  # fmt: skip
@@ -191,7 +193,7 @@ def _test(comparison: Comparison, config: Config, parts: Sequence[Part], choice:
         others = [comparison.asking.unsteered(), *(targets(comparison) if every else [])]
         tables.append(measured(comparison, [*others, *edited], part))
     table = pd.concat(tables, ignore_index=True)
-    curves = table["method"].isin(STEERED) | table["role"].isin(["unsteered", "control"])
+    curves = table["method"].isin([*STEERED, RANDOM]) | (table["role"] == "unsteered")
     conflict, seed = table["regime"] == "conflict", config.seed
     answers = table[conflict & curves]
     targeted = table["method"].isin(TARGETS)
@@ -236,7 +238,9 @@ def _steered(comparison: Comparison, config: Config, part: Part, choice: Choice,
         if every or budget in choice.near[method]
     ]
     kept = [one for one in vectors if every or choice.is_near(one.condition)]
-    return kept + all_descended(comparison, part.rows, settings, "test")
+    chosen = [one for one in settings if every and one.budget == choice.strengths[one.method]]
+    beside = [o for one in chosen for o in random_descended(comparison, part.rows, one, config.n_random_deltas)]
+    return kept + all_descended(comparison, part.rows, settings, "test") + beside
 
 
 report = report_equal_kl

@@ -1,6 +1,7 @@
 """A sweep: forms of steering over layers and coefficients, the best cell chosen on some prompts, reported on others.
 
-Beside every cell stand random vectors of its norm; beside the chosen one more of them, its reversal, and prompting.
+Beside every cell stand its controls, random vectors of its norm and whatever others the settings name; beside the
+chosen one more of them, its reversal, and prompting.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ from steering_lab.evaluation.running.writing import Prefixed
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.choosing import Chosen, choose
+from steering_lab.study.controls import check_form, controls_of
 from steering_lab.study.expectations import check
+from steering_lab.study.manifold import manifold_table, neutral_texts
 from steering_lab.study.measures import sweep_measures
 from steering_lab.study.settings import (
     ChatSettings,
@@ -72,7 +75,7 @@ class Sweep:
         return [replace(UNSTEERED, write=self.write), *(prompting(f"{text} ", self.write) for text in said if text)]
 
     def grid(self, prompts: Sequence[str]) -> list[Condition]:
-        """Every form at its sites and coefficients, and the random vectors beside each cell."""
+        """Every form at its sites and coefficients, and the controls beside each cell."""
         cells = []
         for form in self.forms:
             sites = form.sites(self.model)
@@ -93,11 +96,14 @@ class Sweep:
         self, form: Form, sites: Sequence[HookSite], coeffs: Sequence[float], prompts: Sequence[str], n_random: int,
         seed: int,
     ) -> list[Condition]:  # fmt: skip
-        norms = median_resid_norms(self.model, [self.write(prompt) for prompt in prompts], sites)
+        written = [self.write(prompt) for prompt in prompts]
+        norms = median_resid_norms(self.model, written, sites)
+        vectors, controls = controls_of(
+            form, self.model, sites, self.config, prompts=written, n_random=n_random, seed=seed
+        )
         return layer_coeff_grid(
-            form.vectors(self.model, sites), coeffs, norms,
-            method=form.method, place=form.place, n_random=n_random, seed=seed, write=self.write,
-        )  # fmt: skip
+            vectors, coeffs, norms, method=form.method, place=form.place, controls=controls, write=self.write
+        )
 
 
 def run_sweep(
@@ -127,6 +133,8 @@ def run_sweep(
     metric = measures[0].name
     sides = [side for form in forms for pair in form.pairs for side in (pair.positive, pair.negative)]
     check(config.expects, who_may([(form.method, form.place) for form in forms], sides), [m.name for m in measures])
+    for form in forms:
+        check_form(form, config)
     choosing, reporting = config.split_prompts
     model = config.load()
     sweep = Sweep(model, config, forms, config.writing(model))
@@ -141,6 +149,7 @@ def run_sweep(
         setup.folder.write_json("sweep.json", {"metric": metric, "forms": as_json(forms)})
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
+        setup.folder.write_table("manifold", manifold_table(model, conditions, neutral_texts(generations, sweep.write)))
         setup.folder.write_table("confirmed", confirmed)
         setup.folder.write_table("generations.jsonl", generations)
         setup.folder.write_table("generations_test.jsonl", held_out)

@@ -1,5 +1,6 @@
 """What a reader sees of a sweep: figures, a table, sentences and a page, all from the files of its run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from steering_lab.analysis.condition_table import condition_table
-from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap
+from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap, manifold_heatmap
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.measuring.named_measures import label_of
@@ -58,7 +59,7 @@ def report_sweep(folder: str | Path) -> Path:
         answers=told.answers(),
         beside=told.beside(),
         tables={f"All {len(conditions)} conditions with intervals and costs": conditions},
-        captions=told.captions(),
+        captions=told.captions(drawn),
         generations=told.generations(),
         filters=("prompts", *FILTERS),
         start=told.start(),
@@ -151,6 +152,11 @@ class Told:
                 summary, metric="perplexity", value="ratio", title=f"{added}: perplexity of the text",
                 metric_label="perplexity, × unsteered", subtitle=self.searched, **grid,
             )  # fmt: skip
+            if "manifold" in self.parts:
+                drawn[f"{file}_manifold"] = manifold_heatmap(
+                    self.parts["manifold"], **sweep, chosen=mark, title=f"{added}: how far out the stream is",
+                    subtitle=self.searched,
+                )  # fmt: skip
             drawn[f"{file}_curves"] = coeff_curves(
                 summary, **sweep, layers=layers, title=f"{added}: shift of {of} against the coefficient",
                 subtitle=self.searched, **effect,
@@ -163,10 +169,11 @@ class Told:
         about = described(self.parts["config"]["model"], self.parts.get("model", {}))
         return f"{about}; the prompts of the search"
 
-    def captions(self) -> dict[str, str]:
+    def captions(self, drawn: Mapping[str, Figure]) -> dict[str, str]:
         """Under a form's first figure: what was chosen there, what came of it, and why it beat a larger cell."""
         said = {}
         for one in self.results:
+            said[f"{_file(one.form)}_manifold"] = "The vector added to the stream of the prompts' unsteered texts."
             file = f"{_file(one.form)}_{file_word(subject_of(self.metric))}"
             if isinstance(one.cell, str):
                 said[file] = f"Nothing chosen, nothing marked: {one.cell}."
@@ -174,7 +181,7 @@ class Told:
             marked = "Marked" if one.verdict.held else "Chosen here, and not marked because it did not hold"
             instead = f" Of these cells, {one.cell.instead_of}." if one.cell.instead_of else ""
             said[file] = f"{marked}: {one.at}. On new prompts: {one.verdict.said}.{instead}"
-        return said
+        return {name: words for name, words in said.items() if name in drawn}
 
     def generations(self) -> pd.DataFrame | None:
         """Every continuation that the run kept, those of the prompts that chose nothing last."""

@@ -11,11 +11,10 @@ from scipy.stats import t
 
 from steering_lab.evaluation.inferring.pairing import pair_with_unsteered, paired_sums
 from steering_lab.evaluation.inferring.random_test import random_grid
+from steering_lab.evaluation.running.control_vectors import RANDOM_CONTROLS
 from steering_lab.tables import CELL, FAMILY, in_cell
 
 MIN_DRAWS = 3
-RANDOM_CONTROLS = ("random", "covariance")
-"""The control methods whose draws are random vectors: these make bands. Other controls are rows like any other."""
 BAND = ("control_low", "control_high", "p_random")
 MATCHED = ("method", "place", "layer", "coeff", "budget")
 """In what a steered cell and its control agree, the control's `control_of` standing for its method."""
