@@ -32,6 +32,7 @@ from steering_lab.study.conflict.asking import Asking
 from steering_lab.study.conflict.descent_tables import costs, gate_table, measured, swept
 from steering_lab.study.conflict.descents import (
     DELTAS,
+    GATED,
     GRADIENT,
     GROUNDED,
     STEERED,
@@ -112,9 +113,10 @@ class Choice(NamedTuple):
         return self._strength(condition) == self.strengths.get(condition.factors.method, float("nan"))
 
     def is_near(self, condition: Condition) -> bool:
-        """Whether a condition is a method at a strength near its chosen one, or a random vector beside such a one."""
+        """Whether a condition is a method at a strength near its chosen one, or a random vector at any: at one KL as
+        the others these are far longer."""
         factors = condition.factors
-        return self._strength(condition) in self.near.get(factors.control_of or factors.method, [])
+        return factors.role == "control" or self._strength(condition) in self.near.get(factors.method, [])
 
     @staticmethod
     def _strength(condition: Condition) -> float | None:
@@ -213,11 +215,17 @@ def _test(comparison: Comparison, config: Config, parts: Sequence[Part], choice:
 
 def _elsewhere(priced: pd.DataFrame, table: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Right answers of every other part at the KL looked at, which is that under conflict: `at_equal_cost` of each."""
-    options = {"cost": "kl", "effect": "right", "at": [config.kl], "priced": priced, "seed": config.seed}
+    options = {"cost": "kl", "effect": "right", "at": [config.kl], "priced": _by_budget(priced), "seed": config.seed}
     return pd.concat([
-        at_equal_cost(rows.drop(columns=["regime", "kind"]), **options).assign(regime=regime, kind=kind)
+        at_equal_cost(_by_budget(rows.drop(columns=["regime", "kind"])), **options).assign(regime=regime, kind=kind)
         for (regime, kind), rows in table.groupby(["regime", "kind"], sort=False)
     ])  # fmt: skip
+
+
+def _by_budget(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with gated conditions told apart by their budget alone: where a gate is shut nothing has a layer."""
+    is_gated = table["method"].str.endswith(GATED)
+    return table.assign(**{name: table[name].mask(is_gated) for name in ("layer", "coeff", "place")})
 
 
 def _steered(comparison: Comparison, config: Config, part: Part, choice: Choice, *, every: bool) -> list[Steered]:

@@ -131,10 +131,10 @@ def run_sweep(
     """
     measures = sweep_measures(config.measures, config.language, [pair for form in forms for pair in form.pairs])
     metric = measures[0].name
-    for form in forms:
-        check_form(form, config)
     sides = [side for form in forms for pair in form.pairs for side in (pair.positive, pair.negative)]
     check(config.expects, who_may([(form.method, form.place) for form in forms], sides), [m.name for m in measures])
+    for form in forms:
+        check_form(form, config)
     choosing, reporting = config.split_prompts
     model = config.load()
     sweep = Sweep(model, config, forms, config.writing(model))

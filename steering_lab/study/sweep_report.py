@@ -1,5 +1,6 @@
 """What a reader sees of a sweep: figures, a table, sentences and a page, all from the files of its run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +59,7 @@ def report_sweep(folder: str | Path) -> Path:
         answers=told.answers(),
         beside=told.beside(),
         tables={f"All {len(conditions)} conditions with intervals and costs": conditions},
-        captions=told.captions(),
+        captions=told.captions(drawn),
         generations=told.generations(),
         filters=("prompts", *FILTERS),
         start=told.start(),
@@ -168,10 +169,11 @@ class Told:
         about = described(self.parts["config"]["model"], self.parts.get("model", {}))
         return f"{about}; the prompts of the search"
 
-    def captions(self) -> dict[str, str]:
+    def captions(self, drawn: Mapping[str, Figure]) -> dict[str, str]:
         """Under a form's first figure: what was chosen there, what came of it, and why it beat a larger cell."""
         said = {}
         for one in self.results:
+            said[f"{_file(one.form)}_manifold"] = "The vector added to the stream of the prompts' unsteered texts."
             file = f"{_file(one.form)}_{file_word(subject_of(self.metric))}"
             if isinstance(one.cell, str):
                 said[file] = f"Nothing chosen, nothing marked: {one.cell}."
@@ -179,10 +181,7 @@ class Told:
             marked = "Marked" if one.verdict.held else "Chosen here, and not marked because it did not hold"
             instead = f" Of these cells, {one.cell.instead_of}." if one.cell.instead_of else ""
             said[file] = f"{marked}: {one.at}. On new prompts: {one.verdict.said}.{instead}"
-        if "manifold" in self.parts:
-            added = "The vector added to the stream of the choosing prompts' unsteered texts."
-            said |= {f"{_file(form)}_manifold": added for form in self.forms}
-        return said
+        return {name: words for name, words in said.items() if name in drawn}
 
     def generations(self) -> pd.DataFrame | None:
         """Every continuation that the run kept, those of the prompts that chose nothing last."""

@@ -182,16 +182,20 @@ def _whole(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _costs_figure(parts: Parts, where: str) -> Figure:
-    costs = _whole(parts["costs"]).assign(seconds_ratio=lambda t: 1 / t["tokens_per_second_ratio"])
+    costs = _whole(parts["costs"])
     names = {
-        "seconds_ratio": "time per token", "forwards_per_token": "passes per token",
+        "seconds": "time per token", "forwards_per_token": "passes per token",
         "perplexity_ratio": "held-out perplexity", "kl": "KL at the first token, nats",
     }  # fmt: skip
-    table = costs.melt("condition", list(names), var_name="metric", value_name="effect")
+    table = costs.melt("condition", list(names)[1:], var_name="metric", value_name="effect")
+    speed = "tokens_per_second_ratio"
+    times = {"effect": 1 / costs[speed], "low": 1 / costs[f"{speed}_high"], "high": 1 / costs[f"{speed}_low"]}
+    table = pd.concat([costs[["condition"]].assign(metric="seconds", **times), table], ignore_index=True)
     scale = (table["metric"] == "kl").map({True: "difference", False: "ratio"})
     return cost_bars(
         table.assign(scale=scale), costs=names, conditions=_ordered(costs, parts), focus=_focus(parts),
         title="What each condition costs", subtitle=where,
+        interval=f"Whisker: 95 % interval of the median of {parts['config']['n_rounds']} rounds",
     )  # fmt: skip
 
 

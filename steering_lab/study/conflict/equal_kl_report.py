@@ -60,13 +60,14 @@ def report_equal_kl(folder: str | Path) -> Path:
             f" answers elsewhere: read off at the same KL under conflict, {_nats(config['kl'])}."
         ),
         captions=CAPTIONS,
+        tables={f"Context answers less those of the {VECTOR} vector": differences(parts["equal"])},
     )
 
 
 def headline(parts: Parts) -> pd.DataFrame:
-    """One row per method, one column per KL: context answers with their interval; then the difference to the vector.
+    """One row per method, one column per KL: context answers; then right answers elsewhere at the KL looked at.
 
-    Last, right answers of every other part at the KL looked at. Below stand the random vectors.
+    Below stand the random vectors.
     """
     equal = parts["equal"]
     rows: dict[str, dict[str, str]] = {method: {"method": method} for method in STEERED}
@@ -74,13 +75,10 @@ def headline(parts: Parts) -> pd.DataFrame:
     for kl, at in equal[equal["draw"].isna()].groupby("cost"):
         for r in at.itertuples():
             rows[r.method][f"at {_nats(kl)}"] = _estimate(_share, r.value, r.low, r.high)
-            if r.method != VECTOR:
-                apart = _estimate(signed, r.difference, r.difference_low, r.difference_high)
-                rows[r.method][f"less {VECTOR} at {kl:g}"] = apart
     for b in control_curve(equal).itertuples():
         rows["random"][f"at {_nats(b.cost)}"] = _estimate(_share, None, b.control_low, b.control_high)
     kls = sorted(equal["cost"].unique())
-    columns = ["method", *(f"at {_nats(kl)}" for kl in kls), *(f"less {VECTOR} at {kl:g}" for kl in kls)]
+    columns = ["method", *(f"at {_nats(kl)}" for kl in kls)]
     at_kl = f" at {parts['config']['kl']:g}"
     for part, at in parts["elsewhere"].assign(part=parts_of).groupby("part", sort=False):
         columns.append(f"{part}{at_kl}")
@@ -89,6 +87,15 @@ def headline(parts: Parts) -> pd.DataFrame:
         [band] = control_curve(at).itertuples()
         rows["random"][columns[-1]] = _estimate(_share, None, band.control_low, band.control_high)
     return pd.DataFrame(rows.values()).reindex(columns=columns).fillna("–")
+
+
+def differences(equal: pd.DataFrame) -> pd.DataFrame:
+    """One row per gradient form, one column per KL: context answers less the vector's, paired."""
+    rows: dict[str, dict[str, str]] = {method: {"method": method} for method in GRADIENT}
+    for r in equal[equal["draw"].isna() & (equal["method"] != VECTOR)].sort_values("cost").itertuples():
+        apart = _estimate(signed, r.difference, r.difference_low, r.difference_high)
+        rows[r.method][f"at {_nats(r.cost)}"] = apart
+    return pd.DataFrame(rows.values()).fillna("–")
 
 
 def _estimate(show: Callable[[float], str], value: float | None, low: float, high: float) -> str:
@@ -207,6 +214,8 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
         )
         for y, (title, label) in traced.items()
     }  # fmt: skip
+    points = _cost_points(parts, conflict)
+    reaching = [name for name in CURVES if name in set(points["method"])]
     return {
         "context_against_kl": tradeoff_curves(
             pd.concat([parts["curves"], _target_points(conflict)]), x="cost", y="value", curves=CURVES,
@@ -223,7 +232,7 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
             focus=[method + GATED for method in STEERED], interval=BOOTSTRAP,
         ),
         "cost": tradeoff_curves(
-            _cost_points(parts, conflict), x="forward_equivalents", y="effect", curves=CURVES,
+            points, x="forward_equivalents", y="effect", curves=reaching,
             title=f"What context answers cost, {at_kl} of KL", subtitle=f"{about}, {n}", interval=f"Bars: {BOOTSTRAP}",
             x_label="forward-equivalents per query beyond a plain answer",
             y_label="context answers, difference to unsteered",

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts.theme import INK, MUTED, TEMPLATE
 
 _APART = "\u2003\u2002"  # between the entries of a key
-_BAR = 18  # pixels above the plot that a page's mode bar needs, in place of a title
+_BAR = 30  # pixels above the plot that a page's mode bar needs, in place of a title
 _EDGE = 18  # pixels from the figure's edge to its title and key
 
 
