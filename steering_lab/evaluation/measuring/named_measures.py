@@ -20,7 +20,7 @@ from steering_lab.evaluation.measuring.measures import (
     topic_rate,
     vader,
 )
-from steering_lab.evaluation.measuring.metrics import length, repetition, words
+from steering_lab.evaluation.measuring.metrics import distinct_2, length, repetition, words
 
 # By name: how an axis calls it.
 LABELS: Mapping[str, str] = {
@@ -29,8 +29,17 @@ LABELS: Mapping[str, str] = {
     "valence_balance": "(positive − negative) / all words",
     "perplexity": "perplexity",
     "repetition": "share of repeated 3-grams",
+    "distinct_2": "different 2-grams, share of all",
     "degenerate": "share of broken texts",
     "length": "words",
+}
+# What is measured of a model beside its continuations (`neutral`, `facts`), which a name alone cannot.
+LABELS_BESIDE: Mapping[str, str] = {
+    "neutral_kl": "KL to unsteered on neutral text, nats a token",
+    "neutral_kl_median": "KL to unsteered on neutral text, median token, nats",
+    "neutral_kl_p95": "KL to unsteered on neutral text, 95th percentile, nats",
+    "top1_agreement": "likeliest next token unchanged, share of tokens",
+    "facts": "facts answered right",
 }
 TOPIC_MEASURES: Mapping[str, Callable[[frozenset[str], str], Measure]] = {
     "topic": topic_count,
@@ -59,7 +68,8 @@ def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str,
 
     "vader" reads English; "sentiment" and "valence_balance" count the words of `lexicon`. "topic:NAME" counts words of
     a topic in each text, "topic_rate:NAME" is their share; NAME is one of `topics`, a file of words, or words with
-    commas between ("sea,ship,sail"). "perplexity", "repetition", "degenerate" and "length" are of the text alone.
+    commas between ("sea,ship,sail"). "perplexity", "repetition", "distinct_2", "degenerate" and "length" are of the
+    text alone.
 
     Raises:
         ValueError: no such measure or topic; says which there are.
@@ -78,6 +88,8 @@ def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str,
             return Perplexity()
         case "repetition":
             return TextMeasure("repetition", repetition)
+        case "distinct_2":
+            return TextMeasure("distinct_2", distinct_2)
         case "degenerate":
             return Degenerate()
         case "length":
@@ -112,7 +124,7 @@ def label_of(name: str) -> str:
     if colon and kind in TOPIC_MEASURES:
         about = f"words of {topic}" if "," in topic else f"words about {Path(topic).stem}"
         return f"{about} in a text" if kind == "topic" else f"{about}, share of all"
-    return LABELS.get(name, name)
+    return LABELS.get(name) or LABELS_BESIDE.get(name, name)
 
 
 def topic_of(pairs: Sequence[ContrastPair], topics: Mapping[str, frozenset[str]] = TOPICS) -> str | None:
