@@ -19,6 +19,7 @@ from steering_lab.evaluation.running.writing import Prefixed
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.choosing import Chosen, choose
+from steering_lab.study.costs import check_costs, cost_tables
 from steering_lab.study.measures import sweep_measures
 from steering_lab.study.settings import ChatSettings, ControlSettings, LayerSettings, PromptSettings, SamplingSettings
 from steering_lab.study.setup import Setup, opened
@@ -33,14 +34,18 @@ class SweepSettings(PromptSettings, LayerSettings, SamplingSettings, ChatSetting
     """Settings of every sweep, whatever it steers with.
 
     `measures` are names (`evaluation.named_measures`); a cell is chosen by the first, and fluency is always measured
-    beside them. Left out, it is a topic that the pairs speak of, or sentiment.
+    beside them. Left out, it is a topic that the pairs speak of, or sentiment. `costs` are names of `study.costs`; of
+    random vectors those beside the texts are measured with `cost_controls` alone.
     """
 
     measures: tuple[str, ...] = ()
+    costs: tuple[str, ...] = ("neutral_kl", "top1_agreement")
+    cost_controls: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sweep_measures(self.measures, self.language)
+        check_costs(self.costs)
+        sweep_measures(self.measures, self.language, costs=self.costs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,8 @@ def run_sweep(
         ValueError: what does not go together, before any cell is computed.
         CellsFailed: some cells could not be computed; all others are kept.
     """
-    measures = sweep_measures(config.measures, config.language, [pair for form in forms for pair in form.pairs])
+    pairs = [pair for form in forms for pair in form.pairs]
+    measures = sweep_measures(config.measures, config.language, pairs, costs=config.costs)
     metric = measures[0].name
     choosing, reporting = config.split_prompts
     model = config.load()
@@ -137,5 +143,8 @@ def _asked(
     """The continuations, the tidy table of measures on them, and its summary."""
     config = sweep.config
     texts = setup.generations(conditions, prompts, config.decoding, bare=sweep.write if config.chat else None)
-    table = measure_table(texts, measures)
+    beside = cost_tables(
+        setup, conditions, config.costs, config.language, chat=config.chat, controls=config.cost_controls
+    )
+    table = pd.concat([measure_table(texts, measures), *beside], ignore_index=True)
     return texts, table, summarise(table, seed=config.seed)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from steering_lab.analysis.condition_table import condition_table
-from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap
+from steering_lab.analysis.plots import Figure, coeff_curves, cost_panel, layer_coeff_heatmap
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.confirmation import confirm
@@ -16,6 +16,7 @@ from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.measuring.named_measures import label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
+from steering_lab.study.costs import COSTS
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import Parts, described, publish
 from steering_lab.study.vectors import Described, from_json
@@ -53,7 +54,8 @@ def report_sweep(folder: str | Path) -> Path:
         headline=told.headline(),
         figures=drawn,
         headline_note=(
-            f"{confirmed['n_prompts'].max()} prompts x {config['n_samples']} samples that were not used for choosing."
+            f"{confirmed.loc[confirmed['metric'] == told.metric, 'n_prompts'].max()} prompts x {config['n_samples']}"
+            " samples that were not used for choosing."
             " Intervals: 95 % bootstrap over prompts. Random vectors: where one more of the same norm would fall,"
             f" judged by {config['n_random_confirm']} draws. Perplexity: under the unsteered model, over unsteered"
             " text's."
@@ -148,6 +150,11 @@ class Told:
                 summary, metric="perplexity", value="ratio", title=f"{added}: perplexity of the text",
                 metric_label="perplexity, × unsteered", subtitle=self.about, **grid,
             )  # fmt: skip
+            drawn[f"{file}_costs"] = cost_panel(
+                summary, **sweep, costs={name: label_of(name) for name in COSTS if name in set(summary["metric"])},
+                budgets={"perplexity": self.parts["config"]["perplexity_budget"]}, chosen=mark,
+                title=f"{added}: what it costs", subtitle=self.about,
+            )  # fmt: skip
             drawn[f"{file}_curves"] = coeff_curves(
                 summary, **sweep, layers=None if mark is None else [mark[0]],
                 title=f"{added}: shift of {of} against the coefficient", subtitle=self.about, **effect,
@@ -157,7 +164,8 @@ class Told:
     def caption(self, figure: str) -> str:
         """Under a figure: on what it was measured, and how much of it."""
         what = "Choosing prompts" if "curves" not in figure else "Choosing prompts; grey: norm-matched random vectors"
-        n_prompts, n_samples = self.parts["summary"]["n_prompts"].max(), self.parts["config"]["n_samples"]
+        summary, n_samples = self.parts["summary"], self.parts["config"]["n_samples"]
+        n_prompts = summary.loc[summary["metric"] == self.metric, "n_prompts"].max()
         return f"{self.about}. {what}: {n_prompts} x {n_samples} continuations a cell."
 
     def generations(self) -> pd.DataFrame | None:
