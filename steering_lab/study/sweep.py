@@ -11,6 +11,7 @@ import pandas as pd
 
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.measuring.judge import Judge
 from steering_lab.evaluation.measuring.measures import Measure, measure_table
 from steering_lab.evaluation.running.condition import UNSTEERED, Condition, prompting
 from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
@@ -128,6 +129,8 @@ def run_sweep(
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
         held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)
 
+        if judges := [measure.described() for measure in measures if isinstance(measure, Judge)]:
+            setup.folder.write_json("judges.json", judges)
         setup.folder.write_json("sweep.json", {"metric": metric, "forms": as_json(forms)})
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)

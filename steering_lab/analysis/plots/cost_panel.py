@@ -99,9 +99,9 @@ def _panel(
     finite = paid[np.isfinite(paid)]
     dearest = float(finite.max()) if len(finite) else 0.0
     top = float(np.clip(dearest, 1.0, 5.0)) if ratio else max(dearest, 0.1)
-    digits = 3 if dearest < 0.1 else 2 if top < 10 else 0
+    digits = 3 if 0 < dearest < 0.1 else 2 if top < 10 else 0
     text = [times(v) if ratio else signed(v, digits) for v in cells["effect"]]
-    darkest = times(2**top) if ratio else signed(sign * top, digits)
+    darkest = times(2**top) if ratio else short_signed(sign * float(f"{top:.2g}"))
     if dearest > top:
         darkest += " and more"
     label += ", × unsteered" if ratio else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.lexicons import ENGLISH, TOPICS, Lexicon
+from steering_lab.evaluation.measuring.judge import read_judge
 from steering_lab.evaluation.measuring.measures import (
     Degenerate,
     Measure,
@@ -45,7 +46,8 @@ TOPIC_MEASURES: Mapping[str, Callable[[frozenset[str], str], Measure]] = {
     "topic": topic_count,
     "topic_rate": topic_rate,
 }
-FORMS = f"{', '.join(LABELS)}, topic:NAME or topic_rate:NAME"
+JUDGE = "judge"
+FORMS = f"{', '.join(LABELS)}, topic:NAME, topic_rate:NAME or {JUDGE}:FILE.toml"
 
 
 def named_measures(
@@ -71,10 +73,16 @@ def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str,
     commas between ("sea,ship,sail"). "perplexity", "repetition", "distinct_2", "degenerate" and "length" are of the
     text alone.
 
+    "judge:FILE.toml" is the language model that the file describes (`judge.read_judge`).
+
     Raises:
-        ValueError: no such measure or topic; says which there are.
+        ValueError: no such measure or topic; says which there are. A judge that may not measure (`Judge.check`).
     """
     kind, colon, topic = name.partition(":")
+    if colon and kind == JUDGE:
+        judge = read_judge(topic, name)
+        judge.check()
+        return judge
     if colon and kind in TOPIC_MEASURES:
         return TOPIC_MEASURES[kind](topic_words(topic, topics), name)
     match name:
@@ -124,6 +132,8 @@ def label_of(name: str) -> str:
     if colon and kind in TOPIC_MEASURES:
         about = f"words of {topic}" if "," in topic else f"words about {Path(topic).stem}"
         return f"{about} in a text" if kind == "topic" else f"{about}, share of all"
+    if colon and kind == JUDGE:
+        return f"{Path(topic).stem.replace('_', ' ')}, as the judge scores it"
     return LABELS.get(name) or LABELS_BESIDE.get(name, name)
 
 
