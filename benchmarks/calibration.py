@@ -21,7 +21,7 @@ from tqdm import tqdm
 from benchmarks.interval_methods import ENDED, OPEN, Data, Method
 from benchmarks.populations import Population, populations
 from steering_lab.numerics.bootstrap import resamples
-from steering_lab.numerics.intervals import Kind
+from steering_lab.numerics.kinds import Kind
 
 PAGE = Path(__file__).parents[1] / "docs/measures.md"
 START, END = "<!-- made by make calibration: from here -->", "<!-- to here -->"

@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
+from steering_lab.numerics.kinds import OPEN, Bounds, Kind
+
 Role = Literal["unsteered", "steered", "control", "baseline"]
 Scale = Literal["difference", "ratio"]
 Unit = Literal["coeff", "resid_norm", "nats"]
@@ -102,6 +104,15 @@ _SAMPLED = (
 _METRIC = (
     Column("metric", "text", "what was measured", always=True),
     Column("scale", "text", "how it is compared with unsteered", always=True, allowed=get_args(Scale)),
+    Column(
+        "distribution",
+        "text",
+        "how its differences are distributed, which decides how an interval is made",
+        always=True,
+        allowed=tuple(Kind),
+    ),
+    Column("least", "number", "the smallest value there can be; missing where there is none", "the metric's"),
+    Column("most", "number", "the largest value there can be; missing where there is none", "the metric's"),
 )
 
 
@@ -135,6 +146,7 @@ SUMMARY = Table("summary", (
     Column("effect", "number", "paired difference to unsteered, or ratio to it", "the metric's, or 1"),
     Column("low", "number", "lower end of the effect's interval", "as effect"),
     Column("high", "number", "upper end of the effect's interval", "as effect"),
+    Column("why", "text", "why there is no interval; missing where there is one"),
     Column("p", "number", "of an effect as large without steering", "probability"),
     Column("p_family", "number", "the same, corrected for the search over the method's cells", "probability"),
     Column("n", "whole", "pairs of which both values are known", always=True),
@@ -144,6 +156,8 @@ SUMMARY = Table("summary", (
     Column("control_low", "number", "lower end of where one more random draw's effect would fall", "as effect"),
     Column("control_high", "number", "upper end of it", "as effect"),
     Column("n_draws", "whole", "draws that this was judged by", always=True),
+    Column("p_random", "number",
+           "of the best of as many random vectors' cells lying as far from what random vectors do", "probability"),
 ))  # fmt: skip
 
 
@@ -195,7 +209,14 @@ def _typed(values: pd.Series, column: Column, kind: Table) -> pd.Series:
 
 
 def measurements(
-    condition: str, factors: Factors, observed: pd.DataFrame, *, metric: str, scale: Scale = "difference"
+    condition: str,
+    factors: Factors,
+    observed: pd.DataFrame,
+    *,
+    metric: str,
+    scale: Scale = "difference",
+    kind: Kind = Kind.SKEWED,
+    bounds: Bounds = OPEN,
 ) -> pd.DataFrame:
     """The measurements of one condition and metric; `observed` has prompt, sample, value and, unless 1, weight.
 
@@ -205,9 +226,37 @@ def measurements(
         observed: Prompt, sample, value and, unless 1, weight.
         metric: What was measured.
         scale: How values are compared with the unsteered: "difference" or "ratio".
+        kind: How its differences are distributed; skewed where nothing is known.
+        bounds: The smallest and the largest value there can be; infinite where there is none.
+
+    Raises:
+        ValueError: see `described`.
     """
-    table = observed.assign(condition=condition, **asdict(factors), metric=metric, scale=scale)
+    table = observed.assign(condition=condition, **asdict(factors), **described(metric, scale, kind, bounds))
     return checked(table if "weight" in table else table.assign(weight=1.0), MEASUREMENTS)[MEASUREMENTS.names]
+
+
+def described(metric: str, scale: Scale, kind: Kind, bounds: Bounds) -> dict[str, str | float]:
+    """What the columns of a metric say in every row of it: metric, scale, distribution, least and most.
+
+    Args:
+        metric: What was measured.
+        scale: How values are compared with the unsteered: "difference" or "ratio".
+        kind: How its differences are distributed.
+        bounds: The smallest and the largest value there can be; infinite where there is none.
+
+    Raises:
+        ValueError: bounds that do not ascend, or a bounded measure without two finite ones or compared as a ratio.
+    """
+    least, most = bounds
+    if not least < most:
+        raise ValueError(f"{metric} has the bounds {least} and {most}: name the smallest value first")
+    if kind == Kind.BOUNDED and not (np.isfinite(bounds).all() and scale == "difference"):
+        raise ValueError(f"{metric} is bounded, so it needs two finite bounds, not {bounds}, and is no ratio")
+    ends = {
+        name: float(end) if np.isfinite(end) else np.nan for name, end in zip(("least", "most"), bounds, strict=True)
+    }
+    return {"metric": metric, "scale": scale, "distribution": str(Kind(kind)), **ends}
 
 
 def is_unsteered(table: pd.DataFrame) -> pd.Series:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.calibration import BEFORE, CHOSEN, END, START, simulate, table, worst, write_between
 from benchmarks.populations import Population, exponential, normal, populations, shares
-from steering_lab.numerics.intervals import Kind
+from steering_lab.numerics.kinds import Kind
 
 QUICK = {"sets": 1000, "n_boot": 400, "seed": 1}
 # Three standard errors of a share of .93 over 1,000 sets.

@@ -10,7 +10,8 @@ import pandas as pd
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.tables import CELL, SUMMARY, checked, method_names
 
-_NEEDED = [column.name for column in SUMMARY.columns if column.name not in ("p", "degenerate", "n_draws", "n_prompts")]
+_UNUSED = {"distribution", "least", "most", "why", "p", "p_random", "degenerate", "n_draws", "n_prompts"}
+_NEEDED = [column.name for column in SUMMARY.columns if column.name not in _UNUSED]
 
 
 def condition_table(

@@ -6,7 +6,6 @@ summed before. Which method a measure gets is a property of the measure (`Kind`)
 here knows a model.
 """
 
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -14,16 +13,10 @@ from jaxtyping import Bool, Float, Shaped
 from scipy.stats import t
 
 from steering_lab.numerics.bootstrap import resamples, studentised_ends
+from steering_lab.numerics.kinds import Bounds as Bounds
+from steering_lab.numerics.kinds import Kind as Kind
 
 MIN_PROMPTS = 8  # of an open scale: below it, simulated coverage falls under 93 % (92 % with 6 prompts and VADER)
-
-
-class Kind(StrEnum):
-    """How a measure's paired differences are distributed, as its author declares it."""
-
-    BOUNDED = "bounded"  # shares of 0 and 1, and scores between two ends that are mostly at one of them (repetition)
-    SYMMETRIC = "symmetric"  # scores that move both ways: sentiment, log-odds, logarithms of perplexity
-    SKEWED = "skewed"  # counts, divergences, and anything of which nothing is known
 
 
 class Interval(NamedTuple):
@@ -69,7 +62,7 @@ def paired_interval(
     kind: Kind,
     *,
     level: float = 0.95,
-    bounds: tuple[float, float] = (-1.0, 1.0),
+    bounds: Bounds = (-1.0, 1.0),
     n_boot: int = 2000,
     rng: np.random.Generator | None = None,
 ) -> Interval:
@@ -89,7 +82,7 @@ def paired_interval(
 
 
 def paired_share_interval(
-    effects: Float[np.ndarray, "prompts cells"], *, level: float = 0.95, bounds: tuple[float, float] = (-1.0, 1.0)
+    effects: Float[np.ndarray, "prompts cells"], *, level: float = 0.95, bounds: Bounds = (-1.0, 1.0)
 ) -> Interval:
     """The interval of a mean difference between two ends, wide enough when every prompt agrees: "0 of 68" is ±4 %.
 

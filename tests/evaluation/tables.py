@@ -2,14 +2,34 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 
+from steering_lab.numerics.kinds import OPEN, Bounds, Kind
 from steering_lab.tables import Factors, Scale, measurements
+
+
+class Described(TypedDict):
+    """What is said of a metric where it is measured."""
+
+    metric: str
+    scale: Scale
+    kind: Kind
+    bounds: Bounds
+
 
 NONE = float("nan")
 SCALES: dict[str, Scale] = {"perplexity": "ratio"}  # all others are compared as differences
+KINDS: dict[str, Kind] = {"degenerate": Kind.BOUNDED, "right": Kind.BOUNDED, "topic": Kind.SKEWED}  # others: symmetric
+
+
+def described(metric: str) -> Described:
+    """How a metric is compared and what it can be: shares are bounded, topic counts skewed, all others symmetric."""
+    kind = KINDS.get(metric, Kind.SYMMETRIC)
+    bounds = (0.0, 1.0) if kind == Kind.BOUNDED else OPEN
+    return {"metric": metric, "scale": SCALES.get(metric, "difference"), "kind": kind, "bounds": bounds}
 
 
 def factors(
@@ -44,7 +64,7 @@ def observed(
     table = pd.DataFrame(rows, columns=["prompt", "sample", "value"]).astype({"value": float})
     facts = factors(method, layer=layer, coeff=coeff, draw=draw, norm=norm, **others)
     name = f"{method} {layer} {coeff} {draw}"
-    return measurements(name, facts, table.assign(weight=weight), metric=metric, scale=SCALES.get(metric, "difference"))
+    return measurements(name, facts, table.assign(weight=weight), **described(metric))
 
 
 def noise(rng: np.random.Generator, prompts: int, samples: int, spread: float = 1.0) -> dict[str, list[float]]:
@@ -58,7 +78,7 @@ def by_layer(method: str, values: np.ndarray, *, metric: str = "sentiment") -> p
     rows = pd.DataFrame({"value": values.ravel()}, index=index).reset_index()
     rows["prompt"] = "prompt " + rows.pop("number").astype(str)
     layers, facts = rows.pop("layer"), factors(method, layer=0, coeff=1.0)
-    table = measurements(method, facts, rows, metric=metric, scale=SCALES.get(metric, "difference"))
+    table = measurements(method, facts, rows, **described(metric))
     return table.assign(layer=layers.astype(float))
 
 

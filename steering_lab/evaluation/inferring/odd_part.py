@@ -16,7 +16,7 @@ def odd_part(tidy: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The measurements of `<metric>_odd` of `tidy`: (f(+m) - f(-m)) / 2 of every question, and 0 unsteered.
 
     One row per cell with a coefficient m > 0, draw, prompt and sample that the table has at both signs. A value
-    that is NaN at either sign is NaN.
+    that is NaN at either sign is NaN. It lies within half the distance of the metric's bounds on either side of 0.
 
     Raises:
         ValueError: no such metric, or no cell that was run at both signs.
@@ -33,4 +33,6 @@ def odd_part(tidy: pd.DataFrame, metric: str) -> pd.DataFrame:
     both = both.assign(value=(both["value"] - both["value_backward"]) / 2).drop(columns="value_backward")
     plain = rows[is_unsteered(rows)]
     plain = plain.assign(value=np.where(plain["value"].isna(), np.nan, 0.0))
-    return pd.concat([plain, both], ignore_index=True).assign(metric=f"{metric}_odd")
+    odd = pd.concat([plain, both], ignore_index=True)
+    half = (odd["most"] - odd["least"]) / 2
+    return odd.assign(metric=f"{metric}_odd", least=-half, most=half)

@@ -13,7 +13,13 @@ import pandas as pd
 from jaxtyping import Float
 
 from steering_lab.numerics.bootstrap import weighted_means
+from steering_lab.numerics.intervals import prompt_effects
 from steering_lab.tables import CELL, MEASUREMENTS, OBSERVATION, checked, is_unsteered
+
+ROUNDING = 1e-5  # by which a value may lie outside its measure's bounds
+DESCRIBED = {
+    "scale": "compared as a", "distribution": "called", "least": "at least", "most": "at most",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +45,10 @@ class PairedSums:
         steered = weighted_means(prompts, self.steered, self.steered_weight)
         return steered - weighted_means(prompts, self.unsteered, self.unsteered_weight)
 
+    def of_prompts(self) -> Float[np.ndarray, "prompts cells"]:
+        """What each prompt says of each cell's effect, which is their mean (`intervals.prompt_effects`)."""
+        return prompt_effects(self.steered, self.steered_weight, self.unsteered, self.unsteered_weight)
+
     def swapped_effect(self, swap: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
         """The effect, had steered and unsteered been exchanged where `swap` is 1 (0: left as they are)."""
         with np.errstate(invalid="ignore"):
@@ -59,8 +69,8 @@ def pair_with_unsteered(measured: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         ValueError: no table of measurements (`tables.checked`), no rows of the unsteered model, a steered row without
-            a counterpart there, (prompt, sample) does not identify one row of a cell and draw, a value is infinite, a
-            ratio is not above 0, or a metric has two scales.
+            a counterpart there, (prompt, sample) does not identify one row of a cell and draw, a value is infinite or
+            outside the metric's bounds, a ratio is not above 0, or a metric is described in two ways.
     """
     rows = checked(measured, MEASUREMENTS).sort_values(["metric", *CELL, "draw", *OBSERVATION], ignore_index=True)
     _check_values(rows)
@@ -85,14 +95,23 @@ def pair_with_unsteered(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_values(rows: pd.DataFrame) -> None:
-    if (two := rows.groupby("metric")["scale"].nunique() > 1).any():
-        raise ValueError(f"{two[two].index[0]} is compared as a difference in some rows and as a ratio in others")
+    for column, says in DESCRIBED.items():
+        if (two := rows.groupby("metric")[column].nunique(dropna=False) > 1).any():
+            found = sorted(map(str, rows.loc[rows["metric"] == two[two].index[0], column].unique()))
+            raise ValueError(f"{two[two].index[0]} is {says} {found[0]} in some rows and {found[1]} in others")
     infinite = np.isinf(rows["value"].to_numpy(float))
     wrong = infinite | ((rows["scale"] == "ratio") & (rows["value"] <= 0)).to_numpy()
     if wrong.any():
         row = rows[wrong].iloc[0]
         allowed = "finite or NaN" if np.isinf(row["value"]) else "above 0 or NaN, being compared as a ratio"
         raise ValueError(f"{row['metric']} of {row['method']}, prompt {row['prompt']!r} is {row['value']}: {allowed}")
+    outside = (rows["value"] < rows["least"] - ROUNDING) | (rows["value"] > rows["most"] + ROUNDING)
+    if outside.any():
+        row = rows[outside].iloc[0]
+        raise ValueError(
+            f"{row['metric']} of {row['method']}, prompt {row['prompt']!r} is {row['value']:g}, where its measure says"
+            f" that there can be {row['least']:g} to {row['most']:g}"
+        )
 
 
 def _check_unique(rows: pd.DataFrame, keys: Sequence[str]) -> None:

@@ -9,9 +9,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from steering_lab.evaluation.inferring.controls import attach_bands, control_bands, draw_effects
-from steering_lab.evaluation.inferring.pairing import PairedSums, pair_with_unsteered, paired_sums
-from steering_lab.numerics.bootstrap import percentile_ends, resamples
-from steering_lab.tables import CELL, FAMILY, SUMMARY, Scale, checked
+from steering_lab.evaluation.inferring.pairing import DESCRIBED, PairedSums, pair_with_unsteered, paired_sums
+from steering_lab.numerics.intervals import Interval, Kind, paired_interval
+from steering_lab.tables import CELL, FAMILY, SUMMARY, checked
 
 ALL_SWAPS_UP_TO = 11  # prompts: 2^11 exchanges are enumerated, beyond that they are drawn
 
@@ -22,11 +22,13 @@ def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, leve
     value: the weighted mean of all known values. effect: the mean paired difference to the unsteered model, over the
     pairs in which both values are known; on the scale "ratio" `value` is the corpus value (geometric, weighted by
     tokens) and `effect` its ratio to the unsteered corpus value of the same prompts and samples (1 = no change).
-    low, high: the interval of the effect (`bootstrap_interval`). p, p_family: `swap_test`, alone and over the cells of
+    low, high: the interval of the effect by the metric's distribution (`intervals.paired_interval`), a ratio's that of
+    its logarithms; NaN where there is none, and `why` says why. The unsteered model's own effect is nothing by
+    definition and has no width. p, p_family: `swap_test`, alone and over the cells of
     the same method, place and metric. n, n_missing, n_prompts: pairs known, pairs in which a value is NaN, prompts with
     a known pair. degenerate: more than half of the cell's continuations are (metric "degenerate"; NA if it was not
     measured). control_low, control_high, n_draws: `control_bands` of the cell's norm-matched control, which is the
-    method whose `control_of` names the cell's.
+    method whose `control_of` names the cell's. p_random: not known here, NaN.
 
     Args:
         measured: Measurements of the unsteered model and of others.
@@ -41,45 +43,54 @@ def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, leve
         raise ValueError(f"level is between 0 and 1 and n_boot at least 1, not {level} and {n_boot}")
     paired = pair_with_unsteered(measured)
     blocks = [
-        _summarise_metric(paired_sums(rows), seed, n_boot, level, rows["scale"].iloc[0]).assign(metric=metric)
+        _summarise_metric(paired_sums(rows), rows.iloc[0], seed, n_boot, level).assign(metric=metric)
         for metric, rows in paired.groupby("metric")
     ]
     summary = _mark_degenerate(pd.concat(blocks, ignore_index=True))
     summary = attach_bands(summary, control_bands(draw_effects(measured), level))
-    summary = summary.sort_values(["metric", *CELL], ignore_index=True, na_position="first")
+    summary = summary.assign(p_random=np.nan).sort_values(["metric", *CELL], ignore_index=True, na_position="first")
     return checked(summary, SUMMARY)[SUMMARY.names]
 
 
-def _summarise_metric(sums: PairedSums, seed: int, n_boot: int, level: float, scale: Scale) -> pd.DataFrame:
+def _summarise_metric(sums: PairedSums, metric: pd.Series, seed: int, n_boot: int, level: float) -> pd.DataFrame:
     rng = np.random.default_rng(seed)  # anew for each metric: all metrics see the same resamples
     effect = sums.effect(np.ones((1, len(sums.steered))))[0]
-    low, high = bootstrap_interval(sums, n_boot, level, rng)
+    found = effect_interval(sums, metric, n_boot=n_boot, level=level, rng=rng)
     p, p_family = swap_test(sums, n_boot, rng)
     value = sums.cells["value"].to_numpy()
-    if scale == "ratio":
-        value, effect, low, high = np.exp(value), np.exp(effect), np.exp(low), np.exp(high)
+    if metric["scale"] == "ratio":
+        value, effect = np.exp(value), np.exp(effect)
+    own = {"value": value, "effect": effect, "low": found.low, "high": found.high}
     counts = sums.cells[["n", "n_missing", "n_prompts"]]
-    cells = sums.cells[[*CELL, "role", "unit", "relative_norm"]].assign(
-        scale=scale, value=value, effect=effect, low=low, high=high
-    )
-    return cells.assign(p=p, p_family=p_family, **counts)
+    cells = sums.cells[[*CELL, "role", "unit", "relative_norm"]].assign(**metric[list(DESCRIBED)], **own)
+    return cells.assign(why=pd.Series(found.why).replace("", None), p=p, p_family=p_family, **counts)
 
 
-def bootstrap_interval(
-    sums: PairedSums, n_boot: int, level: float, rng: np.random.Generator
-) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
-    """Low and high ends of each cell's effect: percentiles over resamples of whole prompts, widened for few prompts.
+def effect_interval(
+    sums: PairedSums, metric: pd.Series, *, level: float, n_boot: int = 2000, rng: np.random.Generator | None = None
+) -> Interval:
+    """The interval of each cell's effect by the metric's distribution; a ratio's is that of its logarithms.
 
-    Percentiles as in `numerics.bootstrap.expanded_tail`. One prompt gives no interval (NaN).
+    Nothing is left of what cannot be: differences are cut where the metric's bounds end. The unsteered model against
+    itself is nothing, exactly.
 
     Args:
-        sums: The paired sums of each prompt and cell.
-        n_boot: Resamples of the bootstrap.
+        sums: The paired sums of each prompt and cell; of logarithms for a ratio.
+        metric: What its columns say: scale, distribution, least, most.
         level: How often an interval should hold the true value: 0.95 is 95 %.
-        rng: What draws the resamples.
+        n_boot: Resamples, where the interval is a bootstrap.
+        rng: What draws them.
     """
-    effects = sums.effect(resamples(len(sums.steered), n_boot, rng))
-    return percentile_ends(effects, sums.cells["n_prompts"].to_numpy(), level)
+    ratio, reach = metric["scale"] == "ratio", metric["most"] - metric["least"]
+    if ratio or np.isnan(reach):
+        reach = np.inf
+    low, high, why = paired_interval(
+        sums.of_prompts(), Kind(metric["distribution"]), level=level, bounds=(-reach, reach), n_boot=n_boot, rng=rng
+    )
+    itself = (sums.cells["role"] == "unsteered").to_numpy() & (sums.cells["n_prompts"] > 0).to_numpy()
+    low, high = (np.where(itself, 0.0, np.clip(end, -reach, reach)) for end in (low, high))
+    why = np.where(itself, "", why)
+    return Interval(np.exp(low), np.exp(high), why) if ratio else Interval(low, high, why)
 
 
 def swap_test(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.evaluation.measuring.answers import JUDGES, Judgement, answer_scores
+from steering_lab.numerics.kinds import Bounds, Kind
 from steering_lab.tables import Scale
 
 Scorer = Literal["strict", "official"]
@@ -75,12 +76,16 @@ class AnswerMeasure:
         scorer: "strict", or "official" for the published one.
         weight: The column that weighs the values; None is one each.
         scale: How values are compared with the unsteered: "difference" or "ratio".
+        kind: How its differences are distributed.
+        bounds: The smallest and the largest value there can be.
     """
 
     reading: Reading
     scorer: Scorer = "strict"
     weight: None = None
     scale: Scale = "difference"
+    kind: Kind = Kind.BOUNDED
+    bounds: Bounds = (0, 1)
 
     @property
     def name(self) -> str:
@@ -117,11 +122,20 @@ class RightAnswer:
 
     So it is agreement accuracy over agreements, closed-book retention over closed books, resistance over irrelevant
     contexts, and over conflicts p_s. By the strict reading; NaN without a text.
+
+    Args:
+        name: The metric's name in tables.
+        weight: The column that weighs the values; None is one each.
+        scale: How values are compared with the unsteered: "difference" or "ratio".
+        kind: How its differences are distributed.
+        bounds: The smallest and the largest value there can be.
     """
 
     name: str = "right"
     weight: None = None
     scale: Scale = "difference"
+    kind: Kind = Kind.BOUNDED
+    bounds: Bounds = (0, 1)
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         read = judgements(generations)

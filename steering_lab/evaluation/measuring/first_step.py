@@ -4,7 +4,8 @@ Generated answers fall into classes; here the same question is answered on a con
 come in. The distribution is the one that is decoded: under the condition's edit, and after its rule where it has one.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +18,17 @@ from steering_lab.evaluation.measuring.next_token import each_next_token
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.numerics.divergence import kl
+from steering_lab.numerics.kinds import OPEN, Bounds, Kind
 from steering_lab.numerics.log_probs import any_of
 from steering_lab.tables import measurements
 
-FIRST_STEP = ("log_prob_context", "log_prob_memory", "log_odds", "kl")
+FIRST_STEP: Mapping[str, tuple[Kind, Bounds]] = {
+    "log_prob_context": (Kind.SYMMETRIC, (-math.inf, 0)),
+    "log_prob_memory": (Kind.SYMMETRIC, (-math.inf, 0)),
+    "log_odds": (Kind.SYMMETRIC, OPEN),
+    "kl": (Kind.SKEWED, (0, math.inf)),
+}
+"""By metric: how its differences are distributed, and the smallest and the largest value there can be."""
 
 
 class FirstTokens(NamedTuple):
@@ -70,9 +78,11 @@ def first_steps(
             "kl": kl(reference, log_probs).tolist() if same else np.nan,
         }
         asked = pd.DataFrame({"prompt": [row.id for row in rows], "sample": 0})
-        for metric in FIRST_STEP:
+        for metric, (kind, bounds) in FIRST_STEP.items():
             observed = asked.assign(value=values[metric]).replace([np.inf, -np.inf], np.nan)
-            blocks.append(measurements(condition.name, condition.factors, observed, metric=metric))
+            blocks.append(
+                measurements(condition.name, condition.factors, observed, metric=metric, kind=kind, bounds=bounds)
+            )
     return pd.concat(blocks, ignore_index=True)
 
 

@@ -13,6 +13,7 @@ from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
 from steering_lab.models.generation import continuation_log_probs
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.numerics.kinds import Kind
 from steering_lab.tables import measurements
 
 HELD_OUT_PERPLEXITY = "held_out_perplexity"
@@ -62,7 +63,15 @@ def held_out_table(
             }
         )
         blocks.append(
-            measurements(condition.name, condition.factors, observed, metric=HELD_OUT_PERPLEXITY, scale="ratio")
+            measurements(
+                condition.name,
+                condition.factors,
+                observed,
+                metric=HELD_OUT_PERPLEXITY,
+                scale="ratio",
+                kind=Kind.SYMMETRIC,
+                bounds=(1, math.inf),
+            )
         )
     return pd.concat(blocks, ignore_index=True)
 

@@ -30,6 +30,7 @@ from typing import Any
 import pandas as pd
 
 from steering_lab.evaluation.measuring.agreement import Agreement, agreement_of
+from steering_lab.numerics.kinds import Bounds, Kind
 from steering_lab.safe_files import append_line, cut_torn_line, replace_file, whole_lines
 from steering_lab.tables import Scale
 
@@ -61,6 +62,7 @@ class Judge:
         tries: How often a text is tried, with growing pauses, where the address is busy, slow or not there.
         at_once: How many texts are asked about at the same time.
         max_tokens: How long an answer may be.
+        kind: How differences of its scores are distributed; skewed where nothing is known.
 
     Raises:
         ValueError: a rubric without {text}, an empty range, or a number that is too small.
@@ -79,6 +81,7 @@ class Judge:
     tries: int = 4
     at_once: int = 4
     max_tokens: int = 64
+    kind: Kind = Kind.SKEWED
     weight: None = field(default=None, init=False)
     scale: Scale = field(default="difference", init=False)
 
@@ -90,6 +93,11 @@ class Judge:
         for name, least in (("seconds", 0.001), ("tries", 1), ("at_once", 1), ("max_tokens", 1)):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} of {self.name!r} is {getattr(self, name)}: it must be {least} or more")
+
+    @property
+    def bounds(self) -> Bounds:
+        """The lowest and the highest score."""
+        return (self.low, self.high)
 
     @property
     def fingerprint(self) -> str:
@@ -206,6 +214,10 @@ def read_judge(file: str | Path, name: str = "") -> Judge:
     if lacking := [key for key in ("model", "base_url", "rubric", "low", "high") if key not in said]:
         raise ValueError(f"{path} has no {lacking[0]}")
     saved = path.with_suffix(".agreement.json")
+    if "kind" in said:
+        if said["kind"] not in (kinds := [str(kind) for kind in Kind]):
+            raise ValueError(f"kind in {path} is {said['kind']!r}: choose one of {', '.join(kinds)}")
+        said["kind"] = Kind(said["kind"])
     agreed = Agreement(**json.loads(saved.read_text(encoding="utf-8"))) if saved.is_file() else None
     return Judge(name or path.stem, answers=path.with_suffix(".answers.jsonl"), agreed=agreed, **said)
 

@@ -5,6 +5,7 @@ without a model. A new one needs no registration: anything with a name, a weight
 `TextMeasure("length", length)` makes one of any function of a text.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,8 @@ import pandas as pd
 from steering_lab.data.lexicons import Lexicon, check_words
 from steering_lab.evaluation.measuring.metrics import (
     corpus_perplexity,
+    distinct_2,
+    length,
     perplexity,
     repetition,
     sentiment_score,
@@ -24,7 +27,8 @@ from steering_lab.evaluation.measuring.metrics import (
     word_count,
     word_rate,
 )
-from steering_lab.tables import GENERATIONS, MEASUREMENTS, Scale, checked, is_unsteered
+from steering_lab.numerics.kinds import OPEN, Bounds, Kind
+from steering_lab.tables import GENERATIONS, MEASUREMENTS, Scale, checked, described, is_unsteered
 
 
 @runtime_checkable
@@ -43,6 +47,14 @@ class Measure(Protocol):
     def scale(self) -> Scale:
         """How its values are compared: "ratio" for one above 0 whose mean is geometric, else "difference"."""
 
+    @property
+    def kind(self) -> Kind:
+        """How its differences (a ratio's logarithms) are distributed; skewed where nothing is known."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """The smallest and the largest value there can be; infinite where there is none."""
+
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         """The values, on the index of `generations`."""
 
@@ -56,12 +68,16 @@ class TextMeasure:
         of: The measure of one text.
         weight: The column that weighs the values; None is one each.
         scale: How values are compared with the unsteered: "difference" or "ratio".
+        kind: How its differences are distributed; skewed where nothing is known.
+        bounds: The smallest and the largest value there can be; infinite where there is none.
     """
 
     name: str
     of: Callable[[str], float]
     weight: None = None
     scale: Scale = "difference"
+    kind: Kind = Kind.SKEWED
+    bounds: Bounds = OPEN
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         return pd.Series([self.of(text) for text in generations["text"]], index=generations.index, dtype=float)
@@ -69,11 +85,21 @@ class TextMeasure:
 
 @dataclass(frozen=True)
 class Measured:
-    """The column `name` of the table as it is, measured while the model ran; `weight`, `scale` as in `Measure`."""
+    """The column `name` of the table as it is, measured while the model ran.
+
+    Args:
+        name: The column, and the metric's name in tables.
+        weight: The column that weighs the values; None is one each.
+        scale: How values are compared with the unsteered: "difference" or "ratio".
+        kind: How its differences are distributed; skewed where nothing is known.
+        bounds: The smallest and the largest value there can be; infinite where there is none.
+    """
 
     name: str
     weight: None = None
     scale: Scale = "difference"
+    kind: Kind = Kind.SKEWED
+    bounds: Bounds = OPEN
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         return generations[self.name].astype(float)
@@ -81,29 +107,41 @@ class Measured:
 
 def sentiment(lexicon: Lexicon, name: str = "sentiment") -> TextMeasure:
     """`name`: `sentiment_score` by `lexicon`, in [−1, 1], NaN for a text without valenced words."""
-    return TextMeasure(name, partial(sentiment_score, positive=lexicon.positive, negative=lexicon.negative))
+    return _leaning(name, partial(sentiment_score, positive=lexicon.positive, negative=lexicon.negative))
 
 
 def balance(lexicon: Lexicon, name: str = "valence_balance") -> TextMeasure:
     """`name`: `valence_balance` by `lexicon`, in [−1, 1], defined on every text with words."""
-    return TextMeasure(name, partial(valence_balance, positive=lexicon.positive, negative=lexicon.negative))
+    return _leaning(name, partial(valence_balance, positive=lexicon.positive, negative=lexicon.negative))
 
 
 def vader(name: str = "vader") -> TextMeasure:
     """`vader_sentiment`: in [−1, 1], English only; high on gibberish of kind words, so keep perplexity beside it."""
-    return TextMeasure(name, vader_sentiment)
+    return _leaning(name, vader_sentiment)
+
+
+def _leaning(name: str, of: Callable[[str], float]) -> TextMeasure:
+    return TextMeasure(name, of, kind=Kind.SYMMETRIC, bounds=(-1, 1))
 
 
 def topic_count(words: frozenset[str], name: str = "topic_words") -> TextMeasure:
     """`name`: number of topic words in each continuation. Raises ValueError for a word no text can match."""
     check_words(words)
-    return TextMeasure(name, partial(word_count, of=words))
+    return TextMeasure(name, partial(word_count, of=words), bounds=(0, math.inf))
 
 
 def topic_rate(words: frozenset[str], name: str = "topic_rate") -> TextMeasure:
-    """`name`: share of topic words in each continuation, in [0, 1]. Raises ValueError for a word no text can match."""
+    """`name`: share of topic words in each continuation, in [0, 1]. Raises ValueError for a word no text can match.
+
+    Skewed, not bounded: it is a count over a length, mostly near 0 and never near 1.
+    """
     check_words(words)
-    return TextMeasure(name, partial(word_rate, of=words))
+    return TextMeasure(name, partial(word_rate, of=words), bounds=(0, 1))
+
+
+LENGTH = TextMeasure("length", length, bounds=(0, math.inf))
+DISTINCT_2 = TextMeasure("distinct_2", distinct_2, kind=Kind.BOUNDED, bounds=(0, 1))
+REPETITION = TextMeasure("repetition", repetition, kind=Kind.BOUNDED, bounds=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -117,12 +155,16 @@ class Perplexity:
         under: The model whose log-probabilities count: "unsteered" or "steered".
         weight: The column that weighs the values; None is one each.
         scale: How values are compared with the unsteered: "difference" or "ratio".
+        kind: How the logarithms' differences are distributed.
+        bounds: The smallest and the largest value there can be.
     """
 
     name: str = "perplexity"
     under: Literal["unsteered", "steered"] = "unsteered"
     weight: str = "n_tokens"
     scale: Scale = "ratio"
+    kind: Kind = Kind.SYMMETRIC
+    bounds: Bounds = (1, math.inf)
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         log_prob, n_tokens = _scored(generations, f"log_prob_{self.under}")
@@ -144,6 +186,8 @@ class Degenerate:
         name: The metric's name in tables.
         weight: The column that weighs the values; None is one each.
         scale: How values are compared with the unsteered: "difference" or "ratio".
+        kind: How its differences are distributed.
+        bounds: The smallest and the largest value there can be.
     """
 
     perplexity_ratio: float = 5.0
@@ -151,6 +195,8 @@ class Degenerate:
     name: str = "degenerate"
     weight: None = None
     scale: Scale = "difference"
+    kind: Kind = Kind.BOUNDED
+    bounds: Bounds = (0, 1)
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         log_prob, n_tokens = _scored(generations, "log_prob_unsteered")
@@ -178,21 +224,23 @@ def measure_table(generations: pd.DataFrame, measures: Sequence[Measure]) -> pd.
     not determine are kept as NaN, so that they can be counted.
 
     Raises:
-        ValueError: no rows, no measures, two measures of one name, something that is no measure, or a table that is
-            none of generations (`tables.checked`).
+        ValueError: no rows, no measures, two measures of one name, something that is no measure, bounds that are none
+            (`tables.described`), or a table that is none of generations (`tables.checked`).
     """
     shared = [name for name in MEASUREMENTS.names if name in GENERATIONS.names]
     generations = checked(generations, GENERATIONS, [*shared, "text"])
     if generations.empty or not measures:
         raise ValueError(f"nothing to measure: {len(generations)} generations, {len(measures)} measures")
     if odd := [measure for measure in measures if not isinstance(measure, Measure)]:
-        raise ValueError(f"{odd[0]!r} is no measure: it needs a name, a weight, a scale and a call")
+        raise ValueError(f"{odd[0]!r} is no measure: it needs a name, a weight, a scale, a kind, bounds and a call")
     names = [measure.name for measure in measures]
     if len(set(names)) < len(names):
         raise ValueError(f"two measures share a name: {', '.join(names)}")
     factors = generations[shared]
     blocks = [
-        factors.assign(metric=m.name, scale=m.scale, value=m(generations), weight=_weights(generations, m))
+        factors.assign(
+            **described(m.name, m.scale, m.kind, m.bounds), value=m(generations), weight=_weights(generations, m)
+        )
         for m in measures
     ]
     return checked(pd.concat(blocks, ignore_index=True), MEASUREMENTS)[MEASUREMENTS.names]

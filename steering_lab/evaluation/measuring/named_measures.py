@@ -11,17 +11,19 @@ from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.lexicons import ENGLISH, TOPICS, Lexicon
 from steering_lab.evaluation.measuring.judge import read_judge
 from steering_lab.evaluation.measuring.measures import (
+    DISTINCT_2,
+    LENGTH,
+    REPETITION,
     Degenerate,
     Measure,
     Perplexity,
-    TextMeasure,
     balance,
     sentiment,
     topic_count,
     topic_rate,
     vader,
 )
-from steering_lab.evaluation.measuring.metrics import distinct_2, length, repetition, words
+from steering_lab.evaluation.measuring.metrics import words
 
 # By name: how an axis calls it.
 LABELS: Mapping[str, str] = {
@@ -95,13 +97,13 @@ def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str,
         case "perplexity":
             return Perplexity()
         case "repetition":
-            return TextMeasure("repetition", repetition)
+            return REPETITION
         case "distinct_2":
-            return TextMeasure("distinct_2", distinct_2)
+            return DISTINCT_2
         case "degenerate":
             return Degenerate()
         case "length":
-            return TextMeasure("length", length)
+            return LENGTH
     hint = f": write {kind}:NAME, NAME one of {', '.join(topics)}" if kind in TOPIC_MEASURES else f": choose {FORMS}"
     raise ValueError(f"unknown measure {name!r}{hint}")
 

@@ -27,10 +27,14 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.scoring import SCORED_LOGITS, forced_logits
 from steering_lab.numerics.divergence import kl_terms
+from steering_lab.numerics.kinds import Bounds, Kind
 from steering_lab.numerics.log_probs import to_log_probs
-from steering_lab.tables import MEASUREMENTS, checked
+from steering_lab.tables import MEASUREMENTS, checked, described
 
-NEUTRAL = ("neutral_kl", "neutral_kl_median", "neutral_kl_p95", "top1_agreement")
+NATS: Bounds = (0, math.inf)
+SHARE: Bounds = (0, 1)
+BOUNDS = {"neutral_kl": NATS, "neutral_kl_median": NATS, "neutral_kl_p95": NATS, "top1_agreement": SHARE}
+NEUTRAL = tuple(BOUNDS)
 PROMPT_TOKENS = 4
 IN_A_SLICE = SCORED_LOGITS // 4  # float32 logits: the unsteered and the steered ones and their terms stand side by side
 
@@ -155,8 +159,9 @@ def _key(model: HookedModel, condition: Condition, texts: Sequence[str], prompt_
 
 
 def _rows(condition: Condition, texts: Rows) -> Iterator[dict[str, Any]]:
-    shared = {"condition": condition.name, **asdict(condition.factors), "sample": 0, "scale": "difference"}
-    for metric in NEUTRAL:
+    shared = {"condition": condition.name, **asdict(condition.factors), "sample": 0}
+    for metric, bounds in BOUNDS.items():
+        # Skewed, an agreement too: like a topic's share of words it is a count over a length, near one end.
+        of_metric = shared | described(metric, "difference", Kind.SKEWED, bounds)
         for i, text in enumerate(texts):
-            own = {"prompt": f"text {i}", "metric": metric, "value": text[metric], "weight": float(text["n_tokens"])}
-            yield shared | own
+            yield of_metric | {"prompt": f"text {i}", "value": text[metric], "weight": float(text["n_tokens"])}

@@ -4,6 +4,7 @@ One definition for everything that can be a condition (an edit, a prompt style, 
 different kinds can be compared at equal distance from the unsteered model.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Unpack
@@ -58,7 +59,7 @@ def next_token_kl(
             conditions, each_next_token(model, conditions, examples, **permissions), strict=True
         ):
             observed = pd.DataFrame({"prompt": keys, "sample": 0, "value": kl(base, log_probs).tolist()})
-            blocks.append(measurements(condition.name, condition.factors, observed, metric=KL))
+            blocks.append(measurements(condition.name, condition.factors, observed, metric=KL, bounds=(0, math.inf)))
             bar.update()
     return pd.concat(blocks, ignore_index=True)
 

@@ -24,8 +24,7 @@ from steering_lab.evaluation.measuring.answer_measures import (
 from steering_lab.evaluation.measuring.first_step import first_steps
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY, held_out_table
 from steering_lab.evaluation.measuring.known_rows import known_rows
-from steering_lab.evaluation.measuring.measures import Measure, TextMeasure, measure_table
-from steering_lab.evaluation.measuring.metrics import length, repetition
+from steering_lab.evaluation.measuring.measures import LENGTH, REPETITION, Measure, measure_table
 from steering_lab.evaluation.measuring.next_token import next_token_log_probs
 from steering_lab.evaluation.measuring.speed import decoding_costs
 from steering_lab.evaluation.running.condition import Condition
@@ -41,8 +40,8 @@ ANSWERS: tuple[Measure, ...] = (
     *(AnswerMeasure(r) for r in ("context", "memory", "both", "neither", "exact")),
     *(AnswerMeasure(r, "official") for r in ("context", "memory_or_both", "exact")),
     RightAnswer(),
-    TextMeasure("repetition", repetition),
-    TextMeasure("length", length),
+    REPETITION,
+    LENGTH,
 )
 AGREEMENT_LOST = "agreement_lost"
 FLUENCY = "held-out text"

@@ -41,7 +41,10 @@ def test_the_winners_curse_is_seen_in_the_gap() -> None:
                 by_layer("unsteered", rng.normal(size=(1, 8, 1))),
                 by_layer("a", rng.normal(0.2, 1, size=(15, 8, 1))),
             )
-            costs = [table.assign(metric="perplexity", scale="ratio", value=1.0) for table in tables]
+            costs = [
+                table.assign(metric="perplexity", scale="ratio", value=np.exp(rng.normal(0, 0.01, len(table))))
+                for table in tables
+            ]
             summaries.append(summarise(stacked(*tables, *costs), n_boot=100))
         gaps.append(confirm(select(summaries[0], **CHOICE), summaries[1])["gap"].iloc[0])
     assert np.mean(gaps) < -0.2  # every cell's true effect is the same: the choice alone made it look larger

@@ -48,5 +48,5 @@ def test_cells_that_differ_in_place_or_budget_alone_are_two() -> None:
 
 def test_a_metric_with_two_scales_is_refused() -> None:
     base = observed("unsteered", {"p": [1.0]})
-    with pytest.raises(ValueError, match="sentiment is compared as a difference in some rows and as a ratio in others"):
+    with pytest.raises(ValueError, match="sentiment is compared as a difference in some rows and ratio in others"):
         pair_with_unsteered(stacked(base, observed("actadd", {"p": [1.0]}, layer=0, coeff=1).assign(scale="ratio")))

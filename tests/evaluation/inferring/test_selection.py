@@ -1,5 +1,6 @@
 """Selection keeps to its budget, prefers sure effects, refuses loudly, and is re-examined on held-out rows."""
 
+import math
 from dataclasses import asdict
 from itertools import product
 
@@ -124,16 +125,20 @@ def test_generations_become_a_chosen_cell_with_its_control() -> None:
     for method, text in moods.items():
         layers, coeffs = ((float("nan"),), (0.0,)) if method == "unsteered" else ((0.0, 1.0), (1.0, 2.0))
         draws = (0.0, 1.0, 2.0) if method == "random" else (float("nan"),)
-        for layer, coeff, draw, prompt, sample in product(layers, coeffs, draws, ["a", "b", "c", "d"], [0, 1]):
+        for layer, coeff, draw, i, sample in product(layers, coeffs, draws, range(8), [0, 1]):
             loss = 4.0 if method == "actadd" and coeff == 2 else 2.0
+            prompt, own = f"p{i}", f"{text} bad" if method == "unsteered" and i % 2 else text
+            loss += 0.01 * i if method == "actadd" else 0
             cell_name = f"{method} {layer} {coeff} {draw}"
             facts = asdict(factors(method, layer=layer, coeff=coeff, draw=draw)) | {"condition": cell_name}
-            blocks.append(facts | {"prompt": prompt, "sample": sample, "text": text, "n_tokens": 2,
+            blocks.append(facts | {"prompt": prompt, "sample": sample, "text": own, "n_tokens": 2,
                                    "log_prob_unsteered": -loss})  # fmt: skip
     generations = pd.DataFrame(blocks)
     measures = [sentiment(Lexicon(frozenset({"good"}), frozenset({"bad"}))), Perplexity(), Degenerate()]
     chosen = select(summarise(measure_table(generations, measures)), **CHOICE)
     assert (chosen.method, chosen.layer, chosen.coeff) == ("actadd", 0, 1)  # coefficient 2 costs a ratio of e
-    assert chosen.effect[["value", "effect", "low", "high"]].tolist() == [1, 1, 1, 1]
-    assert chosen.effect[["control_low", "control_high", "n_draws"]].tolist() == [0, 0, 3]
-    assert (chosen.effect["n_prompts"], chosen.effect["n"], chosen.costs["perplexity"]["effect"]) == (4, 8, 1)
+    assert chosen.effect[["value", "effect"]].tolist() == pytest.approx([1, 7 / 6])  # 1 or 4 / 3, prompt by prompt
+    assert 1 < chosen.effect["low"] < 7 / 6 < chosen.effect["high"] < 4 / 3
+    assert chosen.effect[["control_low", "control_high", "n_draws"]].tolist() == pytest.approx([1 / 6, 1 / 6, 3])
+    assert (chosen.effect["n_prompts"], chosen.effect["n"]) == (8, 16)
+    assert chosen.costs["perplexity"]["effect"] == pytest.approx(math.exp(0.035 / 2))

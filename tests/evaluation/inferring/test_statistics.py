@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steering_lab.evaluation.inferring.pairing import PairedSums
-from steering_lab.evaluation.inferring.statistics import bootstrap_interval, summarise
-from tests.evaluation.tables import NONE, by_layer, noise, observed, shifted, stacked
+from steering_lab.evaluation.inferring.statistics import effect_interval, summarise
+from steering_lab.numerics.intervals import ALL_ALIKE, NO_VALUE, TOO_FEW, paired_interval, ratio_interval
+from tests.evaluation.tables import NONE, by_layer, described, noise, observed, shifted, stacked
 
 UNSTEERED = observed("unsteered", {"p": [0.0, 1.0], "q": [-1.0, 0.5]})
 
@@ -46,6 +47,7 @@ def test_a_cell_without_any_known_pair_is_missing_not_zero() -> None:
     steered = observed("actadd", {"p": [NONE, NONE], "q": [NONE, NONE]}, layer=2, coeff=1)
     row = cell(summarise(stacked(UNSTEERED, steered)))
     assert row[["value", "effect", "low", "high", "p", "p_family"]].isna().all()
+    assert row["why"] == NO_VALUE
     assert (row["n"], row["n_missing"], row["n_prompts"]) == (0, 4, 0)
 
 
@@ -60,12 +62,15 @@ def test_perplexity_is_the_corpus_value_and_its_effect_a_ratio() -> None:
     assert row["scale"] == "ratio"
 
 
-def test_a_constant_ratio_has_that_ratio_as_its_interval() -> None:
-    values = {f"p{i}": [2.0 + i, 3.0] for i in range(6)}
+def test_what_all_prompts_do_alike_has_an_effect_and_no_interval_and_says_why() -> None:
+    values = {f"p{i}": [2.0 + i, 3.0] for i in range(9)}
     base = observed("unsteered", values, metric="perplexity")
-    tripled = observed("actadd", {p: [3 * v for v in vs] for p, vs in values.items()}, layer=1, coeff=1)
-    row = cell(summarise(stacked(base, tripled.assign(metric="perplexity", scale="ratio"))), metric="perplexity")
-    assert row[["effect", "low", "high"]].tolist() == pytest.approx([3, 3, 3])
+    tripled = {prompt: [3 * v for v in own] for prompt, own in values.items()}
+    steered = observed("actadd", tripled, layer=1, coeff=1, metric="perplexity")
+    row = cell(summarise(stacked(base, steered)), metric="perplexity")
+    assert row["effect"] == pytest.approx(3)
+    assert row[["low", "high"]].isna().all()
+    assert row["why"] == ALL_ALIKE
 
 
 def test_samples_of_a_prompt_are_no_independent_evidence() -> None:
@@ -108,11 +113,50 @@ def test_intervals_cover_the_true_effect_at_their_level(prompts: int) -> None:
     base = rng.normal(size=(prompts, samples, repeats))
     of_prompt = 0.3 + rng.normal(0, 0.5, size=(prompts, 1, repeats))
     steered = base + of_prompt + rng.normal(0, 0.7, size=base.shape)
-    cells = pd.DataFrame({"n_prompts": np.full(repeats, prompts)})
+    cells = pd.DataFrame({"n_prompts": np.full(repeats, prompts), "role": "steered"})
     count = np.full((prompts, repeats), float(samples))
     sums = PairedSums(cells, steered.sum(1), count, base.sum(1), count)
-    low, high = bootstrap_interval(sums, 1000, 0.95, rng)
-    assert ((low <= 0.3) & (high >= 0.3)).mean() == pytest.approx(0.945, abs=0.015)  # standard error 0.005
+    metric = {"scale": "difference", "distribution": "symmetric", "least": NONE, "most": NONE}
+    low, high, _ = effect_interval(sums, pd.Series(metric), level=0.95)
+    assert ((low <= 0.3) & (high >= 0.3)).mean() == pytest.approx(0.95, abs=0.015)  # standard error 0.005
+
+
+@pytest.mark.parametrize("metric", ["sentiment", "right", "topic", "perplexity"])
+def test_an_interval_is_that_of_the_metrics_kind_over_the_prompts_own_differences(metric: str) -> None:
+    rng = np.random.default_rng(1)
+    base, steered = rng.poisson([1.0, 3.0], size=(12, 2)).T.reshape(2, 12, 1) + 1.0
+    if metric == "right":
+        base, steered = base > 2, steered > 2
+    arms = [{f"{i:02}": own.astype(float).tolist() for i, own in enumerate(arm)} for arm in (base, steered)]
+    tidy = stacked(
+        observed("unsteered", arms[0], metric=metric), observed("actadd", arms[1], layer=1, coeff=1, metric=metric)
+    )
+    row = cell(summarise(tidy, seed=5), metric=metric)
+    if metric == "perplexity":
+        expected = ratio_interval(np.log(steered) - np.log(base))
+    else:
+        differences = steered.astype(float) - base.astype(float)
+        expected = paired_interval(differences, described(metric)["kind"], rng=np.random.default_rng(5))
+    assert row["distribution"] == described(metric)["kind"]
+    assert [row["low"], row["high"]] == pytest.approx([expected.low[0], expected.high[0]])
+    assert pd.isna(row["why"])
+
+
+@given(st.integers(1, 40), st.integers(0, 1), st.integers(1, 3))
+@settings(deadline=None, max_examples=25)
+def test_a_share_that_did_not_change_has_an_interval_with_width(prompts: int, share: int, samples: int) -> None:
+    same = {f"p{i}": [float(share)] * samples for i in range(prompts)}
+    arms = observed("unsteered", same, metric="right"), observed("actadd", same, layer=1, coeff=1, metric="right")
+    row = cell(summarise(stacked(*arms)), metric="right")
+    assert -1 <= row["low"] < row["effect"] == 0 < row["high"] <= 1
+
+
+def test_an_effect_beyond_the_metrics_bounds_is_cut_from_the_interval() -> None:
+    base, steered = ({f"p{i}": [v] for i, v in enumerate(s * np.array([1.0] * 7 + [0.5]))} for s in (-1, 1))
+    tidy = stacked(observed("unsteered", base), observed("actadd", steered, layer=1, coeff=1))
+    wide, cut = cell(summarise(tidy)), cell(summarise(tidy.assign(least=-1.0, most=1.0)))
+    assert wide["effect"] < 2 < wide["high"]
+    assert (cut["low"], cut["high"]) == (wide["low"], 2)
 
 
 def test_one_prompt_gives_no_interval() -> None:
@@ -121,6 +165,7 @@ def test_one_prompt_gives_no_interval() -> None:
     )
     assert cell(summary)["effect"] == 1
     assert cell(summary)[["low", "high"]].isna().all()
+    assert cell(summary)["why"] == TOO_FEW
 
 
 def test_the_swap_test_by_hand() -> None:
@@ -186,6 +231,14 @@ def test_degenerate_is_unknown_where_it_was_not_measured() -> None:
         ),
         (stacked(UNSTEERED, UNSTEERED.assign(layer=1.0)), "prompt 'p', sample 0 stands twice"),
         (stacked(UNSTEERED, observed("x", {"p": [float("inf")]}, layer=1, coeff=1)), "is inf: finite or NaN"),
+        (
+            stacked(UNSTEERED, observed("actadd", {"p": [2.0]}, layer=1, coeff=1)).assign(least=-1.0, most=1.0),
+            "sentiment of actadd, prompt 'p' is 2, where its measure says that there can be -1 to 1",
+        ),
+        (
+            stacked(UNSTEERED, observed("actadd", {"p": [1.0]}, layer=1, coeff=1).assign(distribution="skewed")),
+            "sentiment is called skewed in some rows and symmetric in others",
+        ),
         (observed("unsteered", {"p": [0.0]}, metric="perplexity"), "is 0.0: above 0 or NaN, being compared as a ratio"),
     ],
 )

@@ -33,7 +33,8 @@ def test_a_text_has_the_perplexity_of_its_tokens_behind_the_prompt_and_weighs_as
 
 def test_the_effect_is_a_ratio_to_the_unsteered_model_with_an_interval_over_texts() -> None:
     rule = Condition("CAD", write=Asked(ORGANISM), rule=CAD(), without_context=Asked(ORGANISM, "closed_book"))
-    table = held_out_table(MODEL, [UNSTEERED, STEERED, rule], TEXT)
+    texts = [*TEXT, *(f"{text} {TEXT[0]}" for text in TEXT), *(f"{text} {TEXT[1]}" for text in TEXT)]
+    table = held_out_table(MODEL, [UNSTEERED, STEERED, rule], texts)
     assert table.loc[table["condition"] == "CAD", "value"].isna().all()
     summary = summarise(table).set_index("method")
     assert summary.loc["unsteered", "effect"] == 1
