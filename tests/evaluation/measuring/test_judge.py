@@ -12,11 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from steering_lab.analysis.plots import export
+from steering_lab.cli.run import run as run_command
 from steering_lab.data.labelled_texts import read_vader_ground_truth
 from steering_lab.evaluation.measuring.agreement import agreement_of
 from steering_lab.evaluation.measuring.judge import Judge, JudgeFailed, agreement, read_judge, read_score
 from steering_lab.evaluation.measuring.measures import Measure
 from steering_lab.evaluation.measuring.named_measures import label_of, named_measure
+from steering_lab.runs import read_run
 
 WORDS = ["awful", "bad", "poor", "dull", "plain", "fair", "good", "fine", "great", "superb", "best", "perfect"]
 TEXTS = [f"a {word} day" for word in WORDS]
@@ -272,6 +275,25 @@ def test_a_judge_measures_only_after_it_was_compared_with_people(
         named_measure(name)
     toml.write_text(toml.read_text() + "\nunvalidated = true")
     assert named_measure(name).name == name
+
+
+def test_a_sweep_is_chosen_by_a_judge_and_says_which(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.says = lambda text: json.dumps({"score": len(text) % 11})
+    monkeypatch.setattr(export, "find_chrome", lambda: None)
+    toml = tmp_path / "goodness.toml"
+    said = f'model = "tiny"\nbase_url = "{server.url}"\nlow = 0\nhigh = 10\nunvalidated = true'
+    toml.write_text(f'{said}\nrubric = """{RUBRIC}"""')
+    sweep = tmp_path / "mine.toml"
+    sweep.write_text('experiment = "sweep"\npairs = "love_hate"\nplace = "front"\ncosts = []')
+    small = ("layers=[1]", "coeffs=[-1, 1]", "n_prompts=2", "n_samples=1", "max_new_tokens=3", "n_random=3")
+    run_command(sweep, set=(*small, "n_random_confirm=3", f"measures=['judge:{toml}']"), results=tmp_path / "r")
+    [folder] = (tmp_path / "r/mine").iterdir()
+    run = read_run(folder)
+    assert run["sweep"]["metric"] == f"judge:{toml}"
+    assert json.loads((folder / "judges.json").read_text())[0]["unvalidated"] is True
+    assert run["summary"].query("metric.str.startswith('judge')")["value"].between(0, 10).all()
 
 
 def test_one_that_may_not_agree_is_refused_with_its_numbers(server: Server, judge: Callable[..., Judge]) -> None:
