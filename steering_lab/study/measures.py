@@ -11,22 +11,35 @@ from steering_lab.study.language import ENGLISH, Language
 from steering_lab.study.settings import ModelSettings
 
 FLUENCY = ("perplexity", "repetition", "degenerate")  # what steering may cost: measured in every sweep
+OF_TEXTS = (*FLUENCY, "distinct_2", "length")  # costs that continuations show
 SENTIMENT = ("vader", "sentiment", "valence_balance")
 
 
 def sweep_measures(
-    names: Sequence[str], language: Language = ENGLISH, pairs: Sequence[ContrastPair] = ()
+    names: Sequence[str],
+    language: Language = ENGLISH,
+    pairs: Sequence[ContrastPair] = (),
+    costs: Sequence[str] = (),
 ) -> list[Measure]:
     """The named measures, the first of them the one that a cell is chosen by; then those of fluency not among them.
 
+    Last come those of `costs` that continuations show; the others are not measured of these.
+
     With no names it is what the pairs speak of: a topic that they add (`topic_of`), or else sentiment, by VADER where
     the language is English and by the balance of valenced words otherwise.
+
+    Args:
+        names: Measures by name.
+        language: The model's language.
+        pairs: What is steered with.
+        costs: Names of costs.
 
     Raises:
         ValueError: a measure named twice, one that there is not, or VADER for another language than English.
     """
     chosen = list(names) or [_default(language, pairs)]
-    return measures_for([*chosen, *(name for name in FLUENCY if name not in chosen)], language)
+    beside = dict.fromkeys((*FLUENCY, *(name for name in costs if name in OF_TEXTS)))
+    return measures_for([*chosen, *(name for name in beside if name not in chosen)], language)
 
 
 def measures_for(names: Sequence[str], language: Language) -> list[Measure]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.measuring.judge import Judge
 from steering_lab.evaluation.measuring.measures import Measure, measure_table
 from steering_lab.evaluation.running.condition import UNSTEERED, Condition, prompting
 from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
@@ -21,6 +22,7 @@ from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.choosing import Chosen, choose
 from steering_lab.study.controls import check_form, controls_of
+from steering_lab.study.costs import check_costs, cost_tables
 from steering_lab.study.expectations import check
 from steering_lab.study.manifold import manifold_table, neutral_texts
 from steering_lab.study.measures import sweep_measures
@@ -48,15 +50,19 @@ class SweepSettings(
 
     `measures` are names (`evaluation.named_measures`); a cell is chosen by the first, and fluency is always measured
     beside them. Left out, it is a topic that the pairs speak of, or sentiment. With `sure` only a cell is
-    chosen whose interval lies above no effect: where nothing is found, nothing is chosen.
+    chosen whose interval lies above no effect: where nothing is found, nothing is chosen. `costs` are names of
+    `study.costs`; of random vectors those beside the texts are measured with `cost_controls` alone.
     """
 
     measures: tuple[str, ...] = ()
     sure: bool = True
+    costs: tuple[str, ...] = ("neutral_kl", "top1_agreement")
+    cost_controls: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sweep_measures(self.measures, self.language)
+        check_costs(self.costs)
+        sweep_measures(self.measures, self.language, costs=self.costs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +135,12 @@ def run_sweep(
         ValueError: what does not go together or an expectation of what there is not, before any cell is computed.
         CellsFailed: some cells could not be computed; all others are kept.
     """
-    measures = sweep_measures(config.measures, config.language, [pair for form in forms for pair in form.pairs])
+    pairs = [pair for form in forms for pair in form.pairs]
+    measures = sweep_measures(config.measures, config.language, pairs, costs=config.costs)
     metric = measures[0].name
     sides = [side for form in forms for pair in form.pairs for side in (pair.positive, pair.negative)]
-    check(config.expects, who_may([(form.method, form.place) for form in forms], sides), [m.name for m in measures])
+    measured = [*(measure.name for measure in measures), *config.costs]
+    check(config.expects, who_may([(form.method, form.place) for form in forms], sides), measured)
     for form in forms:
         check_form(form, config)
     choosing, reporting = config.split_prompts
@@ -146,6 +154,8 @@ def run_sweep(
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
         held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)
 
+        if judges := [measure.described() for measure in measures if isinstance(measure, Judge)]:
+            setup.folder.write_json("judges.json", judges)
         setup.folder.write_json("sweep.json", {"metric": metric, "forms": as_json(forms)})
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
@@ -162,5 +172,8 @@ def _asked(
     """The continuations, the tidy table of measures on them, and its summary."""
     config = sweep.config
     texts = setup.generations(conditions, prompts, config.decoding, bare=sweep.write if config.chat else None)
-    table = measure_table(texts, measures)
+    beside = cost_tables(
+        setup, conditions, config.costs, config.language, chat=config.chat, controls=config.cost_controls
+    )
+    table = pd.concat([measure_table(texts, measures), *beside], ignore_index=True)
     return texts, table, summarise(table, seed=config.seed)

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import pandas as pd
 
 from steering_lab.analysis.condition_table import condition_table
-from steering_lab.analysis.plots import Figure, coeff_curves, layer_coeff_heatmap, manifold_heatmap
+from steering_lab.analysis.plots import Figure, coeff_curves, cost_panel, layer_coeff_heatmap, manifold_heatmap
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.measuring.named_measures import label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
+from steering_lab.study.costs import COSTS
 from steering_lab.study.expectations import answers
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import Parts, described, publish
@@ -101,7 +102,8 @@ class Told:
     @property
     def n_prompts(self) -> int:
         """The new prompts."""
-        return int(self.parts["confirmed"]["n_prompts"].max())
+        confirmed = self.parts["confirmed"]
+        return int(confirmed.loc[confirmed["metric"] == self.metric, "n_prompts"].max())
 
     @property
     def model(self) -> str:
@@ -157,6 +159,11 @@ class Told:
                     self.parts["manifold"], **sweep, chosen=mark, title=f"{added}: how far out the stream is",
                     subtitle=self.searched,
                 )  # fmt: skip
+            drawn[f"{file}_costs"] = cost_panel(
+                summary, **sweep, costs={name: label_of(name) for name in COSTS if name in set(summary["metric"])},
+                budgets={"perplexity": self.parts["config"]["perplexity_budget"]}, chosen=mark,
+                title=f"{added}: what it costs", subtitle=self.searched,
+            )  # fmt: skip
             drawn[f"{file}_curves"] = coeff_curves(
                 summary, **sweep, layers=layers, title=f"{added}: shift of {of} against the coefficient",
                 subtitle=self.searched, **effect,

@@ -11,6 +11,7 @@ from steering_lab.analysis.plots.condition_bars import condition_bars
 from steering_lab.analysis.plots.cosine_matrix import cosine_matrix
 from steering_lab.analysis.plots.cost_bars import cost_bars
 from steering_lab.analysis.plots.cost_effect import cost_effect
+from steering_lab.analysis.plots.cost_panel import cost_panel
 from steering_lab.analysis.plots.decomposition_bars import decomposition_bars
 from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_figures
 from steering_lab.analysis.plots.layer_coeff_heatmap import layer_coeff_heatmap
@@ -38,6 +39,7 @@ __all__ = [
     "cosine_matrix",
     "cost_bars",
     "cost_effect",
+    "cost_panel",
     "decomposition_bars",
     "find_chrome",
     "layer_coeff_heatmap",

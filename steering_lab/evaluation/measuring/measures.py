@@ -17,6 +17,7 @@ import pandas as pd
 from steering_lab.data.lexicons import Lexicon, check_words
 from steering_lab.evaluation.measuring.metrics import (
     corpus_perplexity,
+    distinct_2,
     length,
     perplexity,
     repetition,
@@ -139,6 +140,7 @@ def topic_rate(words: frozenset[str], name: str = "topic_rate") -> TextMeasure:
 
 
 LENGTH = TextMeasure("length", length, bounds=(0, math.inf))
+DISTINCT_2 = TextMeasure("distinct_2", distinct_2, kind=Kind.BOUNDED, bounds=(0, 1))
 REPETITION = TextMeasure("repetition", repetition, kind=Kind.BOUNDED, bounds=(0, 1))
 
 

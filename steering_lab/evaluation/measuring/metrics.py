@@ -103,6 +103,14 @@ def distinct_n(texts: Sequence[str], n: int = 2) -> float:
     return len(set(grams)) / len(grams) if grams else NAN
 
 
+def distinct_2(text: str) -> float:
+    """Different pairs of neighbouring words of one `text` over their number, in (0, 1]; NaN below two words.
+
+    It falls as a text grows: compare texts of about equal length.
+    """
+    return distinct_n([text], 2)
+
+
 def _grams(items: Sequence[str], n: int) -> list[tuple[str, ...]]:
     if n < 1:
         raise ValueError(f"n-grams need n of at least 1, not {n}")

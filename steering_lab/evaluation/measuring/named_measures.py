@@ -9,7 +9,9 @@ from pathlib import Path
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.lexicons import ENGLISH, TOPICS, Lexicon
+from steering_lab.evaluation.measuring.judge import read_judge
 from steering_lab.evaluation.measuring.measures import (
+    DISTINCT_2,
     LENGTH,
     REPETITION,
     Degenerate,
@@ -30,14 +32,24 @@ LABELS: Mapping[str, str] = {
     "valence_balance": "(positive − negative) / all words",
     "perplexity": "perplexity",
     "repetition": "share of repeated 3-grams",
+    "distinct_2": "different 2-grams, share of all",
     "degenerate": "share of broken texts",
     "length": "words",
+}
+# What is measured of a model beside its continuations (`neutral`, `facts`), which a name alone cannot.
+LABELS_BESIDE: Mapping[str, str] = {
+    "neutral_kl": "KL to unsteered on neutral text, nats a token",
+    "neutral_kl_median": "KL to unsteered on neutral text, median token, nats",
+    "neutral_kl_p95": "KL to unsteered on neutral text, 95th percentile, nats",
+    "top1_agreement": "likeliest next token unchanged, share of tokens",
+    "facts": "facts answered right",
 }
 TOPIC_MEASURES: Mapping[str, Callable[[frozenset[str], str], Measure]] = {
     "topic": topic_count,
     "topic_rate": topic_rate,
 }
-FORMS = f"{', '.join(LABELS)}, topic:NAME or topic_rate:NAME"
+JUDGE = "judge"
+FORMS = f"{', '.join(LABELS)}, topic:NAME, topic_rate:NAME or {JUDGE}:FILE.toml"
 
 
 def named_measures(
@@ -60,12 +72,19 @@ def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str,
 
     "vader" reads English; "sentiment" and "valence_balance" count the words of `lexicon`. "topic:NAME" counts words of
     a topic in each text, "topic_rate:NAME" is their share; NAME is one of `topics`, a file of words, or words with
-    commas between ("sea,ship,sail"). "perplexity", "repetition", "degenerate" and "length" are of the text alone.
+    commas between ("sea,ship,sail"). "perplexity", "repetition", "distinct_2", "degenerate" and "length" are of the
+    text alone.
+
+    "judge:FILE.toml" is the language model that the file describes (`judge.read_judge`).
 
     Raises:
-        ValueError: no such measure or topic; says which there are.
+        ValueError: no such measure or topic; says which there are. A judge that may not measure (`Judge.check`).
     """
     kind, colon, topic = name.partition(":")
+    if colon and kind == JUDGE:
+        judge = read_judge(topic, name)
+        judge.check()
+        return judge
     if colon and kind in TOPIC_MEASURES:
         return TOPIC_MEASURES[kind](topic_words(topic, topics), name)
     match name:
@@ -79,6 +98,8 @@ def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str,
             return Perplexity()
         case "repetition":
             return REPETITION
+        case "distinct_2":
+            return DISTINCT_2
         case "degenerate":
             return Degenerate()
         case "length":
@@ -113,7 +134,9 @@ def label_of(name: str) -> str:
     if colon and kind in TOPIC_MEASURES:
         about = f"words of {topic}" if "," in topic else f"words about {Path(topic).stem}"
         return f"{about} in a text" if kind == "topic" else f"{about}, share of all"
-    return LABELS.get(name, name)
+    if colon and kind == JUDGE:
+        return f"{Path(topic).stem.replace('_', ' ')}, as the judge scores it"
+    return LABELS.get(name) or LABELS_BESIDE.get(name, name)
 
 
 def topic_of(pairs: Sequence[ContrastPair], topics: Mapping[str, frozenset[str]] = TOPICS) -> str | None:

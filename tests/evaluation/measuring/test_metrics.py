@@ -13,6 +13,7 @@ from steering_lab.data.lexicons import WEDDING_WORDS
 from steering_lab.evaluation.measuring import metrics
 from steering_lab.evaluation.measuring.metrics import (
     corpus_perplexity,
+    distinct_2,
     distinct_n,
     length,
     perplexity,
@@ -74,6 +75,12 @@ def test_swapping_the_lexicon_negates_both_scores(text: str) -> None:
 def test_balance_is_sentiment_times_the_share_of_valenced_words(text: str) -> None:
     if not math.isnan(score := sentiment_score(text, GOOD, BAD)):
         assert valence_balance(text, GOOD, BAD) == pytest.approx(score * word_rate(text, GOOD | BAD))
+
+
+def test_distinct_2_is_the_share_of_different_neighbours_in_one_text() -> None:
+    assert distinct_2("a b a b a") == pytest.approx(2 / 4)
+    assert distinct_2("one two three") == 1
+    assert math.isnan(distinct_2("one"))
 
 
 def test_repetition_is_the_share_of_grams_already_seen() -> None:

@@ -1,0 +1,96 @@
+"""What a sweep says of the cost of steering beside its continuations: on neutral text, and in facts still known."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from steering_lab.data.capitals import capital_rows
+from steering_lab.data.conflict_qa import ConflictQA
+from steering_lab.data.neutral_texts import NEUTRAL_ENGLISH
+from steering_lab.data.templates import PLAIN
+from steering_lab.evaluation.measuring.facts import FACTS, facts_table
+from steering_lab.evaluation.measuring.named_measures import LABELS_BESIDE
+from steering_lab.evaluation.measuring.neutral import NEUTRAL, neutral_table, prompt_room
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.writing import Asked
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.organism.rng import Rng
+from steering_lab.organism.wording import ORGANISM as ORGANISM_WORDING
+from steering_lab.organism.world import story
+from steering_lab.organism.world_rows import world_rows
+from steering_lab.study.language import ENGLISH, Language
+from steering_lab.study.measures import OF_TEXTS
+from steering_lab.study.setup import Setup
+
+COSTS = (*OF_TEXTS, *LABELS_BESIDE)
+N_TEXTS, N_FACTS = 16, 40
+LEAST_WORDS, MOST_WORDS = 10, 25  # of a story: as long as the passages
+LARGE = 35_000_000  # inhabitants: the countries that a small model has read about, 40 of them
+
+
+def check_costs(names: Sequence[str]) -> None:
+    """Nothing when every one of `names` is a cost, each once. Raises ValueError with those that there are."""
+    if isinstance(names, str):
+        raise ValueError(f"costs are a list of names: write [{names!r}]")
+    if unknown := [name for name in names if name not in COSTS]:
+        raise ValueError(f"unknown cost {unknown[0]!r}: choose among {', '.join(COSTS)}")
+    if twice := [name for name in names if list(names).count(name) > 1]:
+        raise ValueError(f"the cost {twice[0]!r} is named twice")
+
+
+def cost_tables(
+    setup: Setup,
+    conditions: Sequence[Condition],
+    names: Sequence[str],
+    language: Language,
+    *,
+    chat: bool = False,
+    controls: bool = False,
+) -> Iterator[pd.DataFrame]:
+    """The measurements of those of `names` that continuations do not show; what the folder has is not computed again.
+
+    Args:
+        setup: The model, and the folder that keeps what is measured.
+        conditions: What is compared.
+        names: Which costs; others than `NEUTRAL` and `FACTS` are none of this function's.
+        language: Whose texts and facts.
+        chat: Whether a fact is asked in a user's turn.
+        controls: Whether random vectors are measured too. A cost is judged by its budget and not by their band, and
+            they are most of a grid.
+    """
+    conditions = [c for c in conditions if controls or c.factors.role != "control"]
+    if wanted := [name for name in NEUTRAL if name in names]:
+        folder = setup.folder
+        table = neutral_table(
+            setup.model, conditions, neutral_texts(language), prompt_tokens=prompt_room(conditions),
+            kept=folder.kept, keep=folder.keep,
+        )  # fmt: skip
+        yield table[table["metric"].isin(wanted)]
+    if FACTS in names:
+        yield facts_table(setup.model, conditions, facts(language), asked(language, setup.model, chat), **setup.keeping)
+
+
+def neutral_texts(language: Language) -> tuple[str, ...]:
+    """Texts that ask for nothing, in a language: 16 passages, or as many stories without a mood of the organism's."""
+    if language == ENGLISH:
+        return NEUTRAL_ENGLISH
+    rng, short = Rng("stories without a mood for costs"), list[str]()
+    while len(short) < N_TEXTS:
+        if LEAST_WORDS <= len((text := story(rng, mood="none").text).split()) <= MOST_WORDS:
+            short.append(text)
+    return tuple(short)
+
+
+def facts(language: Language) -> tuple[ConflictQA, ...]:
+    """Questions about facts: capitals of the 40 largest countries, or 40 about the organism's world."""
+    if language == ENGLISH:
+        return capital_rows("closed_book", min_population=LARGE)[:N_FACTS]
+    rows = world_rows("closed_book", 2 * N_FACTS, seed=12)
+    return tuple({row.id: row for row in rows}.values())[:N_FACTS]
+
+
+def asked(language: Language, model: HookedModel, chat: bool) -> Asked:
+    """How a fact is asked: in English with the answer begun ("The capital of Peru is"), as a small model needs it."""
+    if language == ENGLISH:
+        return Asked(PLAIN, "closed_book", chat=model.chat_text if chat else None, answer_prefix="{begun}")
+    return Asked(ORGANISM_WORDING, "closed_book")
