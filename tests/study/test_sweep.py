@@ -64,7 +64,8 @@ def test_every_control_is_one_word_of_a_sweep_and_stands_beside_every_cell(
     tmp_path: Path, tiny: Path, method: str, pairs: str, place: str, kinds: tuple[str, ...]
 ) -> None:
     toml = written(tmp_path, f'method = "{method}"', f'place = "{place}"', f'pairs = "{pairs}"')
-    run = swept(toml, *SMALL, f"model={tiny}", "layers=[1, 2]", f"controls={list(kinds)}", "n_shuffled=2")
+    small = (*SMALL, f"model={tiny}", "layers=[1, 2]", "n_prompts=8", "perplexity_budget=1e9", "sure=false")
+    run = swept(toml, *small, f"controls={list(kinds)}", "n_shuffled=2")
     table = run["generations"]
     of, cells = table[table["role"] == "control"], {(layer, coeff) for layer in (1, 2) for coeff in (-1, 1)}
     assert set(of["method"]) == set(kinds)
