@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from steering_lab.evaluation.inferring.budgets import over_budget
-from steering_lab.evaluation.inferring.controls import MIN_DRAWS, RANDOM_CONTROLS
+from steering_lab.evaluation.inferring.controls import MIN_DRAWS
 from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.running.control_vectors import RANDOM_CONTROLS
 from steering_lab.tables import State, is_unsteered
 
 LEVEL = 0.05
