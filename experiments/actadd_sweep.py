@@ -25,7 +25,7 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.settings import check_coeffs
 from steering_lab.study.sweep import SweepSettings, run_sweep
 from steering_lab.study.sweep_report import report_sweep
-from steering_lab.study.vectors import OF_PAIRS, Form, Vectors, said_pairs, vectors_at
+from steering_lab.study.vectors import OF_PAIRS, Form, Vectors, contrast_of, said_pairs, vectors_at
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ class Config(SweepSettings):
     def _form(self, pairs: tuple[ContrastPair, ...], place: PlaceName, coeffs: tuple[float, ...]) -> Form:
         method: MethodName = "actadd" if len(pairs) == 1 else "mean_difference"
 
-        def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
-            return vectors_at(method, model, pairs, sites, place)
+        def make(model: HookedModel, sites: Sequence[HookSite], some: Sequence[ContrastPair] = pairs) -> Vectors:
+            return vectors_at(method, model, some, sites, place)
 
-        what = said_pairs(self.pairs, pairs)
-        return Form(method, OF_PAIRS[method], what, place, coeffs, self.sites, make, pairs)
+        what, contrast = said_pairs(self.pairs, pairs), contrast_of(pairs, make)
+        return Form(method, OF_PAIRS[method], what, place, coeffs, self.sites, make, pairs, contrast)
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:

@@ -23,14 +23,15 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
-from steering_lab.study.choosing import choose_cell
+from steering_lab.study.choosing import choose
 from steering_lab.study.conflict import answers as tables
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, Answering, ByModel
-from steering_lab.study.conflict.asking import Asking
+from steering_lab.study.conflict.asking import PLACE, Asking
+from steering_lab.study.conflict.comparison_findings import check_expectations
 from steering_lab.study.conflict.comparison_report import report_comparison
 from steering_lab.study.conflict.naming import named
 from steering_lab.study.conflict.questions import Part, Questions
-from steering_lab.study.conflict.rivals import METHOD, RIVALS, Rival, compared, finetuned
+from steering_lab.study.conflict.rivals import METHOD, RIVALS, Rival, compared, finetuned, without_vector
 from steering_lab.study.conflict.settings import ComparisonSettings
 from steering_lab.study.setup import opened
 
@@ -72,9 +73,10 @@ class Config(ComparisonSettings):
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Runs the comparison, or resumes it, and returns the finished run folder; its page is `index.html`.
 
-    Where no cell is within the budgets, or the best may as well raise nothing, the run ends after the search, and its
-    page shows the search.
+    Where no cell is within the budgets, or the best may as well raise nothing, the rivals that need no vector are
+    compared, and the page shows them and the search.
     """
+    check_expectations(config.expects)
     rows = config.all_rows()
     asking, rivals = Asking.of(config.load(), config), _finetuned(config)
     sites = config.sites(asking.model, post=True)
@@ -91,16 +93,20 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         vectors = asking.vectors(questions.vector, sites)
         norms = asking.norms(questions.validation[0].rows, sites)
         chosen = _search(answering, asking, vectors, norms, questions, config)
-        if chosen is not None:
+        if chosen is None:
+            own = without_vector(asking, config.compare, config.cad_alpha)
+        else:
             vector = next(vector for site, vector in vectors.items() if site.layer == chosen.layer)
             vector.save(folder.path / "contextfocus.safetensors")
             facts = {"vector_norm": vector.norm, "median_resid_norm": norms[vector.site], "budgets": chosen.budgets}
-            folder.write_json("chosen.json", {"layer": int(chosen.layer), "coeff": chosen.coeff, **facts})
+            facts |= {"layer": int(chosen.layer), "coeff": chosen.coeff, "instead_of": chosen.instead_of}
+            folder.write_json("chosen.json", facts)
             own = compared(
                 asking, questions.vector, vector, chosen.coeff, norms, compare=config.compare,
                 cad_alpha=config.cad_alpha, n_random=config.n_random,
             )  # fmt: skip
-            by_model = [(asking.model, own), *((rival.model, [finetuned(rival)]) for rival in rivals)]
+        by_model = [(asking.model, own), *((rival.model, [finetuned(rival)]) for rival in rivals)]
+        if sum(len(each) for _, each in by_model) > 1:
             _compare(answering, by_model, questions, known, config)
         return folder.finish(report)
 
@@ -117,13 +123,13 @@ def _search(
     budgets = {AGREEMENT_LOST: config.agreement_budget, HELD_OUT_PERPLEXITY: config.perplexity_budget}
     # Without the original contexts nobody knows what steering does to agreement.
     budgets = {cost: budget for cost, budget in budgets.items() if cost in set(validation["metric"])}
-    folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets, "estimate")))
-    try:
-        return choose_cell(validation, "context", budgets, config.sure)
-    except ValueError as reason:
-        folder.write_json("chosen.json", {"nothing_chosen": str(reason), "budgets": budgets})
-        folder.write_table("generations_validation.jsonl", tables.browsable(generations, questions.validation))
-        return None
+    folder.write_table("validation", validation.assign(over_budget=over_budget(validation, budgets)))
+    [cell] = choose(validation, "context", [(METHOD, PLACE)], budgets, sure=config.sure)
+    if isinstance(cell, Selected):
+        return cell
+    folder.write_json("chosen.json", {"nothing_chosen": cell, "budgets": budgets})
+    folder.write_table("generations_validation.jsonl", tables.browsable(generations, questions.validation))
+    return None
 
 
 def _compare(
@@ -132,13 +138,14 @@ def _compare(
     """Every condition on the test questions, into the folder's tables."""
     generations, table = _asked(answering, by_model, questions.test, questions.texts)
     summary = tables.summaries(table, config.seed)
+    reversed_too = "reversed" in config.compare and (table["method"] == METHOD).any()
     timed = questions.conflicts[0].rows[:TIMED_ROWS]
     made = {
         "table": table,
         "summary": summary,
         "scores": tables.scores(generations),
         "paired": tables.paired(table, questions.conflicts, known),
-        **({"odd": tables.odd_parts(table, config.seed)} if "reversed" in config.compare else {}),
+        **({"odd": tables.odd_parts(table, config.seed)} if reversed_too else {}),
         "costs": tables.costs(by_model, timed, summary, named, config.max_new_tokens, config.n_rounds),
         "generations_test.jsonl": tables.browsable(generations, questions.test),
     }

@@ -23,6 +23,7 @@ from steering_lab.evaluation.inferring.equal_cost import at_equal_cost, cost_cur
 from steering_lab.evaluation.measuring.answer_measures import AnswerMeasure, RightAnswer
 from steering_lab.evaluation.measuring.measures import Measure
 from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.control_vectors import RANDOM
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.study.choosing import choose_iterations, choose_site, choose_strength, choose_threshold
@@ -31,9 +32,11 @@ from steering_lab.study.conflict.asking import Asking
 from steering_lab.study.conflict.descent_tables import costs, gate_table, measured, swept
 from steering_lab.study.conflict.descents import (
     DELTAS,
+    GATED,
     GRADIENT,
     GROUNDED,
     STEERED,
+    TARGETS,
     VECTOR,
     Comparison,
     DescentSettings,
@@ -42,10 +45,11 @@ from steering_lab.study.conflict.descents import (
     all_descended,
     find_gate,
     gated,
+    random_descended,
     targets,
     vector_conditions,
 )  # fmt: skip
-from steering_lab.study.conflict.equal_kl_report import report_equal_kl
+from steering_lab.study.conflict.equal_kl_report import check_expectations, report_equal_kl
 from steering_lab.study.conflict.questions import Part, Questions, choosing_by_irrelevant, mixed_world_questions
 from steering_lab.study.setup import opened
 
@@ -93,22 +97,36 @@ class Config(DescentSettings):
 
 
 class Choice(NamedTuple):
-    """What validation decided: the site, iterations and strength by method, the gate's threshold."""
+    """What validation decided: the site, iterations and strength by method, the gate's threshold.
+
+    `near` has, by method, the strength and its neighbours: side effects are read off between them at one KL.
+    """
 
     site: HookSite
     iterations: dict[str, int]
     strengths: dict[str, float]
+    near: dict[str, list[float]]
     threshold: float
 
     def took(self, condition: Condition) -> bool:
         """Whether a condition is a method at its chosen strength."""
+        return self._strength(condition) == self.strengths.get(condition.factors.method, float("nan"))
+
+    def is_near(self, condition: Condition) -> bool:
+        """Whether a condition is a method at a strength near its chosen one, or a random vector at any: at one KL as
+        the others these are far longer."""
         factors = condition.factors
-        strength = factors.coeff if factors.budget is None else factors.budget
-        return factors.role == "steered" and self.strengths.get(factors.method) == strength
+        return factors.role == "control" or self._strength(condition) in self.near.get(factors.method, [])
+
+    @staticmethod
+    def _strength(condition: Condition) -> float | None:
+        factors = condition.factors
+        return factors.coeff if factors.budget is None else factors.budget
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Runs the comparison, or resumes it, and returns the finished run folder."""
+    check_expectations(config.expects)
     rows = config.all_rows()
     asking = Asking.of(config.load(), config)
     sites = config.sites(asking.model, post=True)
@@ -131,25 +149,33 @@ def _validate(comparison: Comparison, config: Config, parts: Sequence[Part]) -> 
     folder.write_table("validation", cells)
     site = choose_site(cells, "context", max(config.kls))
 
-    def tried(varied: str, settings: Sequence[Setting]) -> pd.DataFrame:
+    def searched(varied: str, settings: Sequence[Setting]) -> pd.DataFrame:
         table = swept(comparison, all_descended(comparison, conflict.rows, settings, varied), conflict)
         numbers = {"iterations": [s.iterations for s in settings], "n_layers": [len(s.sites) for s in settings]}
         return table.assign(varied=varied, **numbers)
 
     n_iterations, strengths = sorted(config.iterations), sorted(config.budgets)
-    trace = tried("iterations", [Setting(m, (site,), config.budget, n) for m in GRADIENT for n in n_iterations])
+    trace = searched("iterations", [Setting(m, (site,), config.budget, n) for m in GRADIENT for n in n_iterations])
     iterations = {m: choose_iterations(trace[trace["method"] == m], "context", ENOUGH) for m in GRADIENT}
-    budgets = tried("budget", [Setting(m, (site,), b, iterations[m]) for m in GRADIENT for b in strengths])
+    budgets = searched("budget", [Setting(m, (site,), b, iterations[m]) for m in GRADIENT for b in strengths])
     near = range(max(0, site.layer - 1), min(site.layer + 2, comparison.asking.model.n_layers))
     wide = [(site,), tuple(resid_post(layer) for layer in near)]
-    layers = tried("layers", [Setting(m, sites, config.budget, iterations[m]) for m in GRADIENT for sites in wide])
+    layers = searched("layers", [Setting(m, sites, config.budget, iterations[m]) for m in GRADIENT for sites in wide])
     folder.write_table("sweep", pd.concat([trace, budgets, layers]))
     at_site = pd.concat([cells[cells["layer"] == site.layer], budgets])
     nearest = {m: choose_strength(at_site[at_site["method"] == m], config.kl) for m in STEERED}
     gates = pd.concat([gate_table(find_gate(comparison, part.rows, 0.0), part) for part in parts])
-    choice = Choice(site, iterations, nearest, choose_threshold(gates))
+    tried = {method: sorted(config.coeffs if method == VECTOR else config.budgets) for method in STEERED}
+    neighbours = {m: _neighbours(tried[m], nearest[m]) for m in STEERED}
+    choice = Choice(site, iterations, nearest, neighbours, choose_threshold(gates))
     folder.write_json("chosen.json", {**choice._asdict(), "site": str(site), "layer": site.layer})
     return choice
+
+
+def _neighbours(strengths: Sequence[float], chosen: float) -> list[float]:
+    """The chosen one of the sorted strengths, with the one below and the one above."""
+    at = strengths.index(chosen)
+    return list(strengths[max(0, at - 1) : at + 2])
 
 
 def _test(comparison: Comparison, config: Config, parts: Sequence[Part], choice: Choice, seconds: float) -> None:
@@ -158,21 +184,25 @@ def _test(comparison: Comparison, config: Config, parts: Sequence[Part], choice:
     for part in parts:
         every = part.regime == "conflict"
         steered = _steered(comparison, config, part, choice, every=every)
-        once = [one for one in steered if choice.took(one.condition)]
-        chosen = chosen or once  # of the conflicts
+        chosen = chosen or [one for one in steered if choice.took(one.condition)]  # of the conflicts
+        near = [one.condition for one in steered if choice.is_near(one.condition)]
+        near = [condition for condition in near if condition.factors.role == "steered"]
         gate = find_gate(comparison, part.rows, choice.threshold)
         gates.append(gate_table(gate, part))
-        edited = [*(one.condition for one in steered), *(gated(one.condition, gate, part.rows) for one in once)]
+        edited = [*(one.condition for one in steered), *(gated(one, gate, part.rows) for one in near)]
         others = [comparison.asking.unsteered(), *(targets(comparison) if every else [])]
         tables.append(measured(comparison, [*others, *edited], part))
     table = pd.concat(tables, ignore_index=True)
-    curves = table["method"].isin(STEERED) | table["role"].isin(["unsteered", "control"])
-    answers, seed = table[(table["regime"] == "conflict") & curves], config.seed
+    curves = table["method"].isin([*STEERED, RANDOM]) | (table["role"] == "unsteered")
+    conflict, seed = table["regime"] == "conflict", config.seed
+    answers = table[conflict & curves]
+    targeted = table["method"].isin(TARGETS)
     made = {
         "table": table,
         "gates": pd.concat(gates),
         "summary": summaries(table, seed),
         "equal": at_equal_cost(answers, cost="kl", effect="context", at=config.kls, against=VECTOR, seed=seed),
+        "elsewhere": _elsewhere(table[conflict & ~targeted], table[~conflict], config),
         "curves": cost_curves(answers, cost="kl", effect="context", least=LEAST_KL, seed=seed),
         "costs": costs(comparison, parts[0].rows, chosen, choice.site, choice.threshold, seconds),
     }
@@ -183,17 +213,34 @@ def _test(comparison: Comparison, config: Config, parts: Sequence[Part], choice:
     shared.results[0].vectors[0].save(comparison.folder.path / "grounded.safetensors")
 
 
+def _elsewhere(priced: pd.DataFrame, table: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Right answers of every other part at the KL looked at, which is that under conflict: `at_equal_cost` of each."""
+    options = {"cost": "kl", "effect": "right", "at": [config.kl], "priced": _by_budget(priced), "seed": config.seed}
+    return pd.concat([
+        at_equal_cost(_by_budget(rows.drop(columns=["regime", "kind"])), **options).assign(regime=regime, kind=kind)
+        for (regime, kind), rows in table.groupby(["regime", "kind"], sort=False)
+    ])  # fmt: skip
+
+
+def _by_budget(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with gated conditions told apart by their budget alone: where a gate is shut nothing has a layer."""
+    is_gated = table["method"].str.endswith(GATED)
+    return table.assign(**{name: table[name].mask(is_gated) for name in ("layer", "coeff", "place")})
+
+
 def _steered(comparison: Comparison, config: Config, part: Part, choice: Choice, *, every: bool) -> list[Steered]:
-    """The vector and the gradient forms: at every strength, random vectors beside, or at the chosen one alone."""
-    vectors = vector_conditions(comparison, part.rows, [choice.site], config.n_random * every)
+    """The vector with random ones beside it, and the gradient forms: at every strength, or near the chosen one."""
+    vectors = vector_conditions(comparison, part.rows, [choice.site], config.n_random)
     settings = [
         Setting(method, (choice.site,), budget, choice.iterations[method])
         for method in GRADIENT
         for budget in sorted(config.budgets)
-        if every or budget == choice.strengths[method]
+        if every or budget in choice.near[method]
     ]
-    kept = [one for one in vectors if every or choice.took(one.condition)]
-    return kept + all_descended(comparison, part.rows, settings, "test")
+    kept = [one for one in vectors if every or choice.is_near(one.condition)]
+    chosen = [one for one in settings if every and one.budget == choice.strengths[one.method]]
+    beside = [o for one in chosen for o in random_descended(comparison, part.rows, one, config.n_random_deltas)]
+    return kept + all_descended(comparison, part.rows, settings, "test") + beside
 
 
 report = report_equal_kl

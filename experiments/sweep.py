@@ -11,16 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from steering_lab.evaluation.running.groups import Elsewhere
-from steering_lab.methods.contextfocus import contextfocus_vectors
+from steering_lab.methods.contextfocus import contextfocus_pairs, contextfocus_vectors
+from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.conflict.settings import ConflictSettings
 from steering_lab.study.settings import Settings
 from steering_lab.study.sweep import SweepSettings, run_sweep
 from steering_lab.study.sweep_report import report_sweep
-from steering_lab.study.vectors import METHODS, Form, Vectors, VectorSettings
+from steering_lab.study.vectors import METHODS, Contrast, Form, Vectors, VectorSettings, exchange
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,19 @@ class Config(VectorSettings, ConflictSettings, SweepSettings):
         if self.method != "contextfocus":
             return super().form()
         rows = self.vector_rows()
+        asked: dict[str, Any] = {
+            "wording": self.worded, "chat": self.chat, "answer_prefix": self.answer_prefix, "seed": self.seed,
+        }  # fmt: skip
 
         def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
-            return self.scaled(
-                contextfocus_vectors(
-                    model, rows, sites, wording=self.worded, chat=self.chat, answer_prefix=self.answer_prefix,
-                    seed=self.seed,
-                )
-            )  # fmt: skip
+            return self.scaled(contextfocus_vectors(model, rows, sites, **asked))
+
+        def exchanged(model: HookedModel, sites: Sequence[HookSite], flips: Sequence[bool]) -> Vectors:
+            return mean_difference_vectors(model, exchange(contextfocus_pairs(model, rows, **asked), flips), sites)
 
         label, what = METHODS[self.method], f"ContextFocus of {len(rows)} conflicts"
-        return Form(self.method, label, what, self.place, self.coeffs, partial(self.sites, post=True), make)
+        contrast, sites = Contrast(len(rows), exchanged), partial(self.sites, post=True)
+        return Form(self.method, label, what, self.place, self.coeffs, sites, make, contrast=contrast)
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:

@@ -6,6 +6,7 @@ tables, figures and words. Whatever comes in is data and is escaped, text from a
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from steering_lab.analysis.plots.parts.layout import plain, without_words
 from steering_lab.safe_files import replace_file
 
 FILTERS = ("method", "place", "layer", "coeff", "prompt")
@@ -49,6 +51,8 @@ def write_page(
     title: str,
     question: str,
     finding: str = "",
+    findings: Sequence[str] = (),
+    answers: pd.DataFrame | None = None,
     beside: Beside | None = None,
     headline: pd.DataFrame | None = None,
     headline_note: str = "",
@@ -66,8 +70,9 @@ def write_page(
 ) -> Path:
     """Write the page and return its path.
 
-    `beside` opens the page in large letters. `headline` and, folded away and sortable under their titles, all `tables`
-    are printed as given (numbers to three significant digits, NaN as a dash); `captions` go under the figures of the
+    `finding` opens the page; the first figure follows, then `headline`, `answers` and `findings`, and then the rest:
+    `beside` in large letters and the other figures. Tables are printed as given (numbers to three significant digits,
+    NaN as a dash), all `tables` folded away and sortable under their titles; `captions` go under the figures of the
     same name. `generations` needs `prompt` and `text`; the browser filters on those of `filters` that it has, opens at
     `start` (say `{"method": "actadd", "place": "front", "layer": 3, "coeff": 4}`), and puts the continuation of the
     same prompt and sample whose `role` is "unsteered" beside each. `missing` says in sentences what the page would have
@@ -77,8 +82,10 @@ def write_page(
         path: The file that is written.
         title: The page's title.
         question: What the run asked.
-        finding: What it found, in sentences.
-        beside: Two texts side by side, in large letters on top.
+        finding: What it found, in one sentence.
+        findings: What else it found, a paragraph each.
+        answers: What was expected, and what came of it.
+        beside: Texts below one another, in large letters.
         headline: The table that answers the question.
         headline_note: What is said below it.
         tables: Tables that fold away, by their titles.
@@ -106,6 +113,8 @@ def write_page(
         title=title,
         question=question,
         finding=finding,
+        findings=list(findings),
+        answers=None if answers is None else _printed(answers),
         beside=beside,
         headline=None if headline is None else _printed(headline),
         headline_note=headline_note,
@@ -149,9 +158,23 @@ def _template() -> jinja2.Template:
 
 
 def _figure(name: str, figure: go.Figure, caption: str) -> dict[str, object]:
-    layout = figure.layout
-    size = {"width": layout.width or 760, "height": layout.height or 460}
-    return {"id": name, "caption": caption, "json": script_json(json.loads(figure.to_json())), **size}
+    """A figure with its title, subtitle and key as text of the page, which wraps where a picture cannot."""
+    bare, words = without_words(figure)
+    size = {"width": bare.layout.width or 760, "height": bare.layout.height or 460}
+    safe = {
+        "title": plain(words.title),
+        "subtitle": plain(words.subtitle),
+        "key": [_styled(line) for line in words.key],
+    }
+    return {"id": name, "caption": caption, "json": script_json(json.loads(bare.to_json())), **safe, **size}
+
+
+_TAG = re.compile(r"(</?b>|<span style='[^'<>\"&]*'>|</span>)")
+
+
+def _styled(text: str) -> Markup:
+    """Plotly's text as HTML: bold and coloured spans are kept, whatever else it holds is text."""
+    return Markup("").join(Markup(part) if _TAG.fullmatch(part) else plain(part) for part in _TAG.split(text))
 
 
 def _printed(table: pd.DataFrame) -> Printed:

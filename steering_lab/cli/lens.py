@@ -44,6 +44,7 @@ def lens(
         model: Which model, and how it is opened.
         chat: Whether prompts are put as a chat, and its system turn.
     """
+    from steering_lab.analysis.lens_finding import lens_sentence
     from steering_lab.analysis.logit_lens import logit_lens, token_lens
     from steering_lab.interventions.intervention import Intervention
     from steering_lab.interventions.steering import steer
@@ -68,10 +69,12 @@ def lens(
             tables[name] = logit_lens(lm, write(prompt), top_k=top_k)
             if token:
                 followed[name] = token_lens(lm, write(prompt), token)
-    print(what)
+    finding = lens_sentence(tables["clean"], tables.get("steered"))
+    print(f"{what}\n{finding}")
     _print_lens(tables, followed)
     if out is not None:
-        _write_lens(out, prompt, what, tables, followed)
+        made = {"prompt": write(prompt), "read": what, "tokens followed": list(token), "top_k": top_k}
+        _write_lens(out, prompt, [finding, what], tables, followed, made, lm.facts())
         print(f"\nopen {out.resolve().as_uri()}")
 
 
@@ -102,17 +105,31 @@ def _site(row: Any) -> str:
     return "embed" if row.stream == "resid_pre" else str(row.layer)
 
 
-def _write_lens(out: Path, prompt: str, what: str, tables: Tables, followed: Tables) -> None:
+def _write_lens(
+    out: Path, prompt: str, said: list[str], tables: Tables, followed: Tables, made: dict[str, Any],
+    model: dict[str, Any],
+) -> None:  # fmt: skip
+    """The page: what was found and what was read, a lens of every token, the steered one's change, the last token."""
     from steering_lab.analysis.logit_lens import lens_difference
     from steering_lab.analysis.plots import lens_curves, lens_heatmap
     from steering_lab.analysis.report import write_page
+    from steering_lab.runs import provenance
 
     targets = list(next(iter(followed.values()))["target"].unique()) if followed else []
-    figures = {name: lens_heatmap(t, targets=targets[:4], title=name.capitalize()) for name, t in tables.items()}
+    name = {"clean": "unsteered", "steered": "steered"}
+    figures = {
+        which: lens_heatmap(table, targets=targets[:4], title=f"The likeliest next token at every layer, {name[which]}")
+        for which, table in tables.items()
+    }
     if "steered" in tables:
         change = lens_difference(tables["steered"], tables["clean"])
-        figures["entropy"] = lens_heatmap(change, value="entropy", targets=targets[:4], title="Steered minus clean")
+        title = "What steering changes: entropy of the lens, steered minus unsteered"
+        figures["entropy"] = lens_heatmap(change, value="entropy", targets=targets[:4], title=title)
     for value in ("probability", "rank") if followed else ():
         steered, clean = list(followed.values())[-1], followed["clean"] if "steered" in followed else None
-        figures[value] = lens_curves(steered, clean=clean, value=value, title="At the last token")
-    write_page(out, title="Logit lens", question=prompt, finding=what, figures=figures)
+        title = f"{value.capitalize()} of the tokens followed, at the last token"
+        figures[value] = lens_curves(steered, clean=clean, value=value, title=title)
+    write_page(
+        out, title="Logit lens", question=prompt, finding=said[0], findings=said[1:], figures=figures, config=made,
+        model=model, provenance=provenance(),
+    )  # fmt: skip

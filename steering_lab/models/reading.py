@@ -1,4 +1,4 @@
-"""What the residual stream holds where a prompt ends: one row per prompt, at every site from one batched pass.
+"""What the residual stream holds where a prompt ends, or at each of its tokens, at every site from one batched pass.
 
 Padding is never read, and the pass stops at the deepest site asked for. Edits in force are seen, as everywhere.
 """
@@ -54,6 +54,38 @@ def read_stream(
             found[site].append(part)
     back = torch.tensor(order).argsort()
     return {site: torch.cat(parts)[back] for site, parts in found.items()}
+
+
+@torch.no_grad()
+def read_tokens(
+    model: HookedModel, prompts: Sequence[str], sites: Sites, *, batch_size: int = 32
+) -> dict[HookSite, Float[Tensor, "token d_model"]]:
+    """What the stream at each site holds at every token of the prompts, one row a token, prompt after prompt.
+
+    What stands in front of the prompts is left out, or their first token where nothing does (`HookedModel.n_sink`):
+    the attention sink is of another order of length. float32, CPU.
+
+    Args:
+        model: The model.
+        prompts: What the model reads.
+        sites: Where the stream is read.
+        batch_size: Prompts read in one pass.
+
+    Raises:
+        ValueError: prompts without a token behind the first, or a site outside the model.
+    """
+    found: dict[HookSite, list[Tensor]] = {site: [] for site in site_list(sites)}
+
+    def counted(stream: Tensor, tokens: Tokens) -> Tensor:
+        return stream[tokens.mask & (tokens.positions >= model.n_sink)].float().cpu()
+
+    for start in range(0, len(prompts), batch_size):
+        tokens = model.to_tokens(list(prompts[start : start + batch_size]))
+        for site, part in model.residuals(tokens, list(found)).items():
+            found[site].append(counted(part, tokens))
+    if not sum(map(len, next(iter(found.values())))):
+        raise ValueError("the prompts hold no token behind the first, so there is no stream to read: make one longer")
+    return {site: torch.cat(parts) for site, parts in found.items()}
 
 
 def _pooled(

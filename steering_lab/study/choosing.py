@@ -1,6 +1,7 @@
 """What is chosen on validation and by which rule: cells, sites, strengths, numbers of iterations, thresholds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,31 +16,31 @@ Chosen = Sequence[Selected | str]  # for each form, in their order: the cell, or
 
 
 def choose(
-    summary: pd.DataFrame, metric: str, forms: Sequence[tuple[str, PlaceName]], perplexity_budget: float
+    summary: pd.DataFrame,
+    metric: str,
+    forms: Sequence[tuple[str, PlaceName]],
+    budgets: Mapping[str, float],
+    *,
+    sure: bool = True,
 ) -> list[Selected | str]:
-    """For each form, a method at a place, the cell that raises `metric` most within the budget (`select`)."""
-    budgets = {"perplexity": perplexity_budget}
+    """For each form, a method at a place, the cell that raises `metric` most within the budgets (`select`).
+
+    Every experiment chooses a cell by this rule: intervals decide, of the effect and of every cost.
+
+    Args:
+        summary: Of validation prompts.
+        metric: What is to rise.
+        forms: Methods with their places.
+        budgets: The most that each cost may be.
+        sure: Choose only a cell whose interval lies above no effect.
+    """
     chosen: list[Selected | str] = []
     for method, place in forms:
         try:
-            chosen.append(select(summary, effect=metric, budgets=budgets, methods=[method], places=[place]))
+            own: dict[str, Any] = {"methods": [method], "places": [place], "sure": sure}
+            chosen.append(select(summary, effect=metric, budgets=budgets, **own))
         except ValueError as refusal:
             chosen.append(str(refusal))
-    return chosen
-
-
-def choose_cell(summary: pd.DataFrame, effect: str, budgets: Mapping[str, float], sure: bool) -> Selected:
-    """The cell that raises `effect` most among those within the budgets, by the estimates, as most papers choose.
-
-    Raises:
-        ValueError: none is within the budgets, or, where it has to be `sure`, the best of those may raise nothing.
-    """
-    chosen = select(summary, effect=effect, budgets=budgets, judged_by="estimate")
-    if sure and not chosen.effect["low"] > 0:
-        raise ValueError(
-            f"no cell within the budgets surely raises {effect} answers: the best, {chosen}, moves them by"
-            f" {chosen.effect['effect']:+.2f} [{chosen.effect['low']:+.2f}, {chosen.effect['high']:+.2f}]"
-        )
     return chosen
 
 

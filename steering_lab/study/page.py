@@ -10,6 +10,7 @@ from steering_lab.analysis.plots import Figure, save_figures
 from steering_lab.analysis.report import write_page
 from steering_lab.runs import data_files
 
+NOTHING = "Nothing works here"  # how the first sentence of a page begins where no result held
 Parts = Mapping[str, Any]  # of a run folder, by the files' names, as `read_run` gives them
 
 
@@ -29,7 +30,7 @@ def publish(
         folder: The finished run.
         parts: What `read_run` gives of it.
         title: The page's.
-        findings: Sentences.
+        findings: Sentences; the first opens the page: the strongest result, or that there is none.
         headline: The table that stands first.
         figures: By name.
         page: Whatever else `write_page` takes.
@@ -43,13 +44,20 @@ def publish(
         "provenance": parts["provenance"],
         "links": {file: file for file in data_files(folder)},
     }
+    words: dict[str, Any] = {"title": title, "finding": findings[0], "findings": findings[1:]}
     written = write_page(
-        folder / "index.html", title=title, finding=" ".join(findings), headline=headline, figures=figures,
-        **{**standard, **page},
+        folder / "index.html", **words, headline=headline, figures=figures, **{**standard, **page}
     )  # fmt: skip
-    print(headline.to_string(index=False, float_format=lambda x: f"{x:.3g}", na_rep="–"))
-    print("\n".join(["", *findings, *([note] if note else [])]))
+    answers = page.get("answers")
+    print(f"{findings[0]}\n\n{_as_text(headline)}\n")
+    print("\n".join([*findings[1:], *([note] if note else [])]))
+    if answers is not None:
+        print(f"\n{_as_text(answers)}")
     return written
+
+
+def _as_text(table: pd.DataFrame) -> str:
+    return table.to_string(index=False, float_format=lambda x: f"{x:.3g}", na_rep="–")
 
 
 def described(name: str, facts: Mapping[str, Any]) -> str:

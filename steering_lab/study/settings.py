@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from steering_lab.evaluation.running.control_vectors import ControlName, check_controls
 from steering_lab.evaluation.running.evaluate import Decoding
 from steering_lab.evaluation.running.writing import Prefixed
 from steering_lab.models.generation import Sampling
@@ -19,6 +20,7 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.prefix import Prefix
 from steering_lab.models.runtimes import RuntimeName
+from steering_lab.study.expectations import Expectation
 from steering_lab.study.language import Language, language_of
 
 
@@ -46,6 +48,22 @@ class Settings:
             if getattr(self, name) < least:
                 reason = why or f"it must be {least} or more"
                 raise ValueError(f"{name} is {getattr(self, name)}: {reason}")
+
+
+@dataclass(frozen=True)
+class ExpectationSettings(Settings):
+    """What is expected, written before the run: lines that the page answers (`study.expectations`).
+
+    Raises:
+        ValueError: a line that cannot be read.
+    """
+
+    expects: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for text in self.expects:
+            Expectation.read(text)
 
 
 @dataclass(frozen=True)
@@ -183,17 +201,32 @@ class PromptSettings(ModelSettings):
 
 @dataclass(frozen=True)
 class ControlSettings(Settings):
-    """Random vectors beside every cell and beside the chosen one, and what the chosen cell may cost in perplexity.
+    """What stands beside every cell and beside the chosen one, and what the chosen cell may cost in perplexity.
 
-    The budget is a ratio to unsteered text, for the upper end of the cell's interval.
+    Args:
+        controls: Which controls (`control_vectors.CONTROLS`): "random", "covariance", "shuffled_labels",
+            "other_concept", "shuffled_layer".
+        n_random: Draws of each kind of random vector beside every cell.
+        n_random_confirm: And beside the chosen one.
+        n_shuffled: Draws of shuffled labels.
+        other_pairs: The pairs of the other concept: a built-in set or a file; unset, one that comes along.
+        perplexity_budget: A ratio to unsteered text, for the upper end of the cell's interval.
+
+    Raises:
+        ValueError: an unknown control, none that is random, too few draws, or a budget that is not above 0.
     """
 
+    controls: tuple[ControlName, ...] = ("random",)
     n_random: int = 5
     n_random_confirm: int = 10
+    n_shuffled: int = 3
+    other_pairs: str = ""
     perplexity_budget: float = 1.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_controls(self.controls)
+        self.at_least(1, "n_shuffled")
         self.at_least(3, "n_random", "n_random_confirm", why="a control's interval needs 3 draws or more")
         if not self.perplexity_budget > 0:
             raise ValueError(f"perplexity_budget is {self.perplexity_budget}: it must be above 0")

@@ -1,10 +1,11 @@
 """A sweep: forms of steering over layers and coefficients, the best cell chosen on some prompts, reported on others.
 
-Beside every cell stand random vectors of its norm; beside the chosen one more of them, its reversal, and prompting.
+Beside every cell stand its controls, random vectors of its norm and whatever others the settings name; beside the
+chosen one more of them, its reversal, and prompting.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +21,21 @@ from steering_lab.evaluation.running.writing import Prefixed
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.choosing import Chosen, choose
+from steering_lab.study.controls import check_form, controls_of
 from steering_lab.study.costs import check_costs, cost_tables
+from steering_lab.study.expectations import check
+from steering_lab.study.manifold import manifold_table, neutral_texts
 from steering_lab.study.measures import sweep_measures
-from steering_lab.study.settings import ChatSettings, ControlSettings, LayerSettings, PromptSettings, SamplingSettings
+from steering_lab.study.settings import (
+    ChatSettings,
+    ControlSettings,
+    ExpectationSettings,
+    LayerSettings,
+    PromptSettings,
+    SamplingSettings,
+)
 from steering_lab.study.setup import Setup, opened
+from steering_lab.study.sweep_findings import who_may
 from steering_lab.study.sweep_report import report_sweep
 from steering_lab.study.vectors import Form, as_json
 
@@ -31,21 +43,27 @@ SWEEP = "sweep"  # the experiment that comes along and draws the page of any swe
 
 
 @dataclass(frozen=True)
-class SweepSettings(PromptSettings, LayerSettings, SamplingSettings, ChatSettings, ControlSettings):
+class SweepSettings(
+    PromptSettings, LayerSettings, SamplingSettings, ChatSettings, ControlSettings, ExpectationSettings
+):
     """Settings of every sweep, whatever it steers with.
 
     `measures` are names (`evaluation.named_measures`); a cell is chosen by the first, and fluency is always measured
     beside them. Left out, it is a topic that the pairs speak of, or sentiment. `costs` are names of `study.costs`; of
-    random vectors those beside the texts are measured with `cost_controls` alone.
+    random vectors those beside the texts are measured with `cost_controls` alone. `budgets` are the most that a chosen
+    cell may cost, by cost, beside `perplexity_budget`. With `sure` only a cell is chosen whose interval lies above no
+    effect: where nothing is found, nothing is chosen.
     """
 
     measures: tuple[str, ...] = ()
     costs: tuple[str, ...] = ("neutral_kl", "top1_agreement")
     cost_controls: bool = False
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    sure: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_costs(self.costs)
+        check_costs(self.costs, self.budgets)
         sweep_measures(self.measures, self.language, costs=self.costs)
 
 
@@ -65,7 +83,7 @@ class Sweep:
         return [replace(UNSTEERED, write=self.write), *(prompting(f"{text} ", self.write) for text in said if text)]
 
     def grid(self, prompts: Sequence[str]) -> list[Condition]:
-        """Every form at its sites and coefficients, and the random vectors beside each cell."""
+        """Every form at its sites and coefficients, and the controls beside each cell."""
         cells = []
         for form in self.forms:
             sites = form.sites(self.model)
@@ -86,11 +104,14 @@ class Sweep:
         self, form: Form, sites: Sequence[HookSite], coeffs: Sequence[float], prompts: Sequence[str], n_random: int,
         seed: int,
     ) -> list[Condition]:  # fmt: skip
-        norms = median_resid_norms(self.model, [self.write(prompt) for prompt in prompts], sites)
+        written = [self.write(prompt) for prompt in prompts]
+        norms = median_resid_norms(self.model, written, sites)
+        vectors, controls = controls_of(
+            form, self.model, sites, self.config, prompts=written, n_random=n_random, seed=seed
+        )
         return layer_coeff_grid(
-            form.vectors(self.model, sites), coeffs, norms,
-            method=form.method, place=form.place, n_random=n_random, seed=seed, write=self.write,
-        )  # fmt: skip
+            vectors, coeffs, norms, method=form.method, place=form.place, controls=controls, write=self.write
+        )
 
 
 def run_sweep(
@@ -113,19 +134,26 @@ def run_sweep(
         elsewhere: What does the cells in other processes.
 
     Raises:
-        ValueError: what does not go together, before any cell is computed.
+        ValueError: what does not go together or an expectation of what there is not, before any cell is computed.
         CellsFailed: some cells could not be computed; all others are kept.
     """
     pairs = [pair for form in forms for pair in form.pairs]
     measures = sweep_measures(config.measures, config.language, pairs, costs=config.costs)
     metric = measures[0].name
+    measured = list(dict.fromkeys([*(measure.name for measure in measures), *config.costs]))
+    sides = [side for pair in pairs for side in (pair.positive, pair.negative)]
+    check(config.expects, who_may([(form.method, form.place) for form in forms], sides), measured)
+    for form in forms:
+        check_form(form, config)
     choosing, reporting = config.split_prompts
     model = config.load()
     sweep = Sweep(model, config, forms, config.writing(model))
     conditions = [*sweep.others("positive"), *sweep.grid(choosing)]
     with opened(model, config, results, module=module, doc=doc, elsewhere=elsewhere, reported_by=SWEEP) as setup:
         generations, table, summary = _asked(setup, sweep, conditions, choosing, measures)
-        chosen = choose(summary, metric, [(form.method, form.place) for form in forms], config.perplexity_budget)
+        budgets = {"perplexity": config.perplexity_budget, **config.budgets}
+        places = [(form.method, form.place) for form in forms]
+        chosen = choose(summary, metric, places, budgets, sure=config.sure)
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
         held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)
 
@@ -134,6 +162,7 @@ def run_sweep(
         setup.folder.write_json("sweep.json", {"metric": metric, "forms": as_json(forms)})
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
+        setup.folder.write_table("manifold", manifold_table(model, conditions, neutral_texts(generations, sweep.write)))
         setup.folder.write_table("confirmed", confirmed)
         setup.folder.write_table("generations.jsonl", generations)
         setup.folder.write_table("generations_test.jsonl", held_out)

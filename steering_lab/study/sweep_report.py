@@ -1,5 +1,6 @@
 """What a reader sees of a sweep: figures, a table, sentences and a page, all from the files of its run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,17 +9,17 @@ from typing import Any, Literal
 import pandas as pd
 
 from steering_lab.analysis.condition_table import condition_table
-from steering_lab.analysis.plots import Figure, coeff_curves, cost_panel, layer_coeff_heatmap
-from steering_lab.analysis.plots.parts.labels import signed
+from steering_lab.analysis.plots import Figure, coeff_curves, cost_panel, layer_coeff_heatmap, manifold_heatmap
 from steering_lab.analysis.report import FILTERS, Beside
-from steering_lab.evaluation.inferring.confirmation import confirm
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.measuring.named_measures import label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
 from steering_lab.study.costs import COSTS
+from steering_lab.study.expectations import answers
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import Parts, described, publish
+from steering_lab.study.sweep_findings import Result, first_sentence, measured, sentence
 from steering_lab.study.vectors import Described, from_json
 from steering_lab.tables import TIDY, is_unsteered, method_names
 
@@ -29,12 +30,6 @@ MISSING = {
         "generations.jsonl is not in this folder: the continuations of the sweep itself are neither here nor on hover."
     ),
     "generations_test.jsonl": "generations_test.jsonl is not in this folder: held-out continuations are not shown.",
-}
-WHERE = {
-    "front": "at the first tokens",
-    "everywhere": "at every token",
-    "from_last_prompt_token": "from the prompt's last token on",
-    "generated": "at generated tokens",
 }
 
 
@@ -49,20 +44,23 @@ def report_sweep(folder: str | Path) -> Path:
     return publish(
         folder,
         parts,
-        title=f"{' and '.join(whats)} on {parts.get('model', {}).get('name', config['model'])}",
-        findings=[told.finding(form, cell) for form, cell in zip(told.forms, told.chosen, strict=True)],
+        title=f"{' and '.join(whats)} on {told.model}",
+        findings=[
+            first_sentence(told.results, told.metric, told.model, told.n_prompts),
+            *(sentence(one, told.metric) for one in told.results),
+        ],
         headline=told.headline(),
         figures=drawn,
         headline_note=(
-            f"{confirmed.loc[confirmed['metric'] == told.metric, 'n_prompts'].max()} prompts x {config['n_samples']}"
-            " samples that were not used for choosing."
-            " Intervals: 95 % bootstrap over prompts. Random vectors: where one more of the same norm would fall,"
-            f" judged by {config['n_random_confirm']} draws. Perplexity: under the unsteered model, over unsteered"
-            " text's."
+            f"{told.n_prompts} new prompts x {config['n_samples']} samples; heatmaps and curves show the search, on"
+            " other prompts, so their numbers differ. Intervals: 95 %, over prompts. Random vectors: where one more of"
+            f" the same norm would fall, judged by {config['n_random_confirm']} draws. Perplexity: under the unsteered"
+            " model, over unsteered text's."
         ),
+        answers=told.answers(),
         beside=told.beside(),
         tables={f"All {len(conditions)} conditions with intervals and costs": conditions},
-        captions={name: told.caption(name) for name in drawn},
+        captions=told.captions(drawn),
         generations=told.generations(),
         filters=("prompts", *FILTERS),
         start=told.start(),
@@ -85,23 +83,42 @@ class Told:
     def chosen(self) -> Chosen:
         """For each form the chosen cell, or why there is none."""
         forms = [(form.method, form.place) for form in self.forms]
-        return choose(self.parts["summary"], self.metric, forms, self.parts["config"]["perplexity_budget"])
+        config = self.parts["config"]
+        return choose(self.parts["summary"], self.metric, forms, self.budgets, sure=config.get("sure", False))
+
+    @cached_property
+    def results(self) -> list[Result]:
+        """What became of every form on new prompts."""
+        both = zip(self.forms, self.chosen, strict=True)
+        return [Result.of(form, cell, self.parts["confirmed"]) for form, cell in both]
 
     @property
-    def cells(self) -> list[tuple[Described, Selected]]:
-        """The forms that have a chosen cell, with it."""
-        both = zip(self.forms, self.chosen, strict=True)
-        return [(form, cell) for form, cell in both if isinstance(cell, Selected)]
+    def best(self) -> Result | None:
+        """The strongest form that held, or else the first that was asked of new prompts."""
+        asked = [one for one in self.results if isinstance(one.cell, Selected)]
+        return max(asked, key=lambda one: (one.verdict.held, one.surely), default=None)
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """The most that a cell may cost, by cost."""
+        config = self.parts["config"]
+        return {"perplexity": config["perplexity_budget"], **config.get("budgets", {})}
+
+    @property
+    def n_prompts(self) -> int:
+        """The new prompts."""
+        confirmed = self.parts["confirmed"]
+        return int(confirmed.loc[confirmed["metric"] == self.metric, "n_prompts"].max())
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return str(self.parts.get("model", {}).get("name", self.parts["config"]["model"]))
 
     @property
     def metric(self) -> str:
         """The metric that chose."""
         return str(self.parts["sweep"]["metric"])
-
-    @property
-    def about(self) -> str:
-        """What the figures were measured on."""
-        return described(self.parts["config"]["model"], self.parts.get("model", {}))
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table of conditions with every form's name as a reader calls it."""
@@ -118,18 +135,10 @@ class Told:
         table = self.named(condition_table(rows, metric=self.metric, costs=["perplexity"]))
         return table.drop(columns=["p, corrected", "missing"])
 
-    def finding(self, form: Described, cell: Selected | str) -> str:
-        """What a form's chosen cell did on prompts that did not choose it, in a sentence, or why there is none."""
-        if isinstance(cell, str):
-            return f"Nothing chosen: {cell}."
-        effect, cost = confirm(cell, self.parts["confirmed"]).itertuples()
-        outside = not effect.control_low <= effect.held_out <= effect.control_high
-        return (
-            f"{form.label}, layer {cell.layer:g}, coefficient {cell.coeff:g}: {subject_of(self.metric)}"
-            f" {signed(effect.held_out)} [{signed(effect.held_out_low)}, {signed(effect.held_out_high)}] on new prompts"
-            f" ({signed(effect.chosen)} where it was chosen), {'outside' if outside else 'inside'} the band of random"
-            f" vectors [{signed(effect.control_low)}, {signed(effect.control_high)}]; perplexity ×{cost.held_out:.2f}."
-        )
+    def answers(self) -> pd.DataFrame | None:
+        """What was expected, and what the chosen cells on new prompts say to it; nothing where nothing was expected."""
+        expects = self.parts["config"].get("expects", [])
+        return answers(expects, measured(self.results, self.parts["confirmed"], self.metric)) if expects else None
 
     def figures(self) -> dict[str, Figure]:
         """For each form a heatmap of the metric that chose, one of perplexity, and the curves of the chosen layer."""
@@ -138,35 +147,53 @@ class Told:
         effect: dict[str, Any] = {"metric": self.metric, "metric_label": label_of(self.metric)}
         center: float | Literal["unsteered"] = 0.0 if pd.isna(unsteered) else "unsteered"
         drawn: dict[str, Figure] = {}
-        for form, cell in zip(self.forms, self.chosen, strict=True):
-            file, added = f"{form.method}_{form.place}", f"{form.what} added {WHERE[form.place]}"
-            mark = None if isinstance(cell, str) else (int(cell.layer), cell.coeff)
+        for one in sorted(self.results, key=lambda one: one is not self.best):
+            form, added, mark, file = one.form, one.done, one.mark, _file(one.form)
+            layers = None if isinstance(one.cell, str) else [int(one.cell.layer)]
             sweep: dict[str, Any] = {"method": form.method, "place": form.place}
             grid = {**sweep, "chosen": mark, "examples": self.parts.get("generations")}
             drawn[f"{file}_{file_word(of)}"] = layer_coeff_heatmap(
-                summary, center=center, title=f"{added}: {of} of the text", subtitle=self.about, **effect, **grid
+                summary, center=center, title=f"{added}: {of} of the text", subtitle=self.searched, **effect, **grid
             )
             drawn[f"{file}_perplexity"] = layer_coeff_heatmap(
                 summary, metric="perplexity", value="ratio", title=f"{added}: perplexity of the text",
-                metric_label="perplexity, × unsteered", subtitle=self.about, **grid,
+                metric_label="perplexity, × unsteered", subtitle=self.searched, **grid,
             )  # fmt: skip
             drawn[f"{file}_costs"] = cost_panel(
                 summary, **sweep, costs={name: label_of(name) for name in COSTS if name in set(summary["metric"])},
-                budgets={"perplexity": self.parts["config"]["perplexity_budget"]}, chosen=mark,
-                title=f"{added}: what it costs", subtitle=self.about,
+                budgets=self.budgets, chosen=mark,
+                title=f"{added}: what it costs", subtitle=self.searched,
             )  # fmt: skip
+            if "manifold" in self.parts:
+                drawn[f"{file}_manifold"] = manifold_heatmap(
+                    self.parts["manifold"], **sweep, chosen=mark, title=f"{added}: how far out the stream is",
+                    subtitle=self.searched,
+                )  # fmt: skip
             drawn[f"{file}_curves"] = coeff_curves(
-                summary, **sweep, layers=None if mark is None else [mark[0]],
-                title=f"{added}: shift of {of} against the coefficient", subtitle=self.about, **effect,
+                summary, **sweep, layers=layers, title=f"{added}: shift of {of} against the coefficient",
+                subtitle=self.searched, **effect,
             )  # fmt: skip
         return drawn
 
-    def caption(self, figure: str) -> str:
-        """Under a figure: on what it was measured, and how much of it."""
-        what = "Choosing prompts" if "curves" not in figure else "Choosing prompts; grey: norm-matched random vectors"
-        summary, n_samples = self.parts["summary"], self.parts["config"]["n_samples"]
-        n_prompts = summary.loc[summary["metric"] == self.metric, "n_prompts"].max()
-        return f"{self.about}. {what}: {n_prompts} x {n_samples} continuations a cell."
+    @property
+    def searched(self) -> str:
+        """What the figures were measured on."""
+        about = described(self.parts["config"]["model"], self.parts.get("model", {}))
+        return f"{about}; the prompts of the search"
+
+    def captions(self, drawn: Mapping[str, Figure]) -> dict[str, str]:
+        """Under a form's first figure: what was chosen there, what came of it, and why it beat a larger cell."""
+        said = {}
+        for one in self.results:
+            said[f"{_file(one.form)}_manifold"] = "The vector added to the stream of the prompts' unsteered texts."
+            file = f"{_file(one.form)}_{file_word(subject_of(self.metric))}"
+            if isinstance(one.cell, str):
+                said[file] = f"Nothing chosen, nothing marked: {one.cell}."
+                continue
+            marked = "Marked" if one.verdict.held else "Chosen here, and not marked because it did not hold"
+            instead = f" Of these cells, {one.cell.instead_of}." if one.cell.instead_of else ""
+            said[file] = f"{marked}: {one.at}. On new prompts: {one.verdict.said}.{instead}"
+        return {name: words for name, words in said.items() if name in drawn}
 
     def generations(self) -> pd.DataFrame | None:
         """Every continuation that the run kept, those of the prompts that chose nothing last."""
@@ -175,18 +202,18 @@ class Told:
         return pd.concat(found, ignore_index=True) if found else None
 
     def start(self) -> dict[str, object]:
-        """The cell at which the browser of texts opens: the first that was chosen."""
-        if not self.cells:
+        """The cell at which the browser of texts opens: the strongest that was chosen."""
+        if self.best is None or isinstance(self.best.cell, str):
             return {}
-        form, cell = self.cells[0]
+        form, cell = self.best.form, self.best.cell
         return {"method": form.method, "place": form.place, "layer": cell.layer, "coeff": cell.coeff}
 
     def beside(self) -> Beside | None:
         """The first held-out prompt's first sample, unsteered, steered and under a random vector: none was picked."""
         held_out = self.parts.get("generations_test")
-        if held_out is None or not self.cells:
+        if held_out is None or self.best is None or isinstance(self.best.cell, str):
             return None
-        form, cell = next((both for both in self.cells if both[0].place != "front"), self.cells[0])
+        form, cell = self.best.form, self.best.cell
         first = held_out[(held_out["prompt"] == held_out["prompt"].iloc[0]) & (held_out["sample"] == 0)]
         placed = (first["place"] == form.place) & (first["layer"] == cell.layer) & (first["coeff"] == cell.coeff)
         at = f"layer {cell.layer:g}, coefficient {cell.coeff:g}"
@@ -197,6 +224,11 @@ class Told:
         }
         texts = [(label, str(first.loc[rows, "text"].iloc[0])) for label, rows in shown.items()]
         return Beside(str(first["prompt"].iloc[0]), texts)
+
+
+def _file(form: Described) -> str:
+    """What the files of a form's figures begin with."""
+    return f"{form.method}_{form.place}"
 
 
 def file_word(of: str) -> str:

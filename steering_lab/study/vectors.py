@@ -37,6 +37,18 @@ class Described(NamedTuple):
     what: str
 
 
+class Contrast(NamedTuple):
+    """Contrasts that vectors are made from: how many, and the vectors that come of them with some sides exchanged.
+
+    Args:
+        n: How many contrasts there are.
+        exchanged: A model's vectors at sites, the sides of those contrasts exchanged for which there is True.
+    """
+
+    n: int
+    exchanged: Callable[[HookedModel, Sequence[HookSite], Sequence[bool]], Vectors]
+
+
 @dataclass(frozen=True, eq=False)
 class Form:
     """One way of steering: vectors for a model's sites, all added at one place, at several coefficients.
@@ -50,6 +62,7 @@ class Form:
         sites: The sites that are searched, of a model.
         vectors: The vectors of a model at sites.
         pairs: What they are made from, where it is pairs; prompting writes the first of them.
+        contrast: How they are made from contrasts whose sides can be exchanged, and how many contrasts there are.
     """
 
     method: str
@@ -60,6 +73,7 @@ class Form:
     sites: Callable[[HookedModel], Sequence[HookSite]]
     vectors: Callable[[HookedModel, Sequence[HookSite]], Vectors]
     pairs: tuple[ContrastPair, ...] = field(default=(), repr=False)
+    contrast: Contrast | None = field(default=None, repr=False)
 
     @property
     def described(self) -> Described:
@@ -82,6 +96,22 @@ def vectors_at(
         raise ValueError(f'method "actadd" takes one pair, and here are {len(pairs)}: take "mean_difference"')
     last = method == "actadd" and place != "front"
     return pair_vectors("mean_difference" if last else method, model, pairs, sites)
+
+
+def contrast_of(
+    pairs: Sequence[ContrastPair], make: Callable[[HookedModel, Sequence[HookSite], Sequence[ContrastPair]], Vectors]
+) -> Contrast:
+    """The contrast of pairs from which `make` makes vectors."""
+
+    def exchanged(model: HookedModel, sites: Sequence[HookSite], flips: Sequence[bool]) -> Vectors:
+        return make(model, sites, exchange(pairs, flips))
+
+    return Contrast(len(pairs), exchanged)
+
+
+def exchange(pairs: Sequence[ContrastPair], flips: Sequence[bool]) -> list[ContrastPair]:
+    """The pairs, reversed where `flips` has True."""
+    return [pair.reversed() if flip else pair for pair, flip in zip(pairs, flips, strict=True)]
 
 
 def said_pairs(setting: str | Sequence[ContrastPair], pairs: Sequence[ContrastPair]) -> str:
@@ -141,11 +171,11 @@ class VectorSettings(LayerSettings):
         method = next(name for name in OF_PAIRS if name == self.method)
         pairs = find_pairs(self.pairs) if isinstance(self.pairs, str) else self.pairs
 
-        def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
-            return self.scaled(vectors_at(method, model, pairs, sites, self.place))
+        def make(model: HookedModel, sites: Sequence[HookSite], some: Sequence[ContrastPair] = pairs) -> Vectors:
+            return self.scaled(vectors_at(method, model, some, sites, self.place))
 
-        what = said_pairs(self.pairs, pairs)
-        return Form(method, OF_PAIRS[method], what, self.place, self.coeffs, self.sites, make, pairs)
+        what, contrast = said_pairs(self.pairs, pairs), contrast_of(pairs, make)
+        return Form(method, OF_PAIRS[method], what, self.place, self.coeffs, self.sites, make, pairs, contrast)
 
     def scaled(self, vectors: Vectors) -> Vectors:
         """The vectors, with `normalise` every row at length 1.

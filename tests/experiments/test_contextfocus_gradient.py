@@ -23,7 +23,7 @@ from steering_lab.tables import strength
 TOML = experiments_folder() / "contextfocus_gradient.toml"
 SMALL = (
     "layers=[1, 2]", "coeffs=[0.5, 1.5]", "budgets=[0.1, 0.4]", "iterations=[1, 3]", "n_vector=24", "n_labelled=12",
-    "n_validation=12", "n_test=12", "n_random=3",
+    "n_validation=12", "n_test=12", "n_random=3", "n_random_deltas=3",
 )  # fmt: skip
 
 
@@ -104,6 +104,23 @@ def test_every_method_is_a_curve_on_the_test_and_is_gated_on_every_regime(
     for _, part in table.groupby("regime"):
         assert gated <= set(part["method"])
         assert not part.duplicated(["condition", "metric", "prompt", "sample"]).any()
+
+
+def test_random_deltas_stand_at_the_kl_of_each_method_and_make_its_band(
+    parts: dict[str, Any], experiment: ModuleType
+) -> None:
+    table, summary = parts["table"], parts["summary"]
+    beside = table[table["method"] == "random_delta"]
+    assert set(beside["control_of"]) == set(experiment.GRADIENT)
+    assert set(beside["draw"]) == {0, 1, 2}
+    assert set(beside["regime"]) == {"conflict"}
+    kl = beside[beside["metric"] == "kl"].groupby("control_of")["value"].mean()
+    for method, budget in beside.groupby("control_of")["budget"].first().items():
+        cell = summary[(summary["method"] == method) & (summary["budget"] == budget)].query("regime == 'conflict'")
+        assert (cell.loc[cell["metric"] == "context", "n_draws"] == 3).all()
+        if method in (experiment.GRADIENT[1], experiment.GRADIENT[2]):  # whose targets begin at the answer
+            own = float(cell.loc[cell["metric"] == "kl", "value"].iloc[0])
+            assert 0.3 * own < kl[method] < 3 * own  # of the first token alone; equal over all of the target's
 
 
 def test_a_shut_gate_leaves_the_unsteered_answer(parts: dict[str, Any]) -> None:

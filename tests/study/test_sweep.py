@@ -11,6 +11,7 @@ from steering_lab.analysis.plots import export
 from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
 from steering_lab.data.contrast_pairs import PAIRS
+from steering_lab.evaluation.running.control_vectors import CONTROLS
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.loading import load_model
@@ -24,6 +25,8 @@ SMALL = (
     "layers=[1]", "coeffs=[-1, 1]", "prompts=['I love the', 'the sea and']", "test_prompts=['I hate the', 'love in']",
     "n_samples=1", "max_new_tokens=4", "n_random=3", "n_random_confirm=3", "perplexity_budget=1e9",
 )  # fmt: skip
+
+BESIDE = "controls=['random', '{}']"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,36 @@ def written(folder: Path, *lines: str) -> Path:
     toml = folder / "mine.toml"
     toml.write_text("\n".join(['experiment = "sweep"', *lines]))
     return toml
+
+
+@pytest.mark.parametrize(
+    ("method", "pairs", "place", "kinds"),
+    [
+        ("actadd", "love_hate", "front", ("covariance", "other_concept", "shuffled_layer")),
+        ("mean_difference", "love_hate_sentences", "everywhere", CONTROLS),
+        ("probe", "love_hate_sentences", "generated", ("random", "shuffled_labels")),
+    ],
+)
+def test_every_control_is_one_word_of_a_sweep_and_stands_beside_every_cell(
+    tmp_path: Path, tiny: Path, method: str, pairs: str, place: str, kinds: tuple[str, ...]
+) -> None:
+    toml = written(tmp_path, f'method = "{method}"', f'place = "{place}"', f'pairs = "{pairs}"')
+    run = swept(toml, *SMALL, f"model={tiny}", "layers=[1, 2]", f"controls={list(kinds)}", "n_shuffled=2")
+    table = run["generations"]
+    of, cells = table[table["role"] == "control"], {(layer, coeff) for layer in (1, 2) for coeff in (-1, 1)}
+    assert set(of["method"]) == set(kinds)
+    assert set(of["control_of"]) == {method}
+    draws = {"random": {0, 1, 2}, "covariance": {0, 1, 2}, "shuffled_labels": {0, 1}}
+    for kind, rows in of.groupby("method"):
+        assert set(zip(rows["layer"], rows["coeff"], strict=True)) == cells
+        assert set(rows["draw"].dropna()) == draws.get(str(kind), set())
+        norms = rows.groupby(["layer", "coeff"])["relative_norm"].first()
+        own = table[table["method"] == method].groupby(["layer", "coeff"])["relative_norm"].first()
+        pd.testing.assert_series_equal(norms, own)
+    steered = run["summary"].query("role == 'steered' and metric == 'perplexity'")
+    assert (steered["n_draws"] == 3).all()
+    confirmed = run["confirmed"].query("role == 'control'")
+    assert set(confirmed["method"]) == set(kinds)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +205,22 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
         (("pairs=love_hate", "place=back"), "setting place = 'back': it takes one of 'front', 'everywhere'"),
         (("pairs=love_hate", "layers=[9]"), "layer 9 is outside 0..2"),
         (("pairs=love_hate", "n_random=1"), "n_random is 1: a control's interval needs 3 draws or more"),
+        (("pairs=love_hate", "controls=['isotropic']"), "setting controls[0] = 'isotropic': it takes a list of any"),
+        (("pairs=love_hate", "controls=['other_concept']"), "controls ['other_concept'] hold no random vector"),
+        (("pairs=love_hate", BESIDE.format("shuffled_labels")), "one pair has no labels to shuffle"),
+        (
+            ("pairs=love_hate_sentences", "method=pca", BESIDE.format("shuffled_labels")),
+            'the control "shuffled_labels" cannot be made for "pca"',
+        ),
+        (
+            ("pairs=wedding_sentences", BESIDE.format("other_concept")),
+            'the control "other_concept" takes wedding_sentences, but Mean difference is made from',
+        ),
+        (
+            ("pairs=love_hate", "other_pairs=no_such", BESIDE.format("other_concept")),
+            "pairs 'no_such' are neither a file nor one of the sets",
+        ),
+        (("pairs=love_hate", BESIDE.format("shuffled_layer")), "takes the vector of another layer, and Mean differ"),
         (("pairs=love_hate", "name=a/b"), "name is 'a/b': it becomes a folder below results/"),
         (("pairs=love_hate", "runtime=fast"), "setting runtime = 'fast': it takes one of 'hooked', 'plain'"),
         (("pairs=love_hate", "workers=2"), "workers: for --executor processes, ray or slurm, and this one is local"),

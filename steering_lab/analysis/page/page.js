@@ -13,14 +13,30 @@
 
   // ---- figures
   function drawFigures(browser) {
-    const config = { displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], toImageButtonOptions: { format: "svg" } };
-    const figures = [...document.querySelectorAll("figure")];
+    const config = { displaylogo: false, displayModeBar: window.innerWidth > 640 ? "hover" : false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], toImageButtonOptions: { format: "svg" } };
+    const figures = [...document.querySelectorAll("figure")], fits = [];
+    // As wide as the page. Narrower than three quarters of its own width a figure would lose its labels: it is scaled.
+    const fit = (plot, own, height) => {
+      const room = plot.parentElement.clientWidth, width = Math.max(room, Math.round(0.75 * own));
+      const scale = Math.min(1, room / width);
+      plot.style.width = width + "px";
+      plot.style.transform = scale < 1 ? `scale(${scale})` : "";
+      plot.parentElement.style.height = Math.ceil(height * scale) + "px";
+      return width;
+    };
+    let waiting;
+    window.addEventListener("resize", () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => fits.forEach(([plot, own, height]) => Plotly.relayout(plot, { width: fit(plot, own, height) })), 150);
+    });
     const next = () => {
       const figure = figures.shift();
       if (!figure) { document.documentElement.dataset.drawn = Math.round(performance.now()); return; }
       const { data, layout } = JSON.parse(figure.querySelector(".figure-data").textContent);
       const plot = figure.querySelector(".plot");
-      Plotly.newPlot(plot, data, layout, config).then(() => {
+      const own = layout.width || 760, height = layout.height || 460;
+      fits.push([plot, own, height]);
+      Plotly.newPlot(plot, data, { ...layout, width: fit(plot, own, height) }, config).then(() => {
         const meta = layout.meta;
         if (browser && meta && meta.browse) plot.on("plotly_click", (event) => {
           const cell = event.points[0].customdata;

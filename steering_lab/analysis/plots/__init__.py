@@ -17,6 +17,7 @@ from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_f
 from steering_lab.analysis.plots.layer_coeff_heatmap import layer_coeff_heatmap
 from steering_lab.analysis.plots.lens_curves import lens_curves
 from steering_lab.analysis.plots.lens_heatmap import lens_heatmap
+from steering_lab.analysis.plots.manifold_heatmap import manifold_heatmap
 from steering_lab.analysis.plots.pca_scatter import pca_scatter
 from steering_lab.analysis.plots.profile_curves import norm_curves, projection_curves
 from steering_lab.analysis.plots.projection_heatmap import projection_heatmap
@@ -45,6 +46,7 @@ __all__ = [
     "layer_curves",
     "lens_curves",
     "lens_heatmap",
+    "manifold_heatmap",
     "norm_curves",
     "pca_scatter",
     "projection_curves",

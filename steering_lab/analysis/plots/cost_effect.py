@@ -27,7 +27,7 @@ from steering_lab.analysis.plots.parts.labels import round_ticks
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.placing import Box, label_boxes
 
-_LEFT, _RIGHT, _PLOT = 76, 40, (600, 400)  # margins; width and height of the axes, in pixels
+_LEFT, _RIGHT, _PLOT = 76, 40, (720, 440)  # margins; width and height of the axes, in pixels
 
 
 def cost_effect(

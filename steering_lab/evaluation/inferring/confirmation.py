@@ -1,8 +1,11 @@
-"""What is left of a choice on prompts that played no part in it."""
+"""What is left of a choice on prompts that played no part in it, and whether that holds, in plain words."""
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from steering_lab.evaluation.inferring.reasons import reached, spaced
 from steering_lab.evaluation.inferring.selection import NEEDED, Selected, row_of
 from steering_lab.tables import SUMMARY, checked
 
@@ -12,7 +15,8 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
 
     Columns: role, metric, scale; chosen, held_out with held_out_low, held_out_high; gap (held out minus chosen, or over
     chosen for a ratio: an effect that shrank is the winner's curse); control_low, control_high of the held-out rows;
-    holds (effect: its held-out interval leaves out no effect on the same side; cost: its upper end is within budget).
+    budget (of a cost); holds (effect: its held-out interval leaves out no effect on the same side; cost: its upper end
+    is within budget). `verdict` says it in words.
 
     Raises:
         ValueError: the held-out summary lacks the cell or a metric.
@@ -36,7 +40,40 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
                 "gap": new["effect"] / chosen["effect"] if ratio else new["effect"] - chosen["effect"],
                 "control_low": new.get("control_low", np.nan),
                 "control_high": new.get("control_high", np.nan),
+                "budget": selected.budgets.get(chosen["metric"], np.nan) if role == "cost" else np.nan,
                 "holds": bool(same_side if role == "effect" else new["high"] <= selected.budgets[chosen["metric"]]),
             }
         )
     return pd.DataFrame(rows)
+
+
+class Verdict(NamedTuple):
+    """Whether a choice held on prompts that did not make it, and in words: "held", or everything that did not."""
+
+    held: bool
+    said: str
+
+
+def verdict(confirmation: pd.DataFrame) -> Verdict:
+    """What a `confirm` table comes to: "held", or all that failed.
+
+    "effect not confirmed": its interval holds no effect, or lies on the other side. "shrank into the band of random
+    vectors": the effect is in it; where none were run, none can be. "broke its budget: perplexity reaches ×1.75 (budget
+    ×1.5)": the upper end of a cost.
+    """
+    effect = confirmation[confirmation["role"] == "effect"].iloc[0]
+    costs = confirmation[(confirmation["role"] == "cost") & ~confirmation["holds"]]
+    failed = []
+    if not effect["holds"]:
+        failed.append("effect not confirmed")
+    if effect["control_low"] <= effect["held_out"] <= effect["control_high"]:
+        failed.append("shrank into the band of random vectors")
+    if len(costs):
+        broken = [
+            reached(cost.metric, cost.held_out_high, cost.budget, cost.scale)
+            if pd.notna(cost.held_out_high)
+            else f"{spaced(cost.metric)} has no interval"
+            for cost in costs.itertuples()
+        ]
+        failed.append(f"broke its budget: {' and '.join(broken)}")
+    return Verdict(not failed, "; ".join(failed) or "held")

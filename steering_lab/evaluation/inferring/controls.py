@@ -1,19 +1,21 @@
-"""What random directions of the same length do: the band a steering effect has to leave, in one cell and over a grid.
+"""What random directions of the same length do: the band a steering effect has to leave, and a test over the grid.
 
 A control method holds several draws (column `draw`) per cell, each a random vector matched in norm to the steering
 vector. Adding any vector of that length perturbs the model; what exceeds this is the direction's own effect.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from scipy.stats import t
 
 from steering_lab.evaluation.inferring.pairing import pair_with_unsteered, paired_sums
-from steering_lab.tables import CELL, FAMILY
+from steering_lab.evaluation.inferring.random_test import random_grid
+from steering_lab.evaluation.running.control_vectors import RANDOM_CONTROLS
+from steering_lab.tables import CELL, FAMILY, in_cell
 
 MIN_DRAWS = 3
+BAND = ("control_low", "control_high", "p_random")
 MATCHED = ("method", "place", "layer", "coeff", "budget")
 """In what a steered cell and its control agree, the control's `control_of` standing for its method."""
 
@@ -45,8 +47,7 @@ def control_bands(effects: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     The band is where the *measured* effect of one more random direction would fall with probability `level`
     (`prediction_interval` over the draws' effects, on the log scale for ratios). An effect outside it is more than a
     random direction of that length gives in this cell, the noise of these prompts and samples included. It speaks for
-    one cell; some cells of a grid leave it by chance: see
-    `grid_maxima`. Below three draws there is no band (NaN).
+    one cell; some cells of a grid leave it by chance: see `random_test`. Below three draws there is no band (NaN).
     """
     ratio = effects["log_effect"].notna()
     scaled = effects.assign(scaled=np.where(ratio, effects["log_effect"], effects["effect"]), ratio=ratio)
@@ -80,53 +81,14 @@ def prediction_interval(mean: pd.Series, std: pd.Series, count: pd.Series, level
     return mean - half, mean + half
 
 
-@dataclass(frozen=True)
-class GridMaxima:
-    """The largest |effect| over a grid (|log ratio| for ratios), once for each random draw.
-
-    Choosing the best of many cells finds something large even among random directions; this is how large. Compare the
-    chosen cell's |effect| with it, over the same cells as were searched.
-    """
-
-    maxima: tuple[float, ...]
-
-    @property
-    def threshold(self) -> float:
-        """The largest of the maxima; one more random direction exceeds it anywhere with probability 1 / (draws + 1)."""
-        return max(self.maxima)
-
-    def p(self, effect: float) -> float:
-        """(1 + draws whose maximum reaches |effect|) / (1 + draws): the family-wise p of the best cell.
-
-        Never below 1 / (1 + draws), so 19 draws are needed for 0.05. Pass the logarithm of a ratio.
-        """
-        return (1 + sum(m >= abs(effect) for m in self.maxima)) / (1 + len(self.maxima))
-
-
-def grid_maxima(effects: pd.DataFrame) -> GridMaxima:
-    """The grid maxima of one metric and one method's control among `effects`, rows of `draw_effects`.
-
-    Keep only the cells that could have been chosen (those within the side-effect budget): the wild cells of a grid
-    otherwise set the maximum. Draws are taken as exchangeable with the steering vector's own grid.
-
-    Raises:
-        ValueError: no rows, several metrics, controls or places, or draws that do not cover the same cells.
-    """
-    if effects.empty:
-        raise ValueError("no draws, so nothing that a search among them would find")
-    for column in ("metric", *FAMILY):
-        if effects[column].nunique() > 1:
-            raise ValueError(f"a grid is one {column}'s, not {sorted(effects[column].unique())}")
-    if (counts := effects.groupby("draw").size()).nunique() != 1:
-        raise ValueError(f"the draws cover different numbers of cells: {counts.to_dict()}")
-    size = effects["log_effect"].fillna(effects["effect"]).abs()
-    return GridMaxima(tuple(float(m) for m in size.groupby(effects["draw"]).max()))
+def _is_random(rows: pd.DataFrame) -> pd.Series:
+    return (rows["role"] == "control") & rows["method"].isin(RANDOM_CONTROLS)
 
 
 def check_norms(summary: pd.DataFrame) -> None:
-    """Nothing, or a ValueError that names the first cell whose control is not matched to it in relative norm (1 %)."""
+    """Nothing, or a ValueError that names the first cell whose random control differs in relative norm (by 1 %)."""
     cells = summary.drop_duplicates(list(CELL))
-    controls = cells[cells["role"] == "control"].drop(columns="method").rename(columns={"control_of": "method"})
+    controls = cells[_is_random(cells)].drop(columns="method").rename(columns={"control_of": "method"})
     both = cells.merge(controls, on=list(MATCHED), suffixes=("", "_control"))
     off = both[(both["relative_norm"] / both["relative_norm_control"] - 1).abs() > 0.01]
     for cell in off.head(1).itertuples():
@@ -136,18 +98,54 @@ def check_norms(summary: pd.DataFrame) -> None:
         )
 
 
-def attach_bands(summary: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
-    """`summary` with control_low, control_high, n_draws of each cell's control in `bands`; NaN and 0 without one.
+def attach_bands(summary: pd.DataFrame, effects: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """`summary` with what random vectors do in each cell: control_low, control_high, n_draws, p_random.
+
+    Where a method has several kinds of `RANDOM_CONTROLS`, the band is the hull of theirs, `n_draws` the sum and
+    `p_random` the largest. NaN and 0 for a cell without one.
+
+    Args:
+        summary: One row per cell and metric.
+        effects: What each draw does (`draw_effects`).
+        level: The probability that one more draw falls inside a band.
 
     Raises:
-        ValueError: a control that is not norm-matched, or two kinds of random control of one method.
+        ValueError: a random control that is not norm-matched.
     """
     check_norms(summary)
-    if bands.empty:
-        return summary.assign(control_low=np.nan, control_high=np.nan, n_draws=0)
-    own = bands.rename(columns={"method": "control", "control_of": "method"})
-    own = own[["metric", *MATCHED, "control_low", "control_high", "n_draws"]]
-    if (twice := own.duplicated(["metric", *MATCHED])).any():
-        raise ValueError(f"{own[twice]['method'].iloc[0]} has two random controls, which make no one band: drop one")
-    joined = summary.merge(own, on=["metric", *MATCHED], how="left")
-    return joined.assign(n_draws=joined["n_draws"].fillna(0).astype(int))
+    own = effects[effects["method"].isin(RANDOM_CONTROLS)]
+    bands = [_judged(summary, draws, level) for _, draws in own.groupby(["metric", *FAMILY], dropna=False, sort=False)]
+    found = pd.concat(bands) if bands else pd.DataFrame(columns=[*BAND, "n_draws"], dtype=float)
+    hull = found.groupby(level=0).agg(
+        {"control_low": "min", "control_high": "max", "p_random": "max", "n_draws": "sum"}
+    )
+    return summary.assign(
+        **{name: hull[name].reindex(summary.index).astype(float) for name in BAND},
+        n_draws=hull["n_draws"].reindex(summary.index).fillna(0).astype(int),
+    )
+
+
+def _judged(summary: pd.DataFrame, draws: pd.DataFrame, level: float) -> pd.DataFrame:
+    """The band and p_random of those rows of `summary` whose cells the `draws` of one control are matched to."""
+    control, keys = draws.iloc[0], list(MATCHED[2:])
+    judged = pd.Series({"metric": control["metric"], "method": control["control_of"], "place": control["place"]})
+    rows = summary[in_cell(summary, judged, tuple(judged.index))].reset_index(names="row")
+    bands = control_bands(draws, level).drop(columns=["metric", *FAMILY])
+    joined = rows.merge(bands, on=keys, suffixes=("_none", "")).set_index("row")
+    p_random = np.full(len(joined), np.nan)
+    enough = (joined["n_draws"] >= MIN_DRAWS).to_numpy()
+    if enough.any():
+        p_random[enough] = _p_random(joined[enough], draws, keys)
+    return joined[["control_low", "control_high", "n_draws"]].assign(p_random=p_random)
+
+
+def _p_random(rows: pd.DataFrame, draws: pd.DataFrame, keys: list[str]) -> Float[np.ndarray, " cells"]:
+    """`random_test` of the effects in `rows`, the whole family's."""
+    ratio = draws["log_effect"].notna().any()
+    column, effects = ("log_effect", np.log(rows["effect"])) if ratio else ("effect", rows["effect"])
+    cells = rows[keys].assign(cell=range(len(rows)), norm=rows["relative_norm"])
+    placed = draws.merge(cells, on=keys)
+    wide = np.full((placed["draw"].nunique(), len(rows)), np.nan)
+    wide[placed["draw"].rank(method="dense").astype(int) - 1, placed["cell"]] = placed[column]
+    grid = random_grid(wide, cells["norm"].to_numpy(float), sites=cells["layer"].nunique(dropna=False))
+    return grid.p_family(effects.to_numpy(float))

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from steering_lab.evaluation.inferring.controls import prediction_interval
 from steering_lab.evaluation.inferring.pairing import PairedSums, pair_with_unsteered, paired_sums
 from steering_lab.numerics.bootstrap import percentile_ends, resamples, weighted_means
-from steering_lab.tables import CELL, FAMILY, is_unsteered
+from steering_lab.tables import CELL, FAMILY, in_cell, is_unsteered
 
 CURVE = (*FAMILY, "draw")
 _TYPES = {**dict.fromkeys(FAMILY, "str"), "draw": float}
@@ -43,16 +43,18 @@ def at_equal_cost(
     effect: str,
     at: Sequence[float | int],
     against: str | None = None,
+    priced: pd.DataFrame | None = None,
     seed: int = 0,
     n_boot: int = 2000,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """One row per curve and cost in `at`: method, place, control_of, draw, cost, value, low, high, reached.
+    """One row per curve and cost in `at`: method, place, control_of, draw, cost, value, low, high, reached, effect.
 
     A curve is a method at a place, or one draw of its control. value: the mean of the metric `effect` where the mean of
     the metric `cost` is `cost`. NaN where the curve's dearest cell costs less: nothing is extrapolated. low, high:
     percentile interval over resampled prompts, expanded as in `numerics.bootstrap.expanded_tail`; NaN unless 95 % of
-    the resamples reach the cost (`reached` is that share). With `against`, a method: difference, difference_low,
+    the resamples reach the cost (`reached` is that share). effect, effect_low, effect_high: the same less the
+    unsteered model's. With `against`, a method: difference, difference_low,
     difference_high, the paired difference to that method.
 
     Args:
@@ -61,6 +63,8 @@ def at_equal_cost(
         effect: The metric that is read off.
         at: The costs at which it is read, above 0.
         against: The method that the others are subtracted from; none by default.
+        priced: The measurements that the cost is read from, where they are of other prompts than the effect's: the two
+            are then resampled apart, and only cells that both have count. By default `tidy`.
         seed: What random draws follow from.
         n_boot: Resamples of the bootstrap.
         level: How often an interval should hold the true value: 0.95 is 95 %.
@@ -72,12 +76,12 @@ def at_equal_cost(
     costs = np.asarray(at, dtype=float)
     if not len(costs) or not (costs > 0).all():
         raise ValueError(f"costs are {list(at)}: name at least one, all of them above 0")
-    known = {name: set(tidy[name]) for name in ("metric", "method")}
-    for column, name in (("metric", cost), ("metric", effect), ("method", against)):
-        if name is not None and name not in known[column]:
-            raise ValueError(f"no {column} {name!r}: the table has {', '.join(sorted(known[column]))}")
-    rng = np.random.default_rng(seed)
-    curves, prompts = _curves(tidy, cost, effect, n_boot, rng)
+    costly = tidy if priced is None else priced
+    for table, column, name in ((costly, "metric", cost), (tidy, "metric", effect), (tidy, "method", against)):
+        if name is not None and name not in (known := set(table[column])):
+            raise ValueError(f"no {column} {name!r}: the table has {', '.join(sorted(known))}")
+    axes = [costly[costly["metric"] == cost], tidy[tidy["metric"] == effect]]
+    curves, prompts = _curves(axes, n_boot, np.random.default_rng(seed), apart=priced is not None)
     if prompts < 2:
         raise ValueError("one prompt gives no interval: measure several")
     found = {key: curve.at(costs) for key, curve in curves.items()}
@@ -89,8 +93,10 @@ def at_equal_cost(
     rival = rivals[0] if rivals else None
     blocks = []
     for key, drawn in found.items():
-        ends = _ends(drawn, prompts, level)
+        ends, moved = _ends(drawn, prompts, level), drawn - curves[key].effect[:, :1]
         block = pd.DataFrame({**dict(zip(CURVE, key, strict=True)), "cost": costs, "value": drawn[0], **ends})
+        moved_ends = _ends(moved, prompts, level)
+        block["effect"], block["effect_low"], block["effect_high"] = moved[0], moved_ends["low"], moved_ends["high"]
         if rival is not None:
             apart = _ends(drawn - rival, prompts, level)
             block["difference"] = drawn[0] - rival[0]
@@ -143,24 +149,41 @@ def cost_curves(
 
 
 def _curves(
-    tidy: pd.DataFrame, cost: str, effect: str, n_boot: int, rng: np.random.Generator
+    axes: Sequence[pd.DataFrame], n_boot: int, rng: np.random.Generator, *, apart: bool
 ) -> tuple[dict[tuple[Any, ...], _Curve], int]:
     """The curve of every method, place and draw, each beginning at the unsteered model; and how many prompts there are.
 
-    Both axes are plain means, of ratios too.
+    Both axes, cost and effect, are plain means, of ratios too. Where they are of prompts `apart`, each is resampled by
+    itself and curves have the cells that both know.
     """
-    axes_alone = tidy[tidy["metric"].isin([cost, effect])]
-    paired = pair_with_unsteered(axes_alone.assign(scale="difference"))
-    prompts = sorted(paired["prompt"].unique())
-    whole = np.ones((1, len(prompts)))
-    weights = np.concatenate([whole, resamples(len(prompts), n_boot, rng)])
+    paired = [pair_with_unsteered(axis.assign(scale="difference")) for axis in axes]
+    prompts = [axis["prompt"].nunique() for axis in paired]
+    weights = [_weights(prompts[1], n_boot, rng)] * 2
+    if apart:
+        weights[0] = _weights(prompts[0], n_boot, rng)
+        paired = [_in_both(axis, other) for axis, other in (paired, paired[::-1])]
+    elif any(set(axis["prompt"]) != set(paired[1]["prompt"]) for axis in paired):
+        prompts[0] = -1  # no curve has it
+    steered = [axis[~is_unsteered(axis)] for axis in paired]
     curves = {}
-    for key, rows in paired[~is_unsteered(paired)].groupby(list(CURVE), dropna=False, sort=False):
-        axes = [paired_sums(rows[rows["metric"] == name]) for name in (cost, effect)]
-        if any(len(sums.steered) != len(prompts) for sums in axes):
+    for key, rows in steered[1].groupby(list(CURVE), dropna=False, sort=False):
+        own = [axis[in_cell(axis, rows.iloc[0], CURVE)] for axis in steered]
+        sums = [paired_sums(one) if len(one) else None for one in own]
+        if any(one is None or len(one.steered) != n for one, n in zip(sums, prompts, strict=True)):
             raise ValueError(f"{key[0]!r} lacks prompts that others have: measure every condition on all of them")
-        curves[key] = _Curve(*(_with_origin(sums, weights) for sums in axes))
-    return curves, len(prompts)
+        curves[key] = _Curve(*(_with_origin(one, w) for one, w in zip(sums, weights, strict=True) if one is not None))
+    return curves, prompts[1]
+
+
+def _weights(prompts: int, n_boot: int, rng: np.random.Generator) -> Float[np.ndarray, "draws prompts"]:
+    """Every prompt once, then resamples of them."""
+    return np.concatenate([np.ones((1, prompts)), resamples(prompts, n_boot, rng)])
+
+
+def _in_both(axis: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """The rows of cells that the other axis knows too."""
+    by = [*CELL, "draw"]
+    return axis.merge(other[by].drop_duplicates(), on=by)
 
 
 def _with_origin(sums: PairedSums, weights: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:

@@ -49,16 +49,6 @@ class PairedSums:
         """What each prompt says of each cell's effect, which is their mean (`intervals.prompt_effects`)."""
         return prompt_effects(self.steered, self.steered_weight, self.unsteered, self.unsteered_weight)
 
-    def swapped_effect(self, swap: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
-        """The effect, had steered and unsteered been exchanged where `swap` is 1 (0: left as they are)."""
-        with np.errstate(invalid="ignore"):
-            left = self._mixed(1 - swap)
-            return left - self._mixed(swap)
-
-    def _mixed(self, own: Float[np.ndarray, "draws prompts"]) -> Float[np.ndarray, "draws cells"]:
-        total = own @ self.steered + (1 - own) @ self.unsteered
-        return total / (own @ self.steered_weight + (1 - own) @ self.unsteered_weight)
-
 
 def pair_with_unsteered(measured: pd.DataFrame) -> pd.DataFrame:
     """`measured` with the columns `unsteered` and `unsteered_weight` of the unsteered model's matching row.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from steering_lab.evaluation.inferring.budgets import JudgedBy, costs_of, over_budget
+from steering_lab.evaluation.inferring.reasons import amount, described, nearest, passed_over
 from steering_lab.tables import CELL, SUMMARY, checked, in_cell
 
 NEEDED = (*CELL, "role", "metric", "scale", "effect", "low", "high", "degenerate")
@@ -22,6 +23,8 @@ class Selected:
     effect: pd.Series
     costs: Mapping[str, pd.Series]
     budgets: Mapping[str, float]
+    instead_of: str = ""
+    """Why it beats the cell with the largest effect, where that is another one."""
 
     @property
     def method(self) -> str:
@@ -50,7 +53,7 @@ class Selected:
         return not self.effect["low"] <= idle <= self.effect["high"]
 
     def __str__(self) -> str:
-        return _described(self.effect)
+        return described(self.effect)
 
 
 def select(
@@ -62,6 +65,7 @@ def select(
     methods: Collection[str] | None = None,
     places: Collection[str] | None = None,
     judged_by: JudgedBy = "interval",
+    sure: bool = False,
 ) -> Selected:
     """The steered cell with the largest effect among those that keep every metric of `budgets` within its budget.
 
@@ -82,29 +86,51 @@ def select(
         methods: The methods to choose from, all by default.
         places: The places to choose from, all by default.
         judged_by: The ends of intervals, or the estimates alone.
+        sure: Choose only a cell whose effect's interval lies on the wanted side of no effect.
 
     Raises:
-        ValueError: no budget, a metric that the summary has not, a direction other than ±1, or no affordable cell (the
-            message names the nearest miss).
+        ValueError: no budget, a metric that the summary has not, a direction other than ±1, no affordable cell (the
+            message names the nearest three, with what they break and by how much), or none that is sure.
     """
     if direction not in (1, -1):
         raise ValueError(f"direction is 1 (raise {effect}) or -1 (lower it), not {direction}")
     summary = checked(summary, SUMMARY, NEEDED)
-    candidates = _candidates(summary, effect, budgets, methods, places, judged_by)
+    every = _candidates(summary, effect, budgets, methods, places, judged_by)
+    candidates = every[~every["degenerate"].fillna(False).astype(bool)].copy()
     ends = {"interval": ("low", "high"), "estimate": ("effect", "effect")}[judged_by]
     candidates["bound"] = candidates[ends[0]] if direction == 1 else -candidates[ends[1]]
+    scales = {cost: summary.loc[summary["metric"] == cost, "scale"].iloc[0] for cost in budgets}
     affordable = candidates[~candidates["over_budget"]].dropna(subset="bound")
     if affordable.empty:
-        raise ValueError(_nearest_miss(candidates, effect, budgets))
-    best = (
-        affordable.assign(size=affordable["coeff"].abs())
-        .sort_values(
-            ["bound", *budgets, "size", "layer", "coeff", "method", "place"],
-            ascending=[False] + [True] * (len(budgets) + 5),
-        )
-        .iloc[0]
+        raise ValueError(_refusal(candidates, effect, budgets, scales))
+    ordered = affordable.assign(size=affordable["coeff"].abs()).sort_values(
+        ["bound", *budgets, "size", "layer", "coeff", "method", "place"],
+        ascending=[False] + [True] * (len(budgets) + 5),
     )
-    return Selected(row_of(summary, best, effect), {cost: row_of(summary, best, cost) for cost in budgets}, budgets)
+    if sure:
+        ordered = _surely(ordered, effect, budgets, direction)
+    best = ordered.iloc[0]
+    instead = passed_over(every, best, budgets, scales) if direction == 1 else ""
+    costs = {cost: row_of(summary, best, cost) for cost in budgets}
+    return Selected(row_of(summary, best, effect), costs, budgets, instead)
+
+
+def _surely(ordered: pd.DataFrame, effect: str, budgets: Mapping[str, float], direction: int) -> pd.DataFrame:
+    """Those of the affordable cells whose effect's interval is on the wanted side.
+
+    Raises:
+        ValueError: none; names the three that come nearest.
+    """
+    idle = (ordered["scale"] == "ratio").astype(float)
+    sure = ordered["low"] > idle if direction == 1 else ordered["high"] < idle
+    if sure.any():
+        return ordered[sure]
+    near = "; ".join(
+        f"{described(cell)}: {' to '.join(amount(cell[end], cell['scale']) for end in ('low', 'high'))}"
+        for _, cell in ordered.head(3).iterrows()
+    )
+    raises = "raises" if direction == 1 else "lowers"
+    raise ValueError(f"no cell within {_said(budgets)} surely {raises} {effect}; the nearest are {near}")
 
 
 def _candidates(
@@ -115,7 +141,7 @@ def _candidates(
     places: Collection[str] | None,
     judged_by: JudgedBy,
 ) -> pd.DataFrame:
-    """The effect's row of each steered, sound cell; a column for every cost as it is judged, and `over_budget`."""
+    """The effect's row of each steered cell; a column for every cost as it is judged, and `over_budget`."""
     if effect not in set(summary["metric"]):
         raise ValueError(f"no metric {effect!r}; the summary has {', '.join(sorted(summary['metric'].unique()))}")
     narrowed = pd.Series(True, summary.index)
@@ -128,34 +154,29 @@ def _candidates(
     costs = {cost: costs_of(summary, cost, judged_by) for cost in budgets}
     priced = summary.assign(**costs, over_budget=over_budget(summary, budgets, judged_by))
     steered = (priced["role"] == "steered") & (priced["coeff"] != 0)
-    cells = priced[narrowed & steered & ~priced["degenerate"].fillna(False).astype(bool)]
-    return cells[cells["metric"] == effect].copy()
+    return priced[narrowed & steered & (priced["metric"] == effect)].copy()
 
 
-def _nearest_miss(candidates: pd.DataFrame, effect: str, budgets: Mapping[str, float]) -> str:
+def _refusal(candidates: pd.DataFrame, effect: str, budgets: Mapping[str, float], scales: Mapping[str, str]) -> str:
     known = candidates.dropna(subset=[*budgets, "bound"])
     if known.empty:
         return (
             "no cell to choose from: every steered cell is degenerate, or lacks an interval of"
             f" {' or '.join([effect, *budgets])}"
         )
-    broken = sum((known[cost] > budget).astype(int) for cost, budget in budgets.items())
-    near = known.assign(broken=broken).sort_values(["broken", *budgets]).iloc[0]
     return (
-        f"no cell keeps {' and '.join(f'{cost} within {budget:g}' for cost, budget in budgets.items())}: nearest is"
-        f" {_described(near)}, which reaches"
-        f" {' and '.join(f'{near[cost]:.3g}' for cost in budgets)}; raise the budget, add smaller coefficients, or"
-        " more prompts"
+        f"no cell keeps {_said(budgets)}; the nearest are {nearest(known, budgets, scales)}. Raise the budget, add"
+        " smaller coefficients, or more prompts"
     )
 
 
-def _described(cell: pd.Series) -> str:
-    place = "" if pd.isna(cell["place"]) else f", {cell['place'].replace('_', ' ')}"
-    return f"{cell['method']}{place}, layer {cell['layer']:g}, coefficient {cell['coeff']:g}"
+def _said(budgets: Mapping[str, float]) -> str:
+    return " and ".join(f"{cost} within {budget:g}" for cost, budget in budgets.items())
 
 
 def row_of(summary: pd.DataFrame, cell: pd.Series, metric: str) -> pd.Series:
+    """The row of a metric of the cell that a row belongs to. Raises ValueError where there is none."""
     here = in_cell(summary, cell) & (summary["metric"] == metric)
     if not here.any():
-        raise ValueError(f"no {metric} of {_described(cell)} in this summary")
+        raise ValueError(f"no {metric} of {described(cell)} in this summary")
     return summary[here].iloc[0]

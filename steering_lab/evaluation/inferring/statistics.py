@@ -6,14 +6,12 @@ comparison is paired: same prompt, same sample, steered against unsteered. Nothi
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
-from steering_lab.evaluation.inferring.controls import attach_bands, control_bands, draw_effects
+from steering_lab.evaluation.inferring.controls import attach_bands, draw_effects
 from steering_lab.evaluation.inferring.pairing import DESCRIBED, PairedSums, pair_with_unsteered, paired_sums
+from steering_lab.evaluation.inferring.swap_test import swap_test
 from steering_lab.numerics.intervals import Interval, Kind, paired_interval
-from steering_lab.tables import CELL, FAMILY, SUMMARY, checked
-
-ALL_SWAPS_UP_TO = 11  # prompts: 2^11 exchanges are enumerated, beyond that they are drawn
+from steering_lab.tables import CELL, SUMMARY, checked
 
 
 def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, level: float = 0.95) -> pd.DataFrame:
@@ -27,8 +25,8 @@ def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, leve
     definition and has no width. p, p_family: `swap_test`, alone and over the cells of
     the same method, place and metric. n, n_missing, n_prompts: pairs known, pairs in which a value is NaN, prompts with
     a known pair. degenerate: more than half of the cell's continuations are (metric "degenerate"; NA if it was not
-    measured). control_low, control_high, n_draws: `control_bands` of the cell's norm-matched control, which is the
-    method whose `control_of` names the cell's. p_random: not known here, NaN.
+    measured). control_low, control_high, n_draws, p_random: what norm-matched random vectors do in the cell, and
+    whether it is told from them over the cells of its method, place and metric (`controls.attach_bands`).
 
     Args:
         measured: Measurements of the unsteered model and of others.
@@ -47,8 +45,8 @@ def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, leve
         for metric, rows in paired.groupby("metric")
     ]
     summary = _mark_degenerate(pd.concat(blocks, ignore_index=True))
-    summary = attach_bands(summary, control_bands(draw_effects(measured), level))
-    summary = summary.assign(p_random=np.nan).sort_values(["metric", *CELL], ignore_index=True, na_position="first")
+    summary = attach_bands(summary, draw_effects(measured), level)
+    summary = summary.sort_values(["metric", *CELL], ignore_index=True, na_position="first")
     return checked(summary, SUMMARY)[SUMMARY.names]
 
 
@@ -56,7 +54,7 @@ def _summarise_metric(sums: PairedSums, metric: pd.Series, seed: int, n_boot: in
     rng = np.random.default_rng(seed)  # anew for each metric: all metrics see the same resamples
     effect = sums.effect(np.ones((1, len(sums.steered))))[0]
     found = effect_interval(sums, metric, n_boot=n_boot, level=level, rng=rng)
-    p, p_family = swap_test(sums, n_boot, rng)
+    p, p_family = swap_test(sums, Kind(metric["distribution"]), n_boot, rng)
     value = sums.cells["value"].to_numpy()
     if metric["scale"] == "ratio":
         value, effect = np.exp(value), np.exp(effect)
@@ -91,39 +89,6 @@ def effect_interval(
     low, high = (np.where(itself, 0.0, np.clip(end, -reach, reach)) for end in (low, high))
     why = np.where(itself, "", why)
     return Interval(np.exp(low), np.exp(high), why) if ratio else Interval(low, high, why)
-
-
-def swap_test(
-    sums: PairedSums, n_draws: int, rng: np.random.Generator
-) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
-    """Two-sided p of each cell of `sums`, alone and corrected for the search over the cells of its method and place.
-
-    Were steering idle, exchanging steered and unsteered in any prompt would change nothing; p is the share of such
-    exchanges with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the actual one and
-    `n_draws` more). The corrected p compares each cell's effect, in standard deviations over the exchanges, with the
-    largest of its grid in each exchange (Westfall and Young 1993, single step). No p can be below 2 / 2^P.
-    """
-    swaps = _swaps(len(sums.steered), n_draws, rng)
-    null = np.abs(sums.swapped_effect(swaps))  # row 0 exchanges nothing: the actual effect
-    spread = np.sqrt((null**2).mean(axis=0))
-    scaled = np.divide(null, spread, out=np.zeros_like(null), where=(spread > 0) | np.isnan(spread))
-    p_family = np.full(null.shape[1], np.nan)
-    for cells in sums.cells.groupby(list(FAMILY), dropna=False).indices.values():
-        known = cells[~np.isnan(null[0, cells])]
-        if len(known):
-            p_family[known] = _reached(scaled[:, known].max(axis=1, keepdims=True), scaled[0, known])
-    return np.where(np.isnan(null[0]), np.nan, _reached(null, null[0])), p_family
-
-
-def _reached(null: Float[np.ndarray, "draws any"], actual: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " cells"]:
-    return (null >= actual * (1 - 1e-9)).mean(axis=0)  # exchanges that mirror each other differ by rounding
-
-
-def _swaps(prompts: int, n_draws: int, rng: np.random.Generator) -> Float[np.ndarray, "draws prompts"]:
-    if prompts <= ALL_SWAPS_UP_TO:
-        return (np.arange(2**prompts)[:, None] >> np.arange(prompts) & 1).astype(float)
-    drawn = rng.integers(0, 2, size=(n_draws, prompts)).astype(float)
-    return np.concatenate([np.zeros((1, prompts)), drawn])
 
 
 def _mark_degenerate(summary: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
+from scipy.stats import binom
 
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.evaluation.running.writing import Example
@@ -28,10 +30,11 @@ def decoding_costs(
     rounds: int = 9,
     reference: str = "unsteered",
 ) -> pd.DataFrame:
-    """One row per condition: condition, tokens_per_second, tokens_per_second_ratio, forwards_per_token, peak_memory.
+    """One row per condition: condition, tokens_per_second, its ratio with interval, forwards_per_token, peak_memory.
 
     All examples are one batch and every row gets `max_new_tokens` tokens, so that prompts count as they do in use.
-    tokens_per_second: median over the rounds; the ratio to `reference`: median of the ratios within a round.
+    tokens_per_second: median over the rounds. tokens_per_second_ratio, _low and _high: the median of the ratios to
+    `reference` within a round, and its interval (`median_ends`); NaN below six rounds.
     peak_memory: the most that tensors took meanwhile, in bytes, weights included; NaN without a GPU, where nobody
     counts.
 
@@ -45,15 +48,39 @@ def decoding_costs(
     calls = {condition.name: _decoding(model, condition, examples, max_new_tokens) for model, condition in timed}
     seconds = pd.DataFrame(interleaved(calls, rounds))
     tokens = len(examples) * max_new_tokens
+    ratios = seconds.rdiv(seconds[reference], axis=0)
+    low, high = median_ends(ratios.to_numpy())
     return pd.DataFrame(
         {
             "condition": list(calls),
             "tokens_per_second": (tokens / seconds).median().to_numpy(),
-            "tokens_per_second_ratio": seconds.rdiv(seconds[reference], axis=0).median().to_numpy(),
+            "tokens_per_second_ratio": ratios.median().to_numpy(),
+            "tokens_per_second_ratio_low": low,
+            "tokens_per_second_ratio_high": high,
             "forwards_per_token": [1.0 if condition.rule is None else 2.0 for _, condition in timed],
             "peak_memory": [_peak_memory(calls[c.name], model) for model, c in timed],
         }
     )
+
+
+def median_ends(
+    rounds: Float[np.ndarray, "rounds conditions"], level: float = 0.95
+) -> tuple[Float[np.ndarray, " conditions"], Float[np.ndarray, " conditions"]]:
+    """The interval of each column's median by the sign test: two of its own values, whatever their distribution.
+
+    It covers the median in `level` of all cases or more; NaN where so few rounds cannot (below six for 95 %).
+
+    Args:
+        rounds: One value per round and condition.
+        level: How often it should hold the median.
+    """
+    n = len(rounds)
+    outside = int(binom.ppf((1 - level) / 2, n, 0.5))
+    outside -= binom.cdf(outside, n, 0.5) > (1 - level) / 2  # how many values may lie beyond either end
+    if outside < 0:
+        return np.full(rounds.shape[1], np.nan), np.full(rounds.shape[1], np.nan)
+    ordered = np.sort(rounds, axis=0)
+    return ordered[outside], ordered[n - 1 - outside]
 
 
 def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

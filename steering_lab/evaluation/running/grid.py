@@ -1,20 +1,19 @@
-"""The conditions of a sweep: a method at each layer and coefficient, its random controls beside it."""
+"""The conditions of a sweep: a method at each layer and coefficient, its controls beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import torch
-
 from steering_lab.evaluation.running.condition import Condition
-from steering_lab.evaluation.running.seeds import seed_of
+from steering_lab.evaluation.running.control_vectors import RANDOM as RANDOM
+from steering_lab.evaluation.running.control_vectors import Control, random_controls
 from steering_lab.evaluation.running.writing import Example, Prefixed
 from steering_lab.interventions.intervention import Intervention
-from steering_lab.interventions.steering_vector import SteeringVector, random_like
+from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.reading import read_tokens
 
 PlaceName = Literal["front", "everywhere", "from_last_prompt_token", "generated"]
-RANDOM = "random"  # the method of random controls
 
 
 def layer_coeff_grid(
@@ -26,13 +25,15 @@ def layer_coeff_grid(
     place: PlaceName = "front",
     n_random: int = 0,
     seed: int = 0,
+    controls: Sequence[Control] = (),
     write: Callable[[Example], str] | None = None,
 ) -> list[Condition]:
-    """One condition of `method` per site and non-zero coefficient, and beside it its random controls.
+    """One condition of `method` per site and non-zero coefficient, and beside it its controls.
 
-    A control is `random_like` the cell's own vector: `n_random` draws per site, each used at every coefficient, under
-    the method "random". `relative_norm` is |coeff x longest row| / median |resid| at the site, since bare
-    coefficients are comparable neither across layers nor across models. Coefficient 0 is `UNSTEERED` and left out.
+    A control stands at every coefficient of its site under its own name as method, `control_of` being `method`:
+    `n_random` draws of `random_like` the cell's own vector ("random"), and whatever `controls` are given besides.
+    `relative_norm` is |coeff x longest row| / median |resid| at the site, since bare coefficients are comparable
+    neither across layers nor across models. Coefficient 0 is `UNSTEERED` and left out.
 
     Args:
         vectors: The vector of each site.
@@ -42,6 +43,7 @@ def layer_coeff_grid(
         place: At which tokens they are added.
         n_random: Random draws for each site.
         seed: What the draws follow from.
+        controls: Further controls, each with a vector for every site (`control_vectors`).
         write: How an example is put to the model.
 
     Raises:
@@ -49,31 +51,28 @@ def layer_coeff_grid(
     """
     if len(set(coeffs)) < len(coeffs) or not any(coeffs):
         raise ValueError(f"coefficients {list(coeffs)} must differ and hold one that is not 0")
+    beside = [*random_controls(vectors, n_random, seed), *controls]
     grid = []
     for site, vector in vectors.items():
         rows: list[tuple[str, SteeringVector, dict[str, Any]]] = [(method, vector, {"method": method})]
-        for draw in range(n_random):
-            control = {"method": RANDOM, "control_of": method, "draw": draw}
-            rows.append((f"{RANDOM} {draw} for {method}", random_like(vector, seed_of(seed, site, draw)), control))
-        for name, own, facts in rows:
+        for one in beside:
+            named = one.name if one.draw is None else f"{one.name} {one.draw}"
+            facts: dict[str, Any] = {"method": one.name, "control_of": method, "draw": one.draw}
+            rows.append((f"{named} for {method}", one.vectors[site], facts))
+        for name, own, its in rows:
             placed = _placed(own, place)
             grid += [
                 Condition(f"{name} {place} {site} coeff {coeff:g}", coeff * placed, write or Prefixed(),
-                          resid_norms=resid_norms, **facts)
+                          resid_norms=resid_norms, **its)
                 for coeff in coeffs if coeff
             ]  # fmt: skip
     return grid
 
 
-@torch.no_grad()
 def median_resid_norms(model: HookedModel, prompts: Sequence[str], sites: Sequence[HookSite]) -> dict[HookSite, float]:
     """Median length of the residual over the tokens of `prompts` at each site, without the attention sink in front."""
-    tokens = model.to_tokens(list(prompts))
-    counted = tokens.mask & (tokens.positions >= model.n_sink)
-    if not counted.any():
-        raise ValueError("the prompts hold no token behind the first, so there is no norm to measure: make one longer")
-    streams = model.residuals(tokens, list(sites))
-    return {site: float(stream.float().norm(dim=-1)[counted].median()) for site, stream in streams.items()}
+    streams = read_tokens(model, prompts, sites)
+    return {site: float(stream.norm(dim=-1).median()) for site, stream in streams.items()}
 
 
 def _placed(vector: SteeringVector, place: PlaceName) -> Intervention:

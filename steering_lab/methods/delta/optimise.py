@@ -24,7 +24,7 @@ from torch import Tensor
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.delta.cache import find_result, hash_json, keep_result, result_key
-from steering_lab.methods.delta.delta_pass import DeltaPass
+from steering_lab.methods.delta.delta_pass import DeltaPass, Unsteered
 from steering_lab.methods.delta.descent import Descended, Descent, Evaluation, descend
 from steering_lab.methods.delta.objectives import Objective
 from steering_lab.methods.delta.result import OptimisedDelta, Result
@@ -89,7 +89,7 @@ def optimise_delta(
     step = 1 if shared else batch_size
     parts = [missing[first : first + step] for first in range(0, len(missing), step)]
     for part in progress_bar(parts, what="optimise deltas", delay=2.0):
-        batch = _Batch(model, prompts, [problems[k] for k in part], sites, objective, batch_size)
+        batch = Batch(model, prompts, [problems[k] for k in part], sites, objective, batch_size)
         for k, result in zip(part, batch.optimise(descent, init, settings), strict=True):
             found[k] = result
             if folder is not None:
@@ -98,7 +98,7 @@ def optimise_delta(
     return OptimisedDelta(tuple(results.get(i) for i in range(len(prompts))), shared)
 
 
-class _Batch:
+class Batch:
     """Problems that descend together: their prompts in passes of `batch_size` rows, each row owned by a problem."""
 
     def __init__(
@@ -155,13 +155,18 @@ class _Batch:
             steered = one(leaf)
             losses = target.losses(steered)
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-            moved = Target(
-                target.tokens, tuple(x[: len(t)] for x, t in zip(before.log_probs, target.tokens, strict=True))
-            )
-            for total, per_row in zip(totals, (losses, gradient, moved.losses(steered.detach())), strict=True):
+            for total, per_row in zip(totals, (losses, gradient, _kl(target, before, steered.detach())), strict=True):
                 total.index_add_(0, owner, per_row.detach())
         count = self.n_rows.to(deltas)
         return Evaluation(totals.loss / count, totals.gradient / count[:, None, None], totals.kl / count)
+
+    @torch.no_grad()
+    def kl(self, deltas: Float[Tensor, "problem site d_model"]) -> Float[Tensor, " problem"]:
+        """KL(unsteered || steered) in nats, as in `evaluate`, by one pass forth."""
+        total = torch.zeros_like(deltas[:, 0, 0])
+        for part, one, target, before in zip(self.parts, self.passes, self.targets, self.unsteered, strict=True):
+            total.index_add_(0, self.owner[part], _kl(target, before, one(deltas[self.owner[part]])))
+        return total / self.n_rows.to(deltas)
 
     def _result(self, k: int, end: Descended, seconds: float, started_elsewhere: bool, settings: Any) -> Result:
         deltas, norms = end.deltas[k].detach().float().cpu(), self.scales[k].cpu()
@@ -207,6 +212,12 @@ class _Batch:
             for part, one in zip(self.parts, self.passes, strict=True)
             if not set(part).isdisjoint(rows)
         )
+
+
+def _kl(target: Target, before: Unsteered, steered: Float[Tensor, "batch step d_vocab"]) -> Float[Tensor, " batch"]:
+    """KL(unsteered || steered) of each row, averaged over its target's steps, in nats."""
+    own = tuple(said[: len(tokens)] for said, tokens in zip(before.log_probs, target.tokens, strict=True))
+    return Target(target.tokens, own).losses(steered)
 
 
 def _check(

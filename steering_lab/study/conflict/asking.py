@@ -100,9 +100,9 @@ def as_asked(conditions: Sequence[Condition], rows: Sequence[ConflictQA]) -> lis
 
     Random vectors are reversed under conflict alone, where what turns with the sign is read (`odd_parts`).
     """
-    drawn = [one.factors.coeff for one in conditions if one.factors.role == "control"]
+    drawn = [one.factors.coeff or 0.0 for one in conditions if one.factors.role == "control"]
     if rows[0].regime != "conflict":
-        conditions = [c for c in conditions if c.factors.role != "control" or c.factors.coeff == drawn[0]]
+        conditions = [c for c in conditions if c.factors.role != "control" or (c.factors.coeff or 0.0) * drawn[0] > 0]
     if rows[0].context:
         return list(conditions)
     asked = [(one, one.write) for one in conditions if one.rule is None]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from steering_lab.evaluation.running.condition import Budget, Condition
+from steering_lab.evaluation.running.control_vectors import RANDOM_DELTA
+from steering_lab.evaluation.running.seeds import seed_of
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
@@ -15,6 +17,7 @@ from steering_lab.methods.conflict_gate import ConflictGate, conflict_gate
 from steering_lab.methods.delta.descent import Descent
 from steering_lab.methods.delta.objectives import ContrastClosedBook, GroundedAnswer, ImitateInstructed, Objective
 from steering_lab.methods.delta.optimise import optimise_delta
+from steering_lab.methods.delta.random_delta import random_at_equal_kl
 from steering_lab.methods.delta.result import OptimisedDelta, Result
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.progress import progress_bar
@@ -45,18 +48,22 @@ class DescentSettings(ComparisonSettings):
         coeffs: The strengths of vectors.
         budgets: The strengths of deltas: their length in residual norms.
         n_labelled: Of the vector's questions, how many the shared delta learns from.
+        n_random_deltas: Random deltas of equal KL beside each method at its chosen strength; 0 is none.
 
     Raises:
-        ValueError: a strength that is not above 0 or there twice, or too few questions.
+        ValueError: a strength that is not above 0 or there twice, too few questions, or one or two random deltas.
     """
 
     coeffs: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
     budgets: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
     n_labelled: int = 64
+    n_random_deltas: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least(8, "n_labelled")
+        if self.n_random_deltas:
+            self.at_least(3, "n_random_deltas", why="a control's interval needs 3 draws or more, or none at all")
         self.above_zero("coeffs", "budgets")
 
     def above_zero(self, *names: str) -> None:
@@ -140,32 +147,68 @@ def objective_of(comparison: Comparison, method: str, rows: Rows) -> tuple[list[
     return starts, GroundedAnswer(tuple(passages))
 
 
+def _found(comparison: Comparison, rows: Rows, setting: Setting) -> tuple[list[str], Objective | None, OptimisedDelta]:
+    """The prompts and objective of a descent for `rows`, and its deltas; no prompts where there is nothing to learn."""
+    shared = setting.method == GROUNDED
+    learnt_on = comparison.labelled if shared else rows if rows[0].context else ()
+    if not learnt_on:
+        return [], None, OptimisedDelta((), shared)
+    prompts, objective = objective_of(comparison, setting.method, learnt_on)
+    descent = Descent(n_iterations=setting.iterations, max_norm=setting.budget)
+    found = optimise_delta(
+        comparison.asking.model, prompts, setting.sites, objective, descent=descent, shared=shared,
+        cache=comparison.folder.path / DELTAS, batch_size=comparison.config.rows_at_once,
+    )  # fmt: skip
+    return prompts, objective, found
+
+
 def descended(comparison: Comparison, rows: Rows, setting: Setting) -> Steered:
     """The condition that a descent ends in on `rows`: a delta for each, or the shared one of the vector's questions.
 
     Without a context there is nothing to imitate or to contrast, so a method that descends per query leaves it alone.
     """
-    shared = setting.method == GROUNDED
-    learnt_on = comparison.labelled if shared else rows if rows[0].context else ()
-    found = OptimisedDelta((), shared)
-    if learnt_on:
-        prompts, objective = objective_of(comparison, setting.method, learnt_on)
-        descent = Descent(n_iterations=setting.iterations, max_norm=setting.budget)
-        found = optimise_delta(
-            comparison.asking.model, prompts, setting.sites, objective, descent=descent, shared=shared,
-            cache=comparison.folder.path / DELTAS, batch_size=comparison.config.rows_at_once,
-        )  # fmt: skip
-    per_row = found.per_row() if learnt_on else [Intervention()] * len(rows)
-    edits = per_row[0] if shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
+    prompts, _, found = _found(comparison, rows, setting)
+    edits = _edits(rows, prompts, found)
     norms = [dict(zip(setting.sites, o.resid_norms, strict=True)) if o else {} for o in found.results]
-    of_rows = norms[0] if shared else {row.id: own for row, own in zip(rows, norms, strict=False)}
-    where = " and ".join(map(str, setting.sites))
-    name = f"{setting.method}, {where}, budget {setting.budget:g}, {setting.iterations} iterations"
+    of_rows = norms[0] if found.shared else {row.id: own for row, own in zip(rows, norms, strict=False)}
     condition = Condition(
-        name, edits, comparison.asking.written("with_context"), method=setting.method,
+        _name(setting), edits, comparison.asking.written("with_context"), method=setting.method,
         budget=Budget(setting.budget, "resid_norm"), resid_norms=of_rows,
     )  # fmt: skip
     return Steered(condition, found.problems)
+
+
+def random_descended(comparison: Comparison, rows: Rows, setting: Setting, n_draws: int) -> list[Steered]:
+    """Beside `descended`, random deltas that move the model as far as each of its deltas does.
+
+    They are longer than these, so that a relative norm would only say that; none is given.
+    """
+    prompts, objective, found = _found(comparison, rows, setting)
+    beside = list[Steered]()
+    if objective is None:
+        return beside
+    for draw in range(n_draws):
+        seed = seed_of(comparison.config.seed, RANDOM_DELTA, setting.method, draw)
+        drawn = random_at_equal_kl(
+            comparison.asking.model, prompts, objective, found, seed, batch_size=comparison.config.rows_at_once
+        )
+        condition = Condition(
+            f"{RANDOM_DELTA} {draw} for {_name(setting)}", _edits(rows, prompts, drawn),
+            comparison.asking.written("with_context"), method=RANDOM_DELTA, control_of=setting.method, draw=draw,
+            budget=Budget(setting.budget, "resid_norm"),
+        )  # fmt: skip
+        beside.append(Steered(condition))
+    return beside
+
+
+def _name(setting: Setting) -> str:
+    where = " and ".join(map(str, setting.sites))
+    return f"{setting.method}, {where}, budget {setting.budget:g}, {setting.iterations} iterations"
+
+
+def _edits(rows: Rows, prompts: Sequence[str], found: OptimisedDelta) -> Intervention | dict[str, Intervention]:
+    per_row = found.per_row() if prompts else [Intervention()] * len(rows)
+    return per_row[0] if found.shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
 
 
 def all_descended(comparison: Comparison, rows: Rows, settings: Sequence[Setting], what: str) -> list[Steered]:
@@ -178,7 +221,10 @@ def gated(condition: Condition, gate: ConflictGate, rows: Rows) -> Condition:
     chosen = gate.choose([condition.intervention_for(row) for row in rows])
     edits = {row.id: edit for row, edit in zip(rows, chosen, strict=True)}
     method = condition.factors.method + GATED
-    return replace(condition, name=condition.name + GATED, method=method, intervention=edits)
+    budget = condition.budget  # the coefficient differs between rows that are edited and others
+    if budget is None and condition.factors.coeff is not None:
+        budget = Budget(condition.factors.coeff, "coeff")
+    return replace(condition, name=condition.name + GATED, method=method, intervention=edits, budget=budget)
 
 
 def targets(comparison: Comparison) -> list[Condition]:

@@ -1,6 +1,6 @@
 """What a reader sees of methods compared at equal KL: figures, a table and sentences, drawn from a run's tables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +11,29 @@ from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, STEERED, TARGETS, UNSTEERED, VECTOR
-from steering_lab.study.conflict.naming import kinds_of, of_conflicts
-from steering_lab.study.page import Parts, publish
-from steering_lab.tables import TIDY, is_unsteered, strength
+from steering_lab.study.conflict.naming import kinds_of, of_conflicts, parts_of
+from steering_lab.study.expectations import answers, check
+from steering_lab.study.page import NOTHING, Parts, publish
+from steering_lab.tables import TIDY, is_unsteered
 
 BOOTSTRAP = "95 % bootstrap interval over questions"
-SYNTHETIC = "Synthetic model organism: shapes, not sizes"
 CAPTIONS = {
     "context_against_kl": (
-        "Each method from its weakest to its strongest; marks were measured, the rest is interpolated."
-        " The two single marks are what two of the objectives imitate, at their own KL. Reference, not ours, as"
-        " reported: a difference in means on Qwen2.5-1.5B takes exclusive context answers from .467 to .569 at .076"
-        " nats, to .584 at .170, random vectors of its norm leave .453 (Gupta and Gupta 2026). No number is published"
-        " for the gradient form."
+        "Each method from its weakest to its strongest; marks were measured, the rest is interpolated. The two single"
+        " marks are what two of the objectives imitate, at their own KL. For comparison: Gupta and Gupta (2026) take"
+        " exclusive context answers of Qwen2.5-1.5B by a difference in means from .467 to .569 at .076 nats and to .584"
+        " at .170; random vectors of its norm leave .453."
     ),
-    "iterations_answers": "Validation questions, one budget; the number of iterations was chosen here.",
-    "iterations_loss": "Validation questions, one budget: mean loss over its value before the first step.",
+    "iterations_answers": "The number of iterations was chosen here.",
+    "iterations_loss": "Mean loss over its value before the first step.",
     "side_effects": (
-        "Each method at the strength whose KL on validation conflicts came nearest to the stated one, without the gate"
-        " and with it (blue). Right is the context's answer where it states one, else the memory's. Methods that"
-        " descend per query have nothing to descend on without a context. Reference, not ours, by third parties:"
-        " ContextFocus takes context answers of Llama-3.1-8B-Instruct on ConFiQA from about 35 % to about 71 %."
+        "Right is the context's answer where it states one, else the memory's. All are read off at one KL, that under"
+        " conflict, without the gate and with it (blue). Methods that descend per query have nothing to descend on"
+        " without a context."
     ),
     "cost": (
         "Beyond a plain answer: forward-equivalents per query, one being a plain pass over a prompt with context; what"
-        " a vector costs once is shared by the test's questions. Strength as for side effects."
+        " a vector costs once is shared by the test's questions."
     ),
 }
 
@@ -46,40 +44,58 @@ def report_equal_kl(folder: str | Path) -> Path:
     model, config = parts["model"], parts["config"]
     kind = f"synthetic model {model['name']}" if config["model"] == "organism" else model["name"]
     drawn = figures(parts, f"{kind}, layer {parts['chosen']['layer']} of {model['n_layers']}")
-    about = SYNTHETIC if config["model"] == "organism" else kind
     return publish(
         folder,
         parts,
         title=f"Context steering by gradient on {model['name']}",
-        findings=[finding(parts)],
-        headline=headline(parts["equal"]),
+        findings=[first_sentence(parts), *findings(parts)],
+        headline=headline(parts),
+        answers=answered(parts),
         figures=drawn,
         headline_note=(
             "Share of greedy answers that state the context's answer and not the memory's on held-out conflicts, read"
             " off each method's own curve where its mean KL(unsteered ‖ steered) at the answer's first token is the one"
             f" named. A dash: the method at its strongest stays below. Intervals: {BOOTSTRAP}, both axes anew in"
-            f" each resample. Random vectors: where one more would fall, judged by {config['n_random']} draws."
+            f" each resample. Random vectors: where one more would fall, judged by {config['n_random']} draws. Right"
+            f" answers elsewhere: read off at the same KL under conflict, {_nats(config['kl'])}."
         ),
-        captions={name: f"{about}. {CAPTIONS[name]}" for name in drawn},
+        captions=CAPTIONS,
+        tables={f"Context answers less those of the {VECTOR} vector": differences(parts["equal"])},
     )
 
 
-def headline(equal: pd.DataFrame) -> pd.DataFrame:
-    """One row per method, one column per KL: context answers with their interval; then the difference to the vector."""
-    rows = {method: {"method": method} for method in STEERED}
+def headline(parts: Parts) -> pd.DataFrame:
+    """One row per method, one column per KL: context answers; then right answers elsewhere at the KL looked at.
+
+    Below stand the random vectors.
+    """
+    equal = parts["equal"]
+    rows: dict[str, dict[str, str]] = {method: {"method": method} for method in STEERED}
+    rows["random"] = {"method": "random vectors"}
     for kl, at in equal[equal["draw"].isna()].groupby("cost"):
         for r in at.itertuples():
             rows[r.method][f"at {_nats(kl)}"] = _estimate(_share, r.value, r.low, r.high)
-            if r.method != VECTOR:
-                apart = _estimate(signed, r.difference, r.difference_low, r.difference_high)
-                rows[r.method][f"less {VECTOR} at {kl:g}"] = apart
-    band = control_curve(equal)
-    rows["random"] = {"method": "random vectors"} | {
-        f"at {_nats(b.cost)}": _estimate(_share, None, b.control_low, b.control_high) for b in band.itertuples()
-    }
+    for b in control_curve(equal).itertuples():
+        rows["random"][f"at {_nats(b.cost)}"] = _estimate(_share, None, b.control_low, b.control_high)
     kls = sorted(equal["cost"].unique())
-    columns = ["method", *(f"at {_nats(kl)}" for kl in kls), *(f"less {VECTOR} at {kl:g}" for kl in kls)]
+    columns = ["method", *(f"at {_nats(kl)}" for kl in kls)]
+    at_kl = f" at {parts['config']['kl']:g}"
+    for part, at in parts["elsewhere"].assign(part=parts_of).groupby("part", sort=False):
+        columns.append(f"{part}{at_kl}")
+        for r in at[at["draw"].isna() & at["method"].isin(STEERED)].itertuples():
+            rows[r.method][columns[-1]] = _estimate(_share, r.value, r.low, r.high)
+        [band] = control_curve(at).itertuples()
+        rows["random"][columns[-1]] = _estimate(_share, None, band.control_low, band.control_high)
     return pd.DataFrame(rows.values()).reindex(columns=columns).fillna("–")
+
+
+def differences(equal: pd.DataFrame) -> pd.DataFrame:
+    """One row per gradient form, one column per KL: context answers less the vector's, paired."""
+    rows: dict[str, dict[str, str]] = {method: {"method": method} for method in GRADIENT}
+    for r in equal[equal["draw"].isna() & (equal["method"] != VECTOR)].sort_values("cost").itertuples():
+        apart = _estimate(signed, r.difference, r.difference_low, r.difference_high)
+        rows[r.method][f"at {_nats(r.cost)}"] = apart
+    return pd.DataFrame(rows.values()).fillna("–")
 
 
 def _estimate(show: Callable[[float], str], value: float | None, low: float, high: float) -> str:
@@ -93,11 +109,35 @@ def _share(value: float) -> str:
     return f"{value:.2f}"
 
 
-def finding(parts: Parts) -> str:
-    """What the methods give at the KL nearest to the one looked at, what they need and what they cost, in sentences."""
+def first_sentence(parts: Parts) -> str:
+    """The method that surely gives the most at the KL looked at, against the random vectors; or that none does."""
+    equal, kl = parts["equal"], _nearest(parts)
+    at = equal[equal["draw"].isna() & (equal["cost"] == kl)]
+    band = control_curve(equal).set_index("cost").loc[kl]
+    reach = _estimate(_share, None, band["control_low"], band["control_high"])
+    above = at[at["low"] > band["control_high"]].sort_values("low", ascending=False)
+    conflict = of_conflicts(parts["summary"])
+    plain = conflict[is_unsteered(conflict) & (conflict["metric"] == "context")].iloc[0]
+    on = f"n {plain['n']} new conflicts at {_nats(kl)} of KL"
+    if above.empty:
+        return f"{NOTHING}, o{on}: no method surely gives more context answers than random vectors ({reach})."
+    best = above.iloc[0]
+    gives = _estimate(_share, best["value"], best["low"], best["high"])
+    return (
+        f"O{on}, {best['method']} gives {gives} context answers of"
+        f" {parts['model']['name']} (unsteered {plain['value']:.2f}); random vectors reach {reach}."
+    )
+
+
+def _nearest(parts: Parts) -> float:
+    """Of the KLs compared at, the nearest to the one looked at."""
     costs = parts["equal"]["cost"].unique()
-    nearest = costs[np.abs(np.log(costs / parts["config"]["kl"])).argmin()]
-    equal = parts["equal"]
+    return float(costs[np.abs(np.log(costs / parts["config"]["kl"])).argmin()])
+
+
+def findings(parts: Parts) -> list[str]:
+    """What the methods give against the vector, what they need and what they cost, a sentence each."""
+    equal, nearest = parts["equal"], _nearest(parts)
     at = equal[equal["draw"].isna() & (equal["cost"] == nearest)].set_index("method")
     apart = {
         method: _estimate(signed, row.difference, row.difference_low, row.difference_high)
@@ -111,11 +151,44 @@ def finding(parts: Parts) -> str:
         for m in (*GRADIENT[1:], GATE)
     }
     base = at.loc[VECTOR]
-    return (
+    return [
         f"At {_nats(nearest)} of KL the {VECTOR} vector gives {_estimate(_share, base.value, base.low, base.high)}"
-        f" context answers; against it: {_listed(apart)} (a dash: it does not move the model that far). Iterations"
-        f" needed: {_listed(parts['chosen']['iterations'])}. From one layer to {layers.columns.max()}: {_listed(wide)}."
-        f" Forward-equivalents per query: {_listed(each)}."
+        f" context answers; against it: {_listed(apart)} (a dash: it does not move the model that far).",
+        f"Iterations needed on the questions for choosing: {_listed(parts['chosen']['iterations'])}; context answers"
+        f" there from one layer to {layers.columns.max()}: {_listed(wide)}.",
+        f"Forward-equivalents per query: {_listed(each)}.",
+    ]
+
+
+def answered(parts: Parts) -> pd.DataFrame | None:
+    """What was expected, and what the test questions say to it at the KL looked at."""
+    expects = parts["config"].get("expects", [])
+    return answers(expects, _measured(parts)) if expects else None
+
+
+def check_expectations(expects: Sequence[str]) -> None:
+    """Nothing when every line is about what a comparison at equal KL has. Raises ValueError otherwise."""
+    who = {*STEERED, *(method + GATED for method in STEERED), "random"}
+    check(expects, who, ["context", "agreement", "irrelevant", "closed book", "unknown"])
+
+
+def _measured(parts: Parts) -> pd.DataFrame:
+    """What expectations are answered by: effects at one KL, differences to the vector, random vectors' bands."""
+    equal = parts["equal"]
+    at = equal[equal["cost"] == _nearest(parts)].assign(metric="context")
+    elsewhere = parts["elsewhere"].assign(metric=parts["elsewhere"]["regime"])
+    blocks = []
+    for metric, rows in pd.concat([at, elsewhere]).groupby("metric", sort=False):
+        [band] = control_curve(rows.assign(value=rows["effect"])).itertuples()
+        own = rows[rows["draw"].isna()]
+        effects = own.assign(low=own["effect_low"], high=own["effect_high"], against=None)
+        drawn = {"method": "random", "effect": np.nan, "low": band.control_low, "high": band.control_high}
+        blocks += [effects, pd.DataFrame([drawn]).assign(metric=metric, against=None)]
+        blocks[-2] = effects.assign(control_low=band.control_low, control_high=band.control_high)
+    apart = at[at["draw"].isna() & (at["method"] != VECTOR)]
+    apart = apart.assign(effect=apart["difference"], low=apart["difference_low"], high=apart["difference_high"])
+    return pd.concat([*blocks, apart.assign(against=VECTOR)], ignore_index=True).assign(
+        who=lambda rows: rows["method"], scale="difference"
     )
 
 
@@ -126,13 +199,13 @@ def _listed(things: Mapping[str, object]) -> str:
 def figures(parts: Parts, about: str) -> dict[str, Figure]:
     """Answers against KL, answers and loss against iterations, side effects with and without the gate, cost."""
     summary, sweep, config = parts["summary"], parts["sweep"], parts["config"]
-    conflict, strengths = of_conflicts(summary), parts["chosen"]["strengths"]
+    conflict = of_conflicts(summary)
     plain = conflict[is_unsteered(conflict) & (conflict["metric"] == "context")].iloc[0]
     n = f"{plain['n']} held-out conflicts on {plain['n_prompts']} questions"
     trace = sweep[sweep["varied"] == "iterations"]
     trace = trace.assign(left=trace["loss"] / trace["loss_start"])
     searched = f"{about}, validation questions, budget {config['budget']:g} residual norms"
-    nearest = f"strengths nearest to {_nats(config['kl'])}"
+    at_kl = f"at {_nats(config['kl'])}"
     traced = {"context": ("Context answers", "context answers"), "left": ("Loss", "loss left of the start's")}
     over_iterations = {
         y: tradeoff_curves(
@@ -141,6 +214,8 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
         )
         for y, (title, label) in traced.items()
     }  # fmt: skip
+    points = _cost_points(parts, conflict)
+    reaching = [name for name in CURVES if name in set(points["method"])]
     return {
         "context_against_kl": tradeoff_curves(
             pd.concat([parts["curves"], _target_points(conflict)]), x="cost", y="value", curves=CURVES,
@@ -151,14 +226,14 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
         "iterations_answers": over_iterations["context"],
         "iterations_loss": over_iterations["left"],
         "side_effects": condition_bars(
-            _at_chosen(summary, strengths), metric="right", percent=True, metric_label="right answers", subtitle=about,
-            title=f"Right answers of every kind, {nearest}",
+            _at_equal_kl(parts), metric="right", percent=True, metric_label="right answers", subtitle=about,
+            title=f"Right answers elsewhere, {at_kl} of KL",
             conditions=[UNSTEERED, *(name for method in STEERED for name in (method, method + GATED))],
             focus=[method + GATED for method in STEERED], interval=BOOTSTRAP,
         ),
         "cost": tradeoff_curves(
-            _cost_points(conflict, parts["costs"], strengths), x="forward_equivalents", y="effect", curves=CURVES,
-            title=f"What context answers cost, {nearest}", subtitle=f"{about}, {n}", interval=f"Bars: {BOOTSTRAP}",
+            points, x="forward_equivalents", y="effect", curves=reaching,
+            title=f"What context answers cost, {at_kl} of KL", subtitle=f"{about}, {n}", interval=f"Bars: {BOOTSTRAP}",
             x_label="forward-equivalents per query beyond a plain answer",
             y_label="context answers, difference to unsteered",
         ),
@@ -175,17 +250,30 @@ def _target_points(conflict: pd.DataFrame) -> pd.DataFrame:
     return points[["method", "cost", "value"]].assign(measured=True)
 
 
-def _at_chosen(summary: pd.DataFrame, strengths: Mapping[str, float]) -> pd.DataFrame:
-    """The rows of each method at its chosen strength, gated or not, and of the unsteered model."""
-    own = {UNSTEERED: 0.0, **strengths}
-    wanted = summary["method"].map(own | {method + GATED: one for method, one in own.items()})
-    return summary[strength(summary) == wanted].assign(condition=lambda rows: rows["method"], group=kinds_of)
+def _at_equal_kl(parts: Parts) -> pd.DataFrame:
+    """Right answers of every part but conflicts, all at one KL, with random vectors' band, for `condition_bars`."""
+    found, summary = parts["elsewhere"], parts["summary"]
+    bands = [
+        control_curve(at.assign(value=at["effect"])).assign(regime=regime, kind=kind)
+        for (regime, kind), at in found.groupby(["regime", "kind"], sort=False)
+    ]
+    own = found[found["draw"].isna()].merge(pd.concat(bands), on=["regime", "kind", "cost"])
+    own = own.drop(columns=["low", "high"]).rename(columns={"effect_low": "low", "effect_high": "high"})
+    right = summary[(summary["metric"] == "right") & (summary["regime"] != "conflict")]
+    rows = pd.concat([right[is_unsteered(right)], own.assign(metric="right", scale="difference")])
+    return rows.assign(condition=rows["method"], group=kinds_of, n_prompts=rows["n_prompts"].ffill())
 
 
-def _cost_points(conflict: pd.DataFrame, costs: pd.DataFrame, strengths: Mapping[str, float]) -> pd.DataFrame:
-    """What each method at its chosen strength adds to context answers, and its cost: the once-paid shared by all."""
-    at = pd.concat([_at_chosen(conflict, strengths), conflict[conflict["method"].isin(TARGETS)]])
-    context = at[(at["metric"] == "context") & at["method"].isin([*STEERED, *TARGETS])]
-    joined = context[["method", "effect", "low", "high", "n"]].merge(costs, on="method")
-    shared = joined["once_forward_equivalents"] / joined["n"]
+def _cost_points(parts: Parts, conflict: pd.DataFrame) -> pd.DataFrame:
+    """What each method adds to context answers at one KL, and its cost: what is paid once is shared by all questions.
+
+    What two of the objectives imitate stands at its own KL.
+    """
+    equal, costs = parts["equal"], parts["costs"]
+    own = equal[equal["draw"].isna() & (equal["cost"] == _nearest(parts))]
+    own = own[["method", "effect", "effect_low", "effect_high"]]
+    imitated = conflict[conflict["method"].isin(TARGETS) & (conflict["metric"] == "context")]
+    points = pd.concat([own.rename(columns={"effect_low": "low", "effect_high": "high"}), imitated])
+    joined = points[["method", "effect", "low", "high"]].dropna(subset="effect").merge(costs, on="method")
+    shared = joined["once_forward_equivalents"] / int(conflict["n"].max())
     return joined.assign(forward_equivalents=joined["forward_equivalents"] + shared)

@@ -46,6 +46,19 @@ def contrastive(asking: Asking, name: str, rule: LogitsRule) -> Condition:
     )
 
 
+def without_vector(asking: Asking, compare: Collection[Rival], cad_alpha: float) -> list[Condition]:
+    """The model alone and those of the rivals that need no vector: prompts and decoding rules."""
+    rules: dict[Rival, Condition] = {
+        "CAD": contrastive(asking, cad_name(cad_alpha), CAD(cad_alpha)),
+        "COIECD": contrastive(asking, "COIECD", COIECD()),
+    }
+    return [
+        asking.unsteered(),
+        *(Condition(style, write=asking.written(style)) for style in PROMPTING if style in compare),
+        *(condition for rival, condition in rules.items() if rival in compare),
+    ]
+
+
 def compared(
     asking: Asking,
     rows: Sequence[ConflictQA],
@@ -71,14 +84,8 @@ def compared(
     """
     at, steered = {vector.site: vector}, coeff * vector.from_last_prompt_token()
     signs = [coeff, -coeff] if "reversed" in compare else [coeff]
-    rules: dict[Rival, Condition] = {
-        "CAD": contrastive(asking, cad_name(cad_alpha), CAD(cad_alpha)),
-        "COIECD": contrastive(asking, "COIECD", COIECD()),
-    }
     conditions = [
-        asking.unsteered(),
-        *(Condition(style, write=asking.written(style)) for style in PROMPTING if style in compare),
-        *(condition for rival, condition in rules.items() if rival in compare),
+        *without_vector(asking, compare, cad_alpha),
         *asking.grid(at, signs, norms, method=METHOD, n_random=n_random),
     ]
     if "both" in compare:

@@ -1,4 +1,4 @@
-"""The page of a conflict run that chose nothing: what was tried on which questions, and why none of it was taken."""
+"""What a search that chose nothing looks like: its table, its figures, and its page where no rivals were asked."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pandas as pd
 from steering_lab.analysis.plots import Figure, layer_coeff_heatmap
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.study.conflict.answers import AGREEMENT_LOST
+from steering_lab.study.conflict.comparison_findings import findings, first_sentence
 from steering_lab.study.conflict.naming import budgets_said, named
 from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.page import Parts, publish
@@ -21,15 +22,12 @@ def report_search(folder: str | Path, parts: Parts) -> Path:
     """Draws the search's figures and page from a run's files alone, prints what was found, and returns the page."""
     drawn, table, validation = figures(parts), search_table(parts), parts["validation"]
     n = int(validation.loc[validation["metric"] == "context", "n"].max())
-    caption = (
-        f"{parts['model']['name']}. {n} conflicts; wanted: the most context answers with"
-        f" {budgets_said(parts['chosen']['budgets'])}, surely above 0."
-    )
+    caption = f"{n} conflicts; wanted: the most context answers with {budgets_said(parts['chosen']['budgets'])}."
     return publish(
         folder,
         parts,
         title=f"Context against memory on {parts['model']['name']}: nothing chosen",
-        findings=[finding(parts)],
+        findings=[first_sentence(parts), *findings(parts)],
         headline=table.head(10),
         figures=drawn,
         headline_note=(
@@ -37,20 +35,17 @@ def report_search(folder: str | Path, parts: Parts) -> Path:
             " context, memory: share of answers that state that side's answer alone; shift: of context answers, with"
             " its 95 % interval; the costs are changes against unsteered. The questions for reporting were not asked."
         ),
-        tables={f"All {len(table)} cells of the search": table},
-        captions=dict.fromkeys(drawn, caption),
+        tables=tables(parts),
+        captions={"layer_coeff_context": caption},
         generations=parts["generations_validation"].assign(condition=named),
         filters=FILTERS,
     )
 
 
-def finding(parts: Parts) -> str:
-    """Why nothing was chosen, and what the model knew where that was asked first."""
-    reason = parts["chosen"]["nothing_chosen"].replace(METHOD, "ContextFocus").replace("_", " ")
-    known, found = parts["known"], f"Nothing chosen: {reason}."
-    if "asked" not in known:
-        return found
-    return f"{found} Of {known['asked']} questions asked closed book, the model knew {len(known['known'])}."
+def tables(parts: Parts) -> dict[str, pd.DataFrame]:
+    """The whole search."""
+    table = search_table(parts)
+    return {f"All {len(table)} cells of the search, on the questions for choosing": table}
 
 
 def search_table(parts: Parts) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from steering_lab.study.conflict.questions import (
     world_questions,
     world_vector,
 )
-from steering_lab.study.settings import LayerSettings, ModelSettings, Settings
+from steering_lab.study.settings import ExpectationSettings, LayerSettings, ModelSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ConflictSettings(Settings):
 
 
 @dataclass(frozen=True)
-class ComparisonSettings(ConflictSettings, ModelSettings, LayerSettings):
+class ComparisonSettings(ConflictSettings, ModelSettings, LayerSettings, ExpectationSettings):
     """What every comparison on conflicts needs: conflicts to choose by and to report on, greedy answers, controls.
 
     Args:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steering_lab.evaluation.inferring.confirmation import confirm
+from steering_lab.evaluation.inferring.confirmation import confirm, verdict
 from steering_lab.evaluation.inferring.selection import select
 from steering_lab.evaluation.inferring.statistics import summarise
 from tests.evaluation.summaries import CHOICE, GRID, MILD, UNSTEERED, cell
@@ -24,6 +24,29 @@ def test_an_effect_that_turned_round_or_may_be_nothing_does_not_hold() -> None:
     chosen = select(GRID, **CHOICE)
     for interval in ((-0.3, -0.4, -0.2), (0.1, -0.1, 0.3)):
         assert not confirm(chosen, cell(2, 2, interval, (1, 1, 1)))["holds"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("effect", "cost", "band", "said"),
+    [
+        ((0.3, 0.1, 0.5), (1.0, 0.9, 1.1), (-0.1, 0.1), "held"),
+        ((0.3, 0.1, 0.5), (1.0, 0.9, 1.1), (np.nan, np.nan), "held"),
+        ((0.3, 0.1, 0.5), (1.38, 1.2, 1.5), (-0.1, 0.1), "broke its budget: perplexity reaches ×1.5 (budget ×1.2)"),
+        ((0.3, 0.1, 0.5), (1.0, 0.9, 1.1), (-0.4, 0.4), "shrank into the band of random vectors"),
+        ((0.3, -0.1, 0.5), (1.0, 0.9, 1.1), (-0.1, 0.1), "effect not confirmed"),
+        ((-0.3, -0.4, -0.2), (1.0, 0.9, 1.1), (-0.1, 0.1), "effect not confirmed"),
+        (
+            (0.1, -0.1, 0.3), (1.0, np.nan, np.nan), (-0.2, 0.2),
+            "effect not confirmed; shrank into the band of random vectors; broke its budget: perplexity has no"
+            " interval",
+        ),
+    ],
+)  # fmt: skip
+def test_a_verdict_says_in_plain_words_what_held_and_what_did_not(
+    effect: tuple[float, float, float], cost: tuple[float, float, float], band: tuple[float, float], said: str
+) -> None:
+    held_out = cell(2, 2, effect, cost).assign(control_low=band[0], control_high=band[1])
+    assert verdict(confirm(select(GRID, **CHOICE), held_out)) == (said == "held", said)
 
 
 def test_a_held_out_summary_without_the_cell_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Random controls: the band by hand, its coverage, and what a search over a grid of random vectors finds."""
+"""Random controls: the band by hand, its coverage, and which controls make one."""
 
 import math
 from dataclasses import asdict
@@ -6,8 +6,10 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
-from steering_lab.evaluation.inferring.controls import GridMaxima, control_bands, draw_effects, grid_maxima
+from steering_lab.evaluation.inferring.controls import control_bands, draw_effects
+from steering_lab.evaluation.inferring.random_test import random_grid
 from steering_lab.evaluation.inferring.statistics import summarise
 from tests.evaluation.tables import factors, observed, stacked
 
@@ -96,46 +98,68 @@ def test_a_control_of_another_norm_is_refused() -> None:
         summarise(tidy)
 
 
-def test_two_random_controls_of_one_method_are_refused() -> None:
-    draws = drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2)
+def test_several_kinds_of_random_control_make_the_hull_of_their_bands() -> None:
+    base, own = observed("unsteered", BASE), observed("actadd", BASE, layer=2, coeff=1)
+    narrow, wide = drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2), drawn({0: -0.1, 1: 0.5, 2: 0.9}, layer=2)
+    others = [d.assign(method="covariance") for d in wide]
+    alone = [summarise(stacked(base, own, *draws)).query("method == 'actadd'") for draws in (narrow, wide)]
+    both = summarise(stacked(base, own, *narrow, *others)).query("method == 'actadd'")
+    assert both["control_low"].item() == min(a["control_low"].item() for a in alone)
+    assert both["control_high"].item() == max(a["control_high"].item() for a in alone)
+    assert both["p_random"].item() == max(a["p_random"].item() for a in alone)
+    assert both["n_draws"].item() == 6
+
+
+def test_a_control_that_is_no_random_vector_makes_no_band_and_may_have_another_norm() -> None:
+    shuffled = [d.assign(method="shuffled labels", relative_norm=7.0) for d in drawn({0: -0.1, 1: 0, 2: 0.1}, layer=2)]
+    own = observed("actadd", BASE, layer=2, coeff=1)
+    summary = summarise(stacked(observed("unsteered", BASE), own, *shuffled))
+    assert summary[["control_low", "control_high", "p_random"]].isna().all(axis=None)
+    assert set(summary["method"]) == {"unsteered", "actadd", "shuffled labels"}
+
+
+def test_one_cell_is_judged_by_the_t_distribution_of_its_own_draws() -> None:
     tidy = stacked(
         observed("unsteered", BASE),
-        observed("actadd", BASE, layer=2, coeff=1),
-        *draws,
-        *(d.assign(method="r") for d in draws),
+        *drawn({0: -0.1, 1: 0.0, 2: 0.1}, layer=2),
+        observed("actadd", {"p": [0.4], "q": [0.6]}, layer=2, coeff=1),
     )
-    with pytest.raises(ValueError, match="actadd has two random controls"):
-        summarise(tidy)
+    row = summarise(tidy).set_index("method").loc["actadd"]
+    # 0.5 / (0.1 · √(1 + 1/3)) = 4.330127; t with 2 degrees of freedom is as far out on either side with p 0.0494
+    assert row["p_random"] == pytest.approx(2 * t.sf(4.330127, 2))
 
 
-def test_the_grid_maximum_of_each_draw_by_hand() -> None:
-    tidy = stacked(
-        observed("unsteered", BASE),
-        *drawn({0: 0.1, 1: -0.3, 2: 0.0}, layer=1),
-        *drawn({0: -0.2, 1: 0.1, 2: 0.05}, layer=2),
-    )
-    maxima = grid_maxima(draw_effects(tidy))
-    assert maxima.maxima == pytest.approx((0.2, 0.3, 0.05))
-    assert maxima.threshold == pytest.approx(0.3)
-    assert (maxima.p(0.31), maxima.p(-0.25), maxima.p(0.0)) == (1 / 4, 2 / 4, 1)
+def test_two_draws_say_nothing_of_how_far_random_vectors_fall() -> None:
+    own = observed("actadd", {"p": [0.4], "q": [0.6]}, layer=2, coeff=1)
+    summary = summarise(stacked(observed("unsteered", BASE), own, *drawn({0: -0.1, 1: 0.1}, layer=2)))
+    assert summary["p_random"].isna().all()
 
 
-def test_a_grid_of_several_metrics_or_of_uneven_draws_is_refused() -> None:
-    effects = draw_effects(stacked(observed("unsteered", BASE), *drawn({0: 0.1, 1: 0.2}, layer=1)))
-    with pytest.raises(ValueError, match="one metric's, not"):
-        grid_maxima(pd.concat([effects, effects.assign(metric="length")]))
-    with pytest.raises(ValueError, match="different numbers of cells"):
-        grid_maxima(pd.concat([effects, effects.iloc[:1].assign(layer=2.0)]))
+def test_draws_that_all_do_the_same_say_nothing_of_how_far_random_vectors_fall() -> None:
+    own = observed("actadd", {"p": [0.4], "q": [0.6]}, layer=2, coeff=1)
+    summary = summarise(stacked(observed("unsteered", BASE), own, *drawn({0: 0.1, 1: 0.1, 2: 0.1}, layer=2)))
+    assert summary["p_random"].isna().all()
+
+
+def test_the_cells_of_a_grid_are_judged_together_and_a_ratio_by_its_logarithm() -> None:
+    rng = np.random.default_rng(0)
+    base = observed("unsteered", {"p": [2.0], "q": [8.0]}, metric="perplexity")
+    ratios = np.exp(rng.normal(0, 0.1, size=(5, 10)))
+    draws = [
+        observed("random", {"p": [2 * r], "q": [8 * r]}, layer=layer, coeff=1, draw=draw, metric="perplexity")
+        for draw, row in enumerate(ratios)
+        for layer, r in enumerate(row)
+    ]
+    effects = np.where(np.arange(10) == 4, 9.0, 1.0)
+    own = [
+        observed("actadd", {"p": [2 * r], "q": [8 * r]}, layer=layer, coeff=1, metric="perplexity")
+        for layer, r in enumerate(effects)
+    ]
+    found = summarise(stacked(base, *draws, *own)).query("method == 'actadd'").sort_values("layer")
+    grid = random_grid(np.log(ratios), np.full(10, 0.1), sites=10)
+    assert found["p_random"].to_numpy() == pytest.approx(grid.p_family(np.log(effects)))
+    assert found["p_random"].le(0.05).tolist() == [layer == 4 for layer in range(10)]
 
 
 def test_without_draws_there_are_no_effects_of_draws() -> None:
     assert draw_effects(observed("unsteered", BASE)).empty
-
-
-def test_the_best_of_a_random_grid_passes_the_threshold_no_more_often_than_promised() -> None:
-    rng = np.random.default_rng(0)
-    passed = 0
-    for _ in range(500):
-        draws = np.abs(rng.normal(size=(9, 20))).max(axis=1)
-        passed += GridMaxima(tuple(draws)).p(float(np.abs(rng.normal(size=20)).max())) <= 0.1
-    assert 0.06 <= passed / 500 <= 0.14  # 1 / 10, standard error 0.013

@@ -95,6 +95,26 @@ def test_a_whole_curve_goes_through_its_own_cells_and_no_further() -> None:
         cost_curves(stacked(UNSTEERED, *cells, cell("w", flat(4), flat(1))), least=9, **AXES)
 
 
+def test_an_effect_on_other_prompts_is_read_at_the_cost_that_was_paid_elsewhere() -> None:
+    """The cost is from (0) over 1 to 3 nats on four prompts, the effect from .2 over .4 to .8 on six others."""
+    where = {"layer": 2.0, "control_of": "v"}
+    cells = [(1.0, 1.0, 0.4), (2.0, 3.0, 0.8)]
+    kl = [observed("v", flat(nats), metric="kl", coeff=c, **where) for c, nats, _ in cells]
+    kl += [observed("v", flat(9), metric="kl", coeff=4.0, **where)]  # nobody asked the others at this strength
+    right = [observed("v", flat(share, 6), metric="right", coeff=c, **where) for c, _, share in cells]
+    base = [observed("unsteered", flat(0), metric="kl", coeff=0.0, **where)]
+    others = stacked(observed("unsteered", flat(0.2, 6), metric="right", coeff=0.0, **where), *right)
+    out = at_equal_cost(others, cost="kl", effect="right", at=[0.5, 2, 4], priced=stacked(*base, *kl))
+    np.testing.assert_allclose(out["value"], [0.3, 0.6, np.nan])
+    np.testing.assert_allclose(out["effect"], [0.1, 0.4, np.nan], atol=1e-9)
+    np.testing.assert_allclose(out[["effect_low", "effect_high"]].iloc[:2], [[0.1, 0.1], [0.4, 0.4]], atol=1e-9)
+
+
+def test_an_effect_is_what_is_left_of_the_value_without_the_unsteered_models() -> None:
+    out = at_equal_cost(stacked(UNSTEERED, cell("v", flat(1), flat(0.4))), at=[0.5], **AXES).iloc[0]
+    assert out["effect"] == pytest.approx(out["value"] - 0.2)
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     tidy = stacked(UNSTEERED, cell("v", flat(1), flat(0.4)))
     with pytest.raises(ValueError, match="no metric 'nats'"):

@@ -24,20 +24,6 @@ def test_a_resampled_effect_equals_the_effect_of_the_resampled_rows(seed: int) -
     assert sums.effect(weights)[0, 0] == pytest.approx(np.mean(differences))
 
 
-def test_swapping_every_prompt_negates_the_effect_and_swapping_none_keeps_it() -> None:
-    rng = np.random.default_rng(0)
-    base = observed(
-        "unsteered", {k: np.exp(v).tolist() for k, v in noise(rng, 5, 2).items()}, metric="perplexity", weight=2
-    )
-    own = observed(
-        "a", {k: np.exp(v).tolist() for k, v in noise(rng, 5, 2).items()}, coeff=1, metric="perplexity", weight=5
-    )
-    sums = paired_sums(pair_with_unsteered(stacked(base, own)))
-    none, every = sums.swapped_effect(np.stack([np.zeros(5), np.ones(5)]))
-    assert none == pytest.approx(sums.effect(np.ones((1, 5)))[0])
-    assert every == pytest.approx(-none)
-
-
 def test_cells_that_differ_in_place_or_budget_alone_are_two() -> None:
     own = observed("actadd", {"p": [2.0, 6.0]}, layer=0, coeff=1)
     others = own.assign(place="everywhere"), own.assign(budget=0.4, unit="resid_norm")

@@ -39,9 +39,11 @@ def test_every_budget_counts_and_the_nearest_miss_breaks_the_fewest() -> None:
     assert (chosen.coeff, chosen.costs["agreement_lost"]["high"]) == (1, 0.01)
     broken = grid[over_budget(grid, budgets) & (grid["metric"] == "sentiment")]
     assert list(zip(broken["layer"], broken["coeff"], strict=True))[1:] == [(2, 2), (3, 1), (2, 4)]
-    with pytest.raises(
-        ValueError, match=r"agreement_lost within -1: nearest is .* coefficient 1, which reaches 1\.1 and"
-    ):
+    refusal = (
+        r"agreement_lost within -1; the nearest are actadd, front, layer 2, coefficient 1:"
+        r" agreement lost reaches \+0\.01 \(budget −1\); actadd, front, layer 3, coefficient 1: .* coefficient 2:"
+    )
+    with pytest.raises(ValueError, match=refusal):
         select(grid, effect="sentiment", budgets=budgets | {"agreement_lost": -1})
     with pytest.raises(ValueError, match="at least one cost"):
         select(grid, effect="sentiment", budgets={})
@@ -80,10 +82,39 @@ def test_a_cell_of_unknown_cost_is_not_affordable() -> None:
     assert select(pd.concat([unknown, MILD]), **CHOICE).coeff == 1
 
 
-def test_an_impossible_budget_names_the_nearest_miss() -> None:
-    message = r"perplexity within 1\.01: nearest is actadd, front, layer 2, coefficient 1, which reaches 1\.1;"
-    with pytest.raises(ValueError, match=message):
+def test_a_refusal_names_the_three_nearest_cells_with_the_budget_that_each_breaks_and_by_how_much() -> None:
+    with pytest.raises(ValueError, match=r"perplexity within 1\.01") as refused:
         select(GRID, **{**CHOICE, "budgets": {"perplexity": 1.01}})
+    named = [
+        f"actadd, front, layer {layer}, coefficient {coeff}: perplexity reaches ×{high} (budget ×1.01)"
+        for layer, coeff, high in ((2, 1, 1.1), (3, 1, 1.15), (2, 2, 1.19))
+    ]
+    assert f"the nearest are {'; '.join(named)}. Raise the budget" in str(refused.value)
+    assert "coefficient 4" not in str(refused.value)
+
+
+def test_only_an_effect_whose_interval_leaves_out_nothing_is_sure() -> None:
+    unsure = pd.concat([UNSTEERED, cell(1, 1, (0.2, -0.1, 0.5), (1, 1, 1)), cell(2, 1, (0.1, 0.0, 0.2), (1, 1, 1))])
+    assert select(unsure, **CHOICE).layer == 2
+    with pytest.raises(
+        ValueError, match=r"surely raises sentiment; the nearest are .*layer 2.*: 0 to \+0\.2; .*layer 1"
+    ):
+        select(unsure, **CHOICE, sure=True)
+    assert select(GRID, **CHOICE, sure=True).coeff == 2
+    down = pd.concat([cell(0, 1, (-0.3, -0.4, -0.2), (1, 1, 1)), cell(1, 1, (0.3, 0.2, 0.4), (1, 1, 1))])
+    assert select(down, **CHOICE, direction=-1, sure=True).layer == 0
+
+
+def test_why_the_chosen_cell_beats_a_larger_one_is_said() -> None:
+    without = GRID[GRID["layer"] != 3]
+    said = "layer 2, coefficient 4 raises it more (+0.9), but its perplexity reaches ×1.4 (budget ×1.2)"
+    assert select(without, **CHOICE).instead_of == said
+    noisy = pd.concat([MILD, NOISY])
+    said = "layer 3, coefficient 1 raises it more (+0.9), but it is less sure: +0.1 at least, the chosen one +0.2"
+    assert select(noisy, **CHOICE).instead_of == said
+    broken = pd.concat([MILD, cell(2, 8, (0.9, 0.8, 1.0), (1, 1, 1), degenerate=True)])
+    assert select(broken, **CHOICE).instead_of.endswith("but its text has broken down")
+    assert select(pd.concat([MILD, cell(2, 8, (0.2, 0.1, 0.3), (1, 1, 1))]), **CHOICE).instead_of == ""
 
 
 @pytest.mark.parametrize("seed", range(5))

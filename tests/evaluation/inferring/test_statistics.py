@@ -168,40 +168,6 @@ def test_one_prompt_gives_no_interval() -> None:
     assert cell(summary)["why"] == TOO_FEW
 
 
-def test_the_swap_test_by_hand() -> None:
-    base = observed("unsteered", {"p": [0.0], "q": [0.0], "r": [0.0]})
-    steered = observed("actadd", {"p": [1.0], "q": [2.0], "r": [-1.0]}, layer=1, coeff=1)
-    row = cell(summarise(stacked(base, steered)))
-    # |±1 ± 2 ± 1| ≥ 2 in 6 of the 8 exchanges: sums 2, 4, 0, 2 and their mirror images.
-    assert row["p"] == pytest.approx(6 / 8)
-    assert row["p_family"] == pytest.approx(6 / 8)
-
-
-def test_searching_a_grid_of_noise_seldom_finds_a_corrected_p_below_five_per_cent() -> None:
-    rng = np.random.default_rng(3)
-    hits = plain = 0
-    for _ in range(60):
-        tables = (
-            by_layer("unsteered", rng.normal(size=(1, 9, 1))),
-            by_layer("actadd", rng.normal(size=(12, 9, 1))),
-        )
-        steered = summarise(stacked(*tables), n_boot=10).query("method == 'actadd'")
-        hits += bool((steered["p_family"] < 0.05).any())
-        plain += bool((steered["p"] < 0.05).any())
-    assert hits <= 7  # 3 expected; 8 or more with probability under 1 %
-    assert plain > 15
-
-
-def test_a_plain_effect_survives_the_correction() -> None:
-    rng = np.random.default_rng(4)
-    tables = [observed("unsteered", noise(rng, 12, 2))]
-    tables += [observed("actadd", noise(rng, 12, 2), layer=i, coeff=1) for i in range(10)]
-    tables += [observed("actadd", shifted(noise(rng, 12, 2), 3), layer=10, coeff=1)]
-    steered = summarise(stacked(*tables)).query("method == 'actadd'").set_index("layer")
-    assert steered.loc[10, "p_family"] < 0.01
-    assert (steered["p_family"] >= steered["p"] - 1e-12).all()
-
-
 def test_a_cell_is_degenerate_when_more_than_half_its_continuations_are() -> None:
     tables = [observed("unsteered", {"p": [0.0, 0.0]}), observed("actadd", {"p": [1.0, 1.0]}, layer=1, coeff=1)]
     tables += [observed("unsteered", {"p": [0.0, 0.0]}, metric="degenerate")]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from steering_lab.data.conflict_qa import ConflictQA
-from steering_lab.evaluation.measuring.speed import decoding_costs, interleaved
+from steering_lab.evaluation.measuring.speed import decoding_costs, interleaved, median_ends
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.evaluation.running.writing import Asked
 from steering_lab.methods.cad import CAD
@@ -35,3 +35,17 @@ def test_a_rule_takes_two_passes_a_token_and_more_time_and_a_cpu_counts_no_memor
     assert 0 < table.loc["CAD", "tokens_per_second_ratio"] < 1
     assert np.isnan(table["peak_memory"]).all()
     assert n_hooks(model) == before
+
+
+def test_the_interval_of_a_median_is_two_of_its_own_values() -> None:
+    """Of nine values the second and the eighth hold the median in 1 − 2·10/512 of all cases, of five none do."""
+    values = np.array([[5.0, 1, 9, 3, 7, 2, 8, 4, 6]]).T
+    assert [float(end[0]) for end in median_ends(values)] == [2.0, 8.0]
+    assert np.isnan(median_ends(values[:5])).all()
+    assert [float(end[0]) for end in median_ends(values[:6])] == [1.0, 9.0]
+
+
+def test_the_interval_of_a_median_covers_as_often_as_it_says() -> None:
+    drawn = np.random.default_rng(0).exponential(size=(9, 4000))
+    low, high = median_ends(drawn)
+    assert 0.95 <= np.mean((low <= np.log(2)) & (np.log(2) <= high)) < 0.98

@@ -4,6 +4,8 @@ The title stands above the plot and the key of its marks below; both are measure
 of neither before it draws.
 """
 
+import html
+import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts.theme import INK, MUTED, TEMPLATE
 
+_APART = "\u2003\u2002"  # between the entries of a key
+_BAR = 30  # pixels above the plot that a page's mode bar needs, in place of a title
 _EDGE = 18  # pixels from the figure's edge to its title and key
 
 
@@ -119,7 +123,38 @@ def key(marks: Mapping[str, str], width: int) -> Key:
             lines, used = [*lines, []], 0.0
         lines[-1].append(f"<span style='color:{INK}'>{glyph}</span>\u2002{meaning}")
         used += needed
-    return Key("<br>".join("\u2003\u2002".join(line) for line in lines), 20 * len(lines) if marks else 0)
+    return Key("<br>".join(_APART.join(line) for line in lines), 20 * len(lines) if marks else 0)
+
+
+class Words(NamedTuple):
+    """The text about a figure, as plotly has it; the key in its entries."""
+
+    title: str = ""
+    subtitle: str = ""
+    key: tuple[str, ...] = ()
+
+
+def without_words(figure: go.Figure) -> tuple[go.Figure, Words]:
+    """The figure without title and key and without the room that they took, and the two, for a page to print."""
+    bare = go.Figure(figure)
+    layout, title = bare.layout, (bare.layout.title.text or "").split("<br>")
+    keys = [note for note in layout.annotations if note.name == "key"]
+    if not layout.margin.t or not layout.height or not title[0]:
+        return bare, Words()
+    above = 8 + 22 * len(title) - _BAR
+    below = 8 + 20 * sum(note.text.count("<br>") + 1 for note in keys) if keys else 0
+    layout.annotations = [note for note in layout.annotations if note.name != "key"]
+    layout.title = None
+    layout.margin.update(t=layout.margin.t - above, b=layout.margin.b - below)
+    layout.height -= above + below
+    first = next((i for i, line in enumerate(title) if line.startswith("<span style")), len(title))
+    entries = [entry for note in keys for line in note.text.split("<br>") for entry in line.split(_APART)]
+    return bare, Words(" ".join(title[:first]), " ".join(title[first:]), tuple(entries))
+
+
+def plain(text: str) -> str:
+    """Plotly's text without its tags and entities."""
+    return html.unescape(re.sub(r"</?[a-z][^<>]*>", "", text))
 
 
 def _place_key(figure: go.Figure, text: str, layout: Layout) -> None:

@@ -48,7 +48,7 @@ def label_boxes(
     *,
     reach: float = 9.0,
 ) -> list[Box]:
-    """A box for each text beside its point, in order: the first of 24 places that covers nothing, else the least bad.
+    """A box for each text beside its point, in order: the first of 72 places that covers nothing, else the least bad.
 
     A text may have several lines. Near places come before far ones, right before left. Points and earlier labels are in
     the way as areas, `avoid` (say, intervals) by a third of theirs, and what leaves `frame` counts five times.
@@ -79,9 +79,10 @@ def label_boxes(
 
 
 def _places(x: float, y: float, width: float, height: float, reach: float) -> list[Box]:
-    """Eight places around a point, at one, two and three and a half times `reach`."""
+    """Eight places around a point, at one `reach` and ever farther."""
     places = []
-    for far in (reach, 2 * reach, 3.5 * reach):
+    for times in (1, 2, 3.5, 5, 7, 9, 12, 15, 19):
+        far = times * reach
         right, left, middle = x + far, x - far - width, x - width / 2
         level, above, below = y - height / 2, y + far - 2, y - far - height + 2
         corners = [(right, level), (right, above), (right, below), (left, level), (middle, above), (middle, below)]

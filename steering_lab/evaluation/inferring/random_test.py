@@ -1,0 +1,89 @@
+"""Whether the best cell of a grid lies farther from what random vectors do than the best of as many of their own.
+
+A grid has few random draws in each cell and many cells. One cell's draws alone say little of how far one more random
+vector may fall; those of all cells together say enough. Two safeguards come from the draws themselves, each judged
+against the others as if it were the steering vector: the tail is taken to be as heavy as theirs, and a cell that lies
+no farther out than some draw's own best cell is not told from random vectors at all. `make calibration` simulates how
+often it errs. Nothing here knows a metric; ratios come as logarithms.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import t
+
+from steering_lab.numerics.moderated import can_moderate, moderated, tail_df
+
+
+@dataclass(frozen=True, eq=False)
+class RandomGrid:
+    """What random vectors do in each cell of a grid: where they lie, and how far one more of them may lie from there.
+
+    Args:
+        center: Their mean.
+        spread: The standard deviation of one more random vector's distance from it; NaN where that is not known.
+        df: The degrees of freedom of that distance.
+        farthest: For each draw, how many spreads out its own best cell lies among the other draws; empty below eight
+            cells.
+    """
+
+    center: Float[np.ndarray, " cells"]
+    spread: Float[np.ndarray, " cells"]
+    df: Float[np.ndarray, " cells"]
+    farthest: Float[np.ndarray, " draws"]
+
+    def distance(self, effects: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " cells"]:
+        """How many spreads each of `effects`, one a cell, lies from what random vectors do there."""
+        return np.abs(effects - self.center) / self.spread
+
+    def p_family(self, effects: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " cells"]:
+        """For each of `effects`, the probability that the best of a random vector's cells lies as far out; NaN unknown.
+
+        Over as many cells as are known here (Šidák 1967), and never less than (1 + k) / (1 + draws), if k draws, at
+        least one, have a cell of their own as far out.
+        """
+        distance = self.distance(effects)
+        alone = np.minimum(2 * t.sf(distance, self.df), 1 - 1e-16)
+        anywhere = -np.expm1(np.sum(~np.isnan(distance)) * np.log1p(-alone))
+        beaten = (self.farthest[:, None] >= distance).sum(axis=0)
+        return np.where(beaten > 0, np.maximum(anywhere, (1 + beaten) / (1 + len(self.farthest))), anywhere)
+
+
+def random_grid(draws: Float[np.ndarray, "draws cells"], norms: Float[np.ndarray, " cells"], sites: int) -> RandomGrid:
+    """What `draws` say of one more random vector, cell by cell; their variances are moderated from eight cells on.
+
+    Args:
+        draws: Each random vector's effect in each cell, at least three known in each.
+        norms: The cells' relative norms, along which variances may grow; without one there is no such trend.
+        sites: How many sites the cells are at: draws at one site use one direction, so cells there are not independent.
+    """
+    own = _center_and_spread(draws, norms, sites)
+    if not can_moderate(np.nanvar(draws, axis=0)):
+        return own
+    judged = []
+    for number, draw in enumerate(draws):
+        others = np.delete(draws, number, axis=0)
+        judged.append(_center_and_spread(others, norms, sites).distance(draw))
+    distances = np.array(judged)
+    farthest = np.nan_to_num(np.max(distances, axis=1, initial=0, where=~np.isnan(distances)))
+    return RandomGrid(own.center, own.spread, np.minimum(own.df, tail_df(distances)), farthest)
+
+
+def _center_and_spread(draws: np.ndarray, norms: np.ndarray, sites: int) -> RandomGrid:
+    count = (~np.isnan(draws)).sum(axis=0)
+    center = np.nansum(draws, axis=0) / np.maximum(count, 1)
+    df = np.maximum(count - 1, 1).astype(float)
+    variance = np.nansum((draws - center) ** 2, axis=0) / df
+    variance[variance < 1e-20 * np.maximum(center**2, 1e-20)] = 0  # rounding is no spread
+    if can_moderate(variance):
+        variance, df = moderated(variance, df, _trend(norms), most_df=(len(draws) - 1) * sites)
+    spread = np.sqrt(variance * (1 + 1 / np.maximum(count, 1)))
+    return RandomGrid(center, np.where((variance > 0) & (count > 0), spread, np.nan), df, np.empty(0))
+
+
+def _trend(norms: np.ndarray) -> np.ndarray:
+    if not (norms > 0).all():
+        return np.ones((len(norms), 1))
+    log = np.log(norms)
+    return np.stack([np.ones_like(log), log, log**2], axis=1)

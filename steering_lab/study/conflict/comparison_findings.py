@@ -1,0 +1,186 @@
+"""What a comparison of ContextFocus with its rivals found, in sentences, from the tables of a run."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from steering_lab.analysis.plots.parts.labels import short_signed, signed
+from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
+from steering_lab.evaluation.inferring.selection import Selected, row_of
+from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.study.conflict.asking import PROMPTING
+from steering_lab.study.conflict.naming import budgets_said, first_conflicts, kinds_of, named
+from steering_lab.study.conflict.rivals import BOTH, FINETUNED, METHOD, PARTS, cad_name
+from steering_lab.study.expectations import answers, check
+from steering_lab.study.page import NOTHING, Parts
+
+FEW = 50  # conflicts, below which the page says that it is a small comparison
+
+
+class Judged(NamedTuple):
+    """The chosen cell, what is left of it on the questions for reporting (`confirm`), and whether it holds."""
+
+    cell: Selected
+    table: pd.DataFrame
+    verdict: Verdict
+
+
+def is_chosen(parts: Parts) -> bool:
+    """Whether the search chose a cell."""
+    return "nothing_chosen" not in parts["chosen"]
+
+
+def judged(parts: Parts) -> Judged:
+    """The chosen cell on questions that did not choose it, the first kind of conflict."""
+    chosen, summary, validation = parts["chosen"], parts["summary"], parts["validation"]
+    budgets = chosen["budgets"]
+    tried = _own(validation, parts)
+    at = tried[tried["layer"] == chosen["layer"]].iloc[0]
+    spent = {cost: row_of(validation, at, cost) for cost in budgets}
+    cell = Selected(row_of(validation, at, "context"), spent, budgets, chosen.get("instead_of", ""))
+    costs = summary[summary["metric"].isin(list(budgets)) & (summary["regime"] != "conflict")]
+    table = confirm(cell, pd.concat([first_conflicts(summary), costs]))
+    return Judged(cell, table, verdict(table))
+
+
+def first_sentence(parts: Parts) -> str:
+    """The chosen vector's effect on new conflicts where it holds, in a sentence; or that nothing works, and why."""
+    if not is_chosen(parts):
+        reason = parts["chosen"]["nothing_chosen"].split("; the nearest")[0].replace("_", " ")
+        return f"{NOTHING}: {reason}."
+    held, name = judged(parts), f"{focus(parts)} at layer {parts['chosen']['layer']}"
+    context = _own(first_conflicts(parts["summary"]), parts).set_index("metric").loc["context"]
+    kind = f" ({context['kind']})" if context["kind"] else ""
+    on = f"n {context['n']} new conflicts{kind}"
+    if not held.verdict.held:
+        return f"{NOTHING}, o{on}: {name}, {held.verdict.said}; context answers {moved(context)} ({points(context)})."
+    spent = ", ".join(_cost(cost) for cost in held.table[held.table["role"] == "cost"].itertuples())
+    return (
+        f"O{on}, {name} raises context answers on {parts['model']['name']} {moved(context)}, {points(context)}; random"
+        f" vectors of its norm reach {points(context, 'control_low', 'control_high')}; {spent}, within the budgets."
+    )
+
+
+def points(row: pd.Series, low: str = "low", high: str = "high") -> str:
+    """An effect of shares in percentage points with its interval, or the interval alone."""
+    ends = f"[{signed(100 * row[low], 0)}, {signed(100 * row[high], 0)}]"
+    return f"by {signed(100 * row['effect'], 0)} points {ends}" if low == "low" else f"{ends} points"
+
+
+def _cost(cost: Any) -> str:
+    name = cost.metric.replace("_", " ").replace("held out", "held-out")
+    ends = cost.held_out, cost.held_out_low, cost.held_out_high
+    if cost.scale == "ratio":
+        value, low, high = (f"{end:.2f}" for end in ends)
+        return f"{name} ×{value} [{low}, {high}]"
+    value, low, high = (signed(100 * end, 0) for end in ends)
+    return f"{name} {value} points [{low}, {high}]"
+
+
+def moved(row: pd.Series) -> str:
+    """A share before and after."""
+    return f"from {row['value'] - row['effect']:.0%} to {row['value']:.0%}"
+
+
+def findings(parts: Parts) -> list[str]:
+    """What else there is to say: on how many questions, how many changed sides, what turns with the sign, the costs."""
+    if not is_chosen(parts):
+        reason = parts["chosen"]["nothing_chosen"].replace(METHOD, "ContextFocus").replace("_", " ")
+        known = parts["known"]
+        if "asked" in known:
+            reason += f". Of {known['asked']} questions asked closed book, the model knew {len(known['known'])}"
+        return [f"Nothing chosen: {reason}."]
+    counts = first_conflicts(parts["paired"])
+    counts = counts[named(counts) == focus(parts)]
+    changed = "; ".join(
+        f"of {row.n} {'questions' if row.questions == 'all' else 'known before steering'} {row.helped} helped,"
+        f" {row.hurt} hurt (McNemar p = {row.p:.2g})"
+        for row in counts.itertuples()
+    )
+    held = judged(parts)
+    instead = f" In the search, {held.cell.instead_of}." if held.cell.instead_of else ""
+    at = f"{focus(parts)}, layer {parts['chosen']['layer']}"
+    first = f"{at}: {held.verdict.said}. {changed[:1].upper()}{changed[1:]}.{instead}"
+    return list(filter(None, [_how_small(parts, counts), first, _reversal(parts), f"{_cost_sentence(parts)}."]))
+
+
+def _own(rows: pd.DataFrame, parts: Parts) -> pd.DataFrame:
+    return rows[(rows["method"] == METHOD) & (rows["coeff"] == parts["chosen"]["coeff"])]
+
+
+def _reversal(parts: Parts) -> str:
+    if "odd" not in parts:
+        return ""
+    odd = first_conflicts(parts["odd"])
+    odd = odd[odd["metric"] == "log_odds_odd"]
+    own, drawn = odd[odd["method"] == METHOD].iloc[0], odd[odd["role"] == "control"]["value"]
+    return (
+        f"The part of the log-odds that turns with the sign: {signed(own['value'])} nats, random vectors"
+        f" {signed(drawn.min())} to {signed(drawn.max())}."
+    )
+
+
+def _cost_sentence(parts: Parts) -> str:
+    """Right answers elsewhere and held-out perplexity, before and after."""
+    own = _own(parts["summary"], parts)
+    right = own[(own["metric"] == "right") & (own["regime"] != "conflict")]
+    spent = [f"{kind} {moved(row)}" for kind, (_, row) in zip(kinds_of(right), right.iterrows(), strict=True)]
+    spent += [f"held-out perplexity ×{ratio:.2f}" for ratio in own.loc[own["metric"] == HELD_OUT_PERPLEXITY, "effect"]]
+    return f"Right answers elsewhere: {', '.join(spent)}"
+
+
+def _how_small(parts: Parts, counts: pd.DataFrame) -> str:
+    """Where the conflicts are few: on how many all this stands, and what the choice was made by."""
+    validation, tested = parts["validation"], next(iter(parts["splits"]["test"].values()))
+    if len(tested) >= FEW:
+        return ""
+    tried = _own(validation[validation["metric"] == "context"], parts)
+    cell = tried[tried["layer"] == parts["chosen"]["layer"]].iloc[0]
+    gain = "raised" if cell["effect"] > 0 else "did not raise"
+    return (
+        f"A small comparison, its intervals are wide. The cell was chosen on {int(cell['n'])} conflicts, where it"
+        f" {gain} context answers ({points(cell).removeprefix('by ')}), as the best within"
+        f" {budgets_said(parts['chosen']['budgets'])}; what follows was measured on {len(tested)} others about"
+        f" {int(counts['n'].max())} questions."
+    )
+
+
+def focus(parts: Parts) -> str:
+    """The name of the condition that it is all about; where nothing was chosen, of none."""
+    return f"ContextFocus {short_signed(parts['chosen']['coeff'])}" if is_chosen(parts) else ""
+
+
+ANSWERS_OF = ("context", "memory", "log_odds", "kl")  # what an expectation on conflicts may name
+ELSEWHERE = ("agreement", "irrelevant", "closed book", "unknown")  # right answers there
+
+
+def answered(parts: Parts) -> pd.DataFrame | None:
+    """What was expected, and what the questions for reporting say to it; nothing where nothing was expected."""
+    expects = parts["config"].get("expects", [])
+    return answers(expects, measured(parts)) if expects else None
+
+
+def measured(parts: Parts) -> pd.DataFrame:
+    """What expectations are answered by: the first kind of conflict, right answers elsewhere, perplexity."""
+    summary = parts["summary"]
+    right = summary[(summary["metric"] == "right") & (summary["regime"] != "conflict")]
+    fluent = summary[summary["metric"] == HELD_OUT_PERPLEXITY]
+    rows = pd.concat(
+        [first_conflicts(summary), right.assign(metric=right["regime"]), fluent.assign(metric="perplexity")]
+    )
+    rows = rows[rows["role"] != "control"].assign(against=None)
+    own = rows["method"] == METHOD
+    coeff = parts["chosen"].get("coeff", float("nan"))
+    chosen = rows[own & (rows["coeff"] == coeff)]
+    bands = chosen.assign(who="random", effect=float("nan"), low=chosen["control_low"], high=chosen["control_high"])
+    turned = rows[own & (rows["coeff"] == -coeff)].assign(who=f"{METHOD} reversed")
+    names = rows["method"].replace({cad_name(parts["config"]["cad_alpha"]): "CAD"})
+    others = rows[~own].assign(who=names[~own])
+    return pd.concat([chosen.assign(who=METHOD), turned, others, bands], ignore_index=True)
+
+
+def check_expectations(expects: Sequence[str]) -> None:
+    """Nothing when every line is about what a comparison may have. Raises ValueError otherwise."""
+    who = {METHOD, f"{METHOD} reversed", BOTH, FINETUNED, "CAD", "COIECD", "random", *PROMPTING, *PARTS}
+    check(expects, who, [*ANSWERS_OF, *ELSEWHERE, "perplexity"])

@@ -1,0 +1,160 @@
+"""What an experiment expects, as lines that its tables answer: held, failed, or cannot say.
+
+    WHO: METRIC CLAIM            contextfocus: agreement falls by at most 0.03
+
+WHO is what was done, by the experiment's own names. METRIC is a measure's name; "effect" is the one that chose. A claim
+is about the confirmed effect, against the unsteered model: a difference, or a ratio less 1 where METRIC is a ratio.
+
+    rises                        falls                        the interval lies on that side of no effect
+    rises by at least 0.25       falls by at most 0.03
+    moves by at most 0.05                                     to either side
+    rises beyond random vectors  falls beyond random vectors  of the same norm
+    at most 1.5                  at least 0.9                 the effect itself, so of a ratio the ratio
+    above WHO                    below WHO                    the same metric of another
+
+A claim held where the whole interval is on its side, and failed where the whole interval is on the other.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from steering_lab.analysis.plots.parts.labels import signed, times
+
+Answer = Literal["failed", "held", "cannot say"]
+ORDER: tuple[Answer, ...] = ("failed", "cannot say", "held")
+_N = r"(\d*\.?\d+)"
+_CLAIM = re.compile(
+    rf"(?P<metric>.+?) (?:(?P<way>rises|falls)(?: by at (?P<least>least|most) (?P<by>{_N})|(?P<random> beyond random"
+    rf" vectors))?|moves by at most (?P<within>{_N})|at (?P<end>most|least) (?P<level>{_N})|(?P<side>above|below)"
+    r" (?P<other>.+))"
+)
+
+
+class Bound(NamedTuple):
+    """A claim that an effect is above a number, or with `up` false below it.
+
+    It fails by `failed`, which is another number where that is an estimate itself. `strict`: the number itself is not.
+    """
+
+    number: float
+    up: bool
+    strict: bool = False
+    failed: float | None = None
+
+    def answer(self, low: float, high: float) -> Answer:
+        """Whether an interval is on the claimed side, on the other, or on both."""
+        sign = 1 if self.up else -1
+        near, far = sorted((sign * low, sign * high))
+        held, failed = sign * self.number, sign * (self.number if self.failed is None else self.failed)
+        if near > held or (near == held and not self.strict):
+            return "held"
+        return "failed" if far < failed or (far == failed and self.strict) else "cannot say"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A line, read: of whom, which metric, and what is claimed of it."""
+
+    text: str
+    who: str
+    metric: str
+    claim: dict[str, str]
+
+    @classmethod
+    def read(cls, text: str) -> "Expectation":
+        """The line. Raises ValueError where it is none."""
+        who, colon, rest = text.partition(": ")
+        found = _CLAIM.fullmatch(rest.strip())
+        if not colon or found is None:
+            raise ValueError(
+                f"expectation {text!r} cannot be read: write WHO: METRIC CLAIM, such as 'front: perplexity at most 1.5'"
+                " (rises, falls; by at least or at most a number, or beyond random vectors; moves by at most; at most,"
+                " at least; above, below another)"
+            )
+        claim = {key: value.strip() for key, value in found.groupdict().items() if value and key != "metric"}
+        return cls(text, named(who), named(found["metric"]), claim)
+
+    def bounds(self, row: Any, others: pd.DataFrame) -> Iterator[Bound]:
+        """What the effect of a row of the measured table has to be above or below."""
+        claim, idle = self.claim, 1.0 if row.scale == "ratio" else 0.0
+        up = claim.get("way") == "rises" or claim.get("side") == "above" or claim.get("end") == "least"
+        if "within" in claim:
+            yield from (Bound(idle - float(claim["within"]), True), Bound(idle + float(claim["within"]), False))
+        elif "level" in claim:
+            yield Bound(float(claim["level"]), up)
+        elif "by" in claim:
+            sign = 1 if up else -1
+            yield Bound(idle + sign * float(claim["by"]), up == (claim["least"] == "least"))
+        elif "other" in claim:
+            for other in others.itertuples():
+                yield Bound(other.high if up else other.low, up, True, other.low if up else other.high)
+        else:
+            yield Bound(idle, up, strict=True)
+            if "random" in claim:
+                yield Bound(row.control_high if up else row.control_low, up, strict=True)
+
+
+def named(name: str) -> str:
+    """A name as lines have it: underscores are spaces."""
+    return " ".join(name.replace("_", " ").split())
+
+
+def check(expects: Iterable[str], who: Collection[str], metrics: Collection[str]) -> None:
+    """Nothing when all lines can be read and name what there is. Raises ValueError otherwise, with what there is."""
+    known = {"who": set(map(named, who)), "metric": {"effect", *map(named, metrics)}}
+    for one in map(Expectation.read, expects):
+        for kind, name in (("who", one.who), ("who", named(one.claim.get("other", one.who))), ("metric", one.metric)):
+            if name not in known[kind]:
+                raise ValueError(f"expectation {one.text!r} names {name!r}: known are {', '.join(sorted(known[kind]))}")
+
+
+def answers(expects: Sequence[str], measured: pd.DataFrame) -> pd.DataFrame:
+    """One row per line: answer, expected, measured; failed ones first, then those that nothing can be said of.
+
+    Where several rows are of the same who and metric, a line held if it holds for all, and failed if it fails for one.
+
+    Args:
+        expects: The lines.
+        measured: who, metric, scale, effect, low, high, control_low, control_high and against, which is missing, or the
+            who that a paired difference is to.
+    """
+    rows = measured.assign(who=measured["who"].map(named), metric=measured["metric"].map(named))
+    told = pd.DataFrame([_answered(one, rows) for one in map(Expectation.read, expects)])
+    return told.sort_values("answer", key=lambda answer: answer.map(ORDER.index), kind="stable", ignore_index=True)
+
+
+def _answered(one: Expectation, measured: pd.DataFrame) -> dict[str, str]:
+    other = named(one.claim.get("other", ""))
+    of_metric = measured[measured["metric"] == one.metric]
+    own = of_metric[(of_metric["who"] == one.who) & of_metric["against"].isna()]
+    paired = of_metric[(of_metric["who"] == one.who) & (of_metric["against"] == other)]
+    others = of_metric[(of_metric["who"] == other) & of_metric["against"].isna()]
+    if len(paired):
+        own, others = paired, pd.DataFrame([{"low": 0.0, "high": 0.0}])
+    said = "; ".join(_said(row) for row in own.itertuples())
+    each = [answer for row in own.itertuples() for answer in _each(one, row, others)]
+    found = next((answer for answer in ORDER if answer in each), "cannot say")
+    return {"answer": found, "expected": one.text, "measured": said or "not measured in this run"}
+
+
+def _each(one: Expectation, row: Any, others: pd.DataFrame) -> list[Answer]:
+    bounds = list(one.bounds(row, others))
+    known = bounds and not any(map(isnan, (row.low, row.high, *(bound.number for bound in bounds))))
+    return [bound.answer(row.low, row.high) for bound in bounds] if known else ["cannot say"]
+
+
+def _ratio(value: float) -> str:
+    return f"×{value:.2f}" if value < 10 else times(value)
+
+
+def _said(row: Any) -> str:
+    """An effect with its interval, or an interval alone, as a difference or a ratio."""
+    show = _ratio if row.scale == "ratio" else signed
+    ends = "" if isnan(row.low) else f"[{show(row.low)}, {show(row.high)}]"
+    against = f" against {row.against}" if isinstance(row.against, str) else ""
+    return " ".join(filter(None, ["" if isnan(row.effect) else show(row.effect), ends])) + against

@@ -1,0 +1,145 @@
+"""What a sweep found, in sentences: the strongest confirmed result first, then every form with its verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from steering_lab.analysis.plots.parts.labels import short_signed, signed
+from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
+from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.study.measures import subject_of
+from steering_lab.study.page import NOTHING
+from steering_lab.study.vectors import METHODS, Described
+
+WHERE = {
+    "front": "at the first tokens",
+    "everywhere": "at every token",
+    "from_last_prompt_token": "from the prompt's last token on",
+    "generated": "at generated tokens",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A form's chosen cell and what became of it on new prompts, or why there is none.
+
+    `table` is that of `confirm`.
+    """
+
+    form: Described
+    cell: Selected | str
+    table: pd.DataFrame | None
+    verdict: Verdict
+
+    @classmethod
+    def of(cls, form: Described, cell: Selected | str, confirmed: pd.DataFrame) -> "Result":
+        """The result of a form."""
+        if isinstance(cell, str):
+            return cls(form, cell, None, Verdict(False, "nothing chosen"))
+        table = confirm(cell, confirmed)
+        return cls(form, cell, table, verdict(table))
+
+    @property
+    def done(self) -> str:
+        """What was done, as a reader says it."""
+        return f"{self.form.what} added {WHERE[self.form.place]}"
+
+    @property
+    def at(self) -> str:
+        """The layer and coefficient of the chosen cell, if there is one."""
+        if isinstance(self.cell, str):
+            return ""
+        return f"layer {self.cell.layer:g}, coefficient {short_signed(self.cell.coeff)}"
+
+    @property
+    def mark(self) -> tuple[int, float] | None:
+        """The layer and coefficient to mark: of a cell that held, no other."""
+        if isinstance(self.cell, str) or not self.verdict.held:
+            return None
+        return int(self.cell.layer), self.cell.coeff
+
+    @property
+    def surely(self) -> float:
+        """The lower end of what it does on new prompts."""
+        return float("-inf") if self.table is None else float(self.table["held_out_low"].iloc[0])
+
+    def measured(self) -> str:
+        """Effect with its interval, the band of random vectors, and the costs."""
+        assert self.table is not None
+        effect, *costs = self.table.itertuples()
+        band = f"[{signed(effect.control_low)}, {signed(effect.control_high)}]"
+        spent = [
+            f"{cost.metric} ×{cost.held_out:.2f} [{cost.held_out_low:.2f}, {cost.held_out_high:.2f}]" for cost in costs
+        ]
+        moved = f"{signed(effect.held_out)} [{signed(effect.held_out_low)}, {signed(effect.held_out_high)}]"
+        return f"by {moved}; random vectors of its norm reach {band}; {', '.join(spent)}"
+
+
+def first_sentence(results: Sequence[Result], metric: str, on: str, n_prompts: int) -> str:
+    """The strongest result that held, in a sentence; or that nothing works, and why.
+
+    Args:
+        results: Of every form.
+        metric: The metric that chose.
+        on: The model.
+        n_prompts: The new prompts.
+    """
+    held = sorted((one for one in results if one.verdict.held), key=lambda one: -one.surely)
+    if held:
+        one = held[0]
+        return (
+            f"On {n_prompts} new prompts, {one.done} ({one.at}) raises the {subject_of(metric)} of {on}'s text"
+            f" {one.measured()}, within the budget."
+        )
+    return f"{NOTHING}, on {n_prompts} new prompts: {'; '.join(map(_why_not, results))}."
+
+
+def _why_not(result: Result) -> str:
+    at = f" ({result.at})" if result.at else ""
+    return f"{result.done}{at}, {result.verdict.said}"
+
+
+def sentence(result: Result, metric: str) -> str:
+    """What became of a form: its verdict, what was measured where it was chosen and on new prompts."""
+    if isinstance(result.cell, str):
+        return f"{result.form.label}: nothing chosen, {result.cell}."
+    assert result.table is not None
+    chosen = signed(result.table["chosen"].iloc[0])
+    return (
+        f"{result.form.label}, {result.at}: {result.verdict.said}. {subject_of(metric).capitalize()} moves"
+        f" {result.measured()} on new prompts; it was {chosen} where it was chosen."
+    )
+
+
+def measured(results: Sequence[Result], confirmed: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """What expectations are answered by: the chosen cells, reversed too, random vectors and prompting.
+
+    A form goes by its method, its place, and both; `metric`, which chose, by "effect" too.
+    """
+    rows = confirmed.assign(against=None)
+    blocks = [rows[rows["role"] == "baseline"].assign(who=lambda table: table["method"])]
+    for one in results:
+        if isinstance(one.cell, str):
+            continue
+        own = rows[(rows["method"] == one.cell.method) & (rows["place"] == one.cell.place)]
+        for word, coeff in (("", one.cell.coeff), (" reversed", -one.cell.coeff)):
+            at = own[(own["layer"] == one.cell.layer) & (own["coeff"] == coeff)]
+            blocks += [at.assign(who=f"{name}{word}") for name in names_of(one.form.method, one.form.place)]
+            if not word:
+                drawn = {"who": "random", "effect": float("nan"), "low": at["control_low"], "high": at["control_high"]}
+                blocks.append(at.assign(**drawn))
+    found = pd.concat(blocks, ignore_index=True)
+    return pd.concat([found, found[found["metric"] == metric].assign(metric="effect")], ignore_index=True)
+
+
+def names_of(method: str, place: str) -> tuple[str, ...]:
+    """What a form is called in an expectation."""
+    return method, place, f"{method} {place}"
+
+
+def who_may(forms: Sequence[tuple[str, str]], sides: Sequence[str]) -> set[str]:
+    """All that an expectation on a sweep may be about: forms of this run or of another, random vectors, prompting."""
+    pairs = [*forms, *((method, place) for method in METHODS for place in WHERE)]
+    names = {name for method, place in pairs for name in names_of(method, place)}
+    return {*names, *(f"{name} reversed" for name in names), "random", *(f"prompting {side}" for side in sides)}

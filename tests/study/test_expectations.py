@@ -1,0 +1,105 @@
+"""Expectations are lines: read at the door, and answered by intervals alone, the failed ones first."""
+
+import pandas as pd
+import pytest
+
+from steering_lab.study.expectations import Expectation, answers, check
+
+NAN = float("nan")
+
+
+def row(
+    who: str, metric: str, effect: float, low: float, high: float, *,
+    scale: str = "difference", band: tuple[float, float] = (NAN, NAN), against: str | None = None,
+) -> dict[str, object]:  # fmt: skip
+    return {
+        "who": who, "metric": metric, "scale": scale, "effect": effect, "low": low, "high": high,
+        "control_low": band[0], "control_high": band[1], "against": against,
+    }  # fmt: skip
+
+
+def answer(claim: str, low: float, high: float, **more: object) -> str:
+    measured = pd.DataFrame([row("front", "vader", (low + high) / 2, low, high, **more)])  # type: ignore[arg-type]
+    return str(answers([f"front: vader {claim}"], measured)["answer"].iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("claim", "held", "failed", "open_"),
+    [
+        ("rises", (0.1, 0.3), (-0.3, 0.0), (0.0, 0.3)),
+        ("falls", (-0.3, -0.1), (0.0, 0.3), (-0.3, 0.1)),
+        ("rises by at least 0.25", (0.25, 0.5), (0.0, 0.24), (0.2, 0.3)),
+        ("rises by at most 0.25", (-0.5, 0.25), (0.3, 0.4), (0.2, 0.3)),
+        ("falls by at least 0.25", (-0.5, -0.25), (-0.2, 0.1), (-0.3, -0.2)),
+        ("falls by at most 0.03", (-0.03, 0.2), (-0.5, -0.04), (-0.1, 0.1)),
+        ("moves by at most .05", (-0.05, 0.05), (0.06, 0.2), (0.0, 0.2)),
+        ("at most 1.5", (1.0, 1.5), (1.6, 2.0), (1.4, 1.6)),
+        ("at least 0.9", (0.9, 1.5), (0.1, 0.8), (0.8, 1.6)),
+    ],
+)
+def test_a_claim_held_if_the_whole_interval_is_on_its_side_and_failed_if_it_is_on_the_other(
+    claim: str, held: tuple[float, float], failed: tuple[float, float], open_: tuple[float, float]
+) -> None:
+    assert [answer(claim, *ends) for ends in (held, failed, open_, (NAN, NAN))] == [
+        "held", "failed", "cannot say", "cannot say",
+    ]  # fmt: skip
+
+
+def test_no_effect_of_a_ratio_is_one() -> None:
+    assert answer("rises", 1.1, 1.3, scale="ratio") == "held"
+    assert answer("rises", 0.5, 0.9, scale="ratio") == "failed"
+    assert answer("rises by at most 0.2", 1.0, 1.2, scale="ratio") == "held"
+
+
+def test_beyond_random_vectors_is_beyond_their_band_and_beyond_no_effect() -> None:
+    claim = "rises beyond random vectors"
+    assert answer(claim, 0.2, 0.4, band=(-0.1, 0.1)) == "held"
+    assert answer(claim, 0.05, 0.4, band=(-0.1, 0.1)) == "cannot say"
+    assert answer(claim, 0.02, 0.08, band=(-0.1, 0.1)) == "failed"
+    assert answer(claim, -0.05, 0.05, band=(-0.3, -0.2)) == "cannot say"
+    assert answer(claim, 0.2, 0.4) == "cannot say"  # no random vectors were run
+
+
+def test_another_is_compared_by_the_paired_difference_or_else_by_both_intervals() -> None:
+    apart = [row("a", "vader", 0.2, 0.1, 0.3), row("b", "vader", 0.5, 0.4, 0.6)]
+    assert answers(["b: vader above a"], pd.DataFrame(apart))["answer"].tolist() == ["held"]
+    assert answers(["a: vader above b"], pd.DataFrame(apart))["answer"].tolist() == ["failed"]
+    near = [row("a", "vader", 0.2, 0.1, 0.5), row("b", "vader", 0.5, 0.4, 0.6)]
+    assert answers(["a: vader below b"], pd.DataFrame(near))["answer"].tolist() == ["cannot say"]
+    paired = pd.DataFrame([*near, row("a", "vader", -0.3, -0.4, -0.2, against="b")])
+    told = answers(["a: vader below b"], paired).iloc[0]
+    assert (told["answer"], told["measured"]) == ("held", "−0.30 [−0.40, −0.20] against b")
+
+
+def test_failed_lines_come_first_and_all_forms_of_a_name_have_to_hold() -> None:
+    measured = pd.DataFrame([
+        row("front", "context", 0.2, 0.1, 0.3), row("actadd", "context", 0.2, 0.1, 0.3),
+        row("actadd", "context", -0.2, -0.3, -0.1), row("front", "perplexity", 1.2, 1.1, 1.3, scale="ratio"),
+    ])  # fmt: skip
+    told = answers(
+        ["front: context rises", "actadd: context rises", "everywhere: context rises", "front: perplexity at most 1.5"],
+        measured,
+    )
+    assert told["answer"].tolist() == ["failed", "cannot say", "held", "held"]
+    assert told["measured"].tolist() == [
+        "+0.20 [+0.10, +0.30]; −0.20 [−0.30, −0.10]", "not measured in this run", "+0.20 [+0.10, +0.30]",
+        "×1.20 [×1.10, ×1.30]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["vader rises", "front vader rises", "front: vader", "front: vader grows", "front: vader rises by 0.2",
+     "front: perplexity at most much", "front: rises"],
+)  # fmt: skip
+def test_a_line_that_cannot_be_read_is_refused_with_how_it_is_written(text: str) -> None:
+    with pytest.raises(ValueError, match=r"cannot be read: write WHO: METRIC CLAIM, such as"):
+        Expectation.read(text)
+
+
+def test_names_that_there_are_not_are_refused_with_those_that_there_are() -> None:
+    lines = ["front: held_out perplexity at most 1.5", "topic one: topic:weddings, and more rises"]
+    check(lines, ["front", "topic one"], ["held_out_perplexity", "topic:weddings, and more"])
+    for wrong, name in (("back: vader rises", "back"), ("front: joy rises", "joy"), ("front: vader above up", "up")):
+        with pytest.raises(ValueError, match=rf"names '{name}': known are .*"):
+            check([wrong], ["front"], ["vader"])
