@@ -1,6 +1,7 @@
 """What a sweep says of the cost of steering beside its continuations: on neutral text, and in facts still known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 
 import pandas as pd
 
@@ -19,23 +20,36 @@ from steering_lab.organism.wording import ORGANISM as ORGANISM_WORDING
 from steering_lab.organism.world import story
 from steering_lab.organism.world_rows import world_rows
 from steering_lab.study.language import ENGLISH, Language
-from steering_lab.study.measures import OF_TEXTS
+from steering_lab.study.measures import FLUENCY, OF_TEXTS
 from steering_lab.study.setup import Setup
 
 COSTS = (*OF_TEXTS, *LABELS_BESIDE)
+LESS_IS_LOSS = ("top1_agreement", "facts", "distinct_2")  # a budget is the most of a cost, and these are better high
 N_TEXTS, N_FACTS = 16, 40
 LEAST_WORDS, MOST_WORDS = 10, 25  # of a story: as long as the passages
 LARGE = 35_000_000  # inhabitants: the countries that a small model has read about, 40 of them
 
 
-def check_costs(names: Sequence[str]) -> None:
-    """Nothing when every one of `names` is a cost, each once. Raises ValueError with those that there are."""
+def check_costs(names: Sequence[str], budgets: Mapping[str, float]) -> None:
+    """Nothing when every one of `names` is a cost, each once, and `budgets` are of costs that are measured.
+
+    Raises:
+        ValueError: says which costs there are, or why there is no such budget.
+    """
     if isinstance(names, str):
         raise ValueError(f"costs are a list of names: write [{names!r}]")
     if unknown := [name for name in names if name not in COSTS]:
         raise ValueError(f"unknown cost {unknown[0]!r}: choose among {', '.join(COSTS)}")
     if twice := [name for name in names if list(names).count(name) > 1]:
         raise ValueError(f"the cost {twice[0]!r} is named twice")
+    for name, most in budgets.items():
+        if name == "perplexity":
+            raise ValueError("the budget of perplexity is the setting perplexity_budget")
+        if name not in (*FLUENCY, *names) or name in LESS_IS_LOSS:
+            bounded = [cost for cost in (*FLUENCY, *names) if cost not in (*LESS_IS_LOSS, "perplexity")]
+            raise ValueError(f"no budget of {name!r}: one may be of {', '.join(bounded)}, or of another of the costs")
+        if not isfinite(most):
+            raise ValueError(f"the budget of {name} is {most}: it must be finite")
 
 
 def cost_tables(
@@ -62,7 +76,7 @@ def cost_tables(
     if wanted := [name for name in NEUTRAL if name in names]:
         folder = setup.folder
         table = neutral_table(
-            setup.model, conditions, neutral_texts(language), prompt_tokens=prompt_room(conditions),
+            setup.model, conditions, texts_for_costs(language), prompt_tokens=prompt_room(conditions),
             kept=folder.kept, keep=folder.keep,
         )  # fmt: skip
         yield table[table["metric"].isin(wanted)]
@@ -70,7 +84,7 @@ def cost_tables(
         yield facts_table(setup.model, conditions, facts(language), asked(language, setup.model, chat), **setup.keeping)
 
 
-def neutral_texts(language: Language) -> tuple[str, ...]:
+def texts_for_costs(language: Language) -> tuple[str, ...]:
     """Texts that ask for nothing, in a language: 16 passages, or as many stories without a mood of the organism's."""
     if language == ENGLISH:
         return NEUTRAL_ENGLISH

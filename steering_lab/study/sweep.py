@@ -4,8 +4,8 @@ Beside every cell stand its controls, random vectors of its norm and whatever ot
 chosen one more of them, its reversal, and prompting.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -49,19 +49,21 @@ class SweepSettings(
     """Settings of every sweep, whatever it steers with.
 
     `measures` are names (`evaluation.named_measures`); a cell is chosen by the first, and fluency is always measured
-    beside them. Left out, it is a topic that the pairs speak of, or sentiment. With `sure` only a cell is
-    chosen whose interval lies above no effect: where nothing is found, nothing is chosen. `costs` are names of
-    `study.costs`; of random vectors those beside the texts are measured with `cost_controls` alone.
+    beside them. Left out, it is a topic that the pairs speak of, or sentiment. `costs` are names of `study.costs`; of
+    random vectors those beside the texts are measured with `cost_controls` alone. `budgets` are the most that a chosen
+    cell may cost, by cost, beside `perplexity_budget`. With `sure` only a cell is chosen whose interval lies above no
+    effect: where nothing is found, nothing is chosen.
     """
 
     measures: tuple[str, ...] = ()
-    sure: bool = True
     costs: tuple[str, ...] = ("neutral_kl", "top1_agreement")
     cost_controls: bool = False
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    sure: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_costs(self.costs)
+        check_costs(self.costs, self.budgets)
         sweep_measures(self.measures, self.language, costs=self.costs)
 
 
@@ -138,8 +140,8 @@ def run_sweep(
     pairs = [pair for form in forms for pair in form.pairs]
     measures = sweep_measures(config.measures, config.language, pairs, costs=config.costs)
     metric = measures[0].name
-    sides = [side for form in forms for pair in form.pairs for side in (pair.positive, pair.negative)]
-    measured = [*(measure.name for measure in measures), *config.costs]
+    measured = list(dict.fromkeys([*(measure.name for measure in measures), *config.costs]))
+    sides = [side for pair in pairs for side in (pair.positive, pair.negative)]
     check(config.expects, who_may([(form.method, form.place) for form in forms], sides), measured)
     for form in forms:
         check_form(form, config)
@@ -149,7 +151,8 @@ def run_sweep(
     conditions = [*sweep.others("positive"), *sweep.grid(choosing)]
     with opened(model, config, results, module=module, doc=doc, elsewhere=elsewhere, reported_by=SWEEP) as setup:
         generations, table, summary = _asked(setup, sweep, conditions, choosing, measures)
-        budgets, places = {"perplexity": config.perplexity_budget}, [(form.method, form.place) for form in forms]
+        budgets = {"perplexity": config.perplexity_budget, **config.budgets}
+        places = [(form.method, form.place) for form in forms]
         chosen = choose(summary, metric, places, budgets, sure=config.sure)
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
         held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)

@@ -84,13 +84,8 @@ class Told:
     def chosen(self) -> Chosen:
         """For each form the chosen cell, or why there is none."""
         forms = [(form.method, form.place) for form in self.forms]
-        sure = self.parts["config"].get("sure", False)
-        return choose(self.parts["summary"], self.metric, forms, self.budgets, sure=sure)
-
-    @property
-    def budgets(self) -> dict[str, float]:
-        """What a cell may cost."""
-        return {"perplexity": self.parts["config"]["perplexity_budget"]}
+        config = self.parts["config"]
+        return choose(self.parts["summary"], self.metric, forms, self.budgets, sure=config.get("sure", False))
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
@@ -110,6 +105,12 @@ class Told:
         """The strongest form that held, or else the first that was asked of new prompts."""
         asked = [one for one in self.results if isinstance(one.cell, Selected)]
         return max(asked, key=lambda one: (one.verdict.held, one.surely), default=None)
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """The most that a cell may cost, by cost."""
+        config = self.parts["config"]
+        return {"perplexity": config["perplexity_budget"], **config.get("budgets", {})}
 
     @property
     def n_prompts(self) -> int:
@@ -173,16 +174,16 @@ class Told:
                 summary, metric="perplexity", value="ratio", title=f"{added}: perplexity of the text",
                 metric_label="perplexity, × unsteered", subtitle=self.searched, **grid,
             )  # fmt: skip
+            drawn[f"{file}_costs"] = cost_panel(
+                summary, **sweep, costs={name: label_of(name) for name in COSTS if name in set(summary["metric"])},
+                budgets=self.budgets, chosen=mark,
+                title=f"{added}: what it costs", subtitle=self.searched,
+            )  # fmt: skip
             if "manifold" in self.parts:
                 drawn[f"{file}_manifold"] = manifold_heatmap(
                     self.parts["manifold"], **sweep, chosen=mark, title=f"{added}: how far out the stream is",
                     subtitle=self.searched,
                 )  # fmt: skip
-            drawn[f"{file}_costs"] = cost_panel(
-                summary, **sweep, costs={name: label_of(name) for name in COSTS if name in set(summary["metric"])},
-                budgets={"perplexity": self.parts["config"]["perplexity_budget"]}, chosen=mark,
-                title=f"{added}: what it costs", subtitle=self.searched,
-            )  # fmt: skip
             drawn[f"{file}_curves"] = coeff_curves(
                 summary, **sweep, layers=layers, title=f"{added}: shift of {of} against the coefficient",
                 subtitle=self.searched, **effect,

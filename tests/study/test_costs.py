@@ -9,7 +9,7 @@ from steering_lab.analysis.plots import export
 from steering_lab.cli.run import run as run_command
 from steering_lab.evaluation.measuring import neutral
 from steering_lab.runs import read_run
-from steering_lab.study.costs import COSTS, check_costs, facts, neutral_texts
+from steering_lab.study.costs import COSTS, check_costs, facts, texts_for_costs
 from steering_lab.study.language import ENGLISH, ORGANISM
 
 SMALL = (
@@ -23,10 +23,14 @@ def _no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "find_chrome", lambda: None)
 
 
-def swept(folder: Path, *settings: str) -> pd.DataFrame:
+def written(folder: Path) -> Path:
     toml = folder / "mine.toml"
     toml.write_text('experiment = "sweep"\npairs = "love_hate_sentences"')
-    run_command(toml, set=(*SMALL, *settings), results=folder / "results")
+    return toml
+
+
+def swept(folder: Path, *settings: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    run_command(written(folder), set=(*SMALL, *settings), results=folder / "results")
     [path] = (folder / "results/mine").iterdir()
     run = read_run(path)
     return run["summary"].sort_values(["metric", "method", "coeff"], ignore_index=True), run["table"], run["confirmed"]
@@ -79,17 +83,40 @@ def test_a_resumed_sweep_is_an_uninterrupted_one_and_reads_no_text_twice(
 
 def test_an_unknown_cost_is_refused_before_a_model_is_loaded() -> None:
     with pytest.raises(ValueError, match=f"unknown cost 'speed': choose among {', '.join(COSTS)}"):
-        check_costs(["speed"])
+        check_costs(["speed"], {})
     with pytest.raises(ValueError, match="the cost 'facts' is named twice"):
-        check_costs(["facts", "facts"])
+        check_costs(["facts", "facts"], {})
     with pytest.raises(ValueError, match=r"costs are a list of names: write \['facts'\]"):
-        check_costs("facts")
+        check_costs("facts", {})
+
+
+def test_a_cell_over_any_budget_is_not_chosen(tmp_path: Path) -> None:
+    run_command(written(tmp_path), set=(*SMALL, "sure=false", "budgets={neutral_kl = 1e-9}"), results=tmp_path / "r")
+    [folder] = (tmp_path / "r/mine").iterdir()
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "neutral kl" in page.replace("_", " ").lower()
+    confirmed = read_run(folder)["confirmed"]
+    assert not (confirmed["role"] == "steered").any()
+
+
+@pytest.mark.parametrize(
+    ("budgets", "error"),
+    [
+        ({"perplexity": 2.0}, "is the setting perplexity_budget"),
+        ({"facts": 0.1}, "no budget of 'facts': one may be of repetition, degenerate, neutral_kl"),
+        ({"length": 0.1}, "no budget of 'length'"),
+        ({"neutral_kl": float("inf")}, "the budget of neutral_kl is inf"),
+    ],
+)
+def test_a_budget_that_there_cannot_be_is_refused(budgets: dict[str, float], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        check_costs(["neutral_kl", "facts"], budgets)
 
 
 @pytest.mark.parametrize("language", [ENGLISH, ORGANISM])
 def test_texts_and_facts_are_few_and_fixed(language: object) -> None:
-    assert len(set(neutral_texts(language))) == 16
-    assert neutral_texts(language) == neutral_texts(language)
+    assert len(set(texts_for_costs(language))) == 16
+    assert texts_for_costs(language) == texts_for_costs(language)
     rows = facts(language)
     assert 38 <= len({row.id for row in rows}) == len(rows) <= 40
     assert all(row.memory_answers and not row.context for row in rows)
