@@ -75,12 +75,8 @@ def agreement(differences: Float[Tensor, "pair d_model"], n_splits: int, seed: i
     """
     n, half = len(differences), len(differences) // 2
     rng = np.random.default_rng(seed)
-    order = rng.permuted(np.tile(np.arange(n), (n_splits, 1)), axis=1)
+    left, right = map(torch.from_numpy, random_halves(n, n_splits, rng))
     signs = torch.from_numpy(rng.choice([-1.0, 1.0], size=(n_splits, n)))
-    left, right = (
-        torch.zeros(n_splits, n, dtype=torch.float64).scatter_(1, torch.from_numpy(part.copy()), 1.0)
-        for part in (order[:, :half], order[:, half : 2 * half])
-    )
     kept, flipped = (_cosines_of_halves(left * s, right * s, differences.double()) for s in (signs.abs(), signs))
     r, k = float(kept.mean()), n / half
     return {
@@ -91,6 +87,20 @@ def agreement(differences: Float[Tensor, "pair d_model"], n_splits: int, seed: i
         "flipped_low": float(flipped.quantile(0.025)),
         "flipped_high": float(flipped.quantile(0.975)),
     }
+
+
+def random_halves(
+    n: int, n_splits: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "split pair"], Float[np.ndarray, "split pair"]]:
+    """For each split of `n` pairs by `rng`, 1 where a pair is in the one half and 1 where it is in the other.
+
+    Of an odd number one pair is in neither.
+    """
+    order = rng.permuted(np.tile(np.arange(n), (n_splits, 1)), axis=1)
+    halves = np.zeros((2, n_splits, n))
+    for half, part in zip(halves, (order[:, : n // 2], order[:, n // 2 : n // 2 * 2]), strict=True):
+        np.put_along_axis(half, part, 1.0, axis=1)
+    return halves[0], halves[1]
 
 
 def _cosines_of_halves(

@@ -19,10 +19,12 @@ from steering_lab.analysis.plots.lens_curves import lens_curves
 from steering_lab.analysis.plots.lens_heatmap import lens_heatmap
 from steering_lab.analysis.plots.manifold_heatmap import manifold_heatmap
 from steering_lab.analysis.plots.pca_scatter import pca_scatter
+from steering_lab.analysis.plots.prediction_scatter import prediction_scatter
 from steering_lab.analysis.plots.profile_curves import norm_curves, projection_curves
 from steering_lab.analysis.plots.projection_heatmap import projection_heatmap
 from steering_lab.analysis.plots.prompt_coeff_strip import prompt_coeff_strip
 from steering_lab.analysis.plots.split_half_curves import split_half_curves
+from steering_lab.analysis.plots.steerability_curves import steerability_curves
 from steering_lab.analysis.plots.sweep_curves import coeff_curves, layer_curves
 from steering_lab.analysis.plots.token_change_bars import token_change_bars
 from steering_lab.analysis.plots.tradeoff_curves import tradeoff_curves
@@ -49,11 +51,13 @@ __all__ = [
     "manifold_heatmap",
     "norm_curves",
     "pca_scatter",
+    "prediction_scatter",
     "projection_curves",
     "projection_heatmap",
     "prompt_coeff_strip",
     "save_figures",
     "split_half_curves",
+    "steerability_curves",
     "token_change_bars",
     "tradeoff_curves",
     "vector_lens_bars",

@@ -27,8 +27,8 @@ def manifold_heatmap(
     """One cell per (layer, coeff) of `method` at `place`: how far out its stream is, among the tokens of neutral text.
 
     Colour: the percentile of the median token's Mahalanobis distance. Number: that distance over the usual one. A
-    wedge: the stream is longer, or shorter, than 97.5 % of tokens. A ring: the cell's random vectors lie at least as
-    far out, on average.
+    wedge: the stream is longer, or shorter, than 97.5 % of tokens. A ring: farther out than the cell's
+    random vectors of equal norm, by 2 % of their mean or more.
 
     Args:
         table: Factors of conditions with the columns of `off_manifold`, one row per condition.
@@ -61,9 +61,9 @@ def manifold_heatmap(
         for colour, thick in ((theme.PAPER, 5.5), (theme.INK, 2.8)):
             line = {"color": colour, "width": thick}
             figure.add_scatter(x=x[:-1], y=y[:-1], mode="lines", line=line, cliponaxis=False, name="chosen", **QUIET)
-    ticks = [50, 75, 90, 97.5, 100]
+    ticks = [50, 75, 90, 100]
     label = "percentile of the distance among neutral tokens"
-    bar, right = colour_bar(figure, label, ticks, ["≤ 50", "75", "90", "97.5", "100"], frame.plot_height)
+    bar, right = colour_bar(figure, label, ticks, ["≤ 50", "75", "90", "100"], frame.plot_height)
     figure.update_coloraxes(cmin=50, cmax=100, colorscale=theme.COST, colorbar=bar)
     low, high = int(cells["n_tokens"].min()), int(cells["n_tokens"].max())
     tokens = f"{low}" if low == high else f"{low} to {high}"
@@ -115,7 +115,7 @@ def _draw_marks(figure: go.Figure, cells: pd.DataFrame, frame: Frame) -> None:
     inset = min(7.0, frame.px_y * 0.27)
     dx, dy = inset / frame.px_x, inset / frame.px_y
     for name, symbol, where, right in (
-        ("random as far", "circle-open", cells["random"] >= cells["distance_ratio"], False),
+        ("beyond random", "circle-open", _beyond_random(cells), False),
         ("long", "triangle-up", cells["norm_percentile"] >= _LONG, True),
         ("short", "triangle-down", cells["norm_percentile"] <= 100 - _LONG, True),
     ):
@@ -132,9 +132,13 @@ def _draw_marks(figure: go.Figure, cells: pd.DataFrame, frame: Frame) -> None:
             figure.add_scatter(x=x, y=y, mode="markers", marker=mark, name=name, **QUIET)
 
 
+def _beyond_random(cells: pd.DataFrame) -> pd.Series:
+    return cells["distance_ratio"] > 1.02 * cells["random"]
+
+
 def _marks(cells: pd.DataFrame, chosen: tuple[int, float | int] | None) -> dict[str, str]:
     marks = {
-        "○": "random vectors of equal norm lie as far" if (cells["random"] >= cells["distance_ratio"]).any() else "",
+        "○": "farther out than random vectors of equal norm" if _beyond_random(cells).any() else "",
         "▲": f"longer than {_LONG:g} % of tokens" if (cells["norm_percentile"] >= _LONG).any() else "",
         "▼": f"shorter than {_LONG:g} % of tokens" if (cells["norm_percentile"] <= 100 - _LONG).any() else "",
         "<b>☐</b>": f"chosen: layer {chosen[0]}, coefficient {short_signed(chosen[1])}" if chosen else "",

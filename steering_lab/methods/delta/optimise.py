@@ -99,7 +99,16 @@ def optimise_delta(
 
 
 class Batch:
-    """Problems that descend together: their prompts in passes of `batch_size` rows, each row owned by a problem."""
+    """Problems that descend together: their prompts in passes of `batch_size` rows, each row owned by a problem.
+
+    Args:
+        model: The model that is read.
+        prompts: All prompts.
+        problems: The numbers of each problem's prompts.
+        sites: Where deltas are added.
+        objective: What they are optimised for, one entry per prompt.
+        batch_size: Rows in one pass.
+    """
 
     def __init__(
         self,

@@ -283,7 +283,7 @@ def test_members_of_an_ensemble_have_to_match(model: HookedModel) -> None:
 def test_calls_that_make_no_sense_are_refused_before_anything_runs(
     model: HookedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimise, "_Batch", None)
+    monkeypatch.setattr(optimise, "Batch", None)
     for change, said in (
         ({"prompts": PROMPTS[:2]}, "the objective is for 3 prompts, 2 were given"),
         ({"gate": [True]}, "1 gates for 3 prompts"),

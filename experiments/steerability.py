@@ -1,0 +1,110 @@
+"""Does what can be seen in the pairs before anything is generated say how far, and whom, their vector steers?
+
+Expected, written before the run: over concepts and layers together, the mean cosine of the pairs' differences goes with
+the mean slope (Spearman above 0, its interval too), and fewer prompts move the other way where it is high. Within one
+concept it says less of which layer to take. What d' and split halves say is much the same.
+
+Every concept is a set of contrast pairs. A vector is made from half of them and steers the others, and the other way
+round; what it did to a pair is the gain of its positive over its negative side, in nats, along the coefficient.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from steering_lab.analysis.plots import Figure, prediction_scatter, steerability_curves
+from steering_lab.analysis.steerability import steerability
+from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
+from steering_lab.evaluation.inferring.slopes import prompt_slopes, steered_otherwise
+from steering_lab.evaluation.running.groups import Elsewhere
+from steering_lab.models.progress import progress_bar
+from steering_lab.runs import read_run
+from steering_lab.study.page import described, publish
+from steering_lab.study.pair_gains import GAIN, steered_gains
+from steering_lab.study.prediction import predictions
+from steering_lab.study.settings import LayerSettings, ModelSettings, check_coeffs
+from steering_lab.study.setup import opened
+
+
+@dataclass(frozen=True)
+class Config(ModelSettings, LayerSettings):
+    """Settings of the comparison.
+
+    Args:
+        concepts: Sets of pairs that come along, or files of pairs.
+        words: Further concepts: the two words of each, "day/night", which end every one of the frames.
+        frames: Beginnings of sentences for the words.
+        coeffs: The vector's length, in median residual norms at its site.
+
+    Raises:
+        ValueError: fewer than three concepts, too few pairs for two halves, a word without its opposite.
+    """
+
+    concepts: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    coeffs: tuple[float, ...] = (-0.2, 0.2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_coeffs("coeffs", self.coeffs)
+        if len(self.pairs()) < 3:
+            raise ValueError("fewer than three concepts: what is asked is how they differ")
+
+    def pairs(self) -> dict[str, tuple[ContrastPair, ...]]:
+        """The pairs of every concept."""
+        found = {Path(name).stem: find_pairs(name) for name in self.concepts}
+        for both in self.words:
+            if len(sides := both.split("/")) != 2:
+                raise ValueError(f"words {both!r} are no two words: write day/night")
+            found[both] = tuple(ContrastPair(*(f"{frame} {side}" for side in sides)) for frame in self.frames)
+        for name, pairs in found.items():
+            if len(pairs) < 6:
+                raise ValueError(f"{name} has {len(pairs)} pairs: two halves of three or more are needed")
+        return found
+
+
+def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
+    """Measures every concept at every layer, and returns the finished run folder."""
+    concepts, model = config.pairs(), config.load()
+    sites = config.sites(model, post=True)
+    with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
+        tables, before = list[pd.DataFrame](), list[pd.DataFrame]()
+        for concept, pairs in progress_bar(concepts.items(), what="concepts", leave=True):
+            for half in (0, 1):
+                made, held_out = pairs[half::2], pairs[1 - half :: 2]
+                before.append(steerability(model, made, sites, seed=config.seed).assign(concept=concept, half=half))
+                tables += steered_gains(model, concept, made, held_out, sites, config.coeffs)
+        table = pd.concat(tables, ignore_index=True)
+        after = steered_otherwise(prompt_slopes(table, GAIN))
+        seen = pd.concat(before, ignore_index=True)
+        setup.folder.write_table("table", table)
+        setup.folder.write_table("before", seen)
+        setup.folder.write_table("after", after)
+        setup.folder.write_table("predictions", predictions(seen, after, seed=config.seed))
+        return setup.folder.finish(report)
+
+
+def report(folder: str | Path) -> Path:
+    """Draws the page of a finished run from its files alone."""
+    parts = read_run(folder)
+    found, seen = parts["predictions"], parts["before"]
+    about = described(parts["config"]["model"], parts.get("model", {}))
+    title, label = f"Does it show before that a vector steers? {about}", "mean slope, nats per residual norm"
+    shown: dict[str, Figure] = {"prediction": prediction_scatter(seen, parts["after"], label=label, title=title)}
+    for concept, rows in seen[seen["half"] == 0].groupby("concept", sort=False):
+        file = "".join(c if c.isalnum() else "_" for c in str(concept))
+        shown[file] = steerability_curves(
+            rows, title=f"Will it steer? {str(concept).replace('_', ' ')}", subtitle=about
+        )
+    sentences = [
+        f"{row.statistic.replace('_', ' ')} against the {row.outcome}, {row.over}: Spearman {row.rho:+.2f}"
+        f" [{row.low:+.2f}, {row.high:+.2f}]."
+        for row in found[found["over"] == "concepts and layers"].itertuples()
+    ]
+    return publish(
+        folder, parts, title=title, findings=sentences, headline=found,
+        figures=shown, tables={"Whom each vector steers": parts["after"].round(3)},
+        headline_note=f"{seen['concept'].nunique()} concepts; intervals resample concepts.",
+    )  # fmt: skip

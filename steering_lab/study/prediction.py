@@ -1,0 +1,70 @@
+"""How well what is seen before steering says what steering does: rank correlations over concepts and layers."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+OUTCOMES = {"slope": "mean slope", "share": "share that moves the other way"}
+OVER = ("concepts and layers", "concepts, layers averaged", "layers within a concept")
+
+
+def predictions(before: pd.DataFrame, after: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000) -> pd.DataFrame:
+    """One row per statistic, outcome and `over` what they go together: rho, low, high, n_concepts, n_cells.
+
+    rho is Spearman's: over all cells together, over concepts with their layers averaged, and over the layers of each
+    concept, averaged over concepts. Concepts were sampled, so they are what is resampled (95 % percentiles).
+    NaN where there are fewer than three points, layers of a concept say.
+
+    Args:
+        before: Rows of `steerability` with the column concept, one or several for each site, which are averaged.
+        after: Rows of `steered_otherwise` whose method is the concept.
+        seed: What resamples follow from.
+        n_boot: How many.
+
+    Raises:
+        ValueError: fewer than three concepts.
+    """
+    seen = before.pivot_table(index=["concept", "layer"], columns="statistic", values="value", aggfunc="mean")
+    did = after.rename(columns={"method": "concept"}).set_index(["concept", "layer"])[list(OUTCOMES)]
+    both = seen.join(did, how="inner").dropna()
+    concepts = both.index.get_level_values("concept").unique()
+    if len(concepts) < 3:
+        raise ValueError(f"{len(concepts)} concepts with values: a correlation over them needs three or more")
+    blocks = [both.loc[concept].to_numpy() for concept in concepts]
+    columns = list(both.columns)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, len(blocks), size=(n_boot, len(blocks)))
+    rows = []
+    for statistic in seen.columns:
+        for outcome, label in OUTCOMES.items():
+            pair = [block[:, [columns.index(statistic), columns.index(outcome)]] for block in blocks]
+            found = [_correlations(pair)] + [_correlations([pair[i] for i in draw]) for draw in drawn]
+            for k, over in enumerate(OVER):
+                values = np.array([one[k] for one in found])
+                known = values[1:][~np.isnan(values[1:])]
+                low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+                row = {
+                    "statistic": statistic,
+                    "outcome": label,
+                    "over": over,
+                    "rho": values[0],
+                    "low": low,
+                    "high": high,
+                }
+                rows.append({**row, "n_concepts": len(blocks), "n_cells": len(both)})
+    return pd.DataFrame(rows)
+
+
+def _correlations(blocks: list[np.ndarray]) -> tuple[float, float, float]:
+    within = [_spearman(block) for block in blocks]
+    known = [rho for rho in within if not np.isnan(rho)]
+    means = np.stack([block.mean(axis=0) for block in blocks])
+    return _spearman(np.concatenate(blocks)), _spearman(means), float(np.mean(known)) if known else np.nan
+
+
+def _spearman(points: np.ndarray) -> float:
+    """NaN where there are fewer than three points, or one of the two never changes."""
+    ranks = rankdata(points, axis=0)
+    centred = ranks - ranks.mean(axis=0)
+    length = np.sqrt((centred**2).sum(axis=0))
+    return float(centred[:, 0] @ centred[:, 1] / length.prod()) if len(points) > 2 and length.all() else np.nan

@@ -1,0 +1,49 @@
+"""The experiment runs end to end, leaves its tables and page, and refuses what has no two halves."""
+
+from pathlib import Path
+
+import pytest
+
+from steering_lab.analysis.plots import export
+from steering_lab.cli.run import run as run_command
+from steering_lab.runs import read_run
+from steering_lab.study.finding import experiments_folder
+from tests.tiny_models import save_tiny_model
+
+TOML = experiments_folder() / "steerability.toml"
+FRAMES = "frames=['I', 'to be', 'love and', 'the sea and', 'night or', 'you']"
+
+
+def test_the_run_leaves_what_was_seen_before_and_what_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(export, "find_chrome", lambda: None)
+    model = save_tiny_model("llama", tmp_path / "tiny")
+    settings = (f"model={model}", "layers=[0, 2]", "concepts=[]", "words=['love/hate', 'joy/night', 'sea/to']", FRAMES)
+    run_command(TOML, set=settings, results=tmp_path)
+    [folder] = (tmp_path / "steerability").iterdir()
+    parts = read_run(folder)
+    assert set(parts["before"]["concept"]) == {"love/hate", "joy/night", "sea/to"}
+    assert set(zip(parts["after"]["method"], parts["after"]["layer"], strict=True)) == {
+        (concept, layer) for concept in ("love/hate", "joy/night", "sea/to") for layer in (0, 2)
+    }
+    assert (parts["after"]["n_prompts"] == 6).all()  # every pair was held out once
+    assert len(parts["predictions"]) == 18
+    assert {p.stem for p in (folder / "figures").glob("*.html")} == {"prediction", "love_hate", "joy_night", "sea_to"}
+    assert "Spearman" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("words=['day']", "words 'day' are no two words: write day/night"),
+        ("frames=['a', 'b']", "day/night has 2 pairs: two halves of three or more are needed"),
+        ("concepts=['love_hate']", "love_hate has 1 pairs"),
+        ("words=[]", "fewer than three concepts"),
+        ("coeffs=[0]", "coeffs [0.0] must be finite"),
+    ],
+)
+def test_what_has_no_halves_is_refused_before_a_model_is_loaded(setting: str, message: str, tmp_path: Path) -> None:
+    few = () if setting != "words=[]" else ("concepts=['love_hate_sentences']",)
+    with pytest.raises(ValueError, match=message.replace("[", r"\[").replace("]", r"\]")):
+        run_command(TOML, set=("model=/no/such/model", *few, setting), results=tmp_path)
