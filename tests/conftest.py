@@ -1,4 +1,4 @@
-"""What every test shares: no network, and property-based tests that repeat themselves."""
+"""What every test shares: no network, property-based tests that repeat themselves, and two small models."""
 
 import os
 import socket
@@ -28,3 +28,19 @@ def _only_this_machine_is_reached() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect_here)
         yield
+
+
+@pytest.fixture(scope="session")
+def gpt2() -> Any:
+    """A tiny random GPT-2, for what does not depend on the architecture: learned positions, its prefix a BOS token."""
+    from tests.tiny_models import hooked  # imports Hugging Face, which reads the environment above
+
+    return hooked("gpt2")
+
+
+@pytest.fixture(scope="session")
+def llama() -> Any:
+    """A tiny random Llama, for the same: rotary positions, RMSNorm, untied, its prefix its tokenizer's."""
+    from tests.tiny_models import hooked
+
+    return hooked("llama")

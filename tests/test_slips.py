@@ -51,9 +51,9 @@ LISTS: dict[str, Call] = {
 }
 
 
-@pytest.fixture(scope="module")
-def model() -> HookedModel:
-    return hooked("gpt2")
+@pytest.fixture
+def model(gpt2: HookedModel) -> HookedModel:
+    return gpt2
 
 
 @pytest.mark.parametrize("asked", ONE_SITE)

@@ -1,5 +1,6 @@
 """Tiny random models of several architectures, their tokenizers, and plain Hugging Face as their oracle. No network."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -185,6 +186,21 @@ def save_tiny_model(architecture: str, folder: Path, seed: int = 0) -> Path:
     """The folder that `save_pretrained` writes for the model and its tokenizer."""
     tiny_hf_model(architecture, seed).save_pretrained(folder)
     tokenizer_of(architecture).save_pretrained(folder)
+    return folder
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def save_chat_model(folder: Path) -> Path:
+    """The folder of a tiny Llama whose tokenizer has a chat template."""
+    save_tiny_model("llama", folder)
+    tokenizer = copy.deepcopy(tokenizer_of("llama"))
+    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.save_pretrained(folder)
     return folder
 
 

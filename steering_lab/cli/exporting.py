@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from steering_lab.safe_files import check_folder
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("gguf", "svec:act_add", "svec:cast", "steering_vectors", "caa", "neuronpedia", "easysteer", "baked")
 FOLDERS = ("caa", "baked")  # whose exports are a folder each
+ROW_PER_TOKEN = ("svec:act_add", "easysteer")  # which hold as many rows as there are; all others hold one
+Row = Literal["all", "last", "mean"]
 
 
 def targets(asked: Sequence[str]) -> list[tuple[str, Path]]:
@@ -50,6 +52,28 @@ def check_targets(paths: Sequence[tuple[str, Path]], *, force: bool) -> None:
             raise ValueError(f"{path} is a folder, and {form} is written to a file")
         if not force and (any(path.iterdir()) if path.is_dir() else path.exists()):
             raise FileExistsError(f"{path} is there already: choose another name, or --force to write over it")
+
+
+def with_row(vector: "SteeringVector", row: Row, wanted: Sequence[tuple[str, Path]]) -> "SteeringVector":
+    """What is exported of a vector: all its rows, the last one, or their mean.
+
+    Args:
+        vector: With one row, it is returned as it is.
+        row: Which.
+        wanted: The formats and their paths.
+
+    Raises:
+        ValueError: all of several rows, for a format that adds one row to every token.
+    """
+    n_rows = vector.rows.shape[0]
+    if n_rows == 1:
+        return vector
+    if row == "all" and (one := [form for form, _ in wanted if form not in ROW_PER_TOKEN]):
+        raise ValueError(
+            f"{one[0]} adds one row to every token, and the vector has {n_rows}, one per token: choose --row last or"
+            " --row mean"
+        )
+    return {"all": vector, "last": vector.row(-1), "mean": vector.mean_row()}[row]
 
 
 def export_to(form: str, path: Path, vector: "SteeringVector", coeff: float, lm: "HookedModel") -> Path:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from steering_lab.cli.exporting import check_targets, export_to, targets
+from steering_lab.cli.exporting import Row, check_targets, export_to, targets, with_row
 from steering_lab.cli.options import Model, ModelOptions, Pairs, check_coeff, two_thirds_up
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def make(
     seed: int = 0,
     export: Targets = (),
     coeff: float = 1.0,
+    row: Row = "all",
     force: bool = False,
     model: Model,
 ) -> None:
@@ -57,6 +58,8 @@ def make(
         export: Also write it for other tools, coeff x the vector: gguf=FILE, svec:act_add=FILE, svec:cast=FILE,
             steering_vectors=FILE, caa=FOLDER, neuronpedia=FILE, easysteer=FILE, baked=FOLDER.
         coeff: How much of the vector the exported files hold, since their tools add it as it is.
+        row: Of a vector with a row per token (actadd), what the exported files hold: all rows, the last, or their mean.
+            Most formats add one row to every token.
         force: Write over files that are there already, which is refused otherwise.
         model: Which model, and how it is opened.
     """
@@ -74,9 +77,10 @@ def make(
         vector = _of_questions(lm, questions, pairs, **asked)
     else:
         vector = pairs.made(lm, chosen, pairs.method or "mean_difference")
+    exported = with_row(vector, row, wanted)
     print(_shown(vector.save(file), vector))
     for form, path in wanted:
-        print(f"\n{export_to(form, path, vector, coeff, lm)}: {coeff:g} x the vector, for {form}")
+        print(f"\n{export_to(form, path, exported, coeff, lm)}: {coeff:g} x the vector, for {form}")
 
 
 def _of_questions(lm: "HookedModel", questions: str, pairs: Pairs, **asked: Any) -> "SteeringVector":
@@ -154,6 +158,7 @@ def export(
     *,
     to: Targets,
     coeff: float = 1.0,
+    row: Row = "all",
     force: bool = False,
     model: Model,
 ) -> None:
@@ -166,6 +171,8 @@ def export(
         to: The formats: gguf=FILE, svec:act_add=FILE, svec:cast=FILE, steering_vectors=FILE, caa=FOLDER,
             neuronpedia=FILE, easysteer=FILE, baked=FOLDER.
         coeff: How much of the vector the files hold, since their tools add it as it is.
+        row: Of a vector with a row per token (actadd), what the exported files hold: all rows, the last, or their mean.
+            Most formats add one row to every token.
         force: Write over files that are there already, which is refused otherwise.
         model: The model that the vector belongs to, whose architecture some formats name.
     """
@@ -174,10 +181,11 @@ def export(
     wanted, vector = targets(to), SteeringVector.load(file)
     check_coeff(coeff)
     check_targets(wanted, force=force)
+    exported = with_row(vector, row, wanted)
     lm = model.load()
     vector.source.check(lm)
     for form, path in wanted:
-        print(f"{export_to(form, path, vector, coeff, lm)}: {coeff:g} x the vector, for {form}")
+        print(f"{export_to(form, path, exported, coeff, lm)}: {coeff:g} x the vector, for {form}")
 
 
 def _holds(file: Path, lm: "HookedModel | None") -> bool:

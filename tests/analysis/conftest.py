@@ -1,10 +1,14 @@
-"""Summary tables made by hand for the figures: every number is known before anything is drawn."""
+"""Models of every architecture to look into, and summary tables made by hand for the figures: every number is known
+before anything is drawn."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from steering_lab.models.hooked_model import HookedModel
+from tests.tiny_models import ARCHITECTURES, hooked
 
 SweepTable = Callable[..., pd.DataFrame]
 
@@ -62,3 +66,8 @@ def comparison() -> Callable[..., pd.DataFrame]:
 @pytest.fixture
 def sweep() -> SweepTable:
     return _sweep
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def model(request: pytest.FixtureRequest) -> HookedModel:
+    return hooked(request.param)

@@ -14,14 +14,9 @@ from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
-from tests.tiny_models import ARCHITECTURES, KINDS, PROMPTS, RULES, hooked, n_hooks, placed, random_vector
+from tests.tiny_models import KINDS, PROMPTS, RULES, hooked, n_hooks, placed, random_vector
 
 NEW = 6
-
-
-@pytest.fixture(params=ARCHITECTURES)
-def model(request: pytest.FixtureRequest) -> HookedModel:
-    return hooked(request.param)
 
 
 def touched(table: pd.DataFrame, prompt: int) -> list[tuple[int, int]]:

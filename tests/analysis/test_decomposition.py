@@ -16,17 +16,7 @@ from steering_lab.interventions.steering import steer
 from steering_lab.interventions.steering_vector import ablate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
-from tests.tiny_models import ARCHITECTURES, PROMPTS, RULES, gap, hooked, placed, random_vector, real
-
-
-@pytest.fixture(params=ARCHITECTURES)
-def model(request: pytest.FixtureRequest) -> HookedModel:
-    return hooked(request.param)
-
-
-@pytest.fixture
-def llama() -> HookedModel:
-    return hooked("llama")
+from tests.tiny_models import PROMPTS, RULES, gap, placed, random_vector, real
 
 
 @pytest.mark.parametrize("rule", [*RULES, "ablate", "clamp", "a sum of all"])

@@ -30,11 +30,6 @@ def model(request: pytest.FixtureRequest) -> HookedModel:
     return hooked(request.param)
 
 
-@pytest.fixture
-def gpt2() -> HookedModel:
-    return hooked("gpt2")
-
-
 def at(table: pd.DataFrame, layer: int, stream: str = "resid_post") -> pd.DataFrame:
     return table[(table["layer"] == layer) & (table["stream"] == stream)].reset_index(drop=True)
 

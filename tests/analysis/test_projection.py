@@ -12,17 +12,7 @@ from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
-from tests.tiny_models import ARCHITECTURES, PROMPTS, hooked, random_vector
-
-
-@pytest.fixture(params=ARCHITECTURES)
-def model(request: pytest.FixtureRequest) -> HookedModel:
-    return hooked(request.param)
-
-
-@pytest.fixture
-def llama() -> HookedModel:
-    return hooked("llama")
+from tests.tiny_models import PROMPTS, random_vector
 
 
 def direction_of(model: HookedModel) -> torch.Tensor:

@@ -18,11 +18,6 @@ def model(request: pytest.FixtureRequest) -> HookedModel:
     return hooked(request.param)
 
 
-@pytest.fixture
-def gpt2() -> HookedModel:
-    return hooked("gpt2")
-
-
 def everything(model: HookedModel, vector: SteeringVector) -> pd.Series:
     """The logit of every token, by token text; texts that several tokens share are left out."""
     table = vector_lens(model, vector, top_k=model.d_vocab)

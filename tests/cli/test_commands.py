@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from steering_lab.cli.demo import demo
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.finding import load_experiment
 from steering_lab.study.reading import read_config
 from tests.cli.calling import call
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import save_chat_model, save_tiny_model
 
 ALL = ["demo", "run", "new", "report", "steer", "lens", "vector", "check", "models"]
 VECTOR = [["vector", verb] for verb in ["make", "show", "verify", "export"]]
@@ -70,19 +69,6 @@ def test_steer_says_so_where_steering_changed_no_text(
     assert (capsys.readouterr().out.splitlines()[-1] == EQUAL) is equal
 
 
-TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}"
-)
-
-
-def save_chat_model(folder: Path) -> str:
-    tokenizer = AutoTokenizer.from_pretrained(save_tiny_model("llama", folder))
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.mark.parametrize(
     ("options", "written"),
     [
@@ -109,7 +95,7 @@ def test_a_prompt_is_put_as_the_chat_template_writes_it(
         return to_tokens(self, texts, *rest, **more)
 
     monkeypatch.setattr(HookedModel, "to_tokens", noting)
-    folder, pair = save_chat_model(tmp_path / "tiny"), ["--positive", "Love", "--negative", "Hate", "--layer", "1"]
+    folder, pair = str(save_chat_model(tmp_path / "tiny")), ["--positive", "Love", "--negative", "Hate", "--layer", "1"]
     assert call(monkeypatch, command, "--model", folder, "--prompt", "I hate you", *pair, *options) == 0
     assert {text for text in read if "you" in text} == {written}
     assert capsys.readouterr().out.splitlines()[0].count(", as a chat") == bool(options)

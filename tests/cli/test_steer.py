@@ -19,11 +19,6 @@ from tests.tiny_models import save_tiny_model
 PROMPT = ["--prompt", "I hate you because you love the sea"]
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    return save_tiny_model("gpt2", tmp_path / "tiny")
-
-
 def averaged(folder: Path) -> SteeringVector:
     return mean_difference_vectors(load_model(str(folder)), PAIRS["love_hate_sentences"], [resid_pre(1)])[resid_pre(1)]
 

@@ -15,6 +15,7 @@ from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
 from steering_lab.data.templates import WORDINGS
 from steering_lab.interventions.formats import read_caa, read_gguf, read_neuronpedia, read_steering_vectors, read_svec
 from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.actadd import actadd_vector
 from steering_lab.methods.by_name import pair_vectors
 from steering_lab.methods.contextfocus import contextfocus_vectors
 from steering_lab.models.hook_points import resid_post, resid_pre
@@ -23,11 +24,6 @@ from tests.cli.calling import call
 from tests.tiny_models import save_tiny_model
 
 PAIR = ["--positive", "Love", "--negative", "Hate"]
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    return save_tiny_model("gpt2", tmp_path / "tiny")
 
 
 @pytest.mark.parametrize(
@@ -241,6 +237,29 @@ def test_exports_that_cannot_stand_beside_each_other_are_refused_before_a_model_
     more = [*PAIR, "--model", "nobody/nothing", "--export", *named]
     assert call(monkeypatch, "vector", "make", str(tmp_path / "a.safetensors"), *more) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["make", "export"])
+def test_of_a_row_per_token_a_format_of_one_row_gets_the_last_or_the_mean_and_never_one_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, verb: str
+) -> None:
+    vector = actadd_vector(load_model(str(tiny)), ContrastPair("Love", "Hate"), resid_pre(2))
+    file, gguf, svec = tmp_path / "rows.safetensors", tmp_path / "a.gguf", tmp_path / "a.svec"
+    make = ["make", str(file), *PAIR, "--method", "actadd", "--layer", "2", "--export"]
+    command = make if verb == "make" else ["export", str(vector.save(file)), "--to"]
+    more = ["--model", str(tiny), "--force"]
+    assert call(monkeypatch, "vector", *command, f"svec:act_add={svec}", f"gguf={gguf}", *more) == 2
+    n = len(vector.norms)
+    said = f"gguf adds one row to every token, and the vector has {n}, one per token: choose --row last or --row mean"
+    assert said in capsys.readouterr().err
+    assert not gguf.exists()
+    assert not svec.exists()
+    assert call(monkeypatch, "vector", *command, f"svec:act_add={svec}", *more) == 0
+    torch.testing.assert_close(read_svec(svec, reading="act_add")[resid_pre(2)].rows, vector.rows)
+    for row, wanted in (("last", vector.rows[-1:]), ("mean", vector.rows.mean(dim=0, keepdim=True))):
+        assert call(monkeypatch, "vector", *command, f"gguf={gguf}", "--row", row, *more) == 0
+        [held] = read_gguf(gguf).values()
+        torch.testing.assert_close(held.rows, wanted)
 
 
 def test_verify_tells_of_the_other_files_where_one_is_not_there(

@@ -11,7 +11,6 @@ from typing import Literal
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
@@ -33,7 +32,7 @@ from steering_lab.study.conflict.asking import as_asked
 from steering_lab.study.conflict.questions import Counts, Part, file_rows, world_questions
 from steering_lab.study.finding import Placement, experiments_folder, load_experiment, read_study
 from steering_lab.study.reading import read_config
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import save_chat_model, save_tiny_model
 
 SWEEP = experiments_folder() / "actadd_sweep.toml"
 SMALL = ("front_coeffs=[-1, 1]", "everywhere_coeffs=[1]", "n_prompts=2", "n_samples=2", "max_new_tokens=6",
@@ -157,19 +156,6 @@ def test_the_sweep_runs_end_to_end_and_leaves_a_whole_folder(
     assert "generations.jsonl is not in this folder" in thinner
     assert "generations_test.jsonl is not" not in thinner
     assert len(thinner) < len(page)
-
-
-TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}"
-)
-
-
-def save_chat_model(folder: Path) -> Path:
-    tokenizer = AutoTokenizer.from_pretrained(save_tiny_model("llama", folder))
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def test_a_sweep_of_averaged_pairs_in_a_chat_chooses_by_vader(tmp_path: Path) -> None:

@@ -185,11 +185,6 @@ def as_intervention(read: Set | Intervention) -> Intervention:
     return read if isinstance(read, Intervention) else everywhere(read)
 
 
-@pytest.fixture
-def gpt2() -> HookedModel:
-    return hooked("gpt2")
-
-
 # -- the law ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "opt"])
 @pytest.mark.parametrize("name", EVERY_FORMAT)

@@ -38,11 +38,6 @@ from tests.tiny_models import (
 SITE = resid_pre(1)
 
 
-@pytest.fixture
-def gpt2() -> HookedModel:
-    return hooked("gpt2")
-
-
 @pytest.fixture(scope="module")
 def other() -> HookedModel:
     """Another model of the same architecture, width and depth, as a fine-tune is."""

@@ -53,11 +53,6 @@ def model(request: pytest.FixtureRequest) -> Iterator[HookedModel]:
         assert n_hooks(model) == before
 
 
-@pytest.fixture
-def gpt2() -> HookedModel:
-    return hooked("gpt2")
-
-
 # -- against plain Hugging Face ---------------------------------------------------------------------------------------
 def by_hand(model: HookedModel, rule: str, rows: torch.Tensor, resid: torch.Tensor) -> torch.Tensor:
     """`resid` of a left-padded batch after adding `rows` by indexing, each row's padding counted off."""

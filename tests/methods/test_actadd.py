@@ -33,11 +33,6 @@ def model(request: pytest.FixtureRequest) -> HookedModel:
     return hooked(request.param)
 
 
-@pytest.fixture
-def gpt2() -> HookedModel:
-    return hooked("gpt2")
-
-
 # -- the vector -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", CONFIGS)
 @torch.no_grad()

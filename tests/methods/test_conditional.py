@@ -21,11 +21,6 @@ SITE = resid_pre(1)
 
 
 @pytest.fixture(scope="module")
-def model() -> HookedModel:
-    return hooked("llama")
-
-
-@pytest.fixture(scope="module")
 def direction(model: HookedModel) -> SteeringVector:
     """Where prompt 1's stream points, seen from the mean of all."""
     stream = read_stream(model, PROMPTS, [SITE])[SITE]

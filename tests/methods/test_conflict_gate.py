@@ -11,15 +11,10 @@ from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.numerics.divergence import jensen_shannon
-from tests.tiny_models import PROMPTS, gap, hooked, placed
+from tests.tiny_models import PROMPTS, gap, placed
 
 BARE = ("I hate", "Love", "To be")
 NOTHING_SAID = ("Zz.", "Zz.", "Zz.")
-
-
-@pytest.fixture(scope="module")
-def model() -> HookedModel:
-    return hooked("llama")
 
 
 def test_a_gate_is_open_where_distributions_part_and_the_context_does_not_say_what_memory_says() -> None:

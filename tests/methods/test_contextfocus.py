@@ -1,5 +1,7 @@
 """ContextFocus: the published contrast and the recipes that take it apart."""
 
+import copy
+
 import pytest
 import torch
 
@@ -26,11 +28,6 @@ SITES = [resid_post(0), resid_post(2)]
 TEMPLATE = (
     "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}A:{% endif %}"
 )
-
-
-@pytest.fixture(scope="module")
-def model() -> HookedModel:
-    return load_model(tiny_hf_model("llama"), tokenizer=tokenizer_of("llama"))
 
 
 def last(model: HookedModel, text: str) -> torch.Tensor:
@@ -74,8 +71,9 @@ def test_instructions_follow_the_seed(model: HookedModel) -> None:
 
 
 def test_a_chat_is_written_by_the_models_template_with_one_beginning_of_text() -> None:
-    model = load_model(tiny_hf_model("llama"), tokenizer=tokenizer_of("llama"))
-    model.tokenizer.chat_template = TEMPLATE
+    tokenizer = copy.deepcopy(tokenizer_of("llama"))  # others share it
+    tokenizer.chat_template = TEMPLATE
+    model = load_model(tiny_hf_model("llama"), tokenizer=tokenizer)
     pair = contextfocus_pairs(model, ROWS, wording=WORDING, chat=True)[0]
     assert pair.negative == "<s>user: Q: Who rules?\nA:"
     assert pair.positive.startswith("<s>system: ")

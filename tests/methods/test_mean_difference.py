@@ -23,11 +23,6 @@ def model(request: pytest.FixtureRequest) -> HookedModel:
     return hooked(request.param)
 
 
-@pytest.fixture
-def gpt2() -> HookedModel:
-    return hooked("gpt2")
-
-
 @pytest.mark.parametrize("name", ["gpt2", "llama", "qwen2", "opt"])
 @pytest.mark.parametrize("read", ["last", "mean"])
 @torch.no_grad()

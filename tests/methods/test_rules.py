@@ -11,8 +11,6 @@ from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD, constraint_set
 from steering_lab.models.generation import generate
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.loading import load_model
-from tests.tiny_models import tiny_hf_model, tokenizer_of
 
 PROMPTS = ["I love the sea and the harbour", "The capital of Avaria is Belmont and"]
 BARE = ["I love", "The capital of"]
@@ -20,11 +18,6 @@ BARE = ["I love", "The capital of"]
 
 def logs(*probabilities: float) -> torch.Tensor:
     return torch.tensor([probabilities]).log()
-
-
-@pytest.fixture(scope="module")
-def model() -> HookedModel:
-    return load_model(tiny_hf_model("llama"), tokenizer=tokenizer_of("llama"))
 
 
 def test_cad_by_hand() -> None:

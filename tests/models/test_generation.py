@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from steering_lab.models.sampling import GREEDY, Sampling, draw
 from steering_lab.models.scoring import continuation_log_probs
 from tests.tiny_models import (
     KINDS,
-    ON_BOTH,
     PROMPTS,
     RULES,
     hf_pre_hooks,
@@ -40,19 +38,6 @@ from tests.tiny_models import (
 )
 
 NUCLEUS = Sampling(temperature=0.9, top_p=0.9, freq_penalty=0.5)
-
-
-@pytest.fixture(params=ON_BOTH)
-def model(request: pytest.FixtureRequest) -> Iterator[HookedModel]:
-    """Every architecture by each of its runtimes."""
-    name, runtime = request.param
-    with hooked(name).running(runtime) as model:
-        yield model
-
-
-@pytest.fixture
-def gpt2() -> HookedModel:
-    return hooked("gpt2")
 
 
 # -- caches and batches -----------------------------------------------------------------------------------------------

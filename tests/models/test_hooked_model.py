@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from steering_lab.models.loading import load_model
 from steering_lab.models.tokens import Tokens
 from tests.tiny_models import (
     CONFIGS,
-    ON_BOTH,
     PROMPTS,
     gap,
     hf_logits,
@@ -27,19 +25,6 @@ from tests.tiny_models import (
     tiny_hf_model,
     tiny_tokenizer,
 )
-
-
-@pytest.fixture(params=ON_BOTH)
-def model(request: pytest.FixtureRequest) -> Iterator[HookedModel]:
-    """Every architecture by each of its runtimes."""
-    name, runtime = request.param
-    with hooked(name).running(runtime) as model:
-        yield model
-
-
-@pytest.fixture
-def gpt2() -> HookedModel:
-    return hooked("gpt2")
 
 
 # -- the stream -------------------------------------------------------------------------------------------------------

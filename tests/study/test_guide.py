@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from steering_lab.analysis.plots import export
 from steering_lab.cli.new import new
 from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
@@ -28,7 +27,6 @@ SMALL = (
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(export, "find_chrome", lambda: None)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

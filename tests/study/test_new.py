@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from steering_lab.analysis.plots import export
 from steering_lab.cli.new import new
 from steering_lab.cli.run import run as run_command
 from steering_lab.runs import read_run
@@ -13,9 +12,8 @@ from steering_lab.study.new import new_experiment
 
 
 def test_what_new_writes_runs_as_it_stands_and_draws_its_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(export, "find_chrome", lambda: None)
     new("mine", folder=tmp_path)
     toml, module = tmp_path / "mine.toml", tmp_path / "mine.py"
     assert capsys.readouterr().out.splitlines() == [str(toml), str(module), f"run it: steering-lab run {toml}"]

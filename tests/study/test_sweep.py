@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from steering_lab.analysis.plots import export
 from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
 from steering_lab.data.contrast_pairs import PAIRS
@@ -32,12 +31,6 @@ BESIDE = "controls=['random', '{}']"
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model("llama", tmp_path_factory.mktemp("models") / "tiny-llama")
-
-
-@pytest.fixture(autouse=True)
-def _no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture takes a browser seconds, and what these tests read is tables and pages."""
-    monkeypatch.setattr(export, "find_chrome", lambda: None)
 
 
 def swept(toml: Path, *settings: str) -> Run:

@@ -1,14 +1,13 @@
 """The audit as text: every token once and in order, coloured by the table, escaped."""
 
 import re
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 
 from steering_lab.analysis.plots import audit_html, audit_strip
+from tests.analysis.plots.traces import trace
 
 TOKENS = ["<bos>", "<b>", " the", "\n", "שלום", "🙂", " incomprehensibilities", "!"]
 
@@ -33,10 +32,6 @@ def table(n_prompt: int = 4, layers: tuple[int, ...] = (2,), tokens: list[str] =
     ]
     padding = {**rows[0], "position": -1, "token": "<pad>", "terms": ""}
     return pd.DataFrame([padding, *rows])
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    return next(trace for trace in figure.data if trace.name == name)
 
 
 def test_every_real_token_is_there_once_escaped_and_padding_is_not() -> None:

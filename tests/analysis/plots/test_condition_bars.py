@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +10,9 @@ import pytest
 
 from steering_lab.analysis.plots import condition_bars
 from steering_lab.analysis.plots.parts import theme
+from tests.analysis.plots.traces import traces
 
 ComparisonTable = Callable[..., pd.DataFrame]
-
-
-def traces(figure: go.Figure, name: str) -> list[Any]:
-    return [trace for trace in figure.data if trace.name == name]
 
 
 def key(figure: go.Figure) -> str:

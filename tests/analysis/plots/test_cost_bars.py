@@ -1,20 +1,15 @@
 """Costs side by side: each on its own scale, from no cost, missing ones said."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 
 from steering_lab.analysis.plots import cost_bars
+from tests.analysis.plots.traces import traces
 
 ComparisonTable = Callable[..., pd.DataFrame]
-
-
-def traces(figure: go.Figure, name: str) -> list[Any]:
-    return [trace for trace in figure.data if trace.name == name]
 
 
 def test_a_panel_per_cost_ratios_from_one_and_differences_from_nothing(comparison: ComparisonTable) -> None:

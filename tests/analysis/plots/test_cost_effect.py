@@ -12,16 +12,13 @@ from hypothesis import strategies as st
 
 from steering_lab.analysis.plots import cost_effect
 from steering_lab.analysis.plots.cost_effect import pareto_front
+from tests.analysis.plots.traces import trace
 
 ComparisonTable = Callable[..., pd.DataFrame]
 
 
 def draw(table: pd.DataFrame, **options: Any) -> go.Figure:
     return cost_effect(table, **{"effect": "context", "cost": "perplexity", **options})
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    return next(trace for trace in figure.data if trace.name == name)
 
 
 def notes(figure: go.Figure, name: str) -> list[str]:

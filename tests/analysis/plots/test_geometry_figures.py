@@ -1,7 +1,6 @@
 """Cosine matrix, plane of classes and halves of pairs: what is drawn is the table, and chance stands beside it."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +10,7 @@ from scipy.stats import f
 
 from steering_lab.analysis.plots import cosine_matrix, pca_scatter, split_half_curves
 from steering_lab.analysis.plots.parts import theme
-
-
-def traces(figure: go.Figure, name: str) -> list[Any]:
-    return [trace for trace in figure.data if trace.name == name]
+from tests.analysis.plots.traces import traces
 
 
 def key(figure: go.Figure) -> str:

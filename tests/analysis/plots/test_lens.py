@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from steering_lab.analysis.plots import lens_curves, lens_heatmap, vector_lens_bars
+from tests.analysis.plots.traces import trace
 
 SITES = [(0, "resid_pre"), (0, "resid_post"), (1, "resid_post")]
 READ = ["<s>", " a", " a"]  # a token that repeats
@@ -51,10 +52,6 @@ def followed(shift: float = 0.0) -> pd.DataFrame:
         for x in (0, 1)
     ]  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    return next(trace for trace in figure.data if trace.name == name)
 
 
 def key(figure: go.Figure) -> str:

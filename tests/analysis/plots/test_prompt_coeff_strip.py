@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from steering_lab.analysis.plots import prompt_coeff_strip
+from tests.analysis.plots.traces import trace
 
 
 def table() -> pd.DataFrame:
@@ -28,10 +29,6 @@ def table() -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame, **options: Any) -> go.Figure:
     return prompt_coeff_strip(rows, **{"metric": "sentiment", "method": "actadd", "layer": 1, **options})
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    return next(trace for trace in figure.data if trace.name == name)
 
 
 def test_cells_are_differences_to_the_prompts_own_unsteered_mean_in_the_tables_order() -> None:

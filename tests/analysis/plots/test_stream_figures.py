@@ -1,7 +1,5 @@
 """Figures of the stream: every mark is a number of the table, and model text stays text."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -17,12 +15,9 @@ from steering_lab.analysis.plots import (
 from steering_lab.analysis.plots.parts.labels import amount
 from steering_lab.analysis.plots.parts.sites import site_axis, site_place, thinned
 from steering_lab.models.hook_points import resid_post, resid_pre
+from tests.analysis.plots.traces import trace
 
 SITES = [(0, "resid_pre"), (0, "resid_post"), (1, "resid_post"), (2, "resid_post")]
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    return next(trace for trace in figure.data if trace.name == name)
 
 
 def key_of(figure: go.Figure) -> str:

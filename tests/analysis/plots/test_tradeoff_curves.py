@@ -1,13 +1,12 @@
 """Trade-off curves: the numbers of the table, marks only where something was measured, names at the curves' ends."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
 from steering_lab.analysis.plots import tradeoff_curves
+from tests.analysis.plots.traces import trace
 
 AXES = {"x": "kl", "y": "context"}
 
@@ -22,10 +21,6 @@ def table(**columns: object) -> pd.DataFrame:
     ]
     made = pd.DataFrame(rows, columns=["method", "kl", "context", "measured"])
     return made.assign(low=made["context"] - 0.1, high=made["context"] + 0.2, **columns)
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    return next(trace for trace in figure.data if trace.name == name)
 
 
 def notes(figure: go.Figure, name: str) -> list[str]:

@@ -17,14 +17,9 @@ from steering_lab.methods.delta.target import Avoided, Target
 from steering_lab.models.generation import generate
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
-from tests.tiny_models import PROMPTS, gap, hooked, placed
+from tests.tiny_models import PROMPTS, gap, placed
 
 BARE = ("I hate", "Love", "To be")
-
-
-@pytest.fixture(scope="module")
-def model() -> HookedModel:
-    return hooked("llama")
 
 
 def logs(*probabilities: float) -> torch.Tensor:

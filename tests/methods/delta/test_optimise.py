@@ -29,11 +29,6 @@ CONTRAST = ContrastClosedBook(("I hate", "Love", "To be"), n_tokens=2)
 SHORT = Descent(n_iterations=5)
 
 
-@pytest.fixture(scope="module")
-def model() -> HookedModel:
-    return hooked("llama")
-
-
 def rows(delta: OptimisedDelta) -> torch.Tensor:
     return torch.stack([torch.cat([v.rows for v in result.vectors]) for result in delta.problems])
 
