@@ -16,7 +16,7 @@ from steering_lab.study.expectations import answers, check
 from steering_lab.study.page import NOTHING, Parts, publish
 from steering_lab.tables import TIDY, is_unsteered
 
-BOOTSTRAP = "95 % bootstrap interval over questions"
+BOOTSTRAP = "95 % interval over questions"
 CAPTIONS = {
     "context_against_kl": (
         "Each method from its weakest to its strongest; marks were measured, the rest is interpolated. The two single"
@@ -55,9 +55,9 @@ def report_equal_kl(folder: str | Path) -> Path:
         headline_note=(
             "Share of greedy answers that state the context's answer and not the memory's on held-out conflicts, read"
             " off each method's own curve where its mean KL(unsteered ‖ steered) at the answer's first token is the one"
-            f" named. A dash: the method at its strongest stays below. Intervals: {BOOTSTRAP}, both axes anew in"
-            f" each resample. Random vectors: where one more would fall, judged by {config['n_random']} draws. Right"
-            f" answers elsewhere: read off at the same KL under conflict, {_nats(config['kl'])}."
+            f" named. A dash: the method at its strongest stays below. Intervals: {BOOTSTRAP}, the cost's"
+            f" uncertainty included. Random vectors: where one more would fall, judged by {config['n_random']} draws."
+            f" Right answers elsewhere: read off at the same KL under conflict, {_nats(config['kl'])}."
         ),
         captions=CAPTIONS,
         tables={f"Context answers less those of the {VECTOR} vector": differences(parts["equal"])},

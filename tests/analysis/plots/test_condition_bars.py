@@ -137,7 +137,7 @@ def test_the_subtitle_says_n_and_whose_interval_it_is(comparison: ComparisonTabl
     flat = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     assert flat == (
         "T tiny model. 40 prompts, 40 continuations a condition. "
-        "Whisker: 95 % bootstrap interval over prompts, of the paired difference to unsteered"
+        "Whisker: 95 % interval over prompts, of the paired difference to unsteered"
     )
 
 
