@@ -2,7 +2,7 @@
 # make test   run the tests, then the model and intervention laws under TransformerLens 3.9
 # make bench  what a grid, a step, an extraction and a start cost here and at the peers', on the CPU, in minutes
 # make check-families   check a tiny model of every family and write the table of docs/families.md (about a minute)
-# make calibration  how often an interval of 95 % covers the truth, old and new, into docs/measures.md (about two minutes)
+# make calibration  how often intervals cover the truth and null grids have a cell that works, into docs/measures.md (minutes)
 # make docs   build the guides and the API reference into site/
 # make setup  create or refresh .venv alone (demo and test do it when needed); make lint, make lock, make notebooks: see README.md
 
@@ -56,6 +56,7 @@ bench: $(PEERS)/.ready
 
 calibration: $(STATE)
 	$(PY) -m benchmarks.calibration $(CALIBRATION_ARGS)
+	$(PY) -m benchmarks.null_grids $(CALIBRATION_ARGS)
 
 # Exit status 1 when a family is wrong; the table is written either way.
 check-families: $(STATE)

@@ -115,13 +115,14 @@ def main(sets: int = 2000, n_boot: int = 1000, seed: int = 0, write: bool = Fals
 TRIED = "All that was tried: lowest to highest coverage over a kind's measures (median width against the percentile's):"
 
 
-def write_between(page: Path, text: str) -> None:
+def write_between(page: Path, text: str, marks: tuple[str, str] = (START, END)) -> None:
     """The page with `text` between its two marks. Raises ValueError where it has none."""
     before = page.read_text(encoding="utf-8")
-    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
+    start, end = marks
+    pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
     if not pattern.search(before):
-        raise ValueError(f"{page.name} has no lines {START} and {END}")
-    page.write_text(pattern.sub(lambda _: f"{START}\n\n{text}\n\n{END}", before), encoding="utf-8")
+        raise ValueError(f"{page.name} has no lines {start} and {end}")
+    page.write_text(pattern.sub(lambda _: f"{start}\n\n{text}\n\n{end}", before), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from steering_lab.analysis.condition_table import condition_table
 from steering_lab.analysis.plots import Figure, coeff_curves, cost_panel, layer_coeff_heatmap, manifold_heatmap
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.evaluation.inferring.states import states
 from steering_lab.evaluation.measuring.named_measures import label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
@@ -83,8 +84,21 @@ class Told:
     def chosen(self) -> Chosen:
         """For each form the chosen cell, or why there is none."""
         forms = [(form.method, form.place) for form in self.forms]
+        sure = self.parts["config"].get("sure", False)
+        return choose(self.parts["summary"], self.metric, forms, self.budgets, sure=sure)
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """What a cell may cost."""
         config = self.parts["config"]
-        return choose(self.parts["summary"], self.metric, forms, self.budgets, sure=config.get("sure", False))
+        return {"perplexity": config["perplexity_budget"], **config.get("budgets", {})}
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The least and the most that the metric can be, None where it is open."""
+        row = self.parts["table"].query("metric == @name", local_dict={"name": self.metric}).iloc[0]
+        least, most = (None if pd.isna(row[end]) else float(row[end]) for end in ("least", "most"))
+        return least, most
 
     @cached_property
     def results(self) -> list[Result]:
@@ -97,12 +111,6 @@ class Told:
         """The strongest form that held, or else the first that was asked of new prompts."""
         asked = [one for one in self.results if isinstance(one.cell, Selected)]
         return max(asked, key=lambda one: (one.verdict.held, one.surely), default=None)
-
-    @property
-    def budgets(self) -> dict[str, float]:
-        """The most that a cell may cost, by cost."""
-        config = self.parts["config"]
-        return {"perplexity": config["perplexity_budget"], **config.get("budgets", {})}
 
     @property
     def n_prompts(self) -> int:
@@ -145,6 +153,7 @@ class Told:
         summary, of = self.parts["summary"], subject_of(self.metric)
         unsteered = summary[is_unsteered(summary) & (summary["metric"] == self.metric)]["value"].iloc[0]
         effect: dict[str, Any] = {"metric": self.metric, "metric_label": label_of(self.metric)}
+        summary = summary.assign(state=states(summary, self.metric, self.budgets))
         center: float | Literal["unsteered"] = 0.0 if pd.isna(unsteered) else "unsteered"
         drawn: dict[str, Figure] = {}
         for one in sorted(self.results, key=lambda one: one is not self.best):
@@ -153,7 +162,13 @@ class Told:
             sweep: dict[str, Any] = {"method": form.method, "place": form.place}
             grid = {**sweep, "chosen": mark, "examples": self.parts.get("generations")}
             drawn[f"{file}_{file_word(of)}"] = layer_coeff_heatmap(
-                summary, center=center, title=f"{added}: {of} of the text", subtitle=self.searched, **effect, **grid
+                summary,
+                center=center,
+                title=f"{added}: {of} of the text",
+                subtitle=self.searched,
+                bounds=self.bounds,
+                **effect,
+                **grid,
             )
             drawn[f"{file}_perplexity"] = layer_coeff_heatmap(
                 summary, metric="perplexity", value="ratio", title=f"{added}: perplexity of the text",

@@ -17,6 +17,7 @@ from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, dra
 from steering_lab.analysis.plots.parts.hover import hover_text
 from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.analysis.plots.parts.possible import Bar, Bounds, possible
 from steering_lab.analysis.plots.parts.sites import thinned
 
 Value = Literal["value", "difference", "ratio"]
@@ -61,6 +62,7 @@ def layer_coeff_heatmap(
     subtitle: str = "",
     interval: str = "95 % bootstrap interval over prompts",
     limit: float | int | None = None,
+    bounds: Bounds = (None, None),
 ) -> go.Figure:
     """Layer upward, coefficient to the right, one cell per (layer, coeff) of `method` at `place` under `metric`.
 
@@ -87,6 +89,7 @@ def layer_coeff_heatmap(
         subtitle: The line below it.
         interval: What the caption calls the intervals.
         limit: Where the colours end: the largest deviation from the centre, or the largest ratio.
+        bounds: The least and the most that a "value" can be, None where it is open: the colour bar goes no further.
 
     Raises:
         ValueError: the table lacks what is asked for, or `chosen` is not a cell of it.
@@ -103,9 +106,12 @@ def layer_coeff_heatmap(
     _draw_marks(figure, cells, axis, frame)
     if chosen is not None:
         _draw_chosen(figure, cells, chosen)
-    bar, right = colour_bar(figure, label, axis.ticks, axis.tick_text, frame.plot_height)
+    shown = Bar(axis.scale, axis.low, axis.high, axis.ticks, axis.tick_text)
+    if value == "value":
+        shown = possible(shown, bounds)
+    bar, right = colour_bar(figure, label, shown.ticks, shown.tick_text, frame.plot_height)
     frame = frame._replace(width=frame.width + right)
-    figure.update_coloraxes(cmin=axis.low, cmax=axis.high, colorscale=axis.scale, colorbar=bar)
+    figure.update_coloraxes(cmin=shown.low, cmax=shown.high, colorscale=shown.scale, colorbar=bar)
     words = (title, _subtitle(cells, subtitle, interval))
     marks = _marks(cells, axis, frame, chosen)
     return _dress(figure, cells, sweep, frame, coeff_axis, right, words, marks)

@@ -14,9 +14,9 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
     """A row for the effect and each cost of `selected`: as chosen, on held-out prompts, and the gap between them.
 
     Columns: role, metric, scale; chosen, held_out with held_out_low, held_out_high; gap (held out minus chosen, or over
-    chosen for a ratio: an effect that shrank is the winner's curse); control_low, control_high of the held-out rows;
-    budget (of a cost); holds (effect: its held-out interval leaves out no effect on the same side; cost: its upper end
-    is within budget). `verdict` says it in words.
+    chosen for a ratio: an effect that shrank is the winner's curse); control_low, control_high, p_family and p_random
+    of the held-out rows; budget (of a cost); holds (effect: its held-out interval leaves out no effect on the same
+    side; cost: its upper end is within budget). `verdict` says it in words.
 
     Raises:
         ValueError: the held-out summary lacks the cell or a metric.
@@ -40,11 +40,16 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
                 "gap": new["effect"] / chosen["effect"] if ratio else new["effect"] - chosen["effect"],
                 "control_low": new.get("control_low", np.nan),
                 "control_high": new.get("control_high", np.nan),
+                "p_family": new.get("p_family", np.nan),
+                "p_random": new.get("p_random", np.nan),
                 "budget": selected.budgets.get(chosen["metric"], np.nan) if role == "cost" else np.nan,
                 "holds": bool(same_side if role == "effect" else new["high"] <= selected.budgets[chosen["metric"]]),
             }
         )
     return pd.DataFrame(rows)
+
+
+LEVEL = 0.05
 
 
 class Verdict(NamedTuple):
@@ -57,17 +62,20 @@ class Verdict(NamedTuple):
 def verdict(confirmation: pd.DataFrame) -> Verdict:
     """What a `confirm` table comes to: "held", or all that failed.
 
-    "effect not confirmed": its interval holds no effect, or lies on the other side. "shrank into the band of random
-    vectors": the effect is in it; where none were run, none can be. "broke its budget: perplexity reaches ×1.75 (budget
-    ×1.5)": the upper end of a cost.
+    "effect not confirmed": its interval holds no effect or lies on the other side, or its corrected p is above 0.05.
+    "shrank into the band of random vectors": the effect is in it; where none were run, none can be. "not told from
+    random vectors": it is outside the band, but p_random is above 0.05. "broke its budget: perplexity reaches ×1.75
+    (budget ×1.5)": the upper end of a cost.
     """
     effect = confirmation[confirmation["role"] == "effect"].iloc[0]
     costs = confirmation[(confirmation["role"] == "cost") & ~confirmation["holds"]]
     failed = []
-    if not effect["holds"]:
+    if not effect["holds"] or effect["p_family"] > LEVEL:
         failed.append("effect not confirmed")
     if effect["control_low"] <= effect["held_out"] <= effect["control_high"]:
         failed.append("shrank into the band of random vectors")
+    elif effect["p_random"] > LEVEL:
+        failed.append("not told from random vectors")
     if len(costs):
         broken = [
             reached(cost.metric, cost.held_out_high, cost.budget, cost.scale)

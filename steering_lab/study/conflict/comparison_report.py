@@ -161,9 +161,9 @@ def _search_figures(parts: Parts) -> dict[str, Figure]:
     cell = (parts["chosen"]["layer"], parts["chosen"]["coeff"])
     return {
         "layer_coeff": layer_coeff_heatmap(
-            parts["validation"], metric="context", method=METHOD, chosen=cell if judged(parts).verdict.held else None,
-            title="Context answers on the questions that chose the cell", metric_label="share of context answers",
-            subtitle=about(parts).split(",")[0],
+            search_report.validation(parts), metric="context", method=METHOD, bounds=(0, 1),
+            chosen=cell if judged(parts).verdict.held else None, metric_label="share of context answers",
+            title="Context answers on the questions that chose the cell", subtitle=about(parts).split(",")[0],
         )
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from steering_lab.analysis.plots import Figure, layer_coeff_heatmap
+from steering_lab.evaluation.inferring.states import states
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.study.conflict.answers import AGREEMENT_LOST
 from steering_lab.study.conflict.comparison_findings import findings, first_sentence
@@ -20,8 +21,8 @@ SHOWN = {"context": "value", "memory": "value", AGREEMENT_LOST: "effect", HELD_O
 
 def report_search(folder: str | Path, parts: Parts) -> Path:
     """Draws the search's figures and page from a run's files alone, prints what was found, and returns the page."""
-    drawn, table, validation = figures(parts), search_table(parts), parts["validation"]
-    n = int(validation.loc[validation["metric"] == "context", "n"].max())
+    drawn, table, searched = figures(parts), search_table(parts), parts["validation"]
+    n = int(searched.loc[searched["metric"] == "context", "n"].max())
     caption = f"{n} conflicts; wanted: the most context answers with {budgets_said(parts['chosen']['budgets'])}."
     return publish(
         folder,
@@ -50,11 +51,11 @@ def tables(parts: Parts) -> dict[str, pd.DataFrame]:
 
 def search_table(parts: Parts) -> pd.DataFrame:
     """One row per cell of the search, the unsteered model first, then by how much context answers rise."""
-    validation = parts["validation"].drop_duplicates([*KEY, "metric"])
-    cells = validation[validation["metric"] == "context"].set_index(KEY)
+    searched = parts["validation"].drop_duplicates([*KEY, "metric"])
+    cells = searched[searched["metric"] == "context"].set_index(KEY)
     table = cells[["effect", "low", "high", "over_budget"]].rename(columns={"effect": "shift"})
     for metric, column in SHOWN.items():
-        own = validation[validation["metric"] == metric].set_index(KEY)
+        own = searched[searched["metric"] == metric].set_index(KEY)
         if not own.empty:
             table[metric] = own[column]
     table = table.reset_index()
@@ -67,13 +68,19 @@ def search_table(parts: Parts) -> pd.DataFrame:
     return table[columns].rename(columns=lambda name: name.replace("_", " "))
 
 
+def validation(parts: Parts) -> pd.DataFrame:
+    """The summary of the search, with what every cell says of context answers."""
+    searched = parts["validation"]
+    return searched.assign(state=states(searched, "context", parts["chosen"]["budgets"]))
+
+
 def figures(parts: Parts) -> dict[str, Figure]:
     """The grid of context answers, and of memory answers."""
     about = f"{parts['model']['name']}, nothing chosen"
     return {
         f"layer_coeff_{metric}": layer_coeff_heatmap(
-            parts["validation"], metric=metric, method=METHOD, title=f"{metric.title()} answers on the questions for"
-            " choosing", metric_label=f"share of {metric} answers", subtitle=about,
+            validation(parts), metric=metric, method=METHOD, bounds=(0, 1),
+            title=f"{metric.title()} answers on the questions for choosing", metric_label=f"share of {metric} answers", subtitle=about,
         )
         for metric in ("context", "memory")
     }  # fmt: skip
