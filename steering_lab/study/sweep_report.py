@@ -84,8 +84,14 @@ class Told:
     def chosen(self) -> Chosen:
         """For each form the chosen cell, or why there is none."""
         forms = [(form.method, form.place) for form in self.forms]
+        sure = self.parts["config"].get("sure", False)
+        return choose(self.parts["summary"], self.metric, forms, self.budgets, sure=sure)
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """What a cell may cost."""
         config = self.parts["config"]
-        return choose(self.parts["summary"], self.metric, forms, self.budgets, sure=config.get("sure", False))
+        return {"perplexity": config["perplexity_budget"], **config.get("budgets", {})}
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
@@ -105,12 +111,6 @@ class Told:
         """The strongest form that held, or else the first that was asked of new prompts."""
         asked = [one for one in self.results if isinstance(one.cell, Selected)]
         return max(asked, key=lambda one: (one.verdict.held, one.surely), default=None)
-
-    @property
-    def budgets(self) -> dict[str, float]:
-        """The most that a cell may cost, by cost."""
-        config = self.parts["config"]
-        return {"perplexity": config["perplexity_budget"], **config.get("budgets", {})}
 
     @property
     def n_prompts(self) -> int:
