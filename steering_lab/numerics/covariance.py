@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_LEAST = 1e-12  # of a variance, in squared spreads
+
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
@@ -13,12 +15,18 @@ class Whitening:
 
     Args:
         mean: The points' mean.
-        inverse: What centred points are multiplied by.
+        spread: Their standard deviation in each dimension.
+        axes: Where the points vary, in units of their spread: as many directions as points or dimensions, if fewer.
+        gains: What is multiplied along each axis.
+        rest: And in all other directions, where the shrunken covariance has one variance.
         shrinkage: How much of the correlations was given up, in [0, 1].
     """
 
     mean: Float[Tensor, " dim"]
-    inverse: Float[Tensor, "dim dim"]
+    spread: Float[Tensor, " dim"]
+    axes: Float[Tensor, "axis dim"]
+    gains: Float[Tensor, " axis"]
+    rest: float
     shrinkage: float
 
     def whitened(self, points: Float[Tensor, "point dim"]) -> Float[Tensor, "point dim"]:
@@ -27,7 +35,8 @@ class Whitening:
 
     def turned(self, differences: Float[Tensor, "point dim"]) -> Float[Tensor, "point dim"]:
         """Differences of points in the same coordinates."""
-        return differences.double() @ self.inverse
+        scaled = differences.double() / self.spread
+        return self.rest * scaled + ((scaled @ self.axes.T) * (self.gains - self.rest)) @ self.axes
 
 
 def fit_whitening(points: Float[Tensor, "point dim"]) -> Whitening:
@@ -50,24 +59,26 @@ def fit_whitening(points: Float[Tensor, "point dim"]) -> Whitening:
     if not bool((spread > 0).any()):
         raise ValueError(f"all {len(points)} points are alike: they have no covariance")
     spread = torch.where(spread > 0, spread, 1e-3 * spread[spread > 0].median())
-    scaled = (points - mean) / spread
-    correlations = scaled.T @ scaled / len(points)
-    shrinkage = oas_shrinkage(correlations, len(points))
-    shrunken = (1 - shrinkage) * correlations
-    shrunken.diagonal().add_(shrinkage * float(correlations.diagonal().mean()))
-    values, axes = torch.linalg.eigh(shrunken)
-    inverse = axes / values.clamp(min=1e-12).sqrt() / spread[:, None]
-    return Whitening(mean, inverse, shrinkage)
+    _, singular, axes = torch.linalg.svd((points - mean) / spread, full_matrices=False)
+    variances, dim = singular**2 / len(points), points.shape[1]
+    shrinkage = oas_shrinkage(variances, dim, len(points))
+    common = shrinkage * float(variances.sum()) / dim
+    gains = ((1 - shrinkage) * variances + common).clamp(min=_LEAST).rsqrt()
+    return Whitening(mean, spread, axes, gains, max(common, _LEAST) ** -0.5, shrinkage)
 
 
-def oas_shrinkage(covariance: Float[Tensor, "dim dim"], n_points: int) -> float:
-    """How far to shrink a sample covariance of `n_points` toward equal variances, in [0, 1].
+def oas_shrinkage(variances: Float[Tensor, " axis"], dim: int, n_points: int) -> float:
+    """How far to shrink a sample covariance S toward equal variances, in [0, 1].
 
         ((1 - 2/p) tr S^2 + (tr S)^2) / ((n + 1 - 2/p) (tr S^2 - (tr S)^2 / p))
 
     and 1 at most: Chen et al. 2010, arXiv:0907.4698, eq. 23.
+
+    Args:
+        variances: Those along its axes; what is not there is 0.
+        dim: p, how many dimensions there are.
+        n_points: n, how many points it is of.
     """
-    dim, squares = len(covariance), float((covariance**2).sum())
-    trace = float(covariance.diagonal().sum()) ** 2
+    squares, trace = float((variances**2).sum()), float(variances.sum()) ** 2
     beyond = (n_points + 1 - 2 / dim) * (squares - trace / dim)
     return min(1.0, ((1 - 2 / dim) * squares + trace) / beyond) if beyond > 0 else 1.0

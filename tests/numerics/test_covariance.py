@@ -30,7 +30,8 @@ def error(whitening: Whitening) -> float:
 
 def unshrunken(points: Tensor) -> Whitening:
     values, axes = torch.linalg.eigh(torch.cov(points.T))
-    return Whitening(points.mean(dim=0), axes / values.clamp(min=1e-12).sqrt(), 0.0)
+    gains = values.clamp(min=1e-12).rsqrt()
+    return Whitening(points.mean(dim=0), torch.ones(DIM).double(), axes.T, gains, 1.0, 0.0)
 
 
 def test_many_points_give_the_exact_distances() -> None:
@@ -50,6 +51,20 @@ def test_shrinkage_makes_the_difference_where_points_are_few(n: int) -> None:
     assert error(whitening) < 0.75 * error(unshrunken(points))
 
 
+@pytest.mark.parametrize("n", [15, 90])
+def test_the_distance_is_by_the_shrunken_covariance_written_out(n: int) -> None:
+    points, _ = gaussian(n)
+    whitening = fit_whitening(points)
+    spread = points.std(dim=0, correction=0)
+    scaled = (points - points.mean(dim=0)) / spread
+    shrunken = (1 - whitening.shrinkage) * scaled.T @ scaled / n + whitening.shrinkage * torch.eye(DIM)
+    new, _ = gaussian(20, seed=3)
+    apart = new - points.mean(dim=0)
+    covariance = shrunken * torch.outer(spread, spread)
+    exact = torch.einsum("nd,nd->n", apart, torch.linalg.solve(covariance, apart.T).T).sqrt()
+    torch.testing.assert_close(whitening.whitened(new).norm(dim=-1), exact)
+
+
 def test_units_of_a_dimension_change_no_distance() -> None:
     points, _ = gaussian(30)
     units = 10.0 ** torch.linspace(-3, 3, DIM).double()
@@ -59,8 +74,8 @@ def test_units_of_a_dimension_change_no_distance() -> None:
 
 def test_the_weight_by_hand() -> None:
     """S = diag(3, 1): p = 2, tr S^2 = 10, (tr S)^2 = 16; ((1 - 1) 10 + 16) / ((19 + 1 - 1) (10 - 8)) at n = 19."""
-    assert oas_shrinkage(torch.diag(torch.tensor([3.0, 1.0])), 19) == pytest.approx(16 / 38)
-    assert oas_shrinkage(torch.eye(3), 5) == 1.0
+    assert oas_shrinkage(torch.tensor([3.0, 1.0]), 2, 19) == pytest.approx(16 / 38)
+    assert oas_shrinkage(torch.ones(3), 3, 5) == 1.0
 
 
 def test_a_dimension_without_spread_still_gives_finite_distances() -> None:
