@@ -73,7 +73,7 @@ class RunFolder:
         What a resumed run found is said on stderr.
 
         Args:
-            results: Where runs lie.
+            results: The folder that holds the experiments' folders.
             experiment: The folder below it.
             model: The model's name, for the run's own folder.
             config: The settings; equal ones are the same run.
@@ -336,7 +336,7 @@ def read_run(path: str | Path, kinds: Mapping[str, Table] | None = None) -> Run:
 
 
 def finished(path: str | Path) -> Path:
-    """`path`, where a finished run lies.
+    """`path`, which holds a finished run.
 
     Raises:
         FileNotFoundError: nothing is there, it is no run, or one that was never finished.

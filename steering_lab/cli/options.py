@@ -1,4 +1,4 @@
-"""What several commands ask for: a model, how a prompt is put to it, where a vector comes from."""
+"""Options that several commands share: a model, how a prompt is put to it, where a vector comes from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,7 @@ class PairOptions:
         positive: Of one pair instead: the prompt to steer toward; spaces at its ends count.
         negative: The prompt to steer away from; may be empty.
         method: actadd: one pair's difference, token by token; mean_difference: the mean of the pairs' differences at
-            the last token; pca: their first principal component; probe: the direction that tells the two sides apart;
+            the last token; pca: their first principal component; probe: the direction that separates the two sides;
             contextfocus: of questions instead of pairs (vector make). Left out: actadd at the front, mean_difference
             elsewhere.
         layer: The block whose stream is read and edited, from 0; left out, two thirds of the way up.

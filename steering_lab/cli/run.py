@@ -31,7 +31,7 @@ def run(
     Example: steering-lab run experiments/actadd_sweep.toml --set model=gpt2 "layers=[4, 6, 8]" "positive=' weddings'"
 
     Args:
-        experiment: A TOML file; its key `experiment` names the module, or that lies beside it under the same name.
+        experiment: A TOML file; its key `experiment` names the module, or that is beside it under the same name.
         set: Settings that replace those of the file; values are TOML, plain words may go without quotes.
         results: The folder in which results/<experiment>/<date>_<model>_<commit>/ is made.
         wait: If another process works on this run, wait until it ends instead of saying so and stopping.

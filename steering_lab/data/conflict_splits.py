@@ -44,7 +44,7 @@ class SplitManifest:
                         raise ValueError(f'{what} {member!r} is in the splits "{home[member]}" and "{name}"')
 
     def apply(self, rows: Sequence[ConflictQA]) -> Splits:
-        """The splits of `rows` that this manifest tells.
+        """The splits of `rows` by this manifest.
 
         Raises:
             ValueError: `rows` are not those that were split.
@@ -82,7 +82,7 @@ class SplitManifest:
 def split_by_question(
     rows: Sequence[ConflictQA], sizes: Mapping[str, int | float], seed: int = 0
 ) -> tuple[Splits, SplitManifest]:
-    """Disjoint splits of `rows` by their group, and the manifest that tells them.
+    """Disjoint splits of `rows` by their group, and the manifest that says which row is where.
 
     `sizes` names the splits in order, for example {"vector": 0.5, "validation": 0.2, "test": 0.3}: all shares of the
     groups, or all numbers of groups. Groups that no split asks for are left out. Which groups a split gets depends on

@@ -170,7 +170,7 @@ CONTEXT_DPO = Wording(
     gap="\n\n",
 )
 
-# A question as one asks it, behind what is to be read: for chats, where the template says who speaks. The first
+# A question as one asks it, behind what is to be read: for chats, where the template says whose turn it is. The first
 # instruction is short, since small models lose a long one.
 PLAIN = Wording(
     "plain",

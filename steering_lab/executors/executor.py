@@ -1,4 +1,4 @@
-"""Groups of cells handed to an engine's workers, and done again where a worker dies of one."""
+"""Groups of cells handed to an engine's workers, and done again where a worker ends in the middle of one."""
 
 import pickle
 from collections import deque
@@ -36,7 +36,7 @@ class Engine(Protocol):
 class Executor:
     """Does groups with `workers` workers of `engine`, who keep the model from one call to the next.
 
-    A worker that dies (killed, preempted, lost) costs the group that it was doing, which another one does again: at
+    A worker that ends early (killed, preempted, lost) costs the group that it was doing, which another does again: at
     most `TRIES` workers try one group. A context: leaving it ends the workers.
     """
 
@@ -70,7 +70,7 @@ class Executor:
                         found = Failed(RuntimeError(f"{turn} workers died of it, the last one with {death}"))
                     yield work, found
         finally:
-            if running:  # an error ends the sweep, and nobody will ask for what is still being done
+            if running:  # an error ends the sweep, and what is still being done is not needed
                 self.close()
 
     def __enter__(self) -> "Executor":

@@ -31,7 +31,7 @@ class Processes:
             worker = context.Process(target=serve, args=(theirs,), daemon=True)
             with seeing(number if self._gpu else None):
                 worker.start()
-            theirs.close()  # only the worker holds it now, so our end shows when the worker dies
+            theirs.close()  # only the worker holds it now, so our end shows when the worker has ended
             self._alive[number] = worker, ours
         pipe = self._alive[number][1]
         self._doing[pipe] = number
@@ -69,7 +69,7 @@ class Processes:
 
 
 def serve(pipe: Any) -> None:
-    """A worker's life: a job from `pipe`, its answer, the next; it ends when nobody is at the other end any more."""
+    """Does jobs from `pipe` one after another, and sends each answer, until the other end of the pipe is closed."""
     from steering_lab.executors.worker import do
 
     with suppress(EOFError, OSError, KeyboardInterrupt):

@@ -135,7 +135,7 @@ class Edit:
 
     @property
     def settings(self) -> dict[str, Setting]:
-        """Every field beside rows, site and source, by name: what tells two edits of one kind and equal rows apart.
+        """Every field beside rows, site and source, by name: by which two edits of one kind and equal rows differ.
 
         Raises:
             ValueError: a field that is neither a number, text, True or False, nor None.

@@ -20,7 +20,7 @@ class Permissions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a vector comes from: its recipe, the model it was read from, and what the method wants remembered.
+    """Where a vector comes from: its recipe, the model it was read from, and what the method keeps.
 
     `fingerprint` is that of the weights and `prefix` what stood in front of the texts read; either is "unknown" for
     numbers from elsewhere. `details` is JSON: token strings read, padding policy, data hash, seed, diagnostics.
@@ -32,7 +32,7 @@ class Source:
         basis: "raw" or "centred": whether the stream was as Hugging Face has it.
         revision: The checkpoint's revision.
         dtype: The precision that the model was read in.
-        details: What the method wants remembered, as JSON.
+        details: What the method keeps beside, as JSON.
         software: The versions of the software.
         prefix: What stood in front of the texts read, or "unknown".
 

@@ -42,7 +42,7 @@ def steer(
     """The model under `intervention` until the block ends; a sequence gives every batch row an intervention of its own.
 
     Blocks nest, and the inner one sees what the outer one left. Passes must go through `model.logits`,
-    `model.residuals` or `generate`, which tell the hooks where each token stands.
+    `model.residuals` or `generate`, which give the hooks each token's position.
 
     A vector belongs to the weights it was made with, by their fingerprint, and to what stood in front of the texts.
     `allow_other_model` lets one of other or unknown weights through (a fine-tune's, say), `allow_other_prefix` one made
@@ -152,7 +152,7 @@ class _SiteEdit:
                 f"{self.count} interventions for a batch of {forward_pass.n_batch} rows: pass one for all or one"
                 " per row"
             )
-        if self.which.device != resid.device:  # its layer's, where layers lie on several
+        if self.which.device != resid.device:  # its layer's, where layers are on several
             self.which, self.groups = self.which.to(resid.device), [g.to(resid.device) for g in self.groups]
         if not (forward_pass.decoding and self.only_adds):
             return self._edited(resid, forward_pass)

@@ -53,7 +53,7 @@ def write_vector(path: str | Path, rows: Float[Tensor, "row d_model"], site: Hoo
 def read_vector(path: str | Path) -> tuple[Float[Tensor, "row d_model"], HookSite, Source]:
     """Rows, site and source of the file `path` that `write_vector` wrote.
 
-    Files of earlier versions have no SHA-256: there only the norms tell whether the numbers changed.
+    Files of earlier versions have no SHA-256: there only the norms show whether the numbers changed.
 
     Raises:
         FileNotFoundError: there is no such file.

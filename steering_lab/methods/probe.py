@@ -60,7 +60,7 @@ def fit_probe(
     held_out: float = 0.25,
     seed: SupportsIndex = 0,
 ) -> Probe:
-    """The probe that tells the stream of `positive` prompts from that of `negative` ones.
+    """The probe that separates the stream of `positive` prompts from that of `negative` ones.
 
         w = (S + ridge mean(diag S) I)^-1 (m+ - m-),   threshold = w . (m+ + m-)/2
 

@@ -1,1 +1,1 @@
-"""The model, seen through its residual stream; the only room that imports transformer_lens."""
+"""The model, seen through its residual stream; the only package here that imports transformer_lens."""

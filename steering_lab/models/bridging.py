@@ -21,7 +21,7 @@ def boot_transformers(name: str, *, hf_model: Any, tokenizer: Any, device: str |
         name: The model's name.
         hf_model: The plain Hugging Face model.
         tokenizer: Its tokenizer.
-        device: Where the model lies.
+        device: Where the model is.
         dtype: The precision of the weights.
 
     Raises:

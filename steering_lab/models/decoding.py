@@ -173,7 +173,7 @@ def next_logits(
 
 @dataclass
 class Batch:
-    """Rows being decoded together: the stream, and the one without context where a rule wants it.
+    """Rows being decoded together: the stream, and the one without context where a rule needs it.
 
     Args:
         stream: The rows under the edits in force.

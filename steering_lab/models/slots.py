@@ -267,7 +267,7 @@ def decode_in_slots(
     waiting = [*range(total)]
     said: list[list[int]] = [[] for _ in waiting]
     nats: list[list[float]] = [[] for _ in waiting]
-    live: dict[int, int] = {}  # who is in a place
+    live: dict[int, int] = {}  # the row in each place
     n = slots.asked.n
     while waiting or live:
         free = [place for place in range(n) if place not in live]
@@ -319,7 +319,7 @@ def rounded(n: int) -> int:
 
 
 def _bound_to(model: HookedModel) -> list[Any]:
-    """What graphs are bound to: where weights and buffers lie, how attention is computed, the longest context."""
+    """What graphs are bound to: where weights and buffers are, how attention is computed, the longest context."""
     assert model.plain is not None
     hf_model = model.plain.hf_model
     held = [*hf_model.parameters(), *hf_model.buffers()]
@@ -346,7 +346,7 @@ def bytes_held(model: HookedModel) -> int:
 def can_stay(model: HookedModel) -> bool:
     """Whether rows of this model, under the edits in force, can be decoded in places that stay.
 
-    The weights lie on one device, a cache is keys and values, and a step there gives what it gives elsewhere, as is
+    The weights are on one device, a cache is keys and values, and a step there gives what it gives elsewhere, as is
     tried once. Hooks that are no edits of ours may do what a graph would not repeat, and what torch.autocast has cast
     does not outlive its block.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 @contextmanager
 def text_alone() -> Iterator[None]:
-    """Inside the block TransformerLens looks for no image processor, and does not ask for what one would need.
+    """Inside the block TransformerLens looks for no image processor, and does not need what one would need.
 
     For a multimodal model it would ask the hub for one under whatever name the model has here, and where that fails
     install torchvision with pip into the running environment, which may replace torch itself.

@@ -1,1 +1,1 @@
-"""Arithmetic that several rooms share: log-probabilities, divergences, resampling. No model, no table, no figure."""
+"""Arithmetic that several packages share: log-probabilities, divergences, resampling. No model, no table, no figure."""

@@ -1,6 +1,6 @@
-"""What comes along for a model's language: beginnings of texts, and the words that its sentiment is told by.
+"""What comes along for a model's language: beginnings of texts, and the words that its sentiment is counted by.
 
-The organism speaks an invented language; every other model is taken to speak English. Nothing else here knows that.
+The organism's language is invented; every other model is taken to write English. Nothing else here knows that.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a sweep measures, by the names of `evaluation.named_measures`, and the words in which its page speaks of it."""
+"""What a sweep measures, by the names of `evaluation.named_measures`, and the words that its page uses for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ def sweep_measures(
 ) -> list[Measure]:
     """The named measures, the first of them the one that a cell is chosen by; then those of fluency not among them.
 
-    Last come those of `costs` that continuations show; the others are not measured of these.
+        Last come those of `costs` that continuations show; the others are not measured of these.
 
-    With no names it is what the pairs speak of: a topic that they add (`topic_of`), or else sentiment, by VADER where
-    the language is English and by the balance of valenced words otherwise.
+    With no names it is what the pairs are about: a topic that they add (`topic_of`), or else sentiment, by VADER where
+        the language is English and by the balance of valenced words otherwise.
 
     Args:
         names: Measures by name.

@@ -535,7 +535,7 @@ def test_svec_files_that_cannot_be_meant_are_refused(gpt2: HookedModel, tmp_path
         ("{}", "it has no 'directions'"),
         ('{"directions": {"1": [1, 2]}, "num_heads": 4}', "a direction per attention head"),
         ('{"directions": {"1": ["a"]}}', "not a list of numbers"),
-        ('{"directions": {"1": [1, 2]}, "steering_lab": {"reading": "caa"}}', "its provenance does not tell"),
+        ('{"directions": {"1": [1, 2]}, "steering_lab": {"reading": "caa"}}', "its provenance does not say"),
     ):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):

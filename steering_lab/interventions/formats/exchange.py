@@ -168,7 +168,7 @@ def source_in(
 ) -> Source:
     """The source that `provenance` recorded for `site`, or one that names the file where there is no record.
 
-    Without a record nothing tells which weights the numbers are for: those of the caller's `model`, or unknown ones,
+    Without a record nothing says which weights the numbers are for: those of the caller's `model`, or unknown ones,
     which `steer` refuses unless asked; `hint` is then the name that the file gives. Such numbers are taken to be in the
     raw basis, which is what runtimes without TransformerLens use.
 
@@ -190,7 +190,7 @@ def source_in(
     try:
         return Source.read(record["sources"][site.name])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its provenance does not tell where {site} comes from ({error})") from error
+        raise ValueError(f"{path}: its provenance does not say where {site} comes from ({error})") from error
 
 
 def written(path: str | Path, content: Mapping[str, Any]) -> Path:

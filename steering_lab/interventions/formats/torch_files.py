@@ -104,7 +104,7 @@ def read_caa(
 ) -> dict[HookSite, SteeringVector]:
     """The vectors of a folder of `vec_layer_{n}.pt` or `vec_layer_{n}_{named}.pt`, at block outputs.
 
-    A name in a file's name tells nothing about weights: `model` is the one that the vectors are for.
+    A name in a file's name says nothing about weights: `model` is the one that the vectors are for.
 
     Raises:
         ValueError: no such file, files of several models without saying which, or a file that is no 1-D tensor.

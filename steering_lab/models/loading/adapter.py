@@ -44,7 +44,7 @@ def merged(hf_model: Any, adapter: Path, tokenizer: Any = None) -> Any:
     Args:
         hf_model: The model that the adapter was trained on; it is changed.
         adapter: A folder written by PEFT.
-        tokenizer: The adapter's own, where it has one: its added tokens want rows of their own in the embedding.
+        tokenizer: The adapter's own, where it has one: its added tokens need rows of their own in the embedding.
 
     Raises:
         OSError: no adapter in the folder.

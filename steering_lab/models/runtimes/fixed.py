@@ -77,7 +77,7 @@ class Lane:
         room: Tokens of a row.
         n_layers: Layers that keep keys and values.
         dtype: Their precision.
-        device: Where they lie.
+        device: Where they are held.
     """
 
     def __init__(self, n: int, room: int, n_layers: int, dtype: torch.dtype, device: torch.device) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def announcing(model: "HookedModel", hf_model: Any) -> Any:
-    """`hf_model`, whose passes tell the edits in force on `model` where their tokens stand; done once.
+    """`hf_model`, whose passes give the edits in force on `model` the positions of their tokens; done once.
 
     A deep copy carries all this along and is no part of `model`: there it does nothing.
     """
@@ -66,7 +66,7 @@ def _prompt_mask(hf_model: Any, inputs: Tensor | None, options: dict[str, Any]) 
     """True at the real tokens of what `generate` was called with.
 
     Raises:
-        ValueError: no prompt, padding that no attention mask tells from text, or padding on the right.
+        ValueError: no prompt, padding that no attention mask marks, or padding on the right.
     """
     given = next((x for x in (inputs, options.get("input_ids"), options.get("inputs_embeds")) if x is not None), None)
     if given is None:

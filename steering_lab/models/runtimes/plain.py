@@ -35,7 +35,7 @@ class PlainRuntime:
         self.stays: bool | None = None  # whether steps can be taken there, once that was tried
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"slots": None}  # a copy has none: graphs are bound to where the weights lie
+        return vars(self) | {"slots": None}  # a copy has none: graphs are bound to where the weights are
 
     @property
     def attention(self) -> str:
