@@ -15,7 +15,7 @@ from steering_lab.study.conflict.naming import kinds_of, of_conflicts
 from steering_lab.study.page import Parts, publish
 from steering_lab.tables import TIDY, is_unsteered, strength
 
-BOOTSTRAP = "95 % bootstrap interval over questions"
+BOOTSTRAP = "95 % interval over questions"
 SYNTHETIC = "Synthetic model organism: shapes, not sizes"
 CAPTIONS = {
     "context_against_kl": (
@@ -57,8 +57,8 @@ def report_equal_kl(folder: str | Path) -> Path:
         headline_note=(
             "Share of greedy answers that state the context's answer and not the memory's on held-out conflicts, read"
             " off each method's own curve where its mean KL(unsteered ‖ steered) at the answer's first token is the one"
-            f" named. A dash: the method at its strongest stays below. Intervals: {BOOTSTRAP}, both axes anew in"
-            f" each resample. Random vectors: where one more would fall, judged by {config['n_random']} draws."
+            f" named. A dash: the method at its strongest stays below. Intervals: {BOOTSTRAP}, the cost's"
+            f" uncertainty included. Random vectors: where one more would fall, judged by {config['n_random']} draws."
         ),
         captions={name: f"{about}. {CAPTIONS[name]}" for name in drawn},
     )
