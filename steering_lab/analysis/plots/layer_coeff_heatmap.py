@@ -80,7 +80,7 @@ def layer_coeff_heatmap(
     metric_label: str | None = None,
     title: str = "",
     subtitle: str = "",
-    interval: str = "95 % bootstrap interval over prompts",
+    interval: str = "95 % interval over prompts",
     limit: float | int | None = None,
     bounds: Bounds = (None, None),
 ) -> go.Figure:
@@ -304,7 +304,7 @@ def _marks(
     )
     empty, states, paler = int(axis.z.isna().sum()), set(cells["state"].dropna()), "paler: a cost exceeds its budget"
     swatch = {
-        name: f"<span style='color:{theme.faint(theme.CONTROL, 1.05 - white)}'>■</span>"
+        name: f"<span style='color:{theme.faint(theme.CONTROL, round(1.05 - white, 2))}'>■</span>"
         for name, white in VEILS.items()
     }
     marks = {

@@ -32,7 +32,7 @@ def coeff_curves(
     metric_label: str | None = None,
     title: str = "",
     subtitle: str = "",
-    interval: str = "Band: 95 % bootstrap interval over prompts",
+    interval: str = "Band: 95 % interval over prompts",
 ) -> go.Figure:
     """Effect against coefficient, a line per layer, method and place, through "no change" at coefficient 0.
 
@@ -66,7 +66,7 @@ def layer_curves(
     metric_label: str | None = None,
     title: str = "",
     subtitle: str = "",
-    interval: str = "Band: 95 % bootstrap interval over prompts",
+    interval: str = "Band: 95 % interval over prompts",
 ) -> go.Figure:
     """Effect against layer, a line per coefficient and method; see `coeff_curves` for the rest.
 

@@ -77,7 +77,7 @@ def draw_hatching(figure: go.Figure, cells: pd.DataFrame) -> None:
     y: list[float | None] = []
     for c in cells.itertuples():
         wide = c.right - c.left
-        for shift in (-0.5, 0.0, 0.5):  # of a cell's side
+        for shift in (-0.6, 0.6):  # of a cell's side: beside the number
             x += [c.left + wide * max(shift, 0), c.left + wide * min(1 + shift, 1), None]
             y += [c.y - 0.5 + max(-shift, 0), c.y - 0.5 + min(1 - shift, 1), None]
     figure.add_scatter(x=x, y=y, mode="lines", line={"color": theme.PAPER, "width": 1.4}, name="hatching", **QUIET)
