@@ -33,8 +33,8 @@ MARKS = ("<!-- made by make calibration, grids: from here -->", "<!-- grids: to 
 LAYERS, SIZES = 8, np.array([1, 2, 4, 8, 16]) / 16
 COEFFS = np.concatenate([-SIZES[::-1], SIZES])
 CELLS = LAYERS * len(COEFFS)
-NORMS = np.tile(np.abs(COEFFS), LAYERS)
-STEERED = np.repeat((np.arange(LAYERS) >= 3) & (np.arange(LAYERS) <= 5), len(COEFFS))
+NORMS, AT = np.tile(np.abs(COEFFS), LAYERS), np.repeat(np.arange(float(LAYERS)), len(COEFFS))
+STEERED = (AT >= 3) & (AT <= 5)
 EFFECTS = (2, 4, 6, 8)  # at the largest coefficient, in standard deviations of random vectors there in a usual layer
 PROMPT_NOISE = 1.0  # of one prompt's difference, beside the vectors' own 1 at the largest coefficient; half is shared
 
@@ -120,7 +120,7 @@ def simulate(kind: Grids, draws: int, prompts: int, rng: np.random.Generator, n_
     vectors = kind.draw(draws + 1, rng)
     noise = _prompts(kind.kind, prompts, 1, rng) / np.sqrt(2)
     others = [v + (noise + _prompts(kind.kind, prompts, CELLS, rng) / np.sqrt(2)).mean(axis=0) for v in vectors[1:]]
-    grid = random_grid(np.array(others), NORMS, sites=LAYERS)
+    grid = random_grid(np.array(others), NORMS, AT)
     own = noise + _prompts(kind.kind, prompts, CELLS, rng) / np.sqrt(2)
     along = STEERED * np.tile(COEFFS, LAYERS)
     push = {f"effect {size}": vectors[0] + size * along for size in EFFECTS}

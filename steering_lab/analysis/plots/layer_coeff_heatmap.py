@@ -1,8 +1,10 @@
 """The layer × coefficient heatmap: where steering works, by how much, and what chance and cost say about it.
 
-Colour is the value; everything else has a mark of its own, so that the figure survives greyscale: bold where the
-interval excludes the unsteered value, a ring where a random vector does as much, a notch where text degenerates, a
-veil where a cost exceeds its budget, a stroke where there is no value, a frame around the chosen cell.
+Colour is the value. What a cell says (column `state`, as `evaluation.inferring.states` makes it) has marks of its own,
+so that the figure survives greyscale: a cell that works is in full colour with a bold number, one that moves as random
+vectors do is pale, one that shows nothing is paler with its number in grey, one that works at more than the budget is
+hatched. A notch where text degenerates, a stroke where there is no value, a frame around the chosen cell. In a table
+without states nothing is bold; a ring is where a random vector does as much, and pale is what is over budget.
 """
 
 from typing import Literal, NamedTuple
@@ -12,8 +14,25 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
-from steering_lab.analysis.plots.parts.cells import CoeffAxis, Sweep, counts, norm_position, placed_cells, sweep_cells
-from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, draw_strokes, outline, readable
+from steering_lab.analysis.plots.parts.cells import (
+    CoeffAxis,
+    Sweep,
+    counts,
+    how_many_work,
+    norm_position,
+    placed_cells,
+    sweep_cells,
+)
+from steering_lab.analysis.plots.parts.grid import (
+    QUIET,
+    Frame,
+    colour_bar,
+    draw_gaps,
+    draw_hatching,
+    draw_strokes,
+    outline,
+    readable,
+)
 from steering_lab.analysis.plots.parts.hover import hover_text
 from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
@@ -22,6 +41,7 @@ from steering_lab.analysis.plots.parts.sites import thinned
 
 Value = Literal["value", "difference", "ratio"]
 _LEFT = 64  # left margin in pixels
+VEILS = {"moves, as random vectors do": 0.6, "nothing shown": 0.85, "over budget": 0.62}  # how much white is laid over
 
 
 class ColourAxis(NamedTuple):
@@ -60,7 +80,7 @@ def layer_coeff_heatmap(
     metric_label: str | None = None,
     title: str = "",
     subtitle: str = "",
-    interval: str = "95 % bootstrap interval over prompts",
+    interval: str = "95 % interval over prompts",
     limit: float | int | None = None,
     bounds: Bounds = (None, None),
 ) -> go.Figure:
@@ -75,7 +95,7 @@ def layer_coeff_heatmap(
     `subtitle` and `interval` are the author's words (plotly's HTML), not model text.
 
     Args:
-        summary: One row per cell and metric, as `summarise` makes it.
+        summary: One row per cell and metric, as `summarise` makes it; its column `state`, if any, says what works.
         metric: The metric that is shown.
         method: The method whose cells are drawn.
         place: The place whose cells are drawn; may be left out where there is one only.
@@ -195,29 +215,38 @@ def _rectangles(cells: pd.DataFrame, axis: ColourAxis, hover: pd.Series) -> list
 
 
 def _draw_veil(figure: go.Figure, cells: pd.DataFrame) -> None:
-    """Paler where the table's column `over_budget` says that the cell could not have been chosen."""
-    if cells["over_budget"].any():
-        x, y = outline(cells[cells["over_budget"]])
-        veil = {"mode": "none", "fill": "toself", "fillcolor": theme.faint(theme.PAPER, 0.62)}
-        figure.add_scatter(x=x, y=y, name="over budget", **veil, **QUIET)
+    """Paler what does not work: by the table's `state`, or, where it has none, by its column `over_budget`."""
+    for name, veiled in _veiled(cells).items():
+        x, y = outline(cells[veiled])
+        veil = {"mode": "none", "fill": "toself", "fillcolor": theme.faint(theme.PAPER, VEILS[name])}
+        figure.add_scatter(x=x, y=y, name=name, **veil, **QUIET)
+    if (costly := cells["state"] == "works, over budget").any():
+        draw_hatching(figure, cells[costly])
+
+
+def _veiled(cells: pd.DataFrame) -> dict[str, pd.Series]:
+    """Name of a veil -> the cells under it, where there are any."""
+    silent = cells["state"].isna().all()
+    under = {name: cells["over_budget"] & silent if name == "over budget" else cells["state"] == name for name in VEILS}
+    return {name: veiled for name, veiled in under.items() if veiled.any()}
 
 
 def _ink(cells: pd.DataFrame, axis: ColourAxis) -> list[str]:
     """The colour that can be read on each of `cells`."""
     shares = (axis.z[cells.index].to_numpy(dtype=float) - axis.low) / (axis.high - axis.low)
-    veiled = cells["over_budget"]
-    return [theme.MUTED if pale else ink for pale, ink in zip(veiled, theme.ink_on(shares, axis.scale), strict=True)]
+    pale = pd.concat([pd.Series(False, cells.index), *_veiled(cells).values()], axis=1).any(axis=1)
+    return [theme.MUTED if under else ink for under, ink in zip(pale, theme.ink_on(shares, axis.scale), strict=True)]
 
 
 def _draw_labels(figure: go.Figure, cells: pd.DataFrame, axis: ColourAxis, frame: Frame) -> None:
-    """A number in every cell, bold where sure; in cells too small for numbers, a dot where sure."""
+    """A number in every cell, bold where it works; in cells too small for numbers, a dot where it works."""
     if readable(cells, frame):
         text = [
-            "" if np.isnan(z) else f"<b>{label}</b>" if sure else label
-            for label, sure, z in zip(axis.text, cells["excludes"], axis.z, strict=True)
+            "" if np.isnan(z) else f"<b>{label}</b>" if works else label
+            for label, works, z in zip(axis.text, cells["state"] == "works", axis.z, strict=True)
         ]
     else:
-        text = ["<b>•</b>" if sure else "" for sure in cells["excludes"] & axis.z.notna()]
+        text = ["<b>•</b>" if works else "" for works in (cells["state"] == "works") & axis.z.notna()]
     font = {"size": 11.5, "color": _ink(cells, axis)}
     figure.add_scatter(
         x=((cells["left"] + cells["right"]) / 2).tolist(),
@@ -235,7 +264,7 @@ def _draw_marks(figure: go.Figure, cells: pd.DataFrame, axis: ColourAxis, frame:
     inset = min(7.0, frame.px_y * 0.27)
     narrowest = float((cells["right"] - cells["left"]).min())
     dx, dy = min(7.0 / frame.px_x, 0.27 * narrowest), inset / frame.px_y
-    usual, broken, empty = cells[cells["inside_control"]], cells[cells["degenerate"]], cells[axis.z.isna()]
+    usual, broken, empty = cells[_ringed(cells)], cells[cells["degenerate"]], cells[axis.z.isna()]
     inks = [theme.MUTED if ink == theme.INK else ink for ink in _ink(usual, axis)]
     ring = {"symbol": "circle-open", "size": min(6.0, inset), "color": inks, "line": {"width": 1.2}}
     notch = {"symbol": "triangle-ne", "size": min(9.0, 1.3 * inset), "color": theme.INK}
@@ -248,6 +277,11 @@ def _draw_marks(figure: go.Figure, cells: pd.DataFrame, axis: ColourAxis, frame:
         figure.add_scatter(x=x, y=y, mode="markers", marker=notch, name="degenerate", **QUIET)
     if len(empty):
         draw_strokes(figure, empty)
+
+
+def _ringed(cells: pd.DataFrame) -> pd.Series:
+    """Where a random vector does as much, in a table whose states do not say so."""
+    return cells["inside_control"] & bool(cells["state"].isna().all())
 
 
 def _draw_chosen(figure: go.Figure, cells: pd.DataFrame, chosen: tuple[int, float | int]) -> None:
@@ -265,17 +299,24 @@ def _marks(
     cells: pd.DataFrame, axis: ColourAxis, frame: Frame, chosen: tuple[int, float | int] | None
 ) -> dict[str, str]:
     """Glyph -> meaning, for the marks that some cell bears."""
-    sure = "<b>+0.0</b>" if readable(cells, frame) else "<b>•</b>"
-    empty = int(axis.z.isna().sum())
+    works = (
+        "<b>•</b>" if not readable(cells, frame) else "<b>+0.0</b>" if axis.scale is theme.DIVERGING else "<b>×2.0</b>"
+    )
+    empty, states, paler = int(axis.z.isna().sum()), set(cells["state"].dropna()), "paler: a cost exceeds its budget"
+    swatch = {
+        name: f"<span style='color:{theme.faint(theme.CONTROL, round(1.05 - white, 2))}'>■</span>"
+        for name, white in VEILS.items()
+    }
     marks = {
-        sure if axis.scale is theme.DIVERGING or sure == "<b>•</b>" else "<b>×2.0</b>": (
-            "interval excludes the unsteered value" if cells["excludes"].any() else ""
-        ),
-        "○": "within the range of random vectors of equal norm" if cells["inside_control"].any() else "",
+        works: "works" if "works" in states else "",
+        "▨": "works, over budget" if "works, over budget" in states else "",
+        swatch["moves, as random vectors do"]: "moves, as random vectors do"
+        if "moves, as random vectors do" in states
+        else "",
+        swatch["nothing shown"]: "nothing shown" if "nothing shown" in states else "",
+        "○": "within the range of random vectors of equal norm" if _ringed(cells).any() else "",
         "◥": "text degenerates" if cells["degenerate"].any() else "",
-        f"<span style='color:{theme.faint(theme.CONTROL, 0.25)}'>■</span>": (
-            "paler: a cost exceeds its budget" if cells["over_budget"].any() else ""
-        ),
+        swatch["over budget"]: paler if cells["over_budget"].any() and not states else "",
         "╱": f"no value ({empty} of {len(cells)} cells)" if empty else "",
         "<b>☐</b>": f"chosen: layer {chosen[0]}, coefficient {short_signed(chosen[1])}" if chosen else "",
     }
@@ -284,7 +325,7 @@ def _marks(
 
 def _subtitle(cells: pd.DataFrame, subtitle: str, interval: str) -> str:
     spoken = interval if cells["low"].notna().any() else ""
-    return sentences(subtitle, "; ".join(part for part in (counts(cells), spoken) if part))
+    return sentences(subtitle, "; ".join(part for part in (counts(cells), spoken) if part), how_many_work(cells))
 
 
 def _coeff_ticks(cells: pd.DataFrame, coeff_axis: CoeffAxis, frame: Frame) -> tuple[list[float], list[str]]:

@@ -1,7 +1,8 @@
 """Effect against coefficient or against layer: a line per layer, coefficient or method, each in its interval's band.
 
 The grey band is what norm-matched random vectors do at the same cells; with several lines it is the widest of theirs.
-Lines are labelled at their ends; a point that is not filled marks a cell whose text degenerates.
+Lines are labelled at their ends; a filled point marks a cell that works (column `state`), and in a table without states
+any cell whose text does not degenerate.
 """
 
 import textwrap
@@ -31,7 +32,7 @@ def coeff_curves(
     metric_label: str | None = None,
     title: str = "",
     subtitle: str = "",
-    interval: str = "Band: 95 % bootstrap interval over prompts",
+    interval: str = "Band: 95 % interval over prompts",
 ) -> go.Figure:
     """Effect against coefficient, a line per layer, method and place, through "no change" at coefficient 0.
 
@@ -65,7 +66,7 @@ def layer_curves(
     metric_label: str | None = None,
     title: str = "",
     subtitle: str = "",
-    interval: str = "Band: 95 % bootstrap interval over prompts",
+    interval: str = "Band: 95 % interval over prompts",
 ) -> go.Figure:
     """Effect against layer, a line per coefficient and method; see `coeff_curves` for the rest.
 
@@ -135,7 +136,9 @@ def _lines(cells: pd.DataFrame, kept: list[float], methods: list[str], x: str, b
                 still = dict.fromkeys(("effect", "low", "high"), neutral)
                 if points["control_low"].notna().any():
                     still |= dict.fromkeys(("control_low", "control_high"), neutral)
-                baseline = pd.DataFrame({"coeff": [0.0], "degenerate": [False], **{k: [v] for k, v in still.items()}})
+                baseline = pd.DataFrame(
+                    {"coeff": [0.0], "degenerate": [False], "state": [None], **{k: [v] for k, v in still.items()}}
+                )
                 points = pd.concat([points[~points["baseline"]], baseline], ignore_index=True)
             what = f"layer {value:g}" if by == "layer" else f"coefficient {short_signed(value)}"
             shown = escaped(name.replace("_", " "))
@@ -168,11 +171,10 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     y_range = (float(ends[0] - pad), float(ends[1] + pad))
     control = _draw_control(figure, lines)
     for line, symbol in zip(lines, (*theme.SYMBOLS, *theme.SYMBOLS), strict=False):
-        _draw_line(figure, line, symbol, x, times if ratio else signed)
+        hollow = line.points["state"] != "works" if _stated(lines) else line.points["degenerate"].eq(True)
+        _draw_line(figure, line, symbol, x, times if ratio else signed, hollow)
     draw_names(figure, lines, y_range, _PLOT[1], ratio=ratio)
-    marks = {f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>": control, "○": "text degenerates"}
-    if not any(line.points["degenerate"].any() for line in lines):
-        del marks["○"]
+    marks = {f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>": control, **_points(lines)}
     right = 24 + int(7.4 * max(len(line.name) for line in lines))
     up = textwrap.wrap(y_title, _PLOT[1] // 7)
     left = _LEFT + 16 * (len(up) - 1)
@@ -206,6 +208,18 @@ def _draw(lines: list[Line], x: str, y_title: str, neutral: float, title: str, s
     )
 
 
+def _points(lines: list[Line]) -> dict[str, str]:
+    """What a filled and a hollow point mean, where there are both."""
+    if _stated(lines):
+        work = any((line.points["state"] == "works").any() for line in lines)
+        return {"●": "works"} if work else {"○": "no cell here works"}
+    return {"○": "text degenerates"} if any(line.points["degenerate"].any() for line in lines) else {}
+
+
+def _stated(lines: list[Line]) -> bool:
+    return any(line.points["state"].notna().any() for line in lines)
+
+
 def _draw_control(figure: go.Figure, lines: list[Line]) -> str:
     """The grey band behind everything; what it is, or "" if no cell has a control."""
     points = pd.concat([line.points.reindex(columns=["x", "control_low", "control_high"]) for line in lines])
@@ -216,10 +230,9 @@ def _draw_control(figure: go.Figure, lines: list[Line]) -> str:
     return "random vectors of equal norm" + (", the widest range of those shown" if len(lines) > 1 else "")
 
 
-def _draw_line(figure: go.Figure, line: Line, symbol: str, x: str, show: Callable[..., str]) -> None:
+def _draw_line(figure: go.Figure, line: Line, symbol: str, x: str, show: Callable[..., str], hollow: pd.Series) -> None:
     points = line.points
     draw_band(figure, points, "low", "high", theme.faint(line.colour, 0.15))
-    hollow = points["degenerate"].eq(True)
     marker = {
         "size": 7 if len(points) <= 24 else 5,
         "symbol": symbol,

@@ -143,9 +143,9 @@ def _p_random(rows: pd.DataFrame, draws: pd.DataFrame, keys: list[str]) -> Float
     """`random_test` of the effects in `rows`, the whole family's."""
     ratio = draws["log_effect"].notna().any()
     column, effects = ("log_effect", np.log(rows["effect"])) if ratio else ("effect", rows["effect"])
-    cells = rows[keys].assign(cell=range(len(rows)), norm=rows["relative_norm"])
+    cells = rows[keys].assign(cell=range(len(rows)))
     placed = draws.merge(cells, on=keys)
     wide = np.full((placed["draw"].nunique(), len(rows)), np.nan)
     wide[placed["draw"].rank(method="dense").astype(int) - 1, placed["cell"]] = placed[column]
-    grid = random_grid(wide, cells["norm"].to_numpy(float), sites=cells["layer"].nunique(dropna=False))
+    grid = random_grid(wide, rows["relative_norm"].to_numpy(float), rows["layer"].to_numpy(float))
     return grid.p_family(effects.to_numpy(float))

@@ -15,6 +15,8 @@ from scipy.stats import t
 
 from steering_lab.numerics.moderated import can_moderate, moderated, tail_df
 
+MIN_LAYERS = 5  # fewer have too few directions for a trend along them
+
 
 @dataclass(frozen=True, eq=False)
 class RandomGrid:
@@ -50,40 +52,55 @@ class RandomGrid:
         return np.where(beaten > 0, np.maximum(anywhere, (1 + beaten) / (1 + len(self.farthest))), anywhere)
 
 
-def random_grid(draws: Float[np.ndarray, "draws cells"], norms: Float[np.ndarray, " cells"], sites: int) -> RandomGrid:
+def random_grid(
+    draws: Float[np.ndarray, "draws cells"], norms: Float[np.ndarray, " cells"], layers: Float[np.ndarray, " cells"]
+) -> RandomGrid:
     """What `draws` say of one more random vector, cell by cell; their variances are moderated from eight cells on.
 
     Args:
         draws: Each random vector's effect in each cell, at least three known in each.
         norms: The cells' relative norms, along which variances may grow; without one there is no such trend.
-        sites: How many sites the cells are at: draws at one site use one direction, so cells there are not independent.
+        layers: Their layers, along which variances may grow too, from five on. Draws at one layer use one direction, so
+            that cells of one layer are not independent.
     """
-    own = _center_and_spread(draws, norms, sites)
+    where = _Where(norms, layers)
+    own = _center_and_spread(draws, where)
     if not can_moderate(np.nanvar(draws, axis=0)):
         return own
     judged = []
     for number, draw in enumerate(draws):
-        others = np.delete(draws, number, axis=0)
-        judged.append(_center_and_spread(others, norms, sites).distance(draw))
+        judged.append(_center_and_spread(np.delete(draws, number, axis=0), where).distance(draw))
     distances = np.array(judged)
     farthest = np.nan_to_num(np.max(distances, axis=1, initial=0, where=~np.isnan(distances)))
     return RandomGrid(own.center, own.spread, np.minimum(own.df, tail_df(distances)), farthest)
 
 
-def _center_and_spread(draws: np.ndarray, norms: np.ndarray, sites: int) -> RandomGrid:
+@dataclass(frozen=True, eq=False)
+class _Where:
+    norms: np.ndarray
+    layers: np.ndarray
+
+    @property
+    def sites(self) -> int:
+        return len(np.unique(self.layers))  # several NaN are one
+
+    @property
+    def trend(self) -> np.ndarray:
+        terms = [np.ones(len(self.norms))]
+        if (self.norms > 0).all():
+            terms += [np.log(self.norms), np.log(self.norms) ** 2]
+        if self.sites >= MIN_LAYERS and not np.isnan(self.layers).any():
+            terms.append(self.layers - self.layers.mean())
+        return np.stack(terms, axis=1)
+
+
+def _center_and_spread(draws: np.ndarray, where: _Where) -> RandomGrid:
     count = (~np.isnan(draws)).sum(axis=0)
     center = np.nansum(draws, axis=0) / np.maximum(count, 1)
     df = np.maximum(count - 1, 1).astype(float)
     variance = np.nansum((draws - center) ** 2, axis=0) / df
     variance[variance < 1e-20 * np.maximum(center**2, 1e-20)] = 0  # rounding is no spread
     if can_moderate(variance):
-        variance, df = moderated(variance, df, _trend(norms), most_df=(len(draws) - 1) * sites)
+        variance, df = moderated(variance, df, where.trend, most_df=(len(draws) - 1) * where.sites)
     spread = np.sqrt(variance * (1 + 1 / np.maximum(count, 1)))
     return RandomGrid(center, np.where((variance > 0) & (count > 0), spread, np.nan), df, np.empty(0))
-
-
-def _trend(norms: np.ndarray) -> np.ndarray:
-    if not (norms > 0).all():
-        return np.ones((len(norms), 1))
-    log = np.log(norms)
-    return np.stack([np.ones_like(log), log, log**2], axis=1)

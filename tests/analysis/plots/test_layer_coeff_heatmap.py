@@ -61,17 +61,61 @@ def test_where_all_is_within_chance_no_colour_is_strong(sweep: SweepTable) -> No
     assert axis.cmax == pytest.approx(0.12)  # the control's, not the largest difference, 0.002
 
 
-def test_labels_are_bold_exactly_where_the_interval_excludes_the_unsteered_value(sweep: SweepTable) -> None:
-    text = list(trace(draw(sweep()), "labels").text)
-    plain = ["+0.10", "+0.10", "+0.10", "0.00", "+0.10", "+0.20"]
-    assert text == [*plain, "<b>−0.10</b>", "+0.10", "<b>+0.30</b>"]
+def said(table: pd.DataFrame, **states: str) -> pd.DataFrame:
+    """The table with a state for every steered sentiment: of the cells named "layer_coeff" these, of others nothing."""
+    table, own = table.copy(), (table["metric"] == "sentiment") & table["layer"].notna()
+    table.loc[own, "state"] = [
+        states.get(f"at_{row.layer:.0f}_{row.coeff:g}".replace("-", "m"), "nothing shown")
+        for row in table[own].itertuples()
+    ]
+    return table
 
 
-def test_rings_are_exactly_on_the_cells_within_the_control(sweep: SweepTable) -> None:
+def area(shape: Any) -> list[tuple[float, float, float, float]]:
+    """The rectangles of a broken line of outlines."""
+    corners = np.array([(x, y) for x, y in zip(shape.x, shape.y, strict=True) if x is not None]).reshape(-1, 5, 2)
+    return [(*box.min(axis=0), *box.max(axis=0)) for box in corners]
+
+
+def test_a_number_is_bold_exactly_where_the_cell_works_and_nowhere_in_a_table_without_states(sweep: SweepTable) -> None:
+    plain = ["+0.10", "+0.10", "+0.10", "0.00", "+0.10", "+0.20", "−0.10", "+0.10", "+0.30"]
+    assert list(trace(draw(sweep()), "labels").text) == plain
+    text = list(trace(draw(said(sweep(), at_2_4="works")), "labels").text)
+    assert text == [*plain[:8], "<b>+0.30</b>"]
+
+
+def test_what_works_is_in_full_colour_and_every_other_state_has_a_veil_or_hatching_of_its_own(
+    sweep: SweepTable,
+) -> None:
+    table = said(sweep(), at_2_4="works", at_2_m4="works, over budget", at_1_4="moves, as random vectors do")
+    figure = draw(table)
+    assert area(trace(figure, "moves, as random vectors do")) == [(1.5, 0.5, 2.5, 1.5)]
+    assert area(trace(figure, "nothing shown")) == [
+        (-0.5, -0.5, 0.5, 0.5),
+        (1.5, -0.5, 2.5, 0.5),
+        (-0.5, 0.5, 0.5, 1.5),
+    ]
+    hatched = [(x, y) for x, y in zip(*(trace(figure, "hatching")[a] for a in "xy"), strict=True) if x is not None]
+    assert all(-0.5 <= x <= 0.5 and 1.5 <= y <= 2.5 for x, y in hatched)
+    white = [float(re.findall(r"[\d.]+", trace(figure, name).fillcolor)[-1]) for name in ("moves, as random vectors do",
+             "nothing shown")]  # fmt: skip
+    assert 0.4 < white[0] < white[1] < 1
+    words = re.sub(r"<[^>]*>", "", key(figure).replace("<br>", " ").replace("\xa0", " "))
+    assert " ".join(words.split()) == ("+0.0 works ▨ works, over budget ■ moves, as random vectors do ■ nothing shown")
+
+
+def test_numbers_of_pale_cells_are_grey(sweep: SweepTable) -> None:
+    colours = list(trace(draw(said(sweep(), at_2_4="works")), "labels").textfont.color)
+    assert len({colours[k] for k in (0, 2, 3, 5, 6)}) == 1  # the pale ones
+    assert colours[8] != colours[0]
+
+
+def test_rings_are_exactly_on_the_cells_within_the_control_where_no_state_says_so(sweep: SweepTable) -> None:
     rings = trace(draw(sweep()), "inside control")
     assert sorted({round(y) for y in rings.y}) == [0, 1]
     assert len(rings.y) == 4
     assert "random vectors of equal norm" in key(draw(sweep()))
+    assert "inside control" not in names(draw(said(sweep())))
 
 
 def test_notches_are_exactly_on_degenerate_cells(sweep: SweepTable) -> None:
@@ -135,7 +179,7 @@ def test_ratios_are_logarithmic_from_one_and_a_huge_one_does_not_flatten_the_res
     assert cells[2][2] == pytest.approx(np.log2(15_000))
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 5)
     assert figure.layout.coloraxis.colorbar.ticktext[-1] == "≥ ×32"
-    assert trace(figure, "labels").text[8] == "<b>×15k</b>"
+    assert trace(figure, "labels").text[8] == "×15k"
 
 
 def test_an_infinite_ratio_is_written_as_such(sweep: SweepTable) -> None:
@@ -192,9 +236,9 @@ def test_a_click_on_a_cell_knows_its_layer_and_coefficient(sweep: SweepTable) ->
 
 
 def test_a_large_grid_drops_numbers_keeps_marks_and_thins_its_layers(sweep: SweepTable) -> None:
-    figure = draw(sweep(layers=range(48), coeffs=[c for c in range(-10, 11) if c]))
+    figure = draw(said(sweep(layers=range(48), coeffs=[c for c in range(-10, 11) if c]), at_47_3="works"))
     assert trace(figure, "cells").z.shape == (48, 21)
-    assert set(trace(figure, "labels").text) == {"", "<b>•</b>"}
+    assert list(trace(figure, "labels").text).count("<b>•</b>") == 1
     assert len(figure.layout.yaxis.ticktext) <= 24
     assert figure.layout.width <= 1020
     assert figure.layout.height <= 800
@@ -217,7 +261,7 @@ def test_on_the_norm_axis_each_layer_has_its_own_columns_and_the_same_values(swe
 def test_title_subtitle_counts_and_interval_stand_above(sweep: SweepTable) -> None:
     text = draw(sweep(), title="It works", subtitle="synthetic organism, 2.0M parameters").layout.title.text
     flat = re.sub(r"<[^>]*>", " ", text)
-    sentence = "synthetic organism, 2.0M parameters. 8 prompts, 32 continuations a cell; 95 % bootstrap interval"
+    sentence = "synthetic organism, 2.0M parameters. 8 prompts, 32 continuations a cell; 95 % interval over prompts"
     assert " ".join(flat.split()).startswith(f"It works {sentence}")
 
 

@@ -64,6 +64,17 @@ def test_points_of_degenerate_cells_are_hollow(sweep: SweepTable) -> None:
     assert fills[0] == fills[1] != fills[2] == "#ffffff"
 
 
+def test_with_states_a_point_is_filled_exactly_where_the_cell_works(sweep: SweepTable) -> None:
+    table = sweep()
+    own = (table["metric"] == "sentiment") & table["layer"].notna()
+    table.loc[own, "state"] = np.where((table["layer"] == 2) & (table["coeff"] == 4), "works", "nothing shown")[own]
+    figure = coeff_curves(table, **SENTIMENT)
+    fills = list(trace(figure, "layer 2").marker.color)
+    assert fills[0] == fills[1] == "#ffffff" != fills[2]
+    assert set(trace(figure, "layer 1").marker.color) == {"#ffffff"}
+    assert "works" in next(note.text for note in figure.layout.annotations if note.name == "key")
+
+
 def test_ratios_stand_on_a_log_axis_with_one_in_view(sweep: SweepTable) -> None:
     axis = coeff_curves(sweep(), metric="perplexity", method="actadd").layout.yaxis
     assert axis.type == "log"

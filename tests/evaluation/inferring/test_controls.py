@@ -156,7 +156,7 @@ def test_the_cells_of_a_grid_are_judged_together_and_a_ratio_by_its_logarithm() 
         for layer, r in enumerate(effects)
     ]
     found = summarise(stacked(base, *draws, *own)).query("method == 'actadd'").sort_values("layer")
-    grid = random_grid(np.log(ratios), np.full(10, 0.1), sites=10)
+    grid = random_grid(np.log(ratios), np.full(10, 0.1), np.arange(10.0))
     assert found["p_random"].to_numpy() == pytest.approx(grid.p_family(np.log(effects)))
     assert found["p_random"].le(0.05).tolist() == [layer == 4 for layer in range(10)]
 

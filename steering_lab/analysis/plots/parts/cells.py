@@ -4,18 +4,21 @@ A cell is one layer and coefficient of one method under one metric. `effect`, `l
 on the effect's own scale, on which "as unsteered" is 0 for differences and 1 for ratios (perplexity).
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 
-from steering_lab.tables import CELL, SUMMARY, checked, is_unsteered
+from steering_lab.tables import CELL, SUMMARY, State, checked, is_unsteered
 
 CoeffAxis = Literal["coeff", "relative_norm"]
 REQUIRED = (*CELL, "role", "metric", "scale", "value", "effect", "low", "high")
 OPTIONAL = ("relative_norm", "degenerate", "control_low", "control_high", "n_prompts", "n", "n_missing")
 
 FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table is silent
+STATES = get_args(State)
+NULL_GRIDS = 0.05
+"""The share of grids without steering that have a cell that works, at most: a number of docs/measures.md."""
 
 
 class Sweep(NamedTuple):
@@ -64,8 +67,8 @@ def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str, place: str |
     """The full layer × coefficient grid of a method under `metric`, the unsteered column (coefficient 0) included.
 
     `place` may be left out where the method stands at one place only. Added columns: `run`, `baseline` (coefficient 0),
-    `excludes` (the interval excludes the unsteered value) and `inside_control` (the effect is within the band of
-    norm-matched random vectors at the same cell).
+    `inside_control` (the effect is within the band of norm-matched random vectors at the same cell) and `state`
+    (the table's own column of that name, `tables.State`; missing where the table is silent).
 
     Args:
         summary: One row per cell and metric, as `summarise` makes it.
@@ -84,7 +87,7 @@ def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str, place: str |
     rows = rows[rows["layer"].notna()]
     if rows.empty:
         raise ValueError(f"no rows for method {method!r} have a layer, so there is no grid to draw")
-    rows = rows.reindex(columns=[*REQUIRED, *OPTIONAL, "over_budget"]).astype({"layer": int, "coeff": float})
+    rows = rows.reindex(columns=[*REQUIRED, *OPTIONAL, "over_budget", "state"]).astype({"layer": int, "coeff": float})
     if (twice := rows.duplicated(["layer", "coeff"])).any():
         first = rows[twice].iloc[0]
         raise ValueError(f"two rows for layer {first['layer']}, coeff {first['coeff']:g} of {method!r}")
@@ -95,7 +98,7 @@ def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str, place: str |
     neutral = neutral_effect(of_metric)
     value = float(unsteered["value"].iloc[0]) if len(unsteered) else np.nan
     at = rows["place"].dropna()
-    return Sweep(_judged(_full_grid(rows), neutral), value, neutral, method, at.iloc[0] if len(at) else None)
+    return Sweep(_judged(_full_grid(rows)), value, neutral, method, at.iloc[0] if len(at) else None)
 
 
 def neutral_effect(of_metric: pd.DataFrame) -> float:
@@ -116,14 +119,27 @@ def _full_grid(rows: pd.DataFrame) -> pd.DataFrame:
     cells = rows.set_index(["layer", "coeff"]).reindex(grid).reset_index()
     flags = {name: cells[name].astype("boolean").fillna(False).astype(bool) for name in FLAGS}
     numbers = [c for c in ("value", "effect", "low", "high", *OPTIONAL) if c != "degenerate"]
+    if wrong := set(cells["state"].dropna()) - set(STATES):
+        raise ValueError(f"a cell is said to be {sorted(wrong)[0]!r}: one of {', '.join(STATES)}")
     return cells.assign(**flags, **{name: pd.to_numeric(cells[name]).astype(float) for name in numbers})
 
 
-def _judged(cells: pd.DataFrame, neutral: float) -> pd.DataFrame:
+def _judged(cells: pd.DataFrame) -> pd.DataFrame:
     baseline = cells["coeff"] == 0
-    excludes = (cells["low"] > neutral) | (cells["high"] < neutral)
     inside = (cells["effect"] >= cells["control_low"]) & (cells["effect"] <= cells["control_high"])
-    return cells.assign(baseline=baseline, excludes=excludes & ~baseline, inside_control=inside & ~baseline)
+    return cells.assign(baseline=baseline, inside_control=inside & ~baseline)
+
+
+def how_many_work(cells: pd.DataFrame) -> str:
+    """How many cells work, and in how many grids without steering any would; empty if the table knows no states."""
+    said = cells["state"].notna()
+    if not said.any():
+        return ""
+    work = int((cells["state"] == "works").sum())
+    return (
+        f"{work or 'None'} of {int(said.sum())} cells {'works' if work == 1 else 'work'}; of grids in which nothing"
+        f" steers, at most {NULL_GRIDS:.0%} have one that does"
+    )
 
 
 def placed_cells(cells: pd.DataFrame, coeff_axis: CoeffAxis) -> pd.DataFrame:

@@ -65,6 +65,18 @@ def draw_strokes(figure: go.Figure, empty: pd.DataFrame) -> None:
     figure.add_scatter(x=x, y=y, mode="lines", line=line, name="no value", **QUIET)
 
 
+def draw_hatching(figure: go.Figure, cells: pd.DataFrame) -> None:
+    """White strokes across the cells, from their lower left to their upper right."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for c in cells.itertuples():
+        wide = c.right - c.left
+        for shift in (-0.6, 0.6):  # of a cell's side: beside the number
+            x += [c.left + wide * max(shift, 0), c.left + wide * min(1 + shift, 1), None]
+            y += [c.y - 0.5 + max(-shift, 0), c.y - 0.5 + min(1 - shift, 1), None]
+    figure.add_scatter(x=x, y=y, mode="lines", line={"color": theme.PAPER, "width": 1.4}, name="hatching", **QUIET)
+
+
 def colour_bar(
     figure: go.Figure, label: str, ticks: Sequence[float | int], text: Sequence[str], plot_height: int
 ) -> tuple[dict[str, Any], int]:

@@ -1,6 +1,8 @@
 """From a summary table to a grid of cells."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering_lab.analysis.plots.parts.cells import counts, norm_position, placed_cells, sweep_cells
+from steering_lab.analysis.plots.parts.cells import (
+    NULL_GRIDS,
+    counts,
+    how_many_work,
+    norm_position,
+    placed_cells,
+    sweep_cells,
+)
 
 SweepTable = Callable[..., pd.DataFrame]
 
@@ -24,19 +33,31 @@ def test_the_unsteered_row_becomes_a_column_at_coefficient_zero(sweep: SweepTabl
     assert column["layer"].tolist() == [0, 1, 2]
     assert (column["value"] == 0.1).all()
     assert column["baseline"].all()
-    assert not column["excludes"].any()
+    assert column["state"].isna().all()
 
 
-def test_a_cell_is_sure_exactly_where_its_interval_excludes_no_change(sweep: SweepTable) -> None:
-    cells = sweep_cells(sweep(), metric="sentiment", method="actadd").cells
-    assert cells[cells["excludes"]][["layer", "coeff"]].to_numpy().tolist() == [[2, -4], [2, 4]]
+def test_states_are_those_of_the_table_and_others_are_refused(sweep: SweepTable) -> None:
+    table = sweep()
+    assert sweep_cells(table, metric="sentiment", method="actadd").cells["state"].isna().all()
+    table["state"] = np.where((table["layer"] == 2) & (table["coeff"] == 4), "works", None)
+    cells = sweep_cells(table, metric="sentiment", method="actadd").cells
+    assert cells[cells["state"] == "works"][["layer", "coeff"]].to_numpy().tolist() == [[2, 4]]
+    with pytest.raises(ValueError, match="a cell is said to be 'fine': one of works, works, over budget, moves"):
+        sweep_cells(table.assign(state="fine"), metric="sentiment", method="actadd")
 
 
-def test_a_ratio_is_judged_against_one(sweep: SweepTable) -> None:
-    cells, _, neutral, *_ = sweep_cells(sweep(coeffs=(0.2,)), metric="perplexity", method="actadd")
-    assert neutral == 1.0
-    assert not _cell(cells, 0, 0.2)["excludes"]  # ×1.05 [0.945, 1.155]
-    assert _cell(cells, 1, 0.2)["excludes"]  # ×2.05 [1.845, 2.255]
+def test_the_caption_counts_what_works_and_says_how_often_null_grids_have_any(sweep: SweepTable) -> None:
+    table = sweep()
+    assert how_many_work(sweep_cells(table, metric="sentiment", method="actadd").cells) == ""
+    table.loc[table["metric"] == "sentiment", "state"] = [None, "works", *["nothing shown"] * 5]
+    words = how_many_work(sweep_cells(table, metric="sentiment", method="actadd").cells)
+    assert words.startswith(f"1 of 6 cells works; of grids in which nothing steers, at most {NULL_GRIDS:.0%} have one")
+
+
+def test_the_share_of_null_grids_is_that_of_the_table_in_the_documentation() -> None:
+    page = Path("docs/measures.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"Most null grids in a row with a cell that works: ([\d.]+)%", page)
+    assert float(found) / 100 <= NULL_GRIDS < float(found) / 100 + 0.01
 
 
 def test_the_scale_column_says_what_no_change_is(sweep: SweepTable) -> None:
