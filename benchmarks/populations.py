@@ -75,6 +75,17 @@ def counts(before: float, after: float) -> Population:
     return Population(f"topic words {before} → {after}", Kind.SKEWED, draw, after - before)
 
 
+def rates(before: float, after: float, words: int = 40) -> Population:
+    """The share of a text's words that are of a topic; a prompt's own rate varies exponentially about the mean."""
+
+    def draw(n: int, samples: int, cells: int, rng: np.random.Generator) -> np.ndarray:
+        own, size = rng.exponential(size=(n, cells, 1)), (n, cells, samples)
+        arms = (rng.poisson(words * mean * own, size) / words for mean in (after, before))
+        return (next(arms) - next(arms)).mean(axis=-1)
+
+    return Population(f"topic rate {before} → {after}", Kind.SKEWED, draw, after - before)
+
+
 def texts(
     name: str, kind: Kind, run: str, metric: str, size: float, bounds: tuple[float, float] = (-1.0, 1.0)
 ) -> Population:
@@ -131,6 +142,7 @@ def populations() -> list[Population]:
         Population("lognormal", Kind.SKEWED, lognormal, float(np.exp(0.5))),
         counts(0.1, 0.5),
         counts(0.2, 2.0),
+        rates(0.002, 0.02),
         shares(1.00, 0.97),
         shares(0.97, 0.92),
         shares(0.36, 0.46),

@@ -251,7 +251,7 @@ def draw(path: Path, report: Report) -> Path:
     """The page that `report` makes of the files of the finished run `path`; from then on the run counts as drawn.
 
     Raises:
-        WrongTable: its tables are of an older version.
+        WrongTable: its tables are of an older version, or lack a column that the page needs.
         RuntimeError: it could not be drawn; the tables are as they were.
     """
     try:
@@ -259,6 +259,11 @@ def draw(path: Path, report: Report) -> Path:
     except WrongTable:
         raise  # no second try helps
     except Exception as error:
+        if isinstance(error, KeyError) and "pandas" in Path(extract_tb(error.__traceback__)[-1].filename).parts:
+            raise WrongTable(
+                f"{path}: a table has no column {error.args[0]!r}{_at(error)}: if an older version of steering_lab"
+                " wrote it, run the experiment again"
+            ) from error
         raise RuntimeError(
             f"the tables in {path} are whole, but its page could not be drawn"
             f" ({type(error).__name__}: {error}{_at(error)}); the same command, or steering-lab report, draws it again"

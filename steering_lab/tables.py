@@ -195,8 +195,8 @@ def _typed(values: pd.Series, column: Column, kind: Table) -> pd.Series:
     if column.always and missing.any():
         raise WrongTable(f"{where} has no value in {int(missing.sum())} of {len(values)} rows: every row needs one")
     if column.type == "text":
-        if not (wrong := values[~missing & ~values.map(lambda value: isinstance(value, str))]).empty:
-            raise WrongTable(f"{where} is text, not {wrong.iloc[0]}")
+        if not isinstance(values.dtype, pd.StringDtype):  # which holds nothing else
+            _check_text(values[~missing], where)
         if column.allowed and len(odd := values[~missing & ~values.isin(column.allowed)]):
             raise WrongTable(f"{where} is {odd.iloc[0]!r}: one of {', '.join(column.allowed)}")
         return values.astype("str")
@@ -207,6 +207,11 @@ def _typed(values: pd.Series, column: Column, kind: Table) -> pd.Series:
         return numbers.astype("int64") if column.type == "whole" else numbers
     except (TypeError, ValueError) as error:
         raise WrongTable(f"{where} is a {column.type}: {error}") from error
+
+
+def _check_text(values: pd.Series, where: str) -> None:
+    if not (wrong := values[~values.map(lambda value: isinstance(value, str))]).empty:
+        raise WrongTable(f"{where} is text, not {wrong.iloc[0]}")
 
 
 def measurements(

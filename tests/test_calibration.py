@@ -1,14 +1,19 @@
 """The calibration at its smallest: what it found stays true, and its table is written between its marks."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.calibration import BEFORE, CHOSEN, END, START, simulate, table, worst, write_between
+from benchmarks.calibration import BEFORE, CHOSEN, END, PAGE, START, simulate, table, worst, write_between
 from benchmarks.populations import Population, exponential, normal, populations, shares
+from steering_lab.evaluation.measuring.answer_measures import AnswerMeasure, Reading, RightAnswer
+from steering_lab.evaluation.measuring.first_step import FIRST_STEP
+from steering_lab.evaluation.measuring.named_measures import LABELS, TOPIC_MEASURES, named_measure
 from steering_lab.numerics.kinds import Kind
+from steering_lab.tables import described
 
 QUICK = {"sets": 1000, "n_boot": 400, "seed": 1}
 # Three standard errors of a share of .93 over 1,000 sets.
@@ -41,6 +46,32 @@ def test_the_chosen_interval_covers_at_least_93_times_in_a_hundred(
 
 def test_the_percentile_bootstrap_misses_at_the_ceiling() -> None:
     assert covered(shares(1.00, 0.97), 8, 1, BEFORE) < 0.3
+
+
+def test_every_measure_of_the_lab_declares_a_kind_that_the_calibration_covers_and_the_page_names() -> None:
+    calibrated = {population.kind for population in populations()}
+    assert calibrated == set(Kind)
+    page = PAGE.read_text(encoding="utf-8").split("### Do the intervals hold?")[1]
+    row = {kind: next(line for line in page.splitlines() if line.startswith(f"| {kind} |")) for kind in Kind}
+    named = {name: named_measure(name) for name in LABELS}
+    named |= {name: named_measure(f"{name}:weddings") for name in TOPIC_MEASURES}
+    kinds = {name: measure.kind for name, measure in named.items()} | {
+        name: kind for name, (kind, _) in FIRST_STEP.items()
+    }
+    for name, kind in kinds.items():
+        assert f"`{name}`" in row[kind], f"{name} is {kind}: the table of kinds in docs/measures.md does not say so"
+    for measure in (*named.values(), RightAnswer(), *(AnswerMeasure(reading) for reading in get_args(Reading))):
+        described(measure.name, measure.scale, measure.kind, measure.bounds)  # refuses what cannot be
+
+
+def test_populations_of_texts_have_the_kind_of_their_measure() -> None:
+    kinds = {"VADER": "vader", "valence balance": "valence_balance", "log perplexity": "perplexity",
+             "degenerate": "degenerate", "repetition": "repetition", "topic words": "topic:weddings",
+             "topic rate": "topic_rate:weddings"}  # fmt: skip
+    for start, name in kinds.items():
+        own = [population for population in populations() if population.name.startswith(start)]
+        assert own, name
+        assert {population.kind for population in own} == {named_measure(name).kind}
 
 
 def test_every_population_draws_effects_around_its_truth() -> None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from steering_lab.numerics.bootstrap import percentile_ends, resamples, weighted_means
+from steering_lab.numerics.intervals import paired_interval
+from steering_lab.numerics.kinds import Bounds, Kind
 
 
 def mean_over_prompts(
@@ -16,23 +17,28 @@ def mean_over_prompts(
     value: str,
     *,
     by: Sequence[str] = ("layer", "stream"),
+    kind: Kind = Kind.SYMMETRIC,
+    bounds: Bounds = (0.0, 1.0),
     level: float = 0.95,
     n_boot: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per `by`: mean of the prompts' own means of `value`, low and high of its interval, n_prompts, n_missing.
+    """One row per `by`: mean of the prompts' own means of `value`, low and high of its interval, why, counts.
 
-    The interval is a percentile bootstrap over whole prompts, the same resamples for every row, its percentiles moved
-    outward for few prompts (`numerics.bootstrap.expanded_tail`). NaN values
-    are left out of a prompt's mean; a prompt without any value counts as missing. One prompt has no interval (NaN).
+    The interval is that of the measure's kind (`numerics.intervals.paired_interval`) over the prompts, NaN where there
+    is none; `why` then says why. NaN values are left out of a prompt's mean; n_prompts and n_missing count the prompts
+    with and without a value.
 
     Args:
         table: One row per observation, with a column `prompt`.
         value: The column that is averaged.
         by: The columns that make a row of the result.
+        kind: How the prompts' means are distributed; projections, effects along a direction and relative norms are
+            symmetric enough.
+        bounds: The smallest and the largest value of a bounded one.
         level: How often an interval should hold the true value: 0.95 is 95 %.
-        n_boot: Resamples of the bootstrap.
-        seed: What random draws follow from.
+        n_boot: Resamples, where the interval is a bootstrap.
+        seed: What these follow from.
 
     Raises:
         ValueError: a column is missing, there are no rows, or a level outside (0, 1).
@@ -42,12 +48,11 @@ def mean_over_prompts(
     if table.empty or not 0 < level < 1:
         raise ValueError("the table has no rows" if table.empty else f"level is between 0 and 1, not {level}")
     own = table.groupby([*by, "prompt"], sort=False)[value].mean().unstack("prompt")
-    values, known = own.to_numpy(dtype=float).T, own.notna().to_numpy().T
-    totals, n = np.where(known, values, 0.0), known.sum(axis=0)
-    drawn = resamples(len(values), n_boot, np.random.default_rng(seed))
-    low, high = percentile_ends(weighted_means(drawn, totals, known.astype(float)), n, level)
-    mean = weighted_means(np.ones((1, len(values))), totals, known.astype(float))[0]
-    summary = pd.DataFrame(
-        {"mean": mean, "low": low, "high": high, "n_prompts": n, "n_missing": len(values) - n}, index=own.index
-    )
+    values = own.to_numpy(dtype=float).T
+    n, rng = (~np.isnan(values)).sum(axis=0), np.random.default_rng(seed)
+    low, high, why = paired_interval(values, kind, level=level, bounds=bounds, n_boot=n_boot, rng=rng)
+    mean = np.divide(np.nansum(values, axis=0), n, out=np.full(len(n), np.nan), where=n > 0)
+    ends = {"low": low, "high": high, "why": pd.Series(why, own.index).replace("", None)}
+    counts = {"n_prompts": n, "n_missing": len(values) - n}
+    summary = pd.DataFrame({"mean": mean, **ends, **counts}, index=own.index)
     return table[[*by]].drop_duplicates().merge(summary.reset_index(), on=list(by))  # in the table's own order

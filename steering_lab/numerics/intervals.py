@@ -9,7 +9,7 @@ here knows a model.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.stats import t
 
 from steering_lab.numerics.bootstrap import resamples, studentised_ends
@@ -46,15 +46,29 @@ def prompt_effects(
         unsteered_weight: Sums of their weights.
     """
     known = (steered_weight > 0) & (unsteered_weight > 0)
+    steered, steered_weight, unsteered, unsteered_weight = (
+        np.where(known, part, 0) for part in (steered, steered_weight, unsteered, unsteered_weight)
+    )
     n = known.sum(axis=0)
+    apart = prompt_values(steered, steered_weight, n) - prompt_values(unsteered, unsteered_weight, n)
+    return np.where(known, apart, np.nan)
 
-    def side(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        sums, weights = np.where(known, sums, 0), np.where(known, weights, 0)
-        with np.errstate(invalid="ignore"):
-            mean = sums.sum(axis=0) / weights.sum(axis=0)
-            return mean + (sums - mean * weights) * (n / weights.sum(axis=0))
 
-    return np.where(known, side(steered, steered_weight) - side(unsteered, unsteered_weight), np.nan)
+def prompt_values(
+    sums: Float[np.ndarray, "prompts cells"],
+    weights: Float[np.ndarray, "prompts cells"],
+    n: Int[np.ndarray, " cells"] | None = None,
+) -> Float[np.ndarray, "prompts cells"]:
+    """What each prompt says of a weighted mean, Σ sums / Σ weights: with equal weights its own, else linearised.
+
+    Args:
+        sums: Sums of weight x value.
+        weights: Sums of the weights; a prompt without any says nothing, which is the mean.
+        n: How many prompts the mean of the entries is taken over, by default all.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums.sum(axis=0) / weights.sum(axis=0)
+        return mean + (sums - mean * weights) * ((len(sums) if n is None else n) / weights.sum(axis=0))
 
 
 def paired_interval(

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from steering_lab.analysis.intervals import mean_over_prompts
+from steering_lab.numerics.intervals import TOO_FEW
+from steering_lab.numerics.kinds import Kind
 
 
 def table(values: dict[int, list[float]], layer: int = 0) -> pd.DataFrame:
@@ -28,7 +30,7 @@ def test_repeating_a_prompts_tokens_is_no_evidence() -> None:
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     layers = [table({i: [v] for i, v in enumerate(rng.normal(size=10))}, layer) for layer in range(400)]
-    found = mean_over_prompts(pd.concat(layers), "projection", n_boot=1000)
+    found = mean_over_prompts(pd.concat(layers), "projection")
     covered = ((found["low"] < 0) & (found["high"] > 0)).mean()
     assert 0.92 <= covered <= 0.98
 
@@ -46,6 +48,13 @@ def test_missing_values_are_counted_and_one_prompt_has_no_interval() -> None:
     assert (found["n_prompts"], found["n_missing"]) == (1, 1)
     assert np.isnan(found["low"])
     assert np.isnan(found["high"])
+    assert found["why"] == TOO_FEW
+
+
+def test_a_share_that_no_token_breaks_has_an_interval_with_width_inside_its_bounds() -> None:
+    found = mean_over_prompts(table({i: [1.0, 1.0] for i in range(9)}), "projection", kind=Kind.BOUNDED).iloc[0]
+    assert 0.5 < found["low"] < 1 == found["high"] == found["mean"]
+    assert pd.isna(found["why"])
 
 
 def test_a_layer_without_any_value_stays_and_is_nan() -> None:

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.runs import RunFolder
 from tests.cli.calling import call
+from tests.evaluation.tables import observed
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +21,8 @@ def _pages_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         def report(run: Path) -> Path:
             if run.parent.name == "torn":
                 raise KeyError("summary")
+            if run.parent.name == "old":
+                pd.DataFrame({"kind": [""]}).groupby("kind").first()["regime"]
             (run / "index.html").write_text("drawn")
             return run / "index.html"
 
@@ -81,6 +86,35 @@ def test_one_that_cannot_be_drawn_keeps_no_other_from_it_and_shows_in_the_exit_s
     assert (run / "index.html").as_uri() in out
     assert err.startswith(f"steering-lab: the tables in {torn} are whole, but its page could not be drawn (KeyError")
     assert len(err.splitlines()) == 1
+
+
+def test_a_run_whose_own_tables_lack_a_column_is_said_to_be_older_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    old = finished(tmp_path, "old")
+    status, _, err = reported(monkeypatch, capsys, old)
+    assert status == 2
+    assert err.startswith(f"steering-lab: {old}: a table has no column 'regime', test_report.py line ")
+    assert err.endswith(": if an older version of steering_lab wrote it, run the experiment again\n")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("name", "lacks"), [("table", "distribution"), ("summary", "distribution")])
+def test_a_run_from_before_measures_had_kinds_is_said_to_be_older_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, lacks: str
+) -> None:
+    monkeypatch.undo()
+    new = observed("unsteered", {"p": [1.0]})
+    table = {"table": new, "summary": summarise(new)}[name].drop(columns=["distribution", "least", "most"])
+    for experiment in ("actadd_sweep", "contextfocus_conflict", "contextfocus_gradient"):
+        run = finished(tmp_path, experiment)
+        table.to_parquet(run / f"{name}.parquet")
+        status, _, err = reported(monkeypatch, capsys, run)
+        assert status == 2
+        assert f"{name}: the table of " in err
+        assert f"has no column {lacks!r}" in err
+        assert err.endswith("if an older version of steering_lab wrote it, run the experiment again\n")
+        assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from steering_lab.analysis.plots.parts.conditions import (
     Show,
     axis_title,
     compare,
+    limits,
     number,
     placed,
     tick,
@@ -44,7 +45,7 @@ def condition_bars(
     metric_label: str | None = None,
     title: str = "",
     subtitle: str = "",
-    interval: str = "95 % bootstrap interval over prompts",
+    interval: str = "95 % interval over prompts",
 ) -> go.Figure:
     """A bar per condition from above downward, at its value or effect; groups stand side by side on one scale.
 
@@ -113,6 +114,7 @@ def _laid_out(
         ratio=panels[0].log,
         most=max(3, each // 55),
         show=lambda value: tick(value, show, percent=percent),
+        limits=limits(rows, show),
     )
     for i, (panel, group) in enumerate(zip(panels, compared.groups, strict=True)):
         axis = {**ticks, "range": ends, "domain": [i * (each + _GAP) / plot, (i * (each + _GAP) + each) / plot]}

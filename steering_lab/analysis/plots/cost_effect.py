@@ -19,10 +19,12 @@ from steering_lab.analysis.plots.parts.conditions import (
     colours,
     compare,
     in_focus,
+    limits,
     number,
     placed,
     tick,
 )
+from steering_lab.analysis.plots.parts.hover import interval_text
 from steering_lab.analysis.plots.parts.labels import round_ticks
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.placing import Box, label_boxes
@@ -46,7 +48,7 @@ def cost_effect(
     cost_label: str | None = None,
     title: str = "",
     subtitle: str = "",
-    interval: str = "95 % bootstrap interval over prompts",
+    interval: str = "95 % interval over prompts",
 ) -> go.Figure:
     """The metric `cost` to the right (less is better) against the metric `effect` upward (more is better).
 
@@ -90,8 +92,8 @@ def cost_effect(
     points = points[known].assign(front=pareto_front(points[known]))
     figure = go.Figure()
     axes = (
-        _axis(points, "x", _PLOT[0], logs[0], cost_shows, percent=cost in percent, also=budget),
-        _axis(points, "y", _PLOT[1], logs[1], effect_shows, percent=effect in percent, also=None),
+        _axis(points, "x", _PLOT[0], logs[0], cost_shows, right, percent=cost in percent, also=budget),
+        _axis(points, "y", _PLOT[1], logs[1], effect_shows, upward, percent=effect in percent, also=None),
     )
     _draw_front(figure, points)
     if budget is not None:
@@ -130,6 +132,8 @@ def _points(
             "y": y["at"],
             "y_low": y["from"],
             "y_high": y["to"],
+            "x_why": x["why"],
+            "y_why": y["why"],
             "colour": colours(y, chosen, theme.CONTROL),
             "focused": chosen,
         }
@@ -147,7 +151,15 @@ def pareto_front(points: pd.DataFrame) -> pd.Series:
 
 
 def _axis(
-    points: pd.DataFrame, name: str, pixels: int, log: bool, shows: Show, *, percent: bool, also: float | int | None
+    points: pd.DataFrame,
+    name: str,
+    pixels: int,
+    log: bool,
+    shows: Show,
+    compared: Comparison,
+    *,
+    percent: bool,
+    also: float | int | None,
 ) -> dict[str, Any]:
     """Range (logarithms on a log axis) with a margin for marks and names, and round ticks."""
     places = points[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float).ravel()
@@ -158,7 +170,13 @@ def _axis(
     ends = (low - margin, high + margin)
     return {
         "range": ends,
-        **round_ticks(ends, ratio=log, most=pixels // 60, show=lambda v: tick(v, shows, percent=percent)),
+        **round_ticks(
+            ends,
+            ratio=log,
+            most=pixels // 60,
+            show=lambda v: tick(v, shows, percent=percent),
+            limits=limits(compared.rows, shows),
+        ),
     }
 
 
@@ -177,6 +195,7 @@ def _draw_budget(figure: go.Figure, budget: float | int, log: bool, text: str) -
 
 
 def _draw_points(figure: go.Figure, points: pd.DataFrame) -> None:
+    short = "{:.4g}".format
     for end, other in (("x", "y"), ("y", "x")):
         known = points[points[f"{end}_low"].notna() & points[f"{end}_high"].notna()]
         for colour, part in known.groupby("colour"):
@@ -195,8 +214,12 @@ def _draw_points(figure: go.Figure, points: pd.DataFrame) -> None:
         y=points["y"],
         mode="markers",
         marker={"size": 10, "color": fill, "line": {"width": 1.6, "color": points["colour"]}},
-        customdata=points["label"],
-        hovertemplate="<b>%{customdata}</b><br>effect %{y:.4g}<br>cost %{x:.4g}<extra></extra>",
+        customdata=[
+            f"<b>{p.label}</b><br>effect {p.y:.4g}{interval_text(p.y_low, p.y_high, p.y_why, short)}"
+            f"<br>cost {p.x:.4g}{interval_text(p.x_low, p.x_high, p.x_why, short)}"
+            for p in points.itertuples()
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
         name="conditions",
     )
 

@@ -5,6 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.hover import interval_text
 from steering_lab.analysis.plots.parts.labels import amount, round_ticks, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.sites import thinned
@@ -21,7 +22,7 @@ def decomposition_bars(
     y_title: str = "effect along the direction, residual-stream units",
     title: str = "",
     subtitle: str = "",
-    interval: str = "95 % bootstrap interval over prompts",
+    interval: str = "95 % interval over prompts",
 ) -> go.Figure:
     """A stack per layer, parts above zero upward and below it downward, a tick at their sum; all layers at the right.
 
@@ -75,7 +76,8 @@ def _draw_part(figure: go.Figure, rows: pd.DataFrame, colour: str, interval: str
     name = _NAMES[str(rows["part"].iloc[0])]
     hover = []
     for row in rows.itertuples():
-        ends = "" if np.isnan(row.low) else f" [{signed(row.low, 3)}, {signed(row.high, 3)}]<br>{interval}"
+        ends = interval_text(row.low, row.high, getattr(row, "why", None), lambda end: signed(end, 3))
+        ends += "" if np.isnan(row.low) else f"<br>{interval}"
         hover.append(f"<b>{row.where}: {name}</b><br>{signed(row.mean, 3)}{ends}")
     figure.add_bar(
         x=rows["x"],

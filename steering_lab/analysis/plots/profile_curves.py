@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
+from steering_lab.analysis.plots.parts.hover import interval_text
 from steering_lab.analysis.plots.parts.labels import amount, escaped, round_ticks
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.lines import MOST_LINES, Line, draw_band, draw_names, lone_intervals
@@ -47,7 +48,7 @@ def projection_curves(
     y_title: str = "projection, residual-stream units",
     title: str = "",
     subtitle: str = "",
-    interval: str = "Band: 95 % bootstrap interval over prompts",
+    interval: str = "Band: 95 % interval over prompts",
 ) -> go.Figure:
     """Means of several runs by layer, `runs` being name -> table of `mean_over_prompts`.
 
@@ -89,7 +90,7 @@ def norm_curves(
     y_title: str = "norm of the vector / norm of the stream",
     title: str = "",
     subtitle: str = "",
-    interval: str = "Band: 95 % bootstrap interval over prompts",
+    interval: str = "Band: 95 % interval over prompts",
 ) -> go.Figure:
     """The vector's length relative to the stream's, by layer, a line per `position`, if the table has that column.
 
@@ -218,7 +219,7 @@ def _draw_line(figure: go.Figure, line: Line, symbol: str, axis: SiteAxis, *, da
         error_y=lone_intervals(points, line.colour),
         customdata=[
             f"<b>{line.name}</b><br>{'embedding' if where[p.x] == 'embed' else f'layer {where[p.x]}'}"
-            f"<br>{amount(p.effect)} [{amount(p.low)}, {amount(p.high)}]"
+            f"<br>{amount(p.effect)}{interval_text(p.low, p.high, getattr(p, 'why', None), amount)}"
             for p in points.itertuples()
         ],
         hovertemplate="%{customdata}<extra></extra>",

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.conditions import Names, labelled, number, tick
+from steering_lab.analysis.plots.parts.hover import interval_text
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.lines import Line, draw_band, lone_intervals
@@ -35,14 +36,14 @@ def tradeoff_curves(
     y_label: str | None = None,
     title: str = "",
     subtitle: str = "",
-    interval: str = "Band: 95 % bootstrap interval over prompts",
+    interval: str = "Band: 95 % interval over prompts",
 ) -> go.Figure:
     """The column `y` upward against the column `x` to the right, a curve for each value of the column `by`.
 
-    As known, the table also has `low` and `high` (y's interval), `measured` (False: interpolated, no mark) and
-    `control_low`, `control_high` (what random vectors do at the same x, drawn as one grey band). Rows without a number
-    are left out of their curve. `curves` orders and names what is drawn, `levels` are y values of no x of their own,
-    drawn as dotted lines.
+    As known, the table also has `low` and `high` (y's interval) or `why` there is none, `least` and `most` (the ends of
+    y's scale), `measured` (False: interpolated, no mark) and `control_low`, `control_high` (what random vectors do at
+    the same x, drawn as one grey band). Rows without a number are left out of their curve. `curves` orders and names
+    what is drawn, `levels` are y values of no x of their own, drawn as dotted lines.
 
     Args:
         table: A row for each point of a curve.
@@ -83,11 +84,13 @@ def tradeoff_curves(
 
 def _points(table: pd.DataFrame, x: str, y: str, by: str) -> pd.DataFrame:
     table = table.reset_index(drop=True)
-    numbers = {"x": x, "effect": y} | {name: name for name in ("low", "high", "control_low", "control_high")}
+    others = ("low", "high", "control_low", "control_high", "least", "most")
+    numbers = {"x": x, "effect": y} | {name: name for name in others}
     columns = {name: table[source].astype(float) if source in table else np.nan for name, source in numbers.items()}
     measured = table["measured"].astype(bool) if "measured" in table else True
     of = table[by].astype(str)
-    return pd.DataFrame({**columns, "of": of, "measured": measured}).replace([np.inf, -np.inf], np.nan)
+    why = table.get("why")
+    return pd.DataFrame({**columns, "of": of, "measured": measured, "why": why}).replace([np.inf, -np.inf], np.nan)
 
 
 def _draw(
@@ -112,7 +115,13 @@ def _draw(
     _draw_names(figure, lines, x_ends, y_ends)
     right = 24 + int(LETTER * max(len(line.name) for line in lines))
     marks = {f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>": "random vectors"}
-    ticks = round_ticks(y_ends, ratio=False, most=7, show=lambda value: tick(value, "value", percent=percent))
+    ticks = round_ticks(
+        y_ends,
+        ratio=False,
+        most=7,
+        show=lambda value: tick(value, "value", percent=percent),
+        limits=(float(every["least"].fillna(-np.inf).max()), float(every["most"].fillna(np.inf).min())),
+    )
     return lay_out(
         figure,
         Layout(_PLOT, _LEFT, right),
@@ -154,10 +163,7 @@ def _draw_curve(figure: go.Figure, line: Line, symbol: str, x_title: str, *, per
     points, look = line.points, {"color": line.colour, "width": 2.2}
     figure.add_scatter(x=points["x"], y=points["effect"], mode="lines", line=look, name=line.name, hoverinfo="skip")
     marked = points[points["measured"]]
-    spans = [
-        "" if np.isnan(p.low) else f" [{_shown(p.low, percent)}, {_shown(p.high, percent)}]"
-        for p in marked.itertuples()
-    ]
+    spans = [interval_text(p.low, p.high, p.why, lambda end: _shown(end, percent)) for p in marked.itertuples()]
     figure.add_scatter(
         x=marked["x"],
         y=marked["effect"],

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from steering_lab.analysis.plots import condition_bars
+from steering_lab.analysis.plots import condition_bars, cost_effect
 from steering_lab.analysis.plots.parts import theme
 
 ComparisonTable = Callable[..., pd.DataFrame]
@@ -141,8 +141,28 @@ def test_the_subtitle_says_n_and_whose_interval_it_is(comparison: ComparisonTabl
     flat = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     assert flat == (
         "T tiny model. 40 prompts, 40 continuations a condition. "
-        "Whisker: 95 % bootstrap interval over prompts, of the paired difference to unsteered"
+        "Whisker: 95 % interval over prompts, of the paired difference to unsteered"
     )
+
+
+def test_hover_says_why_there_is_no_interval(comparison: ComparisonTable) -> None:
+    table = comparison().assign(why=None).astype({"why": "str"})
+    table.loc[table["condition"] == "steered", ["low", "high", "why"]] = [np.nan, np.nan, "too few prompts"]
+    bars = next(t for t in condition_bars(table, metric="context").data if t.name == "bars")
+    assert "effect +0.200 (no interval: too few prompts)" in bars.customdata[1]
+    assert "nan" not in "".join(bars.customdata)
+
+
+def test_no_tick_stands_where_no_share_can_be(comparison: ComparisonTable) -> None:
+    table = comparison().assign(least=0.0, most=1.0)
+    table.loc[table["condition"] == "steered", ["value", "high"]] = [0.99, 0.9]
+    for figure in (
+        condition_bars(table, metric="context", percent=True),
+        cost_effect(table, effect="context", cost="perplexity", effect_shows="value", percent=["context"]),
+    ):
+        axis = figure.layout.xaxis if figure.layout.xaxis.type != "log" else figure.layout.yaxis
+        assert axis.range[1] > 1
+        assert 0 <= min(axis.tickvals) < max(axis.tickvals) == pytest.approx(1)
 
 
 def test_hover_has_effect_interval_and_control(comparison: ComparisonTable) -> None:

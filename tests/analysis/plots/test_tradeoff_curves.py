@@ -48,6 +48,16 @@ def test_the_band_is_the_interval_and_a_lone_point_has_a_bar() -> None:
     assert trace(figure, "vector measured").error_y.array is None
 
 
+def test_no_tick_stands_beyond_the_ends_of_the_scale_and_hover_says_why_an_interval_is_missing() -> None:
+    share = table(least=0.0, most=1.0).assign(context=lambda t: t["context"] + 0.1, why=None)
+    share.loc[0, ["low", "high", "why"]] = [np.nan, np.nan, "too few prompts"]
+    share.loc[3, ["low", "high"]] = [0.0, 1.0]
+    figure = tradeoff_curves(share, **AXES)
+    assert figure.layout.yaxis.range[0] < 0 < 1 < figure.layout.yaxis.range[1]
+    assert 0 <= min(figure.layout.yaxis.tickvals) < max(figure.layout.yaxis.tickvals) <= 1
+    assert any("(no interval: too few prompts)" in text for text in trace(figure, "vector measured").customdata)
+
+
 def test_rows_without_a_number_leave_their_curve_and_a_table_of_nothing_else_is_refused() -> None:
     holed = table()
     holed.loc[holed["kl"] == 0.3, "context"] = np.nan

@@ -20,6 +20,7 @@ Show = Literal["value", "effect"]
 Names = Sequence[str] | Mapping[str, str]
 NUMBERS = ("value", "effect", "low", "high")
 NEEDED = ("scale", *NUMBERS)
+LIMITS = ("least", "most")
 
 
 class Comparison(NamedTuple):
@@ -84,11 +85,13 @@ def compare(
     }
     numbers = {
         name: pd.to_numeric(full[name]).astype(float) if name in full else np.nan
-        for name in (*NUMBERS, *OPTIONAL)
+        for name in (*NUMBERS, *LIMITS, *OPTIONAL)
         if name != "degenerate"
     }
-    neutral = neutral_effect(rows)
-    full = full.assign(**flags, **numbers, label=full["condition"].map(labels), baseline=full["condition"] == reference)
+    neutral, why = neutral_effect(rows), full.get("why")
+    full = full.assign(
+        **flags, **numbers, why=why, label=full["condition"].map(labels), baseline=full["condition"] == reference
+    )
     excludes = ((full["low"] > neutral) | (full["high"] < neutral)) & ~full["baseline"]
     values = dict(zip(base["group"], base["value"].astype(float), strict=True))
     return Comparison(full.assign(excludes=excludes), groups, {g: values.get(g, np.nan) for g in groups}, neutral)
@@ -135,7 +138,8 @@ def placed(compared: Comparison, show: Show) -> pd.DataFrame:
     For "effect" these are the table's own numbers, from no change. For "value" a mark stands at the condition's value,
     and the interval and the control's band, being of the paired difference (or ratio) to the reference, are drawn from
     the reference's value: an interval crosses the line exactly if it includes no change. Where values are missing, the
-    pairs behind the effect are fewer than the values behind the mean, and the mark need not be in the middle.
+    pairs behind the effect are fewer than the values behind the mean, and the mark need not be in the middle. Nothing
+    is drawn beyond the metric's `limits`.
 
     Raises:
         ValueError: "value" in a group without the reference's value.
@@ -154,10 +158,21 @@ def placed(compared: Comparison, show: Show) -> pd.DataFrame:
             )
         moved = rows[ends].mul(line, axis=0) if compared.neutral == 1 else rows[ends].add(line, axis=0)
         at, start = rows["value"], pd.Series(0.0, rows.index)
-    moved = moved.mask(rows["baseline"])  # the reference differs from itself by nothing, surely
+    low, high = limits(rows, show)
+    moved = moved.clip(low, high).mask(rows["baseline"])  # the reference differs from itself by nothing, surely
     moved.columns = pd.Index(["from", "to", "band_from", "band_to"])
     finite = pd.concat([at.rename("at"), moved], axis=1).replace([np.inf, -np.inf], np.nan)  # JSON has no infinity
     return rows.assign(start=start, line=line, **finite)
+
+
+def limits(rows: pd.DataFrame, show: Show) -> tuple[float, float]:
+    """The smallest and the largest number that there can be of what `rows` show; infinite where there is none."""
+    least, most = (rows[name].dropna().unique() if name in rows else [] for name in LIMITS)
+    low, high = (float(least[0]) if len(least) else -np.inf), (float(most[0]) if len(most) else np.inf)
+    if show == "value":
+        return low, high
+    ratio = (rows["scale"].dropna() == "ratio").any()
+    return (-np.inf, np.inf) if ratio else (low - high, high - low)
 
 
 def number(value: float | int, show: Show, *, ratio: bool, percent: bool, reach: float = 0.0) -> str:

@@ -1,5 +1,7 @@
 """What a cell says when pointed at: its numbers, the control's, the cost, and a real continuation."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -47,7 +49,8 @@ def numbers(cell: object, label: str) -> list[str]:
     get = lambda name: float(getattr(cell, name))  # noqa: E731
     lines = [f"{label}: {_plain(get('value'))}" if not np.isnan(get("value")) else f"{label}: no value"]
     if not get("baseline") and not np.isnan(get("effect")):
-        lines.append(f"effect {_plain(get('effect'))} [{_plain(get('low'))}, {_plain(get('high'))}]")
+        why = getattr(cell, "why", None)
+        lines.append(f"effect {_plain(get('effect'))}{interval_text(get('low'), get('high'), why)}")
     if not np.isnan(get("control_low")):
         lines.append(f"random vectors of equal norm [{_plain(get('control_low'))}, {_plain(get('control_high'))}]")
     if not get("baseline") and not np.isnan(get("relative_norm")):
@@ -55,6 +58,21 @@ def numbers(cell: object, label: str) -> list[str]:
     known = [f"{get(n):.0f} {noun}" for n, noun in (("n_prompts", "prompts"), ("n", "continuations")) if get(n) > 0]
     missing = [f"{get('n_missing'):.0f} without a value"] if get("n_missing") > 0 else []
     return [*lines, ", ".join([*known, *missing])] if known or missing else lines
+
+
+def interval_text(low: float, high: float, why: object, show: Callable[[float], str] | None = None) -> str:
+    """ " [low, high]", or why there is none: " (no interval: too few prompts)"; "" where neither is known.
+
+    Args:
+        low: The lower end.
+        high: The upper end.
+        why: The reason of the table, if there is one.
+        show: Writes an end; by default as it is on hover.
+    """
+    if np.isnan(low) or np.isnan(high):
+        return f" (no interval: {why})" if isinstance(why, str) and why else ""
+    written = show or _plain
+    return f" [{written(low)}, {written(high)}]"
 
 
 def _plain(value: float) -> str:

@@ -47,7 +47,12 @@ def times(ratio: float | int) -> str:
 
 
 def round_ticks(
-    ends: tuple[float, float], *, ratio: bool, most: int = 9, show: Callable[[float], str] = short_signed
+    ends: tuple[float, float],
+    *,
+    ratio: bool,
+    most: int = 9,
+    show: Callable[[float], str] = short_signed,
+    limits: tuple[float, float] = (-np.inf, np.inf),
 ) -> dict[str, object]:
     """An axis of at most `most` round numbers; ratios at powers of ten or two, or at round steps over a short range.
 
@@ -58,9 +63,10 @@ def round_ticks(
         ratio: Whether effects are ratios, on a log axis.
         most: How many ticks there are at most.
         show: Writes a difference as text.
+        limits: The smallest and the largest number there can be: no tick stands beyond.
     """
     if not ratio:
-        ticks = _round_steps(*ends, most)
+        ticks = [tick for tick in _round_steps(*ends, most) if limits[0] - 1e-9 <= tick <= limits[1] + 1e-9]
         return {"tickvals": ticks, "ticktext": [show(tick) for tick in ticks]}
     base = 2.0 if ends[1] - ends[0] < 2.5 else 10.0
     low, high = (end / np.log10(base) for end in ends)

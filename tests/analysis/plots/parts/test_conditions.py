@@ -69,6 +69,16 @@ def test_the_interval_of_a_ratio_multiplies_the_reference(comparison: Comparison
     assert [row[name] for name in ("at", "from", "to", "line")] == pytest.approx([9, 7.2, 12, 6])
 
 
+def test_a_share_and_its_whiskers_stay_between_the_ends_of_its_scale(comparison: ComparisonTable) -> None:
+    table = comparison().assign(least=0.0, most=1.0)
+    table.loc[table["condition"] == "steered", ["low", "high", "control_low", "control_high"]] = [-0.5, 0.9, -1.4, 1.2]
+    compared = compare(table[table["metric"] == "context"], metric="context")
+    names = ["from", "to", "band_from", "band_to"]
+    assert placed(compared, "value").set_index("condition").loc["steered", names].tolist() == [0, 1, 0, 1]
+    own = placed(compared, "effect").set_index("condition").loc["steered", names].tolist()
+    assert own == [-0.5, 0.9, -1, 1]  # a difference of shares
+
+
 def test_the_reference_counts_for_a_figure_that_leaves_it_out(comparison: ComparisonTable) -> None:
     rows = placed(compare(comparison(), metric="context", conditions=["steered"]), "value")
     assert rows["line"].iloc[0] == 0.3
