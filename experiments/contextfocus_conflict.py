@@ -46,8 +46,8 @@ class Config(ComparisonSettings):
         finetuned: A checkpoint, or a PEFT adapter of `model`, to compare with.
         coeffs: The coefficients that are searched.
         n_rounds: In how many the conditions take turns being timed.
-        agreement_budget: The share of agreeing answers that steering may lose.
-        perplexity_budget: Of held-out text, steered against unsteered.
+        agreement_budget: The share of agreeing answers that steering may lose, the upper end of its interval.
+        perplexity_budget: Of held-out text, steered against unsteered, the upper end of its interval.
         sure: Choose only a cell whose interval of raised context answers lies above 0.
         compare: What stands beside the vector.
 
@@ -58,7 +58,7 @@ class Config(ComparisonSettings):
     finetuned: str = ""
     coeffs: tuple[float, ...] = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 4.0)
     n_rounds: int = 9
-    agreement_budget: float = 0.03
+    agreement_budget: float = 0.12
     perplexity_budget: float = 1.25
     sure: bool = True
     compare: tuple[Rival, ...] = RIVALS

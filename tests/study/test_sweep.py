@@ -23,6 +23,7 @@ FOUNDING = experiments_folder() / "founding_grid.toml"
 SMALL = (
     "layers=[1]", "coeffs=[-1, 1]", "prompts=['I love the', 'the sea and']", "test_prompts=['I hate the', 'love in']",
     "n_samples=1", "max_new_tokens=4", "n_random=3", "n_random_confirm=3", "perplexity_budget=1e9",
+    "sure=false",
 )  # fmt: skip
 
 BESIDE = "controls=['random', '{}']"

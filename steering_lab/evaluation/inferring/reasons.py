@@ -28,7 +28,7 @@ def reached(cost: str, value: float, budget: float | int, scale: str) -> str:
 
 def amount(value: float | int, scale: str) -> str:
     """An effect or cost on its own scale: "×1.75", "+0.04"."""
-    return f"×{value:.3g}" if scale == "ratio" else "0" if value == 0 else f"{value:+.3g}".replace("-", "−")
+    return f"×{value:.3g}" if scale == "ratio" else "0" if value == 0 else f"{value:+.2g}".replace("-", "−")
 
 
 def spaced(metric: str) -> str:

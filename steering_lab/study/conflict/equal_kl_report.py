@@ -16,7 +16,7 @@ from steering_lab.study.expectations import answers, check
 from steering_lab.study.page import NOTHING, Parts, publish
 from steering_lab.tables import TIDY, is_unsteered
 
-BOOTSTRAP = "95 % interval over questions"
+INTERVAL = "95 % interval over questions"
 CAPTIONS = {
     "context_against_kl": (
         "Each method from its weakest to its strongest; marks were measured, the rest is interpolated. The two single"
@@ -55,7 +55,7 @@ def report_equal_kl(folder: str | Path) -> Path:
         headline_note=(
             "Share of greedy answers that state the context's answer and not the memory's on held-out conflicts, read"
             " off each method's own curve where its mean KL(unsteered ‖ steered) at the answer's first token is the one"
-            f" named. A dash: the method at its strongest stays below. Intervals: {BOOTSTRAP}, the cost's"
+            f" named. A dash: the method at its strongest stays below. Intervals: {INTERVAL}, the cost's"
             f" uncertainty included. Random vectors: where one more would fall, judged by {config['n_random']} draws."
             f" Right answers elsewhere: read off at the same KL under conflict, {_nats(config['kl'])}."
         ),
@@ -221,7 +221,7 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
             pd.concat([parts["curves"], _target_points(conflict)]), x="cost", y="value", curves=CURVES,
             levels={UNSTEERED: plain["value"]}, x_label="KL(unsteered ‖ steered) at the answer's first token, nats",
             title="Context answers against distance from the unsteered model", subtitle=f"{about}, {n}",
-            interval=f"Bands: {BOOTSTRAP}", y_label="context answers", percent=True,
+            interval=f"Bands: {INTERVAL}", y_label="context answers", percent=True,
         ),
         "iterations_answers": over_iterations["context"],
         "iterations_loss": over_iterations["left"],
@@ -229,11 +229,11 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
             _at_equal_kl(parts), metric="right", percent=True, metric_label="right answers", subtitle=about,
             title=f"Right answers elsewhere, {at_kl} of KL",
             conditions=[UNSTEERED, *(name for method in STEERED for name in (method, method + GATED))],
-            focus=[method + GATED for method in STEERED], interval=BOOTSTRAP,
+            focus=[method + GATED for method in STEERED], interval=INTERVAL,
         ),
         "cost": tradeoff_curves(
             points, x="forward_equivalents", y="effect", curves=reaching,
-            title=f"What context answers cost, {at_kl} of KL", subtitle=f"{about}, {n}", interval=f"Bars: {BOOTSTRAP}",
+            title=f"What context answers cost, {at_kl} of KL", subtitle=f"{about}, {n}", interval=f"Bars: {INTERVAL}",
             x_label="forward-equivalents per query beyond a plain answer",
             y_label="context answers, difference to unsteered",
         ),

@@ -80,8 +80,7 @@ def figures(parts: Parts) -> dict[str, Figure]:
     return {
         f"layer_coeff_{metric}": layer_coeff_heatmap(
             validation(parts), metric=metric, method=METHOD, bounds=(0, 1),
-            title=f"{metric.title()} answers on the questions for choosing",
-            metric_label=f"share of {metric} answers",
+            title=f"{metric.title()} answers on the questions for choosing", metric_label=f"share of {metric} answers",
             subtitle=about,
         )
         for metric in ("context", "memory")
