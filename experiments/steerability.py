@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from steering_lab.analysis.plots import Figure, prediction_scatter, steerability_curves
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.analysis.steerability import steerability
 from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
 from steering_lab.evaluation.inferring.slopes import prompt_slopes, steered_otherwise
@@ -22,7 +23,7 @@ from steering_lab.models.progress import progress_bar
 from steering_lab.runs import read_run
 from steering_lab.study.page import described, publish
 from steering_lab.study.pair_gains import GAIN, steered_gains
-from steering_lab.study.prediction import predictions
+from steering_lab.study.prediction import predictions_by_kind
 from steering_lab.study.settings import LayerSettings, ModelSettings, check_coeffs
 from steering_lab.study.setup import opened
 
@@ -74,7 +75,9 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         for concept, pairs in progress_bar(concepts.items(), what="concepts", leave=True):
             for half in (0, 1):
                 made, held_out = pairs[half::2], pairs[1 - half :: 2]
-                before.append(steerability(model, made, sites, seed=config.seed).assign(concept=concept, half=half))
+                shown = steerability(model, made, sites, seed=config.seed)
+                kind = "words" if concept in config.words else "sentences"
+                before.append(shown.assign(concept=concept, half=half, kind=kind))
                 tables += steered_gains(model, concept, made, held_out, sites, config.coeffs)
         table = pd.concat(tables, ignore_index=True)
         after = steered_otherwise(prompt_slopes(table, GAIN))
@@ -82,7 +85,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         setup.folder.write_table("table", table)
         setup.folder.write_table("before", seen)
         setup.folder.write_table("after", after)
-        setup.folder.write_table("predictions", predictions(seen, after, seed=config.seed))
+        setup.folder.write_table("predictions", predictions_by_kind(seen, after, seed=config.seed))
         return setup.folder.finish(report)
 
 
@@ -98,13 +101,15 @@ def report(folder: str | Path) -> Path:
         shown[file] = steerability_curves(
             rows, title=f"Will it steer? {str(concept).replace('_', ' ')}", subtitle=about
         )
+    first = found[(found["statistic"] == "mean_cosine") & (found["outcome"] == "mean slope")]
     sentences = [
-        f"{row.statistic.replace('_', ' ')} against the {row.outcome}, {row.over}: Spearman {row.rho:+.2f}"
-        f" [{row.low:+.2f}, {row.high:+.2f}]."
-        for row in found[found["over"] == "concepts and layers"].itertuples()
+        f"{row.pairs}: mean cosine against the mean slope over {row.over}, Spearman {signed(row.rho)}"
+        f" [{signed(row.low)}, {signed(row.high)}]."
+        for row in first[first["over"] == "concepts and layers"].itertuples()
     ]
     return publish(
         folder, parts, title=title, findings=sentences, headline=found,
         figures=shown, tables={"Whom each vector steers": parts["after"].round(3)},
-        headline_note=f"{seen['concept'].nunique()} concepts; intervals resample concepts.",
+        headline_note="Spearman's correlations; intervals resample concepts. Pairs of words and of sentences differ in"
+        " both, so that what all of them show together may be that difference alone.",
     )  # fmt: skip

@@ -8,6 +8,31 @@ OUTCOMES = {"slope": "mean slope", "share": "share that moves the other way"}
 OVER = ("concepts and layers", "concepts, layers averaged", "layers within a concept")
 
 
+def predictions_by_kind(
+    before: pd.DataFrame, after: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000
+) -> pd.DataFrame:
+    """`predictions` of all concepts, and of each kind that has three or more by itself, with the column `pairs`.
+
+    What all show together may be no more than that the kinds differ.
+
+    Args:
+        before: As in `predictions`, with the column kind.
+        after: As in `predictions`.
+        seed: What resamples follow from.
+        n_boot: How many.
+    """
+    kinds = before.groupby("kind")["concept"].unique()
+    sets = {"all": before["concept"].unique()} | {str(kind): of for kind, of in kinds.items() if len(of) >= 3}
+    if len(kinds) == 1:
+        sets.pop("all")
+    blocks = []
+    for name, concepts in sets.items():
+        own = before[before["concept"].isin(concepts)], after[after["method"].isin(concepts)]
+        blocks.append(predictions(*own, seed=seed, n_boot=n_boot).assign(pairs=name))
+    table = pd.concat(blocks, ignore_index=True)
+    return table[["pairs", *(column for column in table if column != "pairs")]]
+
+
 def predictions(before: pd.DataFrame, after: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000) -> pd.DataFrame:
     """One row per statistic, outcome and `over` what they go together: rho, low, high, n_concepts, n_cells.
 

@@ -13,7 +13,7 @@ from steering_lab.interventions.steering import steer
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import resid_post
 from steering_lab.study.pair_gains import GAIN, steered_gains
-from steering_lab.study.prediction import OVER, predictions
+from steering_lab.study.prediction import OVER, predictions, predictions_by_kind
 from tests.tiny_models import hooked
 
 RNG = np.random.default_rng(0)
@@ -56,6 +56,20 @@ def test_halves_are_averaged_and_cells_without_a_value_are_left_out() -> None:
     assert predictions(before, after, n_boot=20)["n_cells"].iloc[0] == 23
     with pytest.raises(ValueError, match="2 concepts with values"):
         predictions(before[before["concept"].isin(["a", "b"])], after)
+
+
+def test_kinds_that_differ_are_shown_apart() -> None:
+    """Against the slope in each kind, with it over both: the kinds' difference is all there is."""
+    before, after = tables(1.0)
+    words = before["concept"].isin(["a", "b", "c"])
+    before = before.assign(kind=np.where(words, "words", "sentences"), value=before["value"] + 10 * words)
+    after = after.assign(slope=-after["slope"] + 10 * words)
+    found = predictions_by_kind(before, after, n_boot=20).query("outcome == 'mean slope'")
+    rho = found[found["over"] == OVER[0]].set_index("pairs")["rho"]
+    assert rho["words"] == rho["sentences"] == pytest.approx(-1)
+    assert rho["all"] > 0.2
+    alone = predictions_by_kind(before[words], after[words.to_numpy()], n_boot=20)
+    assert set(alone["pairs"]) == {"words"}
 
 
 def test_a_pairs_gain_is_what_the_model_says_of_its_sides_under_the_others_vector() -> None:
