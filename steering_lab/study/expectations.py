@@ -36,9 +36,13 @@ _CLAIM = re.compile(
 
 
 class Bound(NamedTuple):
-    """A claim that an effect is above a number, or with `up` false below it.
+    """A claim that an effect is above a number, or below it.
 
-    It fails by `failed`, which is another number where that is an estimate itself. `strict`: the number itself is not.
+    Args:
+        number: What it is compared with.
+        up: Whether it is to be above.
+        strict: Whether the number itself is not enough.
+        failed: What it has to pass on the other side to fail, where that is another number.
     """
 
     number: float
@@ -58,7 +62,14 @@ class Bound(NamedTuple):
 
 @dataclass(frozen=True)
 class Expectation:
-    """A line, read: of whom, which metric, and what is claimed of it."""
+    """A line, read.
+
+    Args:
+        text: The line itself.
+        who: Of what something is claimed, as the page calls it.
+        metric: Which metric.
+        claim: What is claimed, by the parts of the grammar.
+    """
 
     text: str
     who: str

@@ -43,7 +43,14 @@ def steered_gains(
 
 
 def gains(model: HookedModel, condition: Condition, concept: str, pairs: Sequence[ContrastPair]) -> pd.DataFrame:
-    """Log-probability of each pair's positive less its negative side under a condition, in nats."""
+    """Log-probability of each pair's positive less its negative side under a condition, in nats.
+
+    Args:
+        model: The model that is asked.
+        condition: What is done to it.
+        concept: What the pairs are about; it stands before each in the table.
+        pairs: Both sides of each are read.
+    """
     rows = [model.token_ids(side) for pair in pairs for side in (pair.positive, pair.negative)]
     first = max(1, len(model.prefix_ids))
     with steer(model, condition.intervention_for("")):

@@ -24,7 +24,11 @@ WHERE = {
 class Result:
     """A form's chosen cell and what became of it on new prompts, or why there is none.
 
-    `table` is that of `confirm`.
+    Args:
+        form: What was swept.
+        cell: The chosen cell, or why none was chosen.
+        table: What `confirm` says of it; None without a cell.
+        verdict: In words.
     """
 
     form: Described

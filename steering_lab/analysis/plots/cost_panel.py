@@ -20,7 +20,6 @@ from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.sites import thinned
 
 GAINS = ("top1_agreement", "facts", "distinct_2")  # metrics of which less is a loss
-ONE_WAY = ("neutral_kl", "neutral_kl_median", "neutral_kl_p95", "top1_agreement")  # no edit can move them the other way
 _LEFT, _RIGHT, _GAP, _WIDEST = 64, 24, 26, 940  # pixels: margins, between panels, all panels of a row
 _CELL, _ROW, _HEAD, _FOOT = 46, 27, 58, 34  # a cell's width, a layer's height, above a panel, between rows of panels
 
@@ -50,8 +49,7 @@ def cost_panel(
     """A heatmap per cost over the grid of `method` at `place`; layer upward, coefficient to the right.
 
     A cell is the darker the more is paid: a larger ratio or difference, or, of `gains`, more that is lost. Ratios are
-    coloured by their logarithm, no darker than ×2 needs, up to ×32; differences no darker than 0.1 needs. Bold are
-    effects whose interval excludes unsteered; not those of `ONE_WAY`, where every edit's does.
+    coloured by their logarithm, no darker than ×2 needs, up to ×32; differences no darker than 0.1 needs.
 
     Args:
         summary: One row per cell and metric, as `summarise` makes it.
@@ -107,12 +105,11 @@ def _panel(
     label += ", × unsteered" if ratio else ""
     over = cells["high"] > budget if budget is not None else False
     z = paid.clip(0, 60)  # JSON has no infinity
-    sure = cells["excludes"] & (metric not in ONE_WAY)
-    return _Panel(cells.assign(z=z, text=text, over=over, excludes=sure), label, darkest, top)
+    return _Panel(cells.assign(z=z, text=text, over=over), label, darkest, top)
 
 
 def _draw(figure: go.Figure, panel: _Panel, axis: str, chosen: tuple[int, float | int] | None) -> None:
-    """Colours, gaps, numbers (bold where sure), notches over budget, strokes without a value, a frame if chosen."""
+    """Colours, gaps, numbers, notches over budget, strokes without a value, a frame if chosen."""
     cells, on = panel.cells, {"xaxis": f"x{axis}", "yaxis": f"y{axis}"}
     grid = cells.pivot(index="y", columns="x", values="z").to_numpy(dtype=float)
     hover = [
@@ -128,9 +125,8 @@ def _draw(figure: go.Figure, panel: _Panel, axis: str, chosen: tuple[int, float 
     figure.add_scatter(x=x, y=y, mode="lines", line={"color": theme.PAPER, "width": 2}, name="gaps", **QUIET, **on)
     known = cells[cells["z"].notna()]
     ink = theme.ink_on(known["z"].to_numpy(dtype=float) / panel.top, theme.COST)
-    bold = [f"<b>{t}</b>" if sure else t for t, sure in zip(known["text"], known["excludes"], strict=True)]
     figure.add_scatter(
-        x=known["x"], y=known["y"], mode="text", text=bold, textfont={"size": 11, "color": ink}, name="labels",
+        x=known["x"], y=known["y"], mode="text", text=known["text"], textfont={"size": 11, "color": ink}, name="labels",
         **QUIET, **on,
     )  # fmt: skip
     over, empty = cells[cells["over"]], cells[cells["z"].isna()]
@@ -157,9 +153,6 @@ def _marks(panels: list[_Panel], chosen: tuple[int, float | int] | None) -> dict
     """Glyph -> meaning, for the marks that some cell bears."""
     cells = pd.concat([panel.cells for panel in panels])
     marks = {
-        "<b>bold</b>": "interval excludes unsteered (not said of KL and of the likeliest token, which any edit moves)"
-        if cells["excludes"].any()
-        else "",
         "◥": "upper end over the budget" if cells["over"].any() else "",
         "╱": "no value" if cells["z"].isna().any() else "",
         "<b>☐</b>": f"chosen: layer {chosen[0]}, coefficient {short_signed(chosen[1])}" if chosen else "",

@@ -22,7 +22,14 @@ def where(cell: pd.Series) -> str:
 
 
 def reached(cost: str, value: float, budget: float | int, scale: str) -> str:
-    """What a cost comes to against its budget, on its own scale: "perplexity reaches ×1.75 (budget ×1.5)"."""
+    """What a cost comes to against its budget, on its own scale: "perplexity reaches ×1.75 (budget ×1.5)".
+
+    Args:
+        cost: The metric.
+        value: What it comes to.
+        budget: The most that it was allowed to be.
+        scale: How its values are compared: "difference" or "ratio".
+    """
     return f"{spaced(cost)} reaches {amount(value, scale)} (budget {amount(budget, scale)})"
 
 
@@ -47,7 +54,14 @@ def over(cell: pd.Series, budgets: Mapping[str, float], scales: Mapping[str, str
 
 
 def nearest(cells: pd.DataFrame, budgets: Mapping[str, float], scales: Mapping[str, str], how_many: int = 3) -> str:
-    """The cells that break the fewest budgets and those by the least, each with which and by how much."""
+    """The cells that break the fewest budgets and those by the least, each with which and by how much.
+
+    Args:
+        cells: All steered cells of the summary, priced.
+        budgets: The most that each cost may be.
+        scales: The scale of each cost.
+        how_many: The most cells that are named.
+    """
     broken = sum((~(cells[cost] <= budget)).astype(int) for cost, budget in budgets.items())
     near = cells.assign(broken=broken).sort_values(["broken", *budgets]).head(how_many)
     return "; ".join(f"{described(cell)}: {over(cell, budgets, scales)}" for _, cell in near.iterrows())

@@ -215,6 +215,12 @@ def random_descended(comparison: Comparison, rows: Rows, setting: Setting, n_dra
     """Beside `descended`, random deltas that move the model as far as each of its deltas does.
 
     They are longer than these, so that a relative norm would only say that; none is given.
+
+    Args:
+        comparison: The run.
+        rows: The questions.
+        setting: Where and how hard the method descends.
+        n_draws: Random deltas for each of its deltas.
     """
     prompts, objective, found = _found(comparison, rows, setting)
     beside = list[Steered]()

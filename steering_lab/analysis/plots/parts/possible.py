@@ -11,7 +11,15 @@ _STEPS = 24  # colours of a cut scale
 
 
 class Bar(NamedTuple):
-    """A colour scale from `low` to `high`, and the ticks of its bar with what is written there."""
+    """A colour scale and its bar.
+
+    Args:
+        scale: The colours.
+        low: The value of the first colour.
+        high: The value of the last one.
+        ticks: The values at which the bar has ticks.
+        tick_text: What is written at each.
+    """
 
     scale: Scale
     low: float
