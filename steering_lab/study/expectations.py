@@ -157,4 +157,4 @@ def _said(row: Any) -> str:
     show = _ratio if row.scale == "ratio" else signed
     ends = "" if isnan(row.low) else f"[{show(row.low)}, {show(row.high)}]"
     against = f" against {row.against}" if isinstance(row.against, str) else ""
-    return " ".join(filter(None, ["" if isnan(row.effect) else show(row.effect), ends])) + against
+    return (" ".join(filter(None, ["" if isnan(row.effect) else show(row.effect), ends])) or "no number") + against
