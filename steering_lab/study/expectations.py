@@ -38,7 +38,11 @@ _CLAIM = re.compile(
 class Bound(NamedTuple):
     """A claim that an effect is above a number, or with `up` false below it.
 
-    It fails by `failed`, which is another number where that is an estimate itself. `strict`: the number itself is not.
+    Args:
+        number: Beyond which the whole interval is if the claim held.
+        up: Whether beyond is above.
+        strict: The number itself is not beyond.
+        failed: Beyond which no end is if the claim failed; another number where `number` is an estimate itself.
     """
 
     number: float
@@ -105,7 +109,16 @@ def named(name: str) -> str:
 
 
 def check(expects: Iterable[str], who: Collection[str], metrics: Collection[str]) -> None:
-    """Nothing when all lines can be read and name what there is. Raises ValueError otherwise, with what there is."""
+    """Nothing when all lines can be read and name what there is.
+
+    Args:
+        expects: The lines.
+        who: What may have been done, by name.
+        metrics: What is measured; "effect" besides.
+
+    Raises:
+        ValueError: a line that cannot be read or names something else; says what there is.
+    """
     known = {"who": set(map(named, who)), "metric": {"effect", *map(named, metrics)}}
     for one in map(Expectation.read, expects):
         for kind, name in (("who", one.who), ("who", named(one.claim.get("other", one.who))), ("metric", one.metric)):

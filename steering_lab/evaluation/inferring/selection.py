@@ -18,13 +18,19 @@ NEEDED = (*CELL, "role", "metric", "scale", "effect", "low", "high", "degenerate
 
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """A chosen cell with the summary rows that led to it: what it does (`effect`) and what it costs (`costs`)."""
+    """A chosen cell with the summary rows that led to it.
+
+    Args:
+        effect: What it does.
+        costs: What it costs, by metric.
+        budgets: The most that each cost may be.
+        instead_of: Why it beats the cell with the largest effect, where that is another one.
+    """
 
     effect: pd.Series
     costs: Mapping[str, pd.Series]
     budgets: Mapping[str, float]
     instead_of: str = ""
-    """Why it beats the cell with the largest effect, where that is another one."""
 
     @property
     def method(self) -> str:
