@@ -21,8 +21,9 @@ def condition_table(
 
     It holds the value, effect and control's band of `metric` and the effects of `costs`, the other metrics to show (all
     of them by default). Effects are differences to the unsteered model, or ratios (×) to it where the summary's `scale`
-    says so; intervals are the summary's own. "p, corrected" is corrected for the search over the cells of a method.
-    Cells without a layer (unsteered, prompting) come first, otherwise the order is kept.
+    says so; intervals are the summary's own. "p, corrected" is that of no effect, corrected for the search over the
+    cells of a method; "p, random", where it is known, that of a random vector doing as much. Cells without a layer
+    (unsteered, prompting) come first, otherwise the order is kept.
 
     Args:
         summary: One row per cell and metric, as `summarise` makes it.
@@ -47,6 +48,8 @@ def condition_table(
     table[f"shift{_unit(rows)} [95 %]"] = _estimates(rows)
     table["random vectors"] = _estimates(rows.assign(effect=pd.NA), "control_low", "control_high")
     table["p, corrected"] = rows["p_family"]
+    if "p_random" in rows and rows["p_random"].notna().any():
+        table["p, random"] = rows["p_random"]
     for name in costs:
         cost = rows[by].merge(summary[summary["metric"] == name], on=by, how="left")
         table[f"{_spaced(name)}{_unit(cost)} [95 %]"] = _estimates(cost)

@@ -27,7 +27,12 @@ def settled(lens: pd.DataFrame) -> Settled:
 
 
 def lens_sentence(clean: pd.DataFrame, steered: pd.DataFrame | None = None) -> str:
-    """What the model says after the prompt, from which layer on, and, steered too, what it says then."""
+    """What the model says after the prompt, from which layer on, and, steered too, what it says then.
+
+    Args:
+        clean: Its `logit_lens` table.
+        steered: The same under steering; none if it was not steered.
+    """
     own = settled(clean)
     said = f"The next token is {own.token!r} ({own.probability:.0%}), the likeliest from {_from(own)} on"
     if steered is None:

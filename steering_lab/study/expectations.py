@@ -36,13 +36,13 @@ _CLAIM = re.compile(
 
 
 class Bound(NamedTuple):
-    """A claim that an effect is above a number, or below it.
+    """A claim that an effect is above a number, or with `up` false below it.
 
     Args:
-        number: What it is compared with.
-        up: Whether it is to be above.
-        strict: Whether the number itself is not enough.
-        failed: What it has to pass on the other side to fail, where that is another number.
+        number: Beyond which the whole interval is if the claim held.
+        up: Whether beyond is above.
+        strict: The number itself is not beyond.
+        failed: Beyond which no end is if the claim failed; another number where `number` is an estimate itself.
     """
 
     number: float
@@ -62,14 +62,7 @@ class Bound(NamedTuple):
 
 @dataclass(frozen=True)
 class Expectation:
-    """A line, read.
-
-    Args:
-        text: The line itself.
-        who: Of what something is claimed, as the page calls it.
-        metric: Which metric.
-        claim: What is claimed, by the parts of the grammar.
-    """
+    """A line, read: of whom, which metric, and what is claimed of it."""
 
     text: str
     who: str
@@ -116,7 +109,16 @@ def named(name: str) -> str:
 
 
 def check(expects: Iterable[str], who: Collection[str], metrics: Collection[str]) -> None:
-    """Nothing when all lines can be read and name what there is. Raises ValueError otherwise, with what there is."""
+    """Nothing when all lines can be read and name what there is.
+
+    Args:
+        expects: The lines.
+        who: What may have been done, by name.
+        metrics: What is measured; "effect" besides.
+
+    Raises:
+        ValueError: a line that cannot be read or names something else; says what there is.
+    """
     known = {"who": set(map(named, who)), "metric": {"effect", *map(named, metrics)}}
     for one in map(Expectation.read, expects):
         for kind, name in (("who", one.who), ("who", named(one.claim.get("other", one.who))), ("metric", one.metric)):
@@ -168,4 +170,4 @@ def _said(row: Any) -> str:
     show = _ratio if row.scale == "ratio" else signed
     ends = "" if isnan(row.low) else f"[{show(row.low)}, {show(row.high)}]"
     against = f" against {row.against}" if isinstance(row.against, str) else ""
-    return " ".join(filter(None, ["" if isnan(row.effect) else show(row.effect), ends])) + against
+    return (" ".join(filter(None, ["" if isnan(row.effect) else show(row.effect), ends])) or "no number") + against

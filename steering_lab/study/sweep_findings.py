@@ -105,7 +105,12 @@ def _why_not(result: Result) -> str:
 
 
 def sentence(result: Result, metric: str) -> str:
-    """What became of a form: its verdict, what was measured where it was chosen and on new prompts."""
+    """What became of a form: its verdict, what was measured where it was chosen and on new prompts.
+
+    Args:
+        result: The form's.
+        metric: The metric that chose.
+    """
     if isinstance(result.cell, str):
         return f"{result.form.label}: nothing chosen, {result.cell}."
     assert result.table is not None
@@ -120,6 +125,11 @@ def measured(results: Sequence[Result], confirmed: pd.DataFrame, metric: str) ->
     """What expectations are answered by: the chosen cells, reversed too, random vectors and prompting.
 
     A form goes by its method, its place, and both; `metric`, which chose, by "effect" too.
+
+    Args:
+        results: Of every form.
+        confirmed: The summary of new prompts.
+        metric: The metric that chose.
     """
     rows = confirmed.assign(against=None)
     blocks = [rows[rows["role"] == "baseline"].assign(who=lambda table: table["method"])]
@@ -143,7 +153,12 @@ def names_of(method: str, place: str) -> tuple[str, ...]:
 
 
 def who_may(forms: Sequence[tuple[str, str]], sides: Sequence[str]) -> set[str]:
-    """All that an expectation on a sweep may be about: forms of this run or of another, random vectors, prompting."""
+    """All that an expectation on a sweep may be about: forms of this run or of another, random vectors, prompting.
+
+    Args:
+        forms: The run's, as method and place.
+        sides: The texts that prompting may have written.
+    """
     pairs = [*forms, *((method, place) for method in METHODS for place in WHERE)]
     names = {name for method, place in pairs for name in names_of(method, place)}
     return {*names, *(f"{name} reversed" for name in names), "random", *(f"prompting {side}" for side in sides)}

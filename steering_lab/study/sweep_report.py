@@ -55,8 +55,9 @@ def report_sweep(folder: str | Path) -> Path:
         headline_note=(
             f"{told.n_prompts} new prompts x {config['n_samples']} samples; heatmaps and curves show the search, on"
             " other prompts, so their numbers differ. Intervals: 95 %, over prompts. Random vectors: where one more of"
-            f" the same norm would fall, judged by {config['n_random_confirm']} draws. Perplexity: under the unsteered"
-            " model, over unsteered text's."
+            f" the same norm would fall, judged by {config['n_random_confirm']} draws. p: of no effect, and of a random"
+            " vector doing as much, corrected over a form's confirmed cells. Perplexity: under the unsteered model,"
+            " over unsteered text's."
         ),
         answers=told.answers(),
         beside=told.beside(),
@@ -141,7 +142,7 @@ class Told:
         rows = confirmed[confirmed["role"] != "control"].sort_values("coeff", ascending=False, kind="stable")
         rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
         table = self.named(condition_table(rows, metric=self.metric, costs=["perplexity"]))
-        return table.drop(columns=["p, corrected", "missing"])
+        return table.drop(columns="missing")
 
     def answers(self) -> pd.DataFrame | None:
         """What was expected, and what the chosen cells on new prompts say to it; nothing where nothing was expected."""

@@ -226,3 +226,33 @@ def test_in_a_browser_a_click_on_a_cell_shows_what_was_written_there(tmp_path: P
     assert "4 of 16 continuations" in document
     articles = re.findall(r"<article>.*?</article>", document, re.DOTALL)
     assert all("actadd, front, layer 2, coefficient +4" in article for article in articles)
+
+
+def test_a_page_says_its_finding_first_then_draws_the_main_figure_then_the_table(
+    tmp_path: Path, sweep: SweepTable
+) -> None:
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd", title="Where it works", subtitle="n = 2")
+    table = pd.DataFrame({"condition": ["unsteered"]})
+    answers = pd.DataFrame({"answer": ["failed"], "expected": ["front: vader rises"]})
+    path = page(
+        tmp_path, finding="It raises.", findings=["Also this."], figures={"first": figure, "second": figure},
+        headline=table, answers=answers, beside=Beside("a prompt", [("unsteered", "b"), ("steered", "c")]),
+    )  # fmt: skip
+    html = path.read_text(encoding="utf-8")
+    order = ['class="finding"', 'class="question"', 'id="first"', 'id="headline"', 'id="answers"', "Also this.",
+             'id="beside"', 'id="second"']  # fmt: skip
+    places = [html.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_a_figures_title_and_key_are_text_of_the_page_and_leave_the_figure(tmp_path: Path, sweep: SweepTable) -> None:
+    title = f"Where it works {HOSTILE}".replace("<", "&lt;")
+    figure = layer_coeff_heatmap(sweep(), metric="sentiment", method="actadd", title=title, chosen=(1, 4))
+    html = page(tmp_path, figures={"a": figure}).read_text(encoding="utf-8")
+    assert "<h2>Where it works &lt;/script&gt;" in html
+    assert "<img" not in html.replace("img-src", "")
+    drawn = json.loads(re.search(r'class="figure-data">(.*?)</script>', html, re.DOTALL).group(1))  # type: ignore[union-attr]
+    assert "text" not in drawn["layout"].get("title", {})
+    assert not [note for note in drawn["layout"]["annotations"] if note.get("name") == "key"]
+    assert drawn["layout"]["height"] < figure.layout.height
+    assert "chosen: layer 1, coefficient +4" in html

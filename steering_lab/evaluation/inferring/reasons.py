@@ -22,19 +22,24 @@ def where(cell: pd.Series) -> str:
 
 
 def reached(cost: str, value: float, budget: float | int, scale: str) -> str:
-    """What a cost comes to against its budget, on its own scale: "perplexity reaches ×1.75 (budget ×1.5)".
+    """What a cost comes to against its budget: "perplexity reaches ×1.75 (budget ×1.5)".
 
     Args:
         cost: The metric.
-        value: What it comes to.
-        budget: The most that it was allowed to be.
-        scale: How its values are compared: "difference" or "ratio".
+        value: The end of its interval that is judged.
+        budget: The most that it may be.
+        scale: "difference" or "ratio".
     """
     return f"{spaced(cost)} reaches {amount(value, scale)} (budget {amount(budget, scale)})"
 
 
 def amount(value: float | int, scale: str) -> str:
-    """An effect or cost on its own scale: "×1.75", "+0.04"."""
+    """An effect or cost on its own scale: "×1.75", "+0.04".
+
+    Args:
+        value: The number.
+        scale: "difference" or "ratio".
+    """
     return f"×{value:.3g}" if scale == "ratio" else "0" if value == 0 else f"{value:+.2g}".replace("-", "−")
 
 
@@ -44,7 +49,13 @@ def spaced(metric: str) -> str:
 
 
 def over(cell: pd.Series, budgets: Mapping[str, float], scales: Mapping[str, str]) -> str:
-    """Which budgets a cell breaks and by how much: the end that is judged, against the budget; nothing if none."""
+    """Which budgets a cell breaks and by how much: the end that is judged, against the budget; nothing if none.
+
+    Args:
+        cell: Its row.
+        budgets: The most that each cost may be.
+        scales: The scale of each cost.
+    """
     broken = [
         reached(cost, cell[cost], budget, scales[cost]) if pd.notna(cell[cost]) else f"{spaced(cost)} has no interval"
         for cost, budget in budgets.items()
@@ -57,10 +68,10 @@ def nearest(cells: pd.DataFrame, budgets: Mapping[str, float], scales: Mapping[s
     """The cells that break the fewest budgets and those by the least, each with which and by how much.
 
     Args:
-        cells: All steered cells of the summary, priced.
+        cells: Their rows.
         budgets: The most that each cost may be.
         scales: The scale of each cost.
-        how_many: The most cells that are named.
+        how_many: How many are named.
     """
     broken = sum((~(cells[cost] <= budget)).astype(int) for cost, budget in budgets.items())
     near = cells.assign(broken=broken).sort_values(["broken", *budgets]).head(how_many)

@@ -23,7 +23,7 @@ class Selected:
     Args:
         effect: What it does.
         costs: What it costs, by metric.
-        budgets: The most that each cost was allowed to be.
+        budgets: The most that each cost may be.
         instead_of: Why it beats the cell with the largest effect, where that is another one.
     """
 

@@ -119,6 +119,8 @@ def first_sentence(parts: Parts) -> str:
     conflict = of_conflicts(parts["summary"])
     plain = conflict[is_unsteered(conflict) & (conflict["metric"] == "context")].iloc[0]
     on = f"n {plain['n']} new conflicts at {_nats(kl)} of KL"
+    if np.isnan(band["control_high"]):
+        return f"{NOTHING}, o{on}: random vectors were not long enough to compare with at that KL."
     if above.empty:
         return f"{NOTHING}, o{on}: no method surely gives more context answers than random vectors ({reach})."
     best = above.iloc[0]

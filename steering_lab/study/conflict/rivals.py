@@ -47,7 +47,13 @@ def contrastive(asking: Asking, name: str, rule: LogitsRule) -> Condition:
 
 
 def without_vector(asking: Asking, compare: Collection[Rival], cad_alpha: float) -> list[Condition]:
-    """The model alone and those of the rivals that need no vector: prompts and decoding rules."""
+    """The model alone and those of the rivals that need no vector: prompts and decoding rules.
+
+    Args:
+        asking: The model, and how it is asked.
+        compare: Which rivals.
+        cad_alpha: The weight of context-aware decoding.
+    """
     rules: dict[Rival, Condition] = {
         "CAD": contrastive(asking, cad_name(cad_alpha), CAD(cad_alpha)),
         "COIECD": contrastive(asking, "COIECD", COIECD()),

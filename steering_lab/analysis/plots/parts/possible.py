@@ -11,13 +11,13 @@ _STEPS = 24  # colours of a cut scale
 
 
 class Bar(NamedTuple):
-    """A colour scale and its bar.
+    """A colour scale, and the ticks of its bar.
 
     Args:
         scale: The colours.
-        low: The value of the first colour.
-        high: The value of the last one.
-        ticks: The values at which the bar has ticks.
+        low: The value at which they begin.
+        high: The value at which they end.
+        ticks: The values with a tick.
         tick_text: What is written at each.
     """
 
@@ -32,6 +32,10 @@ def possible(bar: Bar, bounds: Bounds) -> Bar:
     """The bar within the least and the most that its metric can be (None: open); every value keeps its colour.
 
     Ticks beyond are left out, and each new end gets one of its own where no other is near.
+
+    Args:
+        bar: The bar as the values would have it.
+        bounds: The least and the most.
     """
     least, most = bounds
     low = bar.low if least is None else max(bar.low, float(least))
