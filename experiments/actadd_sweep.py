@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
-from steering_lab.evaluation.running.grid import PlaceName
+from steering_lab.evaluation.running.grid import PlaceName, check_coeffs
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.methods.by_name import MethodName
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.study.settings import check_coeffs
 from steering_lab.study.sweep import SweepSettings, run_sweep
 from steering_lab.study.sweep_report import report_sweep
 from steering_lab.study.vectors import OF_PAIRS, Form, Vectors, contrast_of, said_pairs, vectors_at

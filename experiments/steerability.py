@@ -18,13 +18,14 @@ from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.analysis.steerability import steerability
 from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
 from steering_lab.evaluation.inferring.slopes import prompt_slopes, steered_otherwise
+from steering_lab.evaluation.running.grid import check_coeffs
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.models.progress import progress_bar
 from steering_lab.runs import read_run
 from steering_lab.study.page import described, publish
 from steering_lab.study.pair_gains import GAIN, steered_gains
 from steering_lab.study.prediction import predictions_by_kind
-from steering_lab.study.settings import LayerSettings, ModelSettings, check_coeffs
+from steering_lab.study.settings import LayerSettings, ModelSettings
 from steering_lab.study.setup import opened
 
 

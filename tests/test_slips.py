@@ -191,7 +191,7 @@ def test_a_vector_whose_length_has_no_square_is_refused_where_it_is_made(model: 
         (["vader"], r"'vader' is a measure's name: write named_measures\(\['vader'\]\)$"),
         ("vader", r"'vader' is a measure's name: write named_measures\(\['vader'\]\)$"),
         (Perplexity(), r"is no list of measures: write \[perplexity\]$"),
-        ([Perplexity(), 3], "3 is no measure: it needs a name, a weight, a scale and a call$"),
+        ([Perplexity(), 3], "3 is no measure: it needs a name, a weight, a scale, a kind, bounds and a call$"),
         ([], r"measures is \[\]: give one or more"),
         (None, "None is no list of measures"),
     ],

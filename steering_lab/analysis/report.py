@@ -19,7 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from steering_lab.analysis.plots.parts.layout import plain, without_words
-from steering_lab.safe_files import replace_file
+from steering_lab.safe_files import make_folder, replace_file
 
 FILTERS = ("method", "place", "layer", "coeff", "prompt")
 
@@ -103,6 +103,7 @@ def write_page(
     Raises:
         ValueError: a caption without a figure, generations without prompt or text, a filter to start at that the
             table lacks, or a link that leaves the run folder.
+        NotADirectoryError: the folder of `path`, or one above it, is a file.
     """
     figures, captions, links = figures or {}, captions or {}, links or {}
     if stray := set(captions) - set(figures):
@@ -133,7 +134,7 @@ def write_page(
         js=Markup(_asset("page.js")),
     )
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return replace_file(path, page)
 
 

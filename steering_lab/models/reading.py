@@ -20,7 +20,7 @@ Read = Literal["last", "mean"] | int
 
 @torch.no_grad()
 def read_stream(
-    model: HookedModel, prompts: Sequence[str], sites: Sites, *, read: Read = "last", batch_size: int = 32
+    model: HookedModel, prompts: str | Sequence[str], sites: Sites, *, read: Read = "last", batch_size: int = 32
 ) -> dict[HookSite, Float[Tensor, "prompt d_model"]]:
     """What the stream at each site holds at the prompts' last token, or on average over their tokens; float32, CPU.
 
@@ -29,7 +29,7 @@ def read_stream(
 
     Args:
         model: The model.
-        prompts: What the model reads.
+        prompts: What the model reads: one text or several.
         sites: Where the stream is read.
         read: "last", "mean" or a negative index.
         batch_size: Prompts read in one pass.
@@ -40,6 +40,7 @@ def read_stream(
     if not (read in ("last", "mean") or (isinstance(read, int) and read < 0)):
         raise ValueError(f"read is {read!r}: choose 'last', 'mean', or a number from the prompt's end such as -2")
     found: dict[HookSite, list[Tensor]] = {site: [] for site in site_list(sites)}
+    prompts = [prompts] if isinstance(prompts, str) else prompts
     rows = [model.token_ids(prompt) or model.front_ids for prompt in prompts]  # an empty side of a pair says nothing
     if isinstance(read, int) and (short := min(map(len, rows))) < -read:
         raise ValueError(f"read is {read}, but the shortest prompt is {short} tokens long")
@@ -58,7 +59,7 @@ def read_stream(
 
 @torch.no_grad()
 def read_tokens(
-    model: HookedModel, prompts: Sequence[str], sites: Sites, *, batch_size: int = 32
+    model: HookedModel, prompts: str | Sequence[str], sites: Sites, *, batch_size: int = 32
 ) -> dict[HookSite, Float[Tensor, "token d_model"]]:
     """What the stream at each site holds at every token of the prompts, one row a token, prompt after prompt.
 
@@ -67,7 +68,7 @@ def read_tokens(
 
     Args:
         model: The model.
-        prompts: What the model reads.
+        prompts: What the model reads: one text or several.
         sites: Where the stream is read.
         batch_size: Prompts read in one pass.
 
@@ -75,6 +76,7 @@ def read_tokens(
         ValueError: prompts without a token behind the first, or a site outside the model.
     """
     found: dict[HookSite, list[Tensor]] = {site: [] for site in site_list(sites)}
+    prompts = [prompts] if isinstance(prompts, str) else prompts
 
     def counted(stream: Tensor, tokens: Tokens) -> Tensor:
         return stream[tokens.mask & (tokens.positions >= model.n_sink)].float().cpu()

@@ -9,7 +9,6 @@ Each piece is checked by itself when a Config is made, so that a wrong setting i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 
 from steering_lab.evaluation.running.control_vectors import ControlName, check_controls
 from steering_lab.evaluation.running.evaluate import Decoding
@@ -230,13 +229,3 @@ class ControlSettings(Settings):
         self.at_least(3, "n_random", "n_random_confirm", why="a control's interval needs 3 draws or more")
         if not self.perplexity_budget > 0:
             raise ValueError(f"perplexity_budget is {self.perplexity_budget}: it must be above 0")
-
-
-def check_coeffs(name: str, coeffs: Sequence[float]) -> None:
-    """Nothing when the coefficients of the setting `name` can be swept.
-
-    Raises:
-        ValueError: none that is not 0, one twice, or one that is not finite.
-    """
-    if not any(coeffs) or len(set(coeffs)) < len(coeffs) or not all(map(isfinite, coeffs)):
-        raise ValueError(f"{name} {list(coeffs)} must be finite, each once, and hold one that is not 0")

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair, find_pairs
-from steering_lab.evaluation.running.grid import PlaceName
+from steering_lab.evaluation.running.grid import PlaceName, check_coeffs
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.by_name import MethodName, pair_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.study.settings import LayerSettings, check_coeffs
+from steering_lab.study.settings import LayerSettings
 
 Vectors = Mapping[HookSite, SteeringVector]
 FILE = "vector:"

@@ -256,3 +256,9 @@ def test_a_figures_title_and_key_are_text_of_the_page_and_leave_the_figure(tmp_p
     assert not [note for note in drawn["layout"]["annotations"] if note.get("name") == "key"]
     assert drawn["layout"]["height"] < figure.layout.height
     assert "chosen: layer 1, coefficient +4" in html
+
+
+def test_a_page_below_a_file_is_refused_with_the_files_name(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="notes is a file, where a folder is wanted"):
+        write_page(tmp_path / "notes" / "deep" / "index.html", title="t", question="q")

@@ -40,7 +40,7 @@ def test_the_run_leaves_what_was_seen_before_and_what_came_of_it(
         ("frames=['a', 'b']", "day/night has 2 pairs: two halves of three or more are needed"),
         ("concepts=['love_hate']", "love_hate has 1 pairs"),
         ("words=[]", "fewer than three concepts"),
-        ("coeffs=[0]", "coeffs [0.0] must be finite"),
+        ("coeffs=[0]", "coeffs is [0.0]: give each once, and one that is not 0"),
     ],
 )
 def test_what_has_no_halves_is_refused_before_a_model_is_loaded(setting: str, message: str, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ without a model. A new one needs no registration: anything with a name, a weight
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,12 @@ class Measure(Protocol):
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         """The values, on the index of `generations`."""
+
+
+if TYPE_CHECKING:
+    Measures = Sequence[Measure]
+else:
+    Measures = object  # what `check_measures` has been through is one
 
 
 @dataclass(frozen=True)
@@ -217,22 +223,39 @@ def _scored(generations: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndar
     return generations[column].to_numpy(float), generations["n_tokens"].to_numpy(np.int64)
 
 
-def measure_table(generations: pd.DataFrame, measures: Sequence[Measure]) -> pd.DataFrame:
+def check_measures(measures: object) -> None:
+    """Nothing when `measures` is a list of one or more measures: asked before anything is generated.
+
+    Raises:
+        ValueError: a name where a measure is wanted, one measure instead of a list, none, or something else.
+    """
+    if isinstance(measures, Measure) or not isinstance(measures, str | Iterable):
+        written = f"[{measures.name}]" if isinstance(measures, Measure) else "named_measures(['perplexity'])"
+        raise ValueError(f"{measures!r} is no list of measures: write {written}")
+    given = [measures] if isinstance(measures, str) else list(measures)
+    if names := [one for one in given if isinstance(one, str)]:
+        raise ValueError(f"{names[0]!r} is a measure's name: write named_measures({names!r})")
+    if not given:
+        raise ValueError("measures is []: give one or more, say named_measures(['perplexity'])")
+    if odd := [one for one in given if not isinstance(one, Measure)]:
+        raise ValueError(f"{odd[0]!r} is no measure: it needs a name, a weight, a scale, a kind, bounds and a call")
+
+
+def measure_table(generations: pd.DataFrame, measures: Measures) -> pd.DataFrame:
     """One row per continuation and measure, with the columns of `tables.MEASUREMENTS`.
 
     `weight` is what the row weighs in a mean: 1, or its number of tokens for a per-token value. Values that a row does
     not determine are kept as NaN, so that they can be counted.
 
     Raises:
-        ValueError: no rows, no measures, two measures of one name, something that is no measure, bounds that are none
+        ValueError: no rows, measures that `check_measures` refuses, two of one name, bounds that are none
             (`tables.described`), or a table that is none of generations (`tables.checked`).
     """
     shared = [name for name in MEASUREMENTS.names if name in GENERATIONS.names]
     generations = checked(generations, GENERATIONS, [*shared, "text"])
-    if generations.empty or not measures:
-        raise ValueError(f"nothing to measure: {len(generations)} generations, {len(measures)} measures")
-    if odd := [measure for measure in measures if not isinstance(measure, Measure)]:
-        raise ValueError(f"{odd[0]!r} is no measure: it needs a name, a weight, a scale, a kind, bounds and a call")
+    if generations.empty:
+        raise ValueError("nothing to measure: the table of generations has no rows")
+    check_measures(measures)
     names = [measure.name for measure in measures]
     if len(set(names)) < len(names):
         raise ValueError(f"two measures share a name: {', '.join(names)}")

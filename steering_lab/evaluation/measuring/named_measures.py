@@ -9,6 +9,7 @@ from pathlib import Path
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.lexicons import ENGLISH, TOPICS, Lexicon
+from steering_lab.data.text_files import text_in
 from steering_lab.evaluation.measuring.judge import read_judge
 from steering_lab.evaluation.measuring.measures import (
     DISTINCT_2,
@@ -112,13 +113,13 @@ def topic_words(topic: str, topics: Mapping[str, frozenset[str]] = TOPICS) -> fr
     """The words of a topic: one of `topics`, those of a file (with spaces or lines between), or those given.
 
     Raises:
-        ValueError: neither; or no word at all.
+        ValueError: neither; no word at all; or a file that is not UTF-8.
     """
     if topic in topics:
         return topics[topic]
     file = Path(topic).is_file()
     if file or "," in topic:
-        said = Path(topic).read_text(encoding="utf-8").split() if file else map(str.strip, topic.split(","))
+        said = text_in(topic, "words").split() if file else map(str.strip, topic.split(","))
         if found := frozenset(filter(None, said)):
             return found
         raise ValueError(f"the topic {topic!r} has no words")

@@ -8,15 +8,15 @@ every condition: comparisons are paired, and the zero edit reproduces the unstee
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import pandas as pd
 import torch
 
-from steering_lab.evaluation.measuring.measures import Measure, measure_table
+from steering_lab.evaluation.measuring.measures import Measures, check_measures, measure_table
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.evaluation.running.groups import CellsFailed, Elsewhere, Failed, Rows, Work, here, numerics_of
 from steering_lab.evaluation.running.seeds import seed_of
@@ -66,11 +66,6 @@ class Decoding:
 
 DECODING = Decoding()
 
-if TYPE_CHECKING:
-    Measures = Sequence[Measure]
-else:
-    Measures = object  # what `check_measures` has been through is one
-
 
 class Evaluation(NamedTuple):
     """`generations`: one row per continuation. `table`: one row per continuation and measure."""
@@ -103,24 +98,6 @@ def evaluate(
     check_measures(measures)
     generations = run_conditions(model, conditions, examples, decoding, **options)
     return Evaluation(generations, measure_table(generations, measures))
-
-
-def check_measures(measures: object) -> None:
-    """Nothing when `measures` is a list of one or more measures: asked before anything is generated.
-
-    Raises:
-        ValueError: a name where a measure is wanted, one measure instead of a list, none, or something else.
-    """
-    if isinstance(measures, Measure) or not isinstance(measures, str | Iterable):
-        written = f"[{measures.name}]" if isinstance(measures, Measure) else "named_measures(['perplexity'])"
-        raise ValueError(f"{measures!r} is no list of measures: write {written}")
-    given = [measures] if isinstance(measures, str) else list(measures)
-    if names := [one for one in given if isinstance(one, str)]:
-        raise ValueError(f"{names[0]!r} is a measure's name: write named_measures({names!r})")
-    if not given:
-        raise ValueError("measures is []: give one or more, say named_measures(['perplexity'])")
-    if odd := [one for one in given if not isinstance(one, Measure)]:
-        raise ValueError(f"{odd[0]!r} is no measure: it needs a name, a weight, a scale and a call")
 
 
 def run_conditions(

@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,6 +21,9 @@ from steering_lab.evaluation.measuring.measures import (
     vader,
 )
 from steering_lab.evaluation.measuring.metrics import length
+from steering_lab.evaluation.running.condition import UNSTEERED
+from steering_lab.evaluation.running.evaluate import evaluate
+from steering_lab.models.hooked_model import HookedModel
 from steering_lab.tables import MEASUREMENTS
 from tests.evaluation.tables import factors
 
@@ -107,5 +112,15 @@ def test_two_measures_of_one_name_or_missing_columns_are_refused() -> None:
         measure_table(TABLE, [sentiment(LEXICON), sentiment(LEXICON)])
     with pytest.raises(ValueError, match="the table of generations has no column 'draw'"):
         measure_table(TABLE.drop(columns="draw"), [sentiment(LEXICON)])
-    with pytest.raises(ValueError, match="nothing to measure: 5 generations, 0 measures"):
-        measure_table(TABLE, [])
+    with pytest.raises(ValueError, match="nothing to measure: the table of generations has no rows"):
+        measure_table(TABLE.head(0), [sentiment(LEXICON)])
+
+
+@pytest.mark.parametrize("measures", [["vader"], "vader", [], None, [TextMeasure("words", length), 3]])
+def test_a_table_answers_what_is_no_list_of_measures_as_a_run_does(gpt2: HookedModel, measures: Any) -> None:
+    answers = []
+    for ask in (partial(measure_table, TABLE), partial(evaluate, gpt2, [UNSTEERED], ["Hi"])):
+        with pytest.raises(ValueError, match="measure") as refused:
+            ask(measures)
+        answers.append(str(refused.value))
+    assert answers[0] == answers[1]

@@ -8,7 +8,14 @@ import pytest
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
 from steering_lab.data.lexicons import WEDDING_WORDS, Lexicon
 from steering_lab.evaluation.measuring.measures import measure_table
-from steering_lab.evaluation.measuring.named_measures import LABELS, label_of, named_measure, named_measures, topic_of
+from steering_lab.evaluation.measuring.named_measures import (
+    LABELS,
+    label_of,
+    named_measure,
+    named_measures,
+    topic_of,
+    topic_words,
+)
 
 TEXTS = [
     "The bride and the groom were happy.",
@@ -117,6 +124,15 @@ def test_an_axis_calls_a_measure_by_what_it_is() -> None:
 def test_pairs_that_add_a_topic_are_known_by_its_words(pairs: tuple[ContrastPair, ...], topic: str | None) -> None:
     assert topic_of(pairs) == topic
     assert topic_of(pairs, {"weddings": WEDDING_WORDS}) == topic
+
+
+def test_a_topics_file_may_begin_with_a_byte_order_mark_and_has_to_be_utf_8(tmp_path: Path) -> None:
+    file = tmp_path / "sea.txt"
+    file.write_bytes(b"\xef\xbb\xbfsea ship")
+    assert topic_words(str(file)) == {"sea", "ship"}
+    file.write_bytes("m\u00f6we".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"sea\.txt is no UTF-8 text \(byte 2\): save it as UTF-8"):
+        topic_words(str(file))
 
 
 @pytest.mark.parametrize("topic", [",", " , ", "empty.txt"])
