@@ -15,6 +15,7 @@ CoeffAxis = Literal["coeff", "relative_norm"]
 REQUIRED = (*CELL, "role", "metric", "scale", "value", "effect", "low", "high")
 OPTIONAL = ("relative_norm", "degenerate", "control_low", "control_high", "n_prompts", "n", "n_missing")
 
+WORDS = ("state", "why")  # of a cell: what it shows, and why it has no interval; missing where the table is silent
 FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table is silent
 STATES = get_args(State)
 NULL_GRIDS = 0.05
@@ -49,6 +50,11 @@ class Sweep(NamedTuple):
 def of_sweep(table: pd.DataFrame, method: str, place: str | None) -> pd.Series:
     """Which rows are of the method at the place; of the method at its only one where `place` is None.
 
+    Args:
+        table: Any table with the columns method and place.
+        method: A method that the table has rows of.
+        place: A place at which it has some; None where it has one place only, or none.
+
     Raises:
         ValueError: no such rows, or no place given and several there.
     """
@@ -68,7 +74,8 @@ def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str, place: str |
 
     `place` may be left out where the method stands at one place only. Added columns: `run`, `baseline` (coefficient 0),
     `inside_control` (the effect is within the band of norm-matched random vectors at the same cell) and `state`
-    (the table's own column of that name, `tables.State`; missing where the table is silent).
+    (the table's own column of that name, `tables.State`; missing where the table is silent). `why`, the reason of a
+    cell without an interval, is carried along.
 
     Args:
         summary: One row per cell and metric, as `summarise` makes it.
@@ -87,7 +94,7 @@ def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str, place: str |
     rows = rows[rows["layer"].notna()]
     if rows.empty:
         raise ValueError(f"no rows for method {method!r} have a layer, so there is no grid to draw")
-    rows = rows.reindex(columns=[*REQUIRED, *OPTIONAL, "over_budget", "state"]).astype({"layer": int, "coeff": float})
+    rows = rows.reindex(columns=[*REQUIRED, *OPTIONAL, *WORDS, "over_budget"]).astype({"layer": int, "coeff": float})
     if (twice := rows.duplicated(["layer", "coeff"])).any():
         first = rows[twice].iloc[0]
         raise ValueError(f"two rows for layer {first['layer']}, coeff {first['coeff']:g} of {method!r}")
@@ -102,7 +109,11 @@ def sweep_cells(summary: pd.DataFrame, *, metric: str, method: str, place: str |
 
 
 def neutral_effect(of_metric: pd.DataFrame) -> float:
-    """The effect of changing nothing: 1 where effects are ratios, else 0, as the column `scale` says."""
+    """The effect of changing nothing: 1 where effects are ratios, else 0, as the column `scale` says.
+
+    Args:
+        of_metric: The rows of one metric of a summary, whose scale is the same.
+    """
     return 1.0 if (of_metric["scale"] == "ratio").all() else 0.0
 
 
@@ -148,6 +159,11 @@ def placed_cells(cells: pd.DataFrame, coeff_axis: CoeffAxis) -> pd.DataFrame:
     On the relative-norm axis x is sign(coeff) · log2(1 + r / r0), r0 the smallest norm of the sweep, and neighbours
     in a layer meet half way; cells that were not run are left out.
 
+    Args:
+        cells: The full grid, as `sweep_cells` makes it.
+        coeff_axis: "coeff": columns by rank, equally far apart; "relative_norm": by what the vector weighs against the
+            stream.
+
     Raises:
         ValueError: a cell that was run has no relative norm.
     """
@@ -171,12 +187,22 @@ def placed_cells(cells: pd.DataFrame, coeff_axis: CoeffAxis) -> pd.DataFrame:
 
 
 def norm_position(signed_norm: pd.Series, smallest: float) -> pd.Series:
-    """Where a signed relative norm stands on the axis, in doublings of (1 + r / smallest)."""
+    """Where a signed relative norm stands on the axis, in doublings of (1 + r / smallest).
+
+    Args:
+        signed_norm: |coeff x vector| / median |resid|, with the coefficient's sign; 0 stands at 0.
+        smallest: The smallest norm above 0 of the sweep, which stands at ±1.
+    """
     return np.sign(signed_norm) * np.log2(1 + signed_norm.abs() / smallest)
 
 
 def counts(cells: pd.DataFrame, each: str = "cell") -> str:
-    """How much text stands behind each, e.g. "16 prompts, 64 continuations a cell"; empty if the table is silent."""
+    """How much text stands behind each, e.g. "16 prompts, 64 continuations a cell"; empty if the table is silent.
+
+    Args:
+        cells: Cells of a sweep; those not run and the unsteered ones do not count.
+        each: What the numbers are of, as the sentence ends: "a cell".
+    """
     steered = cells[cells["run"] & ~cells["baseline"]]
     parts = []
     for column, noun in (("n_prompts", "prompts"), ("n", "continuations")):

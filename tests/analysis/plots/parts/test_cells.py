@@ -18,6 +18,7 @@ from steering_lab.analysis.plots.parts.cells import (
     placed_cells,
     sweep_cells,
 )
+from steering_lab.analysis.plots.parts.hover import hover_text
 
 SweepTable = Callable[..., pd.DataFrame]
 
@@ -34,6 +35,19 @@ def test_the_unsteered_row_becomes_a_column_at_coefficient_zero(sweep: SweepTabl
     assert (column["value"] == 0.1).all()
     assert column["baseline"].all()
     assert column["state"].isna().all()
+
+
+def test_a_cell_without_an_interval_keeps_the_reason_and_says_it_on_hover(sweep: SweepTable) -> None:
+    table = sweep()
+    bare = (table["layer"] == 1) & (table["coeff"] == 4) & (table["metric"] == "sentiment")
+    assert bare.any()
+    table.loc[bare, ["low", "high"]] = np.nan
+    table["why"] = np.where(bare, "too few prompts", None)
+    found = sweep_cells(table, metric="sentiment", method="actadd")
+    assert _cell(found.cells, 1, 4)["why"] == "too few prompts"
+    assert found.cells["why"].notna().sum() == 1
+    said = hover_text(found.cells, table, found, "sentiment", None)
+    assert ["(no interval: too few prompts)" in text for text in said] == found.cells["why"].notna().tolist()
 
 
 def test_states_are_those_of_the_table_and_others_are_refused(sweep: SweepTable) -> None:
