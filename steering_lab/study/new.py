@@ -76,7 +76,7 @@ def report(folder: str | Path) -> Path:
     """Draws the page of a finished run from its files alone."""
     parts = read_run(folder)
     shown = condition_table(parts["summary"], metric=parts["config"]["measures"][0])
-    found = f"{{len(shown)}} conditions on {{parts['summary']['n_prompts'].max()}} prompts."
+    found = f"{{len(shown)}} conditions on {{parts['generations']['prompt'].nunique()}} prompts."
     texts = parts["generations"]
     return publish(folder, parts, title="{name}", findings=[found], headline=shown, figures={{}}, generations=texts)
 '''

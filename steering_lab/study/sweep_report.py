@@ -33,9 +33,19 @@ MISSING = {
     "generations_test.jsonl": "generations_test.jsonl is not in this folder: held-out continuations are not shown.",
 }
 
+# Random vectors, which of them stands beside the steered text, and what a reader calls it: the first that the run has.
+DRAWN = {
+    "random": "a random vector of the same norm",
+    "covariance": "a random vector of the same norm, drawn as the stream varies",
+}
+
 
 def report_sweep(folder: str | Path) -> Path:
-    """Draws a finished sweep's figures and page from its files alone, prints what it found, and returns the page."""
+    """Draws a finished sweep's figures and page from its files alone, prints what it found, and returns the page.
+
+    Args:
+        folder: The folder of the finished run; its `index.html` and figures are replaced.
+    """
     told = Told(read_run(folder, TIDY))
     parts, config, confirmed = told.parts, told.parts["config"], told.parts["confirmed"]
     costs = [name for name in confirmed["metric"].unique() if name != told.metric]
@@ -72,7 +82,11 @@ def report_sweep(folder: str | Path) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What a run's files say, in words, tables and figures."""
+    """What a run's files say, in words, tables and figures.
+
+    Args:
+        parts: The run's files by name, as far as the folder has them.
+    """
 
     parts: Parts
 
@@ -198,7 +212,11 @@ class Told:
         return f"{about}; the prompts of the search"
 
     def captions(self, drawn: Mapping[str, Figure]) -> dict[str, str]:
-        """Under a form's first figure: what was chosen there, what came of it, and why it beat a larger cell."""
+        """Under a form's first figure: what was chosen there, what came of it, and why it beat a larger cell.
+
+        Args:
+            drawn: The figures that were made; captions of others are left out.
+        """
         said = {}
         for one in self.results:
             said[f"{_file(one.form)}_manifold"] = "The vector added to the stream of the prompts' unsteered texts."
@@ -233,10 +251,12 @@ class Told:
         first = held_out[(held_out["prompt"] == held_out["prompt"].iloc[0]) & (held_out["sample"] == 0)]
         placed = (first["place"] == form.place) & (first["layer"] == cell.layer) & (first["coeff"] == cell.coeff)
         at = f"layer {cell.layer:g}, coefficient {cell.coeff:g}"
+        drawn = placed & (first["control_of"] == form.method) & (first["draw"] == 0)
+        random = next(kind for kind in DRAWN if (drawn & (first["method"] == kind)).any())
         shown = {
             "unsteered": is_unsteered(first),
             f"{form.label}, {at}": placed & (first["method"] == form.method),
-            "a random vector of the same norm": placed & (first["control_of"] == form.method) & (first["draw"] == 0),
+            DRAWN[random]: drawn & (first["method"] == random),
         }
         texts = [(label, str(first.loc[rows, "text"].iloc[0])) for label, rows in shown.items()]
         return Beside(str(first["prompt"].iloc[0]), texts)

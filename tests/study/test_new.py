@@ -27,6 +27,7 @@ def test_what_new_writes_runs_as_it_stands_and_draws_its_page(
     (path / "index.html").unlink()
     load_experiment(toml).report(path)
     assert "mine: what do you want to know?" in (path / "index.html").read_text()
+    assert "conditions on 2 prompts." in (path / "index.html").read_text()
 
 
 def test_new_overwrites_nothing_and_takes_names_that_a_module_can_have(tmp_path: Path) -> None:

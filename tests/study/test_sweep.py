@@ -3,10 +3,12 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from steering_lab.analysis.report import Beside
 from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
 from steering_lab.data.contrast_pairs import PAIRS
@@ -17,6 +19,7 @@ from steering_lab.models.loading import load_model
 from steering_lab.models.loading.at_hand import smollm2_file
 from steering_lab.runs import Run, RunFolder, read_run
 from steering_lab.study.finding import experiments_folder, read_study
+from steering_lab.study.sweep_report import DRAWN, Told
 from tests.tiny_models import save_tiny_model
 
 FOUNDING = experiments_folder() / "founding_grid.toml"
@@ -75,6 +78,24 @@ def test_every_control_is_one_word_of_a_sweep_and_stands_beside_every_cell(
     assert (steered["n_draws"] == 3).all()
     confirmed = run["confirmed"].query("role == 'control'")
     assert set(confirmed["method"]) == set(kinds)
+    _check_beside(run, method, next(kind for kind in ("random", "covariance") if kind in kinds))
+
+
+def _check_beside(run: Run, method: str, kind: str) -> None:
+    """The random vector beside the steered text is of that kind, in whatever order the rows are."""
+    held_out = run["generations_test"]
+    for rows in (held_out, held_out.iloc[::-1]):
+        prompt, texts = told_beside({**run, "generations_test": rows})
+        cell = rows[(rows["prompt"] == prompt) & (rows["text"] == texts[1][1]) & (rows["method"] == method)].iloc[0]
+        drawn = rows[(rows["method"] == kind) & (rows["control_of"] == method) & (rows["draw"] == 0)]
+        drawn = drawn[(drawn["prompt"] == prompt) & (drawn["coeff"] == cell["coeff"])]
+        assert texts[2] == (DRAWN[kind], drawn["text"].iloc[0])
+
+
+def told_beside(parts: Any) -> Beside:
+    found = Told(parts).beside()
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -195,8 +216,9 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
         (("pairs=love_hate", "measures=['topic:sea']"), "unknown topic 'sea': choose one of weddings, a file of words"),
         (("pairs=love_hate", "measures=['topic:no.txt']"), "unknown topic 'no.txt': choose one of"),
         (("pairs=love_hate", "measures=['vader', 'vader']"), "the measure 'vader' is named twice"),
-        (("pairs=love_hate", "coeffs=[0]"), "coeffs [0.0] must be finite, each once, and hold one that is not 0"),
-        (("pairs=love_hate", "coeffs=[1e999]"), "coeffs [inf] must be finite"),
+        (("pairs=love_hate", "coeffs=[0]"), "coeffs is [0.0]: give each once, and one that is not 0"),
+        (("pairs=love_hate", "coeffs=[1e999]"), "coeffs has inf: choose numbers between -1e+19 and 1e+19"),
+        (("pairs=love_hate", "coeffs=[1, -1e30]"), "coeffs has -1e+30: choose numbers between -1e+19 and 1e+19"),
         (("pairs=love_hate", "place=back"), "setting place = 'back': it takes one of 'front', 'everywhere'"),
         (("pairs=love_hate", "layers=[9]"), "layer 9 is outside 0..2"),
         (("pairs=love_hate", "n_random=1"), "n_random is 1: a control's interval needs 3 draws or more"),
