@@ -271,7 +271,13 @@ def is_unsteered(table: pd.DataFrame) -> pd.Series:
 
 
 def in_cell(table: pd.DataFrame, cell: pd.Series, by: Sequence[str] = CELL) -> pd.Series:
-    """Which rows belong to the cell that a row of a table belongs to; what both lack is equal."""
+    """Which rows belong to the cell that a row of a table belongs to; what both lack is equal.
+
+    Args:
+        table: Any table with the columns `by`.
+        cell: A row of that table or of another with them.
+        by: The factors that make a cell.
+    """
     same = [(table[name] == cell[name]) | (table[name].isna() & pd.isna(cell[name])) for name in by]
     return pd.Series(np.logical_and.reduce(same), table.index, dtype=bool)
 

@@ -11,10 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "steering_lab").rglob("*.py"))
 MANY = 4  # parameters, from which on a docstring lists them under "Args:"
-SHARE = 0.95  # of all parameters are named in their docstrings, at least; raise it with every one that is added
-
-# Modules that list no parameters yet; take one out with every one that does.
-LATER = [f"steering_lab/study/{name}.py" for name in ("choosing", "finding", "settings", "sweep", "vectors")]
+SHARE = 0.98  # of all parameters are named in their docstrings, at least: all are, and one may be forgotten
 
 
 class Documented(NamedTuple):
@@ -72,7 +69,7 @@ def _given(node: ast.ClassDef) -> list[str]:
     return [name for name in names if not name.startswith("_")]
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path not in LATER])
+@pytest.mark.parametrize("path", SOURCES)
 def test_a_long_signature_lists_its_parameters(path: str) -> None:
     for one in documented((ROOT / path).read_text(encoding="utf-8")):
         if len(one.parameters) >= MANY:

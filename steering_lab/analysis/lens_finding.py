@@ -17,7 +17,11 @@ class Settled(NamedTuple):
 
 
 def settled(lens: pd.DataFrame) -> Settled:
-    """What a `logit_lens` table of one prompt says of its last token."""
+    """What a `logit_lens` table of one prompt says of its last token.
+
+    Args:
+        lens: The table of one prompt, of the unsteered model or of a steered one; only its last position is read.
+    """
     last = lens[lens["position"] == lens["position"].max()]
     final = last.iloc[-1]
     other = (last["top"] != final["top"]).to_numpy().nonzero()[0]

@@ -25,21 +25,36 @@ FILTERS = ("method", "place", "layer", "coeff", "prompt")
 
 
 class Column(NamedTuple):
-    """A column of a table; numbers stand to the right."""
+    """A column of a table; numbers stand to the right.
+
+    Args:
+        name: The head of the column, a space for every underscore.
+        number: Whether every cell that is not empty is a number or an interval, so that it stands to the right.
+    """
 
     name: str
     number: bool
 
 
 class Beside(NamedTuple):
-    """One prompt and what followed it under several conditions: (what was done, continuation)."""
+    """One prompt and what followed it under several conditions: (what was done, continuation).
+
+    Args:
+        prompt: The prompt, the same for all.
+        texts: What was done and what followed, in the order in which they stand below one another.
+    """
 
     prompt: str
     texts: Sequence[tuple[str, str]]
 
 
 class Printed(NamedTuple):
-    """A table as strings."""
+    """A table as strings.
+
+    Args:
+        columns: The columns, from the left.
+        rows: The cells of each row, as many as there are columns; a dash where there is no value.
+    """
 
     columns: list[Column]
     rows: list[list[str]]

@@ -95,6 +95,11 @@ def random_halves(
     """For each split of `n` pairs by `rng`, 1 where a pair is in the one half and 1 where it is in the other.
 
     Of an odd number one pair is in neither.
+
+    Args:
+        n: Pairs; with fewer than two both halves are empty.
+        n_splits: Splits, drawn independently: the same may come twice.
+        rng: Where the splits are drawn from.
     """
     order = rng.permuted(np.tile(np.arange(n), (n_splits, 1)), axis=1)
     halves = np.zeros((2, n_splits, n))

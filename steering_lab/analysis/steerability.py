@@ -80,7 +80,12 @@ def steerability(
 
 
 def products(positive: Float[Tensor, "pair d_model"], negative: Float[Tensor, "pair d_model"]) -> Products:
-    """The inner products of pairs whose sides are given."""
+    """The inner products of pairs whose sides are given.
+
+    Args:
+        positive: What the stream holds at each pair's positive side.
+        negative: At the negative side of the same pair.
+    """
     differences, middles = (positive - negative).double(), (positive + negative).double() / 2
     middles = middles - middles.mean(dim=0)
     return Products((differences @ differences.T).numpy(), (middles @ differences.T).numpy())
@@ -104,14 +109,24 @@ def _statistics(of: Products, n_null: int, n_splits: int, seed: int) -> list[dic
 
 
 def mean_cosines(of: Products, signs: Float[np.ndarray, "draw pair"]) -> Float[np.ndarray, " draw"]:
-    """Mean cosine of each difference with the sum of the others', the sides exchanged where a sign is -1."""
+    """Mean cosine of each difference with the sum of the others', the sides exchanged where a sign is -1.
+
+    Args:
+        of: The products of the pairs, three or more.
+        signs: A row for each draw: 1 where a pair stands as it is, -1 where its sides are exchanged.
+    """
     along, length = _others(of, signs)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (along / length / np.sqrt(np.diag(of.differences))).mean(axis=1)
 
 
 def d_primes(of: Products, signs: Float[np.ndarray, "draw pair"]) -> Float[np.ndarray, " draw"]:
-    """d' of the two sides, each pair projected on the sum of the others' differences."""
+    """d' of the two sides, each pair projected on the sum of the others' differences.
+
+    Args:
+        of: The products of the pairs, three or more.
+        signs: A row for each draw: 1 where a pair stands as it is, -1 where its sides are exchanged.
+    """
     along, length = _others(of, signs)
     with np.errstate(invalid="ignore", divide="ignore"):
         middle = (signs @ of.middles.T - signs * np.diag(of.middles)) / length
@@ -123,7 +138,13 @@ def d_primes(of: Products, signs: Float[np.ndarray, "draw pair"]) -> Float[np.nd
 def split_halves(
     of: Products, signs: Float[np.ndarray, "draw pair"], halves: tuple[np.ndarray, np.ndarray]
 ) -> Float[np.ndarray, " draw"]:
-    """Mean over the splits of the cosine of the halves' sums."""
+    """Mean over the splits of the cosine of the halves' sums.
+
+    Args:
+        of: The products of the pairs.
+        signs: A row for each draw: 1 where a pair stands as it is, -1 where its sides are exchanged.
+        halves: For each split 1 where a pair is in the one half, and the same of the other (`random_halves`).
+    """
     left, right = (signs[:, None] * half[None] for half in halves)
     turned = right @ of.differences
     products = (left * turned).sum(axis=-1)

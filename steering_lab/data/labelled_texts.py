@@ -10,6 +10,9 @@ def read_vader_ground_truth(file: str | Path) -> dict[str, float]:
     vaderSentiment, not with its wheel: `pip download --no-deps --no-binary :all: vaderSentiment`, then
     additional_resources/hutto_ICWSM_2014.tar.gz in it. A text that stands there twice keeps its first rating.
 
+    Args:
+        file: The text file; bytes that are not UTF-8 become replacement characters.
+
     Raises:
         ValueError: a line of another form.
     """

@@ -8,6 +8,11 @@ from scipy.stats import norm, t
 def resamples(n: int, n_boot: int, rng: np.random.Generator) -> Float[np.ndarray, "n_boot n"]:
     """How often each of `n` units stands in each of `n_boot` samples drawn with replacement; rows sum to `n`.
 
+    Args:
+        n: How many units there are, 1 or more.
+        n_boot: How many samples.
+        rng: Where they are drawn from.
+
     Raises:
         ValueError: no unit.
     """
@@ -33,6 +38,11 @@ def percentile_ends(
 
     `n` is how many units each column has. NaN for a column with one unit or none, and for one without a known draw;
     draws that are NaN (a resample without any of the column's units) are left out.
+
+    Args:
+        draws: A value for each resample and column, NaN where a resample has none.
+        n: How many units each column has.
+        level: How often the interval should hold the true value: 0.95 is 95 %.
     """
     ends = np.full((2, draws.shape[1]), np.nan)
     known = ~np.isnan(draws).all(axis=0)
@@ -50,6 +60,10 @@ def studentised_means(
 
     `centred` has mean 0 in each column and NaN where a prompt is not known. Bootstrap-t: Efron and Tibshirani 1993, An
     Introduction to the Bootstrap, chapter 12.
+
+    Args:
+        centred: Values less their column's mean.
+        weighting: How often each prompt stands in each resample (`resamples`).
     """
     known = ~np.isnan(centred)
     values, n = np.where(known, centred, 0), known.sum(axis=0)
@@ -71,6 +85,11 @@ def studentised_ends(
     """The lower and upper percentile, over resamples, of `studentised_means`, each tail widened (`widened_tail`).
 
     An end is infinite where so many resamples have no spread.
+
+    Args:
+        centred: Values less their column's mean, NaN where a prompt is not known.
+        weighting: How often each prompt stands in each resample (`resamples`).
+        level: How often an interval from these ends should hold the true value: 0.95 is 95 %.
     """
     studentised, n = studentised_means(centred, weighting), (~np.isnan(centred)).sum(axis=0)
     ends, last = np.empty((2, len(n))), len(weighting) - 1

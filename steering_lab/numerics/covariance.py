@@ -34,7 +34,11 @@ class Whitening:
         return self.turned(points.double() - self.mean)
 
     def turned(self, differences: Float[Tensor, "point dim"]) -> Float[Tensor, "point dim"]:
-        """Differences of points in the same coordinates."""
+        """Differences of points in the same coordinates.
+
+        Args:
+            differences: Of two points each; unlike for a point, the mean plays no part.
+        """
         scaled = differences.double() / self.spread
         return self.rest * scaled + ((scaled @ self.axes.T) * (self.gains - self.rest)) @ self.axes
 

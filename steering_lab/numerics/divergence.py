@@ -41,7 +41,12 @@ def kl(log_p: Float[Tensor, "*pos d_vocab"], log_q: Float[Tensor, "*pos d_vocab"
 def jensen_shannon(
     left: Float[Tensor, "*batch d_vocab"], right: Float[Tensor, "*batch d_vocab"]
 ) -> Float[Tensor, "*batch"]:
-    """JS(p, q) = ½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2: in nats, in [0, ln 2], symmetric; computed in float64."""
+    """JS(p, q) = ½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2: in nats, in [0, ln 2], symmetric; computed in float64.
+
+    Args:
+        left: Log-probabilities.
+        right: Log-probabilities of the same shape; −inf in both is no difference.
+    """
     left, right = left.double(), right.double()
     middle = torch.logaddexp(left, right) - LN2
     both = kl_terms(left, middle).sum(-1) + kl_terms(right, middle).sum(-1)
@@ -56,6 +61,11 @@ def effectiveness(
     """log P_steered(A) − log P_unsteered(A) in nats: how much likelier the aligned tokens A became together.
 
     Source: the code of Turner et al. 2023 (arXiv:2308.10248), module `logits`.
+
+    Args:
+        log_steered: Log-probabilities under steering.
+        log_unsteered: Log-probabilities without.
+        aligned: Ids of the tokens A, each once.
     """
     check_log_probs(log_steered, "log_steered")
     check_log_probs(log_unsteered, "log_unsteered")
@@ -72,6 +82,11 @@ def disruption(
     What steering did beyond moving probability between the two sets, so that by the chain rule
     KL(steered ‖ unsteered) = disruption + KL of the two-way split. NaN where the unsteered model gives a set no
     probability. Source: as `effectiveness`.
+
+    Args:
+        log_steered: Log-probabilities under steering.
+        log_unsteered: Log-probabilities without.
+        aligned: Ids of the tokens of the first set; all others are the second.
     """
     total = kl(log_steered, log_unsteered)
     split = [torch.stack([any_of(log, aligned), none_of(log, aligned)], -1) for log in (log_steered, log_unsteered)]

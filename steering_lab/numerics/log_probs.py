@@ -20,6 +20,10 @@ def to_log_probs(logits: Float[Tensor, "*pos d_vocab"]) -> Float[Tensor, "*pos d
 def check_log_probs(log_prob: Float[Tensor, "*pos d_vocab"], name: str) -> None:
     """Nothing where every row of `log_prob` holds log-probabilities in float32 or float64.
 
+    Args:
+        log_prob: What should be log-probabilities over the whole vocabulary.
+        name: What the caller calls it, for the error.
+
     Raises:
         ValueError: half precision, or a row whose probabilities do not sum to 1 within 0.001 (raw logits, NaN).
     """
@@ -40,6 +44,10 @@ def none_of(log_prob: Float[Tensor, "*pos d_vocab"], tokens: Tokens) -> Float[Te
     """log(1 − p), p the probability that one of `tokens` comes next: exact where p is close to 1.
 
     −inf where no other token is possible, or `tokens` are the whole vocabulary.
+
+    Args:
+        log_prob: Log-probabilities over the whole vocabulary.
+        tokens: Ids; one that is there twice counts once, none at all gives 0.
     """
     others = torch.ones(log_prob.shape[-1], dtype=torch.bool, device=log_prob.device)
     others[torch.as_tensor(tokens, dtype=torch.long, device=log_prob.device)] = False

@@ -47,6 +47,11 @@ def choose(
 def choose_site(cells: pd.DataFrame, effect: str, most_kl: float) -> HookSite:
     """The block output where `effect` is the most for at most `most_kl` nats; the smaller KL wins ties.
 
+    Args:
+        cells: One row per layer and coefficient, with `layer`, `kl` in nats and the effect's column.
+        effect: The column that is to be high.
+        most_kl: Nats that a cell may cost.
+
     Raises:
         ValueError: no cell costs so little.
     """
@@ -61,13 +66,24 @@ def choose_site(cells: pd.DataFrame, effect: str, most_kl: float) -> HookSite:
 
 
 def choose_iterations(trace: pd.DataFrame, effect: str, spare: float) -> int:
-    """The fewest iterations whose `effect` comes within `spare` of the most."""
+    """The fewest iterations whose `effect` comes within `spare` of the most.
+
+    Args:
+        trace: One row per number of iterations, with `iterations` and the effect's column.
+        effect: The column that is to be high.
+        spare: How far below the most is enough, in the effect's unit; 0 takes the fewest that reach it.
+    """
     enough = trace[trace[effect] >= trace[effect].max() - spare]
     return int(enough["iterations"].min())
 
 
 def choose_strength(cells: pd.DataFrame, kl: float) -> float:
-    """The coefficient or budget whose KL is nearest to `kl`, by their ratio."""
+    """The coefficient or budget whose KL is nearest to `kl`, by their ratio.
+
+    Args:
+        cells: One row per coefficient or budget, with its `kl` in nats; 0 counts as 1e-9.
+        kl: Nats that are wanted, above 0.
+    """
     return float(strength(cells)[(np.log(cells["kl"].clip(lower=1e-9)) - np.log(kl)).abs().idxmin()])
 
 
@@ -75,6 +91,10 @@ def choose_threshold(gates: pd.DataFrame) -> float:
     """The divergence that parts conflicts from other rows best: share of them open less share of the others open.
 
     Ties go to the higher one, which steers less.
+
+    Args:
+        gates: One row per prompt: its `regime`, its `divergence` in nats, and whether context and memory `agrees`,
+            which keeps its gate shut.
     """
     conflict = gates["regime"] == "conflict"
 

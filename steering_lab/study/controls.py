@@ -26,6 +26,10 @@ OTHER_PAIR, OTHER_PAIRS = "french_english", "wedding_sentences"  # the other con
 def check_form(form: Form, config: ControlSettings) -> None:
     """Nothing when every control of the settings can be made for the form, as far as can be said without a model.
 
+    Args:
+        form: What is swept.
+        config: Which controls, and how many draws; its layers count where it has any.
+
     Raises:
         ValueError: shuffled labels of no pairs, of too few, or under a method that does not read labels; another
             concept whose pairs are the form's own, or none; a single layer, which has no other.
@@ -55,6 +59,10 @@ def _check_labels(form: Form, config: ControlSettings) -> None:
 
 def other_pairs(form: Form, config: ControlSettings) -> Sequence[ContrastPair]:
     """The pairs of the other concept: all of them, or the first for a method that takes one.
+
+    Args:
+        form: What is swept.
+        config: Which pairs; left out, a pair or a set of weddings that comes along.
 
     Raises:
         ValueError: no such pairs, or one of the form's own among them.

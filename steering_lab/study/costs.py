@@ -96,7 +96,11 @@ def texts_for_costs(language: Language) -> tuple[str, ...]:
 
 
 def facts(language: Language) -> tuple[ConflictQA, ...]:
-    """Questions about facts: capitals of the 40 largest countries, or 40 about the organism's world."""
+    """Questions about facts: capitals of the 40 largest countries, or 40 about the organism's world.
+
+    Args:
+        language: English, or the organism's.
+    """
     if language == ENGLISH:
         return capital_rows("closed_book", min_population=LARGE)[:N_FACTS]
     rows = world_rows("closed_book", 2 * N_FACTS, seed=12)
@@ -104,7 +108,13 @@ def facts(language: Language) -> tuple[ConflictQA, ...]:
 
 
 def asked(language: Language, model: HookedModel, chat: bool) -> Asked:
-    """How a fact is asked: in English with the answer begun ("The capital of Peru is"), as a small model needs it."""
+    """How a fact is asked: in English with the answer begun ("The capital of Peru is"), as a small model needs it.
+
+    Args:
+        language: English, or the organism's.
+        model: Whose chat template is used.
+        chat: Whether the question is a user's turn; of the organism it is never one.
+    """
     if language == ENGLISH:
         return Asked(PLAIN, "closed_book", chat=model.chat_text if chat else None, answer_prefix="{begun}")
     return Asked(ORGANISM_WORDING, "closed_book")

@@ -51,7 +51,12 @@ class Bound(NamedTuple):
     failed: float | None = None
 
     def answer(self, low: float, high: float) -> Answer:
-        """Whether an interval is on the claimed side, on the other, or on both."""
+        """Whether an interval is on the claimed side, on the other, or on both.
+
+        Args:
+            low: The lower end of the interval, NaN where there is none: it cannot say.
+            high: The upper end.
+        """
         sign = 1 if self.up else -1
         near, far = sorted((sign * low, sign * high))
         held, failed = sign * self.number, sign * (self.number if self.failed is None else self.failed)
@@ -62,7 +67,14 @@ class Bound(NamedTuple):
 
 @dataclass(frozen=True)
 class Expectation:
-    """A line, read: of whom, which metric, and what is claimed of it."""
+    """A line, read: of whom, which metric, and what is claimed of it.
+
+    Args:
+        text: The line as it was written.
+        who: Of whom, spaces for underscores.
+        metric: Which metric, likewise.
+        claim: What is claimed, by its words: {"way": "rises", "by": "0.1"}.
+    """
 
     text: str
     who: str
@@ -71,7 +83,11 @@ class Expectation:
 
     @classmethod
     def read(cls, text: str) -> "Expectation":
-        """The line. Raises ValueError where it is none."""
+        """The line. Raises ValueError where it is none.
+
+        Args:
+            text: "WHO: METRIC CLAIM", such as "front: perplexity at most 1.5".
+        """
         who, colon, rest = text.partition(": ")
         found = _CLAIM.fullmatch(rest.strip())
         if not colon or found is None:
@@ -84,7 +100,12 @@ class Expectation:
         return cls(text, named(who), named(found["metric"]), claim)
 
     def bounds(self, row: Any, others: pd.DataFrame) -> Iterator[Bound]:
-        """What the effect of a row of the measured table has to be above or below."""
+        """What the effect of a row of the measured table has to be above or below.
+
+        Args:
+            row: Its row of the measured table, a named tuple.
+            others: The rows of whom it is compared with; empty where it is with nobody.
+        """
         claim, idle = self.claim, 1.0 if row.scale == "ratio" else 0.0
         up = claim.get("way") == "rises" or claim.get("side") == "above" or claim.get("end") == "least"
         if "within" in claim:

@@ -28,15 +28,30 @@ class Experiment(Protocol):
         """The frozen dataclass of its settings."""
 
     def run(self, config: Any, results: str | Path, elsewhere: Any = None) -> Path:
-        """Runs it, or resumes it, and returns the finished folder; `elsewhere` does its cells in other processes."""
+        """Runs it, or resumes it, and returns the finished folder; `elsewhere` does its cells in other processes.
+
+        Args:
+            config: Its settings, an instance of its Config.
+            results: The folder above all runs; the run's own is made in it.
+            elsewhere: Does its cells in other processes; None is this one.
+        """
 
     def report(self, folder: str | Path) -> Path:
-        """Draws a finished run's figures and page from its files alone, and returns the page."""
+        """Draws a finished run's figures and page from its files alone, and returns the page.
+
+        Args:
+            folder: The folder of the finished run.
+        """
 
 
 @dataclass(frozen=True)
 class Placement:
     """Where groups of cells run: in which executor, how many at a time, with how many GPUs each.
+
+    Args:
+        executor: "local" is this process; "processes", "ray" or "slurm".
+        workers: How many at a time; None leaves it to the executor.
+        gpus_per_worker: GPUs of each; None leaves it to the executor.
 
     Raises:
         ValueError: a number of workers or GPUs for the executor "local", which has neither.
@@ -61,7 +76,14 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A TOML file that was read: its name, the experiment that it names, that one's Config, and where its cells run."""
+    """A TOML file that was read: its name, the experiment that it names, that one's Config, and where its cells run.
+
+    Args:
+        name: The name of its runs.
+        experiment: The module.
+        config: Its settings, the file's and those given.
+        placement: Where its cells run.
+    """
 
     name: str
     experiment: Experiment
@@ -73,6 +95,11 @@ def read_study(toml: str | Path, settings: Sequence[str] = (), **where: Any) -> 
     """The study of a TOML file, with `settings` such as "layers=[1, 2]" in place of the file's.
 
     `where` are fields of `Placement` that replace the file's; None leaves the file's.
+
+    Args:
+        toml: The file.
+        settings: Settings that replace the file's, as "key=value" in TOML.
+        **where: Fields of `Placement`.
 
     Raises:
         FileNotFoundError: no such file, or no module that it names.
@@ -180,5 +207,9 @@ def experiment_of(run: str | Path, own: Path | None = None) -> Experiment:
 
 
 def question_of(module_docstring: str | None) -> str:
-    """An experiment's question: the first paragraph of its docstring, on one line."""
+    """An experiment's question: the first paragraph of its docstring, on one line.
+
+    Args:
+        module_docstring: The docstring; none, or an empty one, asks nothing.
+    """
     return " ".join((module_docstring or "").split("\n\n")[0].split())

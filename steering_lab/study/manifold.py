@@ -38,6 +38,11 @@ def manifold_table(model: HookedModel, conditions: Sequence[Condition], texts: S
 
 
 def neutral_texts(generations: pd.DataFrame, write: Callable[[str], str]) -> list[str]:
-    """What the unsteered model read and wrote in `generations`: each prompt as it was written, and its continuation."""
+    """What the unsteered model read and wrote in `generations`: each prompt as it was written, and its continuation.
+
+    Args:
+        generations: Continuations of any conditions; those that are missing are left out.
+        write: How a prompt was put to the model.
+    """
     plain = generations[is_unsteered(generations)]
     return [write(row.prompt) + row.text for row in plain.itertuples() if isinstance(row.text, str)]

@@ -61,7 +61,12 @@ def _as_text(table: pd.DataFrame) -> str:
 
 
 def described(name: str, facts: Mapping[str, Any]) -> str:
-    """A model in a few words, for figures: its name, depth, size and quantisation as far as `model.json` says."""
+    """A model in a few words, for figures: its name, depth, size and quantisation as far as `model.json` says.
+
+    Args:
+        name: What the settings call the model.
+        facts: What `model.json` says; empty where the folder has none.
+    """
     shown = str(facts.get("name", name))
     kind = f"synthetic model {shown}" if name == "organism" else shown
     if not facts:

@@ -42,7 +42,13 @@ class Settings:
             raise ValueError(f"name is {self.name!r}: it becomes a folder below results/, so it is one plain word")
 
     def at_least(self, least: int, *names: str, why: str = "") -> None:
-        """Nothing when the settings of these names reach `least`. Raises ValueError otherwise, with the reason."""
+        """Nothing when the settings of these names reach `least`. Raises ValueError otherwise, with the reason.
+
+        Args:
+            least: The least that is allowed.
+            *names: Settings that hold numbers.
+            why: What the error says; left out, that the setting must be `least` or more.
+        """
         for name in names:
             if getattr(self, name) < least:
                 reason = why or f"it must be {least} or more"
@@ -52,6 +58,9 @@ class Settings:
 @dataclass(frozen=True)
 class ExpectationSettings(Settings):
     """What is expected, written before the run: lines that the page answers (`study.expectations`).
+
+    Args:
+        expects: Lines such as "actadd front: perplexity at most 1.5"; none expects nothing.
 
     Raises:
         ValueError: a line that cannot be read.
@@ -70,6 +79,14 @@ class ModelSettings(Settings):
     """The model by whatever `load_model` takes, what stands in front of a text, and how it is run.
 
     `runtime` is "hooked" or "plain" for every pass; left out, the plain one wherever it can. `batch_size` is in rows.
+
+    Args:
+        model: A model's name, a folder, a GGUF file.
+        prefix: What stands in front of a text: "tokenizer" is what plain Hugging Face puts there (`models.prefix`).
+        device: "auto" is the GPU where there is one.
+        dtype: "auto" is the checkpoint's own on a GPU and float32 on a CPU.
+        runtime: "hooked" or "plain"; None is the plain one wherever it can.
+        batch_size: Rows decoded together at most: a row is one continuation under one condition.
     """
 
     model: str = "organism"
@@ -95,7 +112,11 @@ class ModelSettings(Settings):
 
 @dataclass(frozen=True)
 class LayerSettings(Settings):
-    """Layers to search; none named means all."""
+    """Layers to search; none named means all.
+
+    Args:
+        layers: Numbers from 0; none is all.
+    """
 
     layers: tuple[int, ...] = ()
 
@@ -114,7 +135,17 @@ class LayerSettings(Settings):
 
 @dataclass(frozen=True)
 class SamplingSettings(Settings):
-    """How every condition is decoded alike: so many samples per prompt, their length, and how a token is drawn."""
+    """How every condition is decoded alike: so many samples per prompt, their length, and how a token is drawn.
+
+    Args:
+        n_samples: Continuations per prompt, 1 or more.
+        max_new_tokens: Tokens of a continuation at most, 1 or more.
+        temperature: What logits are divided by; 0 is greedy, and then more than one sample says nothing new.
+        top_k: Draw from so many of the best; None is all.
+        top_p: Then from the smallest set with at least this probability, in (0, 1].
+        freq_penalty: Taken off a logit for every time the token stands in the text already; 0 is none.
+        repetition_penalty: Divides the logit of such a token where positive, multiplies it where negative; 1 is none.
+    """
 
     n_samples: int = 2
     max_new_tokens: int = 24
@@ -170,6 +201,11 @@ class ChatSettings(Settings):
 @dataclass(frozen=True)
 class PromptSettings(ModelSettings):
     """Prompts for choosing and for reporting; left out, `n_prompts` of each that come along for the model's language.
+
+    Args:
+        prompts: Those for choosing.
+        test_prompts: Those for reporting.
+        n_prompts: Of each, where none are given; prompts of one's own are all used.
 
     Raises:
         ValueError: a prompt in both, one of the two without the other, or more asked for than come along.

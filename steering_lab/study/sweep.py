@@ -53,6 +53,13 @@ class SweepSettings(
     random vectors those beside the texts are measured with `cost_controls` alone. `budgets` are the most that a chosen
     cell may cost, by cost, beside `perplexity_budget`. With `sure` only a cell is chosen whose interval lies above no
     effect: where nothing is found, nothing is chosen.
+
+    Args:
+        measures: Names of measures, the first being what is to rise.
+        costs: Names of costs that are measured beside the continuations.
+        cost_controls: Whether random vectors are measured for those too, which costs most of a grid again.
+        budgets: By cost, the most that the upper end of a chosen cell's interval may be.
+        sure: Choose nothing rather than a cell whose interval holds no effect.
     """
 
     measures: tuple[str, ...] = ()
@@ -69,7 +76,14 @@ class SweepSettings(
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """A model, what it is steered with, and how prompts are put to it: the conditions of a sweep follow from these."""
+    """A model, what it is steered with, and how prompts are put to it: the conditions of a sweep follow from these.
+
+    Args:
+        model: The model that is steered.
+        config: The settings: prompts, controls, seed.
+        forms: What it is steered with.
+        write: How a prompt is put to it.
+    """
 
     model: HookedModel
     config: SweepSettings
@@ -83,7 +97,11 @@ class Sweep:
         return [replace(UNSTEERED, write=self.write), *(prompting(f"{text} ", self.write) for text in said if text)]
 
     def grid(self, prompts: Sequence[str]) -> list[Condition]:
-        """Every form at its sites and coefficients, and the controls beside each cell."""
+        """Every form at its sites and coefficients, and the controls beside each cell.
+
+        Args:
+            prompts: The norms, and the covariance that controls are drawn from, are those of the stream at their tokens.
+        """
         cells = []
         for form in self.forms:
             sites = form.sites(self.model)
@@ -91,7 +109,12 @@ class Sweep:
         return cells
 
     def again(self, chosen: Chosen, prompts: Sequence[str]) -> list[Condition]:
-        """The chosen cells with their reversal, and `n_random_confirm` random vectors of their norm."""
+        """The chosen cells with their reversal, and `n_random_confirm` random vectors of their norm.
+
+        Args:
+            chosen: For each form its cell, or why it has none: then nothing of it is run.
+            prompts: As in `grid`.
+        """
         cells, config = [], self.config
         for form, cell in zip(self.forms, chosen, strict=True):
             if isinstance(cell, Selected):

@@ -38,7 +38,13 @@ class Result:
 
     @classmethod
     def of(cls, form: Described, cell: Selected | str, confirmed: pd.DataFrame) -> "Result":
-        """The result of a form."""
+        """The result of a form.
+
+        Args:
+            form: What was swept.
+            cell: Its chosen cell, or why there is none.
+            confirmed: The summary of the new prompts.
+        """
         if isinstance(cell, str):
             return cls(form, cell, None, Verdict(False, "nothing chosen"))
         table = confirm(cell, confirmed)
@@ -148,7 +154,12 @@ def measured(results: Sequence[Result], confirmed: pd.DataFrame, metric: str) ->
 
 
 def names_of(method: str, place: str) -> tuple[str, ...]:
-    """What a form is called in an expectation."""
+    """What a form is called in an expectation.
+
+    Args:
+        method: The form's method in tables.
+        place: Where its vector is added.
+    """
     return method, place, f"{method} {place}"
 
 

@@ -29,7 +29,14 @@ METHODS: dict[str, str] = {
 
 
 class Described(NamedTuple):
-    """A form by its method and place in tables, as a reader calls it (`label`), and what it adds."""
+    """A form by its method and place in tables, as a reader calls it (`label`), and what it adds.
+
+    Args:
+        method: Its method in tables.
+        place: Where its vectors are added.
+        label: What a reader calls it: "ActAdd, front".
+        what: What is added: "Love − Hate".
+    """
 
     method: str
     place: PlaceName
@@ -89,6 +96,13 @@ def vectors_at(
     ActAdd at the front has one row per token of its one pair; anywhere else it is the pair's difference at the last
     token.
 
+    Args:
+        method: A method that takes pairs.
+        model: The model that reads them.
+        pairs: Contrast pairs.
+        sites: Where the stream is read, and steered later.
+        place: Where the vectors will be added.
+
     Raises:
         ValueError: ActAdd of several pairs, or what `pair_vectors` refuses.
     """
@@ -115,7 +129,12 @@ def exchange(pairs: Sequence[ContrastPair], flips: Sequence[bool]) -> list[Contr
 
 
 def said_pairs(setting: str | Sequence[ContrastPair], pairs: Sequence[ContrastPair]) -> str:
-    """What pairs are called: the one pair, or their set's name (else the first of them) and how many there are."""
+    """What pairs are called: the one pair, or their set's name (else the first of them) and how many there are.
+
+    Args:
+        setting: As the user named them: a set, a file, or the pairs themselves.
+        pairs: The pairs that this is, one or more.
+    """
     if len(pairs) == 1:
         return str(pairs[0])
     name = Path(setting).stem if isinstance(setting, str) else f"{pairs[0]} and others"

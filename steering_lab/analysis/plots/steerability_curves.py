@@ -20,6 +20,11 @@ def steerability_curves(table: pd.DataFrame, *, title: str = "", subtitle: str =
     `table` is that of `steerability`, of one set of pairs. Grey: where 95 % of the values lie when the sides of the
     pairs are exchanged at random. A filled point lies above it, an open one does not.
 
+    Args:
+        table: One row per site and statistic, of one set of pairs and one stream.
+        title: The title; left out, none.
+        subtitle: What stands before the number of pairs below the title, say the model.
+
     Raises:
         ValueError: a column is missing, or a site and statistic stand there twice.
     """

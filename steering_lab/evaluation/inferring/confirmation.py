@@ -53,7 +53,12 @@ LEVEL = 0.05
 
 
 class Verdict(NamedTuple):
-    """Whether a choice held on prompts that did not make it, and in words: "held", or everything that did not."""
+    """Whether a choice held on prompts that did not make it, and in words: "held", or everything that did not.
+
+    Args:
+        held: Whether nothing failed.
+        said: "held", or everything that failed, with semicolons between.
+    """
 
     held: bool
     said: str
@@ -66,6 +71,9 @@ def verdict(confirmation: pd.DataFrame) -> Verdict:
     "shrank into the band of random vectors": the effect is in it; where none were run, none can be. "not told from
     random vectors": it is outside the band, but p_random is above 0.05. "broke its budget: perplexity reaches ×1.75
     (budget ×1.5)": the upper end of a cost.
+
+    Args:
+        confirmation: One row for the effect and one for each cost, of one cell, as `confirm` makes it.
     """
     effect = confirmation[confirmation["role"] == "effect"].iloc[0]
     costs = confirmation[(confirmation["role"] == "cost") & ~confirmation["holds"]]

@@ -86,7 +86,11 @@ def _is_random(rows: pd.DataFrame) -> pd.Series:
 
 
 def check_norms(summary: pd.DataFrame) -> None:
-    """Nothing, or a ValueError that names the first cell whose random control differs in relative norm (by 1 %)."""
+    """Nothing, or a ValueError that names the first cell whose random control differs in relative norm (by 1 %).
+
+    Args:
+        summary: Cells with their relative norms; where a norm is missing nothing is compared.
+    """
     cells = summary.drop_duplicates(list(CELL))
     controls = cells[_is_random(cells)].drop(columns="method").rename(columns={"control_of": "method"})
     both = cells.merge(controls, on=list(MATCHED), suffixes=("", "_control"))

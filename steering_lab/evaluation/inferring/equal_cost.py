@@ -27,7 +27,13 @@ UNREACHED = "not all resamples of the prompts reach this cost"
 
 
 class Curve(NamedTuple):
-    """What each prompt says of the mean cost and of the mean effect of a curve's cells, the unsteered one first."""
+    """What each prompt says of the mean cost and of the mean effect of a curve's cells, the unsteered one first.
+
+    Args:
+        cost: A row for each prompt that pays, a column for each cell.
+        effect: A row for each prompt, the same columns.
+        apart: Whether the cost is that of other prompts, so that rows do not belong together.
+    """
 
     cost: Float[np.ndarray, "priced cells"]
     effect: Float[np.ndarray, "prompts cells"]
@@ -39,6 +45,10 @@ class Curve(NamedTuple):
         The curve is straight between the cells in the order of their mean cost. Between two of them a prompt's value is
         its own effect there, less the slope times what it pays there beyond the cost named: to first order, how the
         curve moves with the prompt. Where other prompts pay, it is its own effect.
+
+        Args:
+            costs: In the cost's unit (nats, or the logarithm of a ratio); NaN comes back for one outside the cells'
+                mean costs.
         """
         order = np.argsort(self.cost.mean(axis=0), kind="stable")
         cost, effect = self.cost[:, order], self.effect[:, order]
@@ -200,6 +210,10 @@ def control_curve(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 
     Where one more random direction would fall at that cost (`controls.prediction_interval`); NaN below three draws
     that reach it. Cut where the metric's bounds end.
+
+    Args:
+        curves: The table of `at_equal_cost`; rows without a draw are left out.
+        level: How often one more random direction should fall inside: 0.95 is 95 %.
     """
     drawn = curves[curves["draw"].notna()].groupby("cost")["value"].agg(["mean", "std", "count"])
     low, high = prediction_interval(drawn["mean"], drawn["std"], drawn["count"], level)

@@ -20,6 +20,10 @@ CONDITION = ["condition", *(column.name for column in FACTORS)]
 def known_questions(tidy: pd.DataFrame, metric: str = "right") -> frozenset[str]:
     """The prompts whose answer by the unsteered model has the value 1 of `metric`: closed book, what it knows.
 
+    Args:
+        tidy: Measurements, one answer per prompt.
+        metric: A metric of 0 and 1; NaN counts as not known.
+
     Raises:
         ValueError: no such rows, a prompt twice, or a value that is not 0, 1 or NaN.
     """
@@ -38,6 +42,11 @@ def paired_counts(tidy: pd.DataFrame, metric: str, *, known: Collection[str] | N
     helped: questions that went from 0 to 1; hurt: from 1 to 0; kept, without: 1 and 0 in both. n: all questions (those
     in `known`, if given), the denominator of every share; n_missing: questions without a value in either condition,
     which count as none of the four. effect: (helped − hurt) / n, NaN while values are missing; p: `mcnemar`.
+
+    Args:
+        tidy: Measurements, one answer per condition and question.
+        metric: A metric of 0 and 1, NaN where an answer says neither.
+        known: The questions that count; None is all that the unsteered model was asked.
 
     Raises:
         ValueError: no such metric, no unsteered model, a question twice in a condition, a value that is not 0, 1 or

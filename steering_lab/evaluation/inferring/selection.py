@@ -181,7 +181,13 @@ def _said(budgets: Mapping[str, float]) -> str:
 
 
 def row_of(summary: pd.DataFrame, cell: pd.Series, metric: str) -> pd.Series:
-    """The row of a metric of the cell that a row belongs to. Raises ValueError where there is none."""
+    """The row of a metric of the cell that a row belongs to. Raises ValueError where there is none.
+
+    Args:
+        summary: The summary that is looked in, which may be of other prompts.
+        cell: A row of any table with the cell's factors.
+        metric: Which of the cell's rows.
+    """
     here = in_cell(summary, cell) & (summary["metric"] == metric)
     if not here.any():
         raise ValueError(f"no {metric} of {described(cell)} in this summary")

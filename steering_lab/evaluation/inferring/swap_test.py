@@ -49,6 +49,9 @@ def prompt_scores(sums: PairedSums) -> Float[np.ndarray, "prompts cells"]:
 
     With equal weights this is the prompt's own difference. Otherwise (Σ steered − m Σ weight) less the same of the
     unsteered, m being the mean of both sides together, which no exchange changes; per mean weight.
+
+    Args:
+        sums: What was summed over each prompt's rows, steered and unsteered (`pairing`).
     """
     known = (sums.steered_weight > 0) & (sums.unsteered_weight > 0)
     both, weight = (

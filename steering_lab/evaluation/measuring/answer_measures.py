@@ -45,6 +45,10 @@ def with_answers(generations: pd.DataFrame, rows: Mapping[str, ConflictQA]) -> p
 def judgements(generations: pd.DataFrame, scorer: Scorer = "strict") -> list[Judgement | None]:
     """Each row's judgement, None where there is no text; the official scorer hears the blank aliases too.
 
+    Args:
+        generations: Texts with the answers beside them (`with_answers`).
+        scorer: "strict", or "official": that of the published code.
+
     Raises:
         ValueError: an unknown scorer, or a table without the answers' columns.
     """
@@ -156,6 +160,11 @@ CONFLICT_MEASURES: tuple[AnswerMeasure, ...] = (
 
 def score_table(generations: pd.DataFrame, by: Sequence[str] = ("condition",)) -> pd.DataFrame:
     """One row per cell and scorer: `AnswerScores` in percent over the rows with both answers, n, and n_missing texts.
+
+    Args:
+        generations: Texts with the answers beside them (`with_answers`); rows without two answers that differ are left
+            out.
+        by: The columns whose values make a cell; rows where one is missing are a cell too.
 
     Raises:
         ValueError: see `judgements`; no row has two answers that differ.

@@ -90,6 +90,11 @@ def first_tokens(model: HookedModel, prompt: str, row: ConflictQA) -> FirstToken
     """The tokens that follow `prompt` where it goes on with a wording of each answer, with a space before it or not.
 
     A token that begins both answers tells nothing and is in neither list.
+
+    Args:
+        model: Whose tokens; nothing is run.
+        prompt: The text as the model reads it, up to where the answer begins.
+        row: The question with all wordings of both answers.
     """
     context, memory = (
         {token for answer in answers for lead in (" ", "") for token in _next_token(model, prompt, lead + answer)}

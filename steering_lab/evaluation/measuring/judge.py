@@ -143,7 +143,11 @@ class Judge:
         return pd.Series(values, index=generations.index, dtype=float)
 
     def scores(self, texts: Sequence[str]) -> dict[str, float]:
-        """The score of each different text, NaN where the answer is none; no rule about agreement applies."""
+        """The score of each different text, NaN where the answer is none; no rule about agreement applies.
+
+        Args:
+            texts: What is judged; the same text twice is asked once, and one of an earlier run not at all.
+        """
         different = list(dict.fromkeys(texts))
         known = self._kept()
         if missing := [text for text in different if self._key(text) not in known]:
@@ -159,7 +163,11 @@ class Judge:
 
     @staticmethod
     def unread(scores: Mapping[str, float]) -> int:
-        """How many answers were no score."""
+        """How many answers were no score.
+
+        Args:
+            scores: As `scores` returns them.
+        """
         return sum(map(math.isnan, scores.values()))
 
     def _key(self, text: str) -> str:
@@ -246,7 +254,13 @@ def agreement(judge: Judge, labelled: Mapping[str, float | int], *, of: str, fil
 
 
 def read_score(said: str, low: float | int, high: float | int) -> float:
-    """The score that an answer states: {"score": 7}, in a fence of code or not, or 7 alone; NaN for any other."""
+    """The score that an answer states: {"score": 7}, in a fence of code or not, or 7 alone; NaN for any other.
+
+    Args:
+        said: The judge's whole answer.
+        low: The least score that counts.
+        high: The most; a number beyond either is no score, and is not moved to the end.
+    """
     text = said.strip().removeprefix("```json").strip("`").strip()
     try:
         value = json.loads(text)
@@ -274,6 +288,11 @@ def client(judge: Judge) -> Any:  # openai is no dependency
 
 def reply(asking: Any, judge: Judge, text: str) -> str:
     """What the judge says of a text.
+
+    Args:
+        asking: A client of the openai package.
+        judge: Its model and rubric; it is asked at temperature 0.
+        text: What stands in the rubric where the text belongs.
 
     Raises:
         ValueError: what came is no answer of a model.

@@ -122,7 +122,11 @@ def balance(lexicon: Lexicon, name: str = "valence_balance") -> TextMeasure:
 
 
 def vader(name: str = "vader") -> TextMeasure:
-    """`vader_sentiment`: in [−1, 1], English only; high on gibberish of kind words, so keep perplexity beside it."""
+    """`vader_sentiment`: in [−1, 1], English only; high on gibberish of kind words, so keep perplexity beside it.
+
+    Args:
+        name: The metric's name in tables.
+    """
     return _leaning(name, vader_sentiment)
 
 

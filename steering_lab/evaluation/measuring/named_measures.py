@@ -145,6 +145,10 @@ def topic_of(pairs: Sequence[ContrastPair], topics: Mapping[str, frozenset[str]]
 
     None where there is none, so that sentiment may be what the pairs move. A sweep of " weddings" against nothing adds
     weddings, and is measured by "topic:weddings".
+
+    Args:
+        pairs: Contrast pairs; none adds no topic.
+        topics: Words by topic, lower-case; the order decides where two would do.
     """
     for name, of in topics.items():
         with_topic = sum(bool(of & set(words(pair.positive))) for pair in pairs)

@@ -40,7 +40,12 @@ IN_A_SLICE = SCORED_LOGITS // 4  # float32 logits: the unsteered and the steered
 
 
 class Moved(NamedTuple):
-    """Of each scored token: KL(unsteered ‖ steered) in nats, and whether the likeliest token is still the same."""
+    """Of each scored token: KL(unsteered ‖ steered) in nats, and whether the likeliest token is still the same.
+
+    Args:
+        kl: In nats, 0 or more.
+        agrees: Whether the likeliest token is still the same.
+    """
 
     kl: Float[Tensor, " token"]
     agrees: Bool[Tensor, " token"]
@@ -116,7 +121,12 @@ def moved(base: Float[Tensor, "token d_vocab"], steered: Float[Tensor, "token d_
 
 
 def prompt_room(conditions: Sequence[Condition], least: int = PROMPT_TOKENS) -> int:
-    """How many tokens a text's prompt needs, so that every condition's vectors have room in it: `least` or more."""
+    """How many tokens a text's prompt needs, so that every condition's vectors have room in it: `least` or more.
+
+    Args:
+        conditions: What is compared; one whose edit depends on the prompt needs no room of its own.
+        least: Tokens that a prompt has at least.
+    """
     shared = [c.intervention for c in conditions if isinstance(c.intervention, Intervention)]
     return max([least, *(term.edit.rows.shape[0] for one in shared for term in one.terms)])
 

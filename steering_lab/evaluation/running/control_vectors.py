@@ -64,7 +64,13 @@ def check_controls(names: Sequence[str]) -> None:
 
 
 def random_controls(vectors: Vectors, n_draws: int, seed: int) -> list[Control]:
-    """`n_draws` of `random_like` each site's vector, all directions being equally likely."""
+    """`n_draws` of `random_like` each site's vector, all directions being equally likely.
+
+    Args:
+        vectors: The vector of each site.
+        n_draws: How many; 0 is none.
+        seed: What they follow from: the same seed, site and draw give the same direction.
+    """
     return [
         Control(RANDOM, {site: random_like(v, seed_of(seed, site, draw)) for site, v in vectors.items()}, draw)
         for draw in range(n_draws)
@@ -147,6 +153,9 @@ def shuffled_layer(vectors: Vectors) -> Control:
 
     Neighbouring layers hold nearly the same stream, so that the control takes the farthest.
 
+    Args:
+        vectors: The vector of each site, two sites or more; each one's stands at another site in the control.
+
     Raises:
         ValueError: fewer than two sites.
     """
@@ -164,6 +173,11 @@ def exchanges(n_pairs: int, n_draws: int, seed: int) -> list[tuple[bool, ...]]:
     Half of them (with an odd number, one fewer than the rest), so that what the pairs share cancels: left to coins, a
     part of about 1/sqrt(n) of it stays, and being scaled to the vector's norm makes that part large again. Two draws
     never differ in all signs alone, which would be one line.
+
+    Args:
+        n_pairs: Contrast pairs, two or more.
+        n_draws: How many; 0 is none.
+        seed: What they follow from.
 
     Raises:
         ValueError: fewer such draws than asked for.

@@ -144,7 +144,13 @@ class Batch:
     def optimise(
         self, descent: Descent, init: Sequence[SteeringVector] | None, settings: dict[str, Any]
     ) -> list[Result]:
-        """The result of every problem."""
+        """The result of every problem.
+
+        Args:
+            descent: How far and how long to go.
+            init: One-row vectors, one for each site, that all problems start from; None is zero.
+            settings: What the deltas were asked for, for their provenance: sites, descent, shared.
+        """
         start = torch.zeros(*self.scales.shape, self.model.d_model, device=self.model.device)
         if init is not None:
             start = start + torch.cat([vector.rows for vector in init]).to(start)
@@ -154,7 +160,11 @@ class Batch:
         return [self._result(k, end, seconds, init is not None, settings) for k in range(len(self.n_rows))]
 
     def evaluate(self, deltas: Float[Tensor, "problem site d_model"]) -> Evaluation:
-        """Means over each problem's prompts, by one pass forth and back."""
+        """Means over each problem's prompts, by one pass forth and back.
+
+        Args:
+            deltas: What is added at each problem's sites; they are read and not changed.
+        """
         totals = Evaluation(
             torch.zeros_like(deltas[:, 0, 0]), torch.zeros_like(deltas), torch.zeros_like(deltas[:, 0, 0])
         )
@@ -171,7 +181,11 @@ class Batch:
 
     @torch.no_grad()
     def kl(self, deltas: Float[Tensor, "problem site d_model"]) -> Float[Tensor, " problem"]:
-        """KL(unsteered || steered) in nats, as in `evaluate`, by one pass forth."""
+        """KL(unsteered || steered) in nats, as in `evaluate`, by one pass forth.
+
+        Args:
+            deltas: What is added at each problem's sites; 0 gives 0.
+        """
         total = torch.zeros_like(deltas[:, 0, 0])
         for part, one, target, before in zip(self.parts, self.passes, self.targets, self.unsteered, strict=True):
             total.index_add_(0, self.owner[part], _kl(target, before, one(deltas[self.owner[part]])))

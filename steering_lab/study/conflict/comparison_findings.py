@@ -19,7 +19,13 @@ FEW = 50  # conflicts, below which the page says that it is a small comparison
 
 
 class Judged(NamedTuple):
-    """The chosen cell, what is left of it on the questions for reporting (`confirm`), and whether it holds."""
+    """The chosen cell, what is left of it on the questions for reporting (`confirm`), and whether it holds.
+
+    Args:
+        cell: The cell, as the search had it.
+        table: Its effect and its costs on the questions for reporting, a row each.
+        verdict: Whether all of them hold, and in words.
+    """
 
     cell: Selected
     table: pd.DataFrame
@@ -27,12 +33,20 @@ class Judged(NamedTuple):
 
 
 def is_chosen(parts: Parts) -> bool:
-    """Whether the search chose a cell."""
+    """Whether the search chose a cell.
+
+    Args:
+        parts: The run's files by name; `chosen` is read.
+    """
     return "nothing_chosen" not in parts["chosen"]
 
 
 def judged(parts: Parts) -> Judged:
-    """The chosen cell on questions that did not choose it, the first kind of conflict."""
+    """The chosen cell on questions that did not choose it, the first kind of conflict.
+
+    Args:
+        parts: The run's files by name, of a run that chose a cell.
+    """
     chosen, summary, validation = parts["chosen"], parts["summary"], parts["validation"]
     budgets = chosen["budgets"]
     tried = _own(validation, parts)
@@ -45,7 +59,11 @@ def judged(parts: Parts) -> Judged:
 
 
 def first_sentence(parts: Parts) -> str:
-    """The chosen vector's effect on new conflicts where it holds, in a sentence; or that nothing works, and why."""
+    """The chosen vector's effect on new conflicts where it holds, in a sentence; or that nothing works, and why.
+
+    Args:
+        parts: The run's files by name; of one that chose nothing `chosen` is enough.
+    """
     if not is_chosen(parts):
         reason = parts["chosen"]["nothing_chosen"].split("; the nearest")[0].replace("_", " ")
         return f"{NOTHING}: {reason}."
@@ -63,7 +81,13 @@ def first_sentence(parts: Parts) -> str:
 
 
 def points(row: pd.Series, low: str = "low", high: str = "high") -> str:
-    """An effect of shares in percentage points with its interval, or the interval alone."""
+    """An effect of shares in percentage points with its interval, or the interval alone.
+
+    Args:
+        row: A row of a summary whose metric is a share.
+        low: The column of the lower end; another than the interval's own gives that range alone.
+        high: The column of the upper end.
+    """
     ends = f"[{signed(100 * row[low], 0)}, {signed(100 * row[high], 0)}]"
     return f"by {signed(100 * row['effect'], 0)} points {ends}" if low == "low" else f"{ends} points"
 
@@ -79,12 +103,20 @@ def _cost(cost: Any) -> str:
 
 
 def moved(row: pd.Series) -> str:
-    """A share before and after."""
+    """A share before and after.
+
+    Args:
+        row: A row of a summary whose metric is a share, its effect a difference.
+    """
     return f"from {row['value'] - row['effect']:.0%} to {row['value']:.0%}"
 
 
 def findings(parts: Parts) -> list[str]:
-    """What else there is to say: on how many questions, how many changed sides, what turns with the sign, the costs."""
+    """What else there is to say: on how many questions, how many changed sides, what turns with the sign, the costs.
+
+    Args:
+        parts: The run's files by name; of one that chose nothing `chosen` and `known` are enough.
+    """
     if not is_chosen(parts):
         reason = parts["chosen"]["nothing_chosen"].replace(METHOD, "ContextFocus").replace("_", " ")
         known = parts["known"]
@@ -147,7 +179,11 @@ def _how_small(parts: Parts, counts: pd.DataFrame) -> str:
 
 
 def focus(parts: Parts) -> str:
-    """The name of the condition that it is all about; where nothing was chosen, of none."""
+    """The name of the condition that it is all about; where nothing was chosen, of none.
+
+    Args:
+        parts: The run's files by name; `chosen` is read.
+    """
     return f"ContextFocus {short_signed(parts['chosen']['coeff'])}" if is_chosen(parts) else ""
 
 
@@ -156,13 +192,21 @@ ELSEWHERE = ("agreement", "irrelevant", "closed book", "unknown")  # right answe
 
 
 def answered(parts: Parts) -> pd.DataFrame | None:
-    """What was expected, and what the questions for reporting say to it; nothing where nothing was expected."""
+    """What was expected, and what the questions for reporting say to it; nothing where nothing was expected.
+
+    Args:
+        parts: The run's files by name; the lines stand in `config`.
+    """
     expects = parts["config"].get("expects", [])
     return answers(expects, measured(parts)) if expects else None
 
 
 def measured(parts: Parts) -> pd.DataFrame:
-    """What expectations are answered by: the first kind of conflict, right answers elsewhere, perplexity."""
+    """What expectations are answered by: the first kind of conflict, right answers elsewhere, perplexity.
+
+    Args:
+        parts: The run's files by name; `summary` and `chosen` are read.
+    """
     summary = parts["summary"]
     right = summary[(summary["metric"] == "right") & (summary["regime"] != "conflict")]
     fluent = summary[summary["metric"] == HELD_OUT_PERPLEXITY]
@@ -181,6 +225,10 @@ def measured(parts: Parts) -> pd.DataFrame:
 
 
 def check_expectations(expects: Sequence[str]) -> None:
-    """Nothing when every line is about what a comparison may have. Raises ValueError otherwise."""
+    """Nothing when every line is about what a comparison may have. Raises ValueError otherwise.
+
+    Args:
+        expects: Lines such as "WHO: METRIC CLAIM" (`study.expectations`); none is allowed.
+    """
     who = {METHOD, f"{METHOD} reversed", BOTH, FINETUNED, "CAD", "COIECD", "random", *PROMPTING, *PARTS}
     check(expects, who, [*ANSWERS_OF, *ELSEWHERE, "perplexity"])

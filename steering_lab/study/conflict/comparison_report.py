@@ -45,6 +45,9 @@ def report_comparison(folder: str | Path) -> Path:
     """Draws a finished run's figures and page from its files alone, prints what it found, and returns the page.
 
     A run that chose nothing shows its search and the rivals; one without rivals the search alone (`search_report`).
+
+    Args:
+        folder: The folder of the finished run; `index.html` and the figures in it are replaced.
     """
     parts = read_run(folder, TIDY)
     if not is_chosen(parts) and "summary" not in parts:
@@ -81,7 +84,11 @@ def _random_note(parts: Parts) -> str:
 
 
 def about(parts: Parts) -> str:
-    """What the figures were measured on, and where the vector was added."""
+    """What the figures were measured on, and where the vector was added.
+
+    Args:
+        parts: The run's files by name; `model`, `config` and `chosen` are read.
+    """
     model, chosen = parts["model"], parts["chosen"]
     kind = "synthetic model " if parts["config"]["model"] == "organism" else ""
     if not is_chosen(parts):
@@ -90,7 +97,11 @@ def about(parts: Parts) -> str:
 
 
 def headline(parts: Parts) -> pd.DataFrame:
-    """Context answers on held-out conflicts, right answers elsewhere: a row per condition, random draws averaged."""
+    """Context answers on held-out conflicts, right answers elsewhere: a row per condition, random draws averaged.
+
+    Args:
+        parts: The run's files by name; `summary` is read.
+    """
     summary = parts["summary"].assign(condition=named, part=parts_of)
     wanted = (summary["regime"] == "conflict").map({True: "context", False: "right"})
     shown = summary[summary["metric"] == wanted]
@@ -101,7 +112,11 @@ def headline(parts: Parts) -> pd.DataFrame:
 
 
 def tables(parts: Parts) -> dict[str, pd.DataFrame]:
-    """What the page folds away: both scorers, paired counts, costs."""
+    """What the page folds away: both scorers, paired counts, costs.
+
+    Args:
+        parts: The run's files by name; `scores` and `paired` are read, and the search's where nothing was chosen.
+    """
     scores, paired = parts["scores"], parts["paired"]
     scores, paired = (t[t["draw"].isna()].assign(condition=named) for t in (scores, paired))
     shares = ["n", "p_context", "p_context_or_both", "p_memory", "memorisation_ratio", "exact_match", "both", "neither"]
@@ -120,7 +135,11 @@ def tables(parts: Parts) -> dict[str, pd.DataFrame]:
 
 
 def figures(parts: Parts) -> dict[str, Figure]:
-    """The search, the comparison by kind of conflict, whose answers, the continuous effect, its odd part, the costs."""
+    """The search, the comparison by kind of conflict, whose answers, the continuous effect, its odd part, the costs.
+
+    Args:
+        parts: The run's files by name; figures of what a run does not have are left out.
+    """
     summary, where, chosen = parts["summary"], about(parts), parts["chosen"]
     single = summary[summary["role"] != "control"].assign(condition=named, group=kinds_of)
     conflict, first, own = of_conflicts(single), first_conflicts(single), _focus(parts)
@@ -223,7 +242,12 @@ def _cost_figure(parts: Parts, first: pd.DataFrame, single: pd.DataFrame, cost: 
 
 
 def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
-    """Under a figure: how much it was measured on, what was chosen, and a published number where a source gives one."""
+    """Under a figure: how much it was measured on, what was chosen, and a published number where a source gives one.
+
+    Args:
+        parts: The run's files by name; `summary` and `validation` are read.
+        drawn: The figures that were made; captions of others are left out.
+    """
     summary, validation = parts["summary"], parts["validation"]
     plain = summary[is_unsteered(summary)].assign(group=kinds_of)
     n = {regime: int(rows["n"].max()) for regime, rows in plain.groupby("regime", sort=False)}

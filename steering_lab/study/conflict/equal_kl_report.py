@@ -39,7 +39,11 @@ CAPTIONS = {
 
 
 def report_equal_kl(folder: str | Path) -> Path:
-    """Draws the figures of a finished run again from its tables, writes its page, and returns the page's path."""
+    """Draws the figures of a finished run again from its tables, writes its page, and returns the page's path.
+
+    Args:
+        folder: The folder of the finished run; `index.html` and the figures in it are replaced.
+    """
     parts = read_run(folder, {name: TIDY[name] for name in ("table", "summary")})
     model, config = parts["model"], parts["config"]
     kind = f"synthetic model {model['name']}" if config["model"] == "organism" else model["name"]
@@ -68,6 +72,9 @@ def headline(parts: Parts) -> pd.DataFrame:
     """One row per method, one column per KL: context answers; then right answers elsewhere at the KL looked at.
 
     Below stand the random vectors.
+
+    Args:
+        parts: The run's files by name; `equal` has the context answers at each KL.
     """
     equal = parts["equal"]
     rows: dict[str, dict[str, str]] = {method: {"method": method} for method in STEERED}
@@ -90,7 +97,11 @@ def headline(parts: Parts) -> pd.DataFrame:
 
 
 def differences(equal: pd.DataFrame) -> pd.DataFrame:
-    """One row per gradient form, one column per KL: context answers less the vector's, paired."""
+    """One row per gradient form, one column per KL: context answers less the vector's, paired.
+
+    Args:
+        equal: The table of `at_equal_cost`, random draws included, which are left out.
+    """
     rows: dict[str, dict[str, str]] = {method: {"method": method} for method in GRADIENT}
     for r in equal[equal["draw"].isna() & (equal["method"] != VECTOR)].sort_values("cost").itertuples():
         apart = _estimate(signed, r.difference, r.difference_low, r.difference_high)
@@ -110,7 +121,11 @@ def _share(value: float) -> str:
 
 
 def first_sentence(parts: Parts) -> str:
-    """The method that surely gives the most at the KL looked at, against the random vectors; or that none does."""
+    """The method that surely gives the most at the KL looked at, against the random vectors; or that none does.
+
+    Args:
+        parts: The run's files by name; a method counts where its interval lies above the random vectors' band.
+    """
     equal, kl = parts["equal"], _nearest(parts)
     at = equal[equal["draw"].isna() & (equal["cost"] == kl)]
     band = control_curve(equal).set_index("cost").loc[kl]
@@ -138,7 +153,11 @@ def _nearest(parts: Parts) -> float:
 
 
 def findings(parts: Parts) -> list[str]:
-    """What the methods give against the vector, what they need and what they cost, a sentence each."""
+    """What the methods give against the vector, what they need and what they cost, a sentence each.
+
+    Args:
+        parts: The run's files by name; `equal`, `sweep`, `costs` and `summary` are read.
+    """
     equal, nearest = parts["equal"], _nearest(parts)
     at = equal[equal["draw"].isna() & (equal["cost"] == nearest)].set_index("method")
     apart = {
@@ -163,13 +182,21 @@ def findings(parts: Parts) -> list[str]:
 
 
 def answered(parts: Parts) -> pd.DataFrame | None:
-    """What was expected, and what the test questions say to it at the KL looked at."""
+    """What was expected, and what the test questions say to it at the KL looked at.
+
+    Args:
+        parts: The run's files by name; the lines stand in `config`.
+    """
     expects = parts["config"].get("expects", [])
     return answers(expects, _measured(parts)) if expects else None
 
 
 def check_expectations(expects: Sequence[str]) -> None:
-    """Nothing when every line is about what a comparison at equal KL has. Raises ValueError otherwise."""
+    """Nothing when every line is about what a comparison at equal KL has. Raises ValueError otherwise.
+
+    Args:
+        expects: Lines such as "WHO: METRIC CLAIM" (`study.expectations`); none is allowed.
+    """
     who = {*STEERED, *(method + GATED for method in STEERED), "random"}
     check(expects, who, ["context", "agreement", "irrelevant", "closed book", "unknown"])
 
@@ -199,7 +226,12 @@ def _listed(things: Mapping[str, object]) -> str:
 
 
 def figures(parts: Parts, about: str) -> dict[str, Figure]:
-    """Answers against KL, answers and loss against iterations, side effects with and without the gate, cost."""
+    """Answers against KL, answers and loss against iterations, side effects with and without the gate, cost.
+
+    Args:
+        parts: The run's files by name; `summary`, `sweep`, `equal` and `costs` are read.
+        about: The model and the layer, for the line below a title.
+    """
     summary, sweep, config = parts["summary"], parts["sweep"], parts["config"]
     conflict = of_conflicts(summary)
     plain = conflict[is_unsteered(conflict) & (conflict["metric"] == "context")].iloc[0]

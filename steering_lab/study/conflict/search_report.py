@@ -20,7 +20,12 @@ SHOWN = {"context": "value", "memory": "value", AGREEMENT_LOST: "effect", HELD_O
 
 
 def report_search(folder: str | Path, parts: Parts) -> Path:
-    """Draws the search's figures and page from a run's files alone, prints what was found, and returns the page."""
+    """Draws the search's figures and page from a run's files alone, prints what was found, and returns the page.
+
+    Args:
+        folder: The folder of the finished run.
+        parts: The run's files by name, of a run that chose nothing.
+    """
     drawn, table, searched = figures(parts), search_table(parts), parts["validation"]
     n = int(searched.loc[searched["metric"] == "context", "n"].max())
     caption = f"{n} conflicts; wanted: the most context answers with {budgets_said(parts['chosen']['budgets'])}."
@@ -44,13 +49,21 @@ def report_search(folder: str | Path, parts: Parts) -> Path:
 
 
 def tables(parts: Parts) -> dict[str, pd.DataFrame]:
-    """The whole search."""
+    """The whole search.
+
+    Args:
+        parts: The run's files by name; `validation` is read.
+    """
     table = search_table(parts)
     return {f"All {len(table)} cells of the search, on the questions for choosing": table}
 
 
 def search_table(parts: Parts) -> pd.DataFrame:
-    """One row per cell of the search, the unsteered model first, then by how much context answers rise."""
+    """One row per cell of the search, the unsteered model first, then by how much context answers rise.
+
+    Args:
+        parts: The run's files by name; `validation` is the summary of the search.
+    """
     searched = parts["validation"].drop_duplicates([*KEY, "metric"])
     cells = searched[searched["metric"] == "context"].set_index(KEY)
     table = cells[["effect", "low", "high", "over_budget"]].rename(columns={"effect": "shift"})
@@ -69,13 +82,21 @@ def search_table(parts: Parts) -> pd.DataFrame:
 
 
 def validation(parts: Parts) -> pd.DataFrame:
-    """The summary of the search, with what every cell says of context answers."""
+    """The summary of the search, with what every cell says of context answers.
+
+    Args:
+        parts: The run's files by name; the budgets stand in `chosen`.
+    """
     searched = parts["validation"]
     return searched.assign(state=states(searched, "context", parts["chosen"]["budgets"]))
 
 
 def figures(parts: Parts) -> dict[str, Figure]:
-    """The grid of context answers, and of memory answers."""
+    """The grid of context answers, and of memory answers.
+
+    Args:
+        parts: The run's files by name; `validation` is read.
+    """
     about = f"{parts['model']['name']}, nothing chosen"
     return {
         f"layer_coeff_{metric}": layer_coeff_heatmap(

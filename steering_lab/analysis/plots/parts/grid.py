@@ -72,7 +72,12 @@ def draw_strokes(figure: go.Figure, empty: pd.DataFrame) -> None:
 
 
 def draw_hatching(figure: go.Figure, cells: pd.DataFrame) -> None:
-    """White strokes across the cells, from their lower left to their upper right."""
+    """White strokes across the cells, from their lower left to their upper right.
+
+    Args:
+        figure: The figure that is drawn into.
+        cells: Placed cells (`cells.placed_cells`); none draws nothing.
+    """
     x: list[float | None] = []
     y: list[float | None] = []
     for c in cells.itertuples():

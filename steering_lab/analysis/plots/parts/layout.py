@@ -127,7 +127,13 @@ def key(marks: Mapping[str, str], width: int) -> Key:
 
 
 class Words(NamedTuple):
-    """The text about a figure, as plotly has it; the key in its entries."""
+    """The text about a figure, as plotly has it; the key in its entries.
+
+    Args:
+        title: The title, with plotly's tags in it; empty where there is none.
+        subtitle: The line below the title, likewise.
+        key: What colours and marks mean, an entry each.
+    """
 
     title: str = ""
     subtitle: str = ""
