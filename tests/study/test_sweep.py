@@ -41,6 +41,12 @@ def _no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "find_chrome", lambda: None)
 
 
+EIGHT = tuple(  # prompts: with fewer an open scale has no interval, and nothing is chosen
+    f"{name}={[f'{word} {end}' for word in words for end in ('the', 'love', 'hate', 'and')]}"
+    for name, words in (("prompts", ("I", "sea")), ("test_prompts", ("we", "in")))
+)
+
+
 def swept(toml: Path, *settings: str) -> Run:
     run_command(toml, set=settings, results=toml.parent / "results")
     [path] = (toml.parent / "results" / toml.stem).iterdir()
@@ -65,7 +71,8 @@ def test_every_control_is_one_word_of_a_sweep_and_stands_beside_every_cell(
     tmp_path: Path, tiny: Path, method: str, pairs: str, place: str, kinds: tuple[str, ...]
 ) -> None:
     toml = written(tmp_path, f'method = "{method}"', f'place = "{place}"', f'pairs = "{pairs}"')
-    run = swept(toml, *SMALL, f"model={tiny}", "layers=[1, 2]", f"controls={list(kinds)}", "n_shuffled=2")
+    controls = f"controls={list(kinds)}", "n_shuffled=2", "measures=['length']", "max_new_tokens=8"
+    run = swept(toml, *SMALL, *EIGHT, f"model={tiny}", "layers=[1, 2]", *controls)
     table = run["generations"]
     of, cells = table[table["role"] == "control"], {(layer, coeff) for layer in (1, 2) for coeff in (-1, 1)}
     assert set(of["method"]) == set(kinds)
