@@ -27,6 +27,10 @@ SMALL = (
 )  # fmt: skip
 
 BESIDE = "controls=['random', '{}']"
+EIGHT = tuple(  # prompts: with fewer an open scale has no interval, and nothing is chosen
+    f"{name}={[f'{word} {end}' for word in words for end in ('the', 'love', 'hate', 'and')]}"
+    for name, words in (("prompts", ("I", "sea")), ("test_prompts", ("we", "in")))
+)
 
 
 @pytest.fixture(scope="module")
