@@ -7,6 +7,7 @@ import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
+from steering_lab.evaluation.inferring.reasons import amount, spaced
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import NOTHING
@@ -80,7 +81,9 @@ class Result:
         effect, *costs = self.table.itertuples()
         band = f"[{signed(effect.control_low)}, {signed(effect.control_high)}]"
         spent = [
-            f"{cost.metric} ×{cost.held_out:.2f} [{cost.held_out_low:.2f}, {cost.held_out_high:.2f}]" for cost in costs
+            f"{spaced(cost.metric)} {amount(cost.held_out, cost.scale)}"
+            f" [{amount(cost.held_out_low, cost.scale)}, {amount(cost.held_out_high, cost.scale)}]"
+            for cost in costs
         ]
         moved = f"{signed(effect.held_out)} [{signed(effect.held_out_low)}, {signed(effect.held_out_high)}]"
         return f"by {moved}; random vectors of its norm reach {band}; {', '.join(spent)}"
