@@ -100,7 +100,7 @@ class Sweep:
         """Every form at its sites and coefficients, and the controls beside each cell.
 
         Args:
-            prompts: The norms, and the covariance that controls are drawn from, are those of the stream at their tokens.
+            prompts: Norms, and the covariance that controls are drawn from, are of the stream at their tokens.
         """
         cells = []
         for form in self.forms:
