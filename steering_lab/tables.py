@@ -19,7 +19,7 @@ from steering_lab.numerics.kinds import OPEN, Bounds, Kind
 Role = Literal["unsteered", "steered", "control", "baseline"]
 Scale = Literal["difference", "ratio"]
 Unit = Literal["coeff", "resid_norm", "nats"]
-State = Literal["works", "works, over budget", "moves, as random vectors do", "nothing shown"]
+State = Literal["works", "works, over budget", "moves, as random vectors do", "moves", "nothing shown"]
 Type = Literal["text", "number", "whole", "flag"]
 
 CELL = ("method", "place", "control_of", "layer", "coeff", "budget")

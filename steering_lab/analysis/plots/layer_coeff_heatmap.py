@@ -313,6 +313,7 @@ def _marks(
         swatch["moves, as random vectors do"]: "moves, as random vectors do"
         if "moves, as random vectors do" in states
         else "",
+        "<span>+0.0</span>": "moves" if "moves" in states else "",
         swatch["nothing shown"]: "nothing shown" if "nothing shown" in states else "",
         "○": "within the range of random vectors of equal norm" if _ringed(cells).any() else "",
         "◥": "text degenerates" if cells["degenerate"].any() else "",

@@ -1,4 +1,4 @@
-"""What a cell says, in one of four states, and how many of a run's own random vectors would have been said to work.
+"""What a cell says, in one of five states, and how many of a run's own random vectors would have been said to work.
 
 Everything is read off a summary: whether the effect is there (`p_family`), whether random vectors do as much
 (`p_random`), and what it costs. Both p are corrected over the cells that the table holds of a method at a place: in a
@@ -22,6 +22,7 @@ MEANING: dict[State, str] = {
     "works": "differs from unsteered and from random vectors, corrected over the grid, within every budget",
     "works, over budget": "differs from unsteered and from random vectors, corrected over the grid, but costs too much",
     "moves, as random vectors do": "differs from unsteered, and has not been told from random vectors of equal norm",
+    "moves": "differs from unsteered; fewer than three random vectors of equal norm were run beside it",
     "nothing shown": "has not been shown to differ from unsteered",
 }
 
@@ -30,8 +31,8 @@ def states(summary: pd.DataFrame, metric: str, budgets: Mapping[str, float]) -> 
     """The `State` of each cell's effect on `metric`, one for each row of that metric; missing where nothing is steered.
 
     A cell works if p_random and p_family are at most 0.05, the upper end of each cost's interval is within its budget,
-    and its text is not degenerate. A cell of which p_random is not known moves at most. The unsteered model and
-    baselines, which no random vector compares with, have no state.
+    and its text is not degenerate. A cell of which p_random is not known moves, no more can be said. The unsteered
+    model and baselines, which no random vector compares with, have no state.
 
     Args:
         summary: One row per cell and metric (`summarise`).
@@ -48,8 +49,8 @@ def states(summary: pd.DataFrame, metric: str, budgets: Mapping[str, float]) -> 
     costly = broken | rows["degenerate"].fillna(False).astype(bool)
     moves, told_apart = rows["p_family"] <= LEVEL, rows["p_random"] <= LEVEL
     found = np.select(
-        [moves & told_apart & ~costly, moves & told_apart, moves],
-        ["works", "works, over budget", "moves, as random vectors do"],
+        [moves & told_apart & ~costly, moves & told_apart, moves & rows["p_random"].notna(), moves],
+        ["works", "works, over budget", "moves, as random vectors do", "moves"],
         "nothing shown",
     )
     return pd.Series(found, rows.index, name="state").where(rows["role"].isin(["steered", "control"]), None)

@@ -30,8 +30,12 @@ def test_a_cost_whose_interval_reaches_beyond_its_budget_or_is_unknown_and_broke
     assert said(cost=1.21) == said(cost=np.nan) == said(degenerate=True) == "works, over budget"
 
 
-def test_a_cell_that_random_vectors_reach_or_were_not_run_for_moves_as_they_do() -> None:
-    assert said(p_random=0.051) == said(p_random=np.nan) == said(p_random=0.5, cost=9) == "moves, as random vectors do"
+def test_a_cell_that_random_vectors_reach_moves_as_they_do() -> None:
+    assert said(p_random=0.051) == said(p_random=0.5, cost=9) == "moves, as random vectors do"
+
+
+def test_of_a_cell_without_random_vectors_no_more_is_said_than_that_it_moves() -> None:
+    assert said(p_random=np.nan) == "moves"
 
 
 def test_what_does_not_differ_from_unsteered_shows_nothing_whatever_random_vectors_do() -> None:

@@ -146,6 +146,8 @@ def how_many_work(cells: pd.DataFrame) -> str:
     said = cells["state"].notna()
     if not said.any():
         return ""
+    if cells.loc[said, "control_low"].isna().all():
+        return "no random vectors were run here, so no cell can be said to work"
     work = int((cells["state"] == "works").sum())
     return (
         f"{work or 'None'} of {int(said.sum())} cells {'works' if work == 1 else 'work'}; of grids in which nothing"
