@@ -137,7 +137,7 @@ def _compare(
 ) -> None:
     """Every condition on the test questions, into the folder's tables."""
     generations, table = _asked(answering, by_model, questions.test, questions.texts)
-    summary = tables.summaries(table, config.seed)
+    summary = tables.summaries(table, config.seed, searched=False)
     reversed_too = "reversed" in config.compare and (table["method"] == METHOD).any()
     timed = questions.conflicts[0].rows[:TIMED_ROWS]
     made = {

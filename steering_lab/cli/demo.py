@@ -35,7 +35,7 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
            "n_random=3", "n_random_confirm=3")
           if quick else
           ("layers=[14, 20]", "front_coeffs=[2]", "everywhere_coeffs=[-1.5, 1.5]", "n_prompts=12",
-           "max_new_tokens=20", "n_random=3", "n_random_confirm=5")),
+           "max_new_tokens=20", "n_random=3", "n_random_confirm=10")),
     )  # fmt: skip
     # So few questions cannot bound what agreeing answers lose by less than a half.
     conflict = (

@@ -178,7 +178,7 @@ def run_sweep(
         places = [(form.method, form.place) for form in forms]
         chosen = choose(summary, metric, places, budgets, sure=config.sure)
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
-        held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures)
+        held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures, searched=False)
 
         if judges := [measure.described() for measure in measures if isinstance(measure, Judge)]:
             setup.folder.write_json("judges.json", judges)
@@ -193,7 +193,13 @@ def run_sweep(
 
 
 def _asked(
-    setup: Setup, sweep: Sweep, conditions: Sequence[Condition], prompts: Sequence[str], measures: Sequence[Measure]
+    setup: Setup,
+    sweep: Sweep,
+    conditions: Sequence[Condition],
+    prompts: Sequence[str],
+    measures: Sequence[Measure],
+    *,
+    searched: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The continuations, the tidy table of measures on them, and its summary."""
     config = sweep.config
@@ -202,4 +208,4 @@ def _asked(
         setup, conditions, config.costs, config.language, chat=config.chat, controls=config.cost_controls
     )
     table = pd.concat([measure_table(texts, measures), *beside], ignore_index=True)
-    return texts, table, summarise(table, seed=config.seed)
+    return texts, table, summarise(table, searched=searched, seed=config.seed)

@@ -102,7 +102,9 @@ def check_norms(summary: pd.DataFrame) -> None:
         )
 
 
-def attach_bands(summary: pd.DataFrame, effects: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def attach_bands(
+    summary: pd.DataFrame, effects: pd.DataFrame, level: float = 0.95, *, searched: bool = True
+) -> pd.DataFrame:
     """`summary` with what random vectors do in each cell: control_low, control_high, n_draws, p_random.
 
     Where a method has several kinds of `RANDOM_CONTROLS`, the band is the hull of theirs, `n_draws` the sum and
@@ -112,13 +114,15 @@ def attach_bands(summary: pd.DataFrame, effects: pd.DataFrame, level: float = 0.
         summary: One row per cell and metric.
         effects: What each draw does (`draw_effects`).
         level: The probability that one more draw falls inside a band.
+        searched: Whether a method's cells are a search, over which `p_random` is corrected.
 
     Raises:
         ValueError: a random control that is not norm-matched.
     """
     check_norms(summary)
     own = effects[effects["method"].isin(RANDOM_CONTROLS)]
-    bands = [_judged(summary, draws, level) for _, draws in own.groupby(["metric", *FAMILY], dropna=False, sort=False)]
+    of_one = own.groupby(["metric", *FAMILY], dropna=False, sort=False)
+    bands = [_judged(summary, draws, level, searched) for _, draws in of_one]
     found = pd.concat(bands) if bands else pd.DataFrame(columns=[*BAND, "n_draws"], dtype=float)
     hull = found.groupby(level=0).agg(
         {"control_low": "min", "control_high": "max", "p_random": "max", "n_draws": "sum"}
@@ -129,7 +133,7 @@ def attach_bands(summary: pd.DataFrame, effects: pd.DataFrame, level: float = 0.
     )
 
 
-def _judged(summary: pd.DataFrame, draws: pd.DataFrame, level: float) -> pd.DataFrame:
+def _judged(summary: pd.DataFrame, draws: pd.DataFrame, level: float, searched: bool) -> pd.DataFrame:
     """The band and p_random of those rows of `summary` whose cells the `draws` of one control are matched to."""
     control, keys = draws.iloc[0], list(MATCHED[2:])
     judged = pd.Series({"metric": control["metric"], "method": control["control_of"], "place": control["place"]})
@@ -139,7 +143,9 @@ def _judged(summary: pd.DataFrame, draws: pd.DataFrame, level: float) -> pd.Data
     p_random = np.full(len(joined), np.nan)
     enough = (joined["n_draws"] >= MIN_DRAWS).to_numpy()
     if enough.any():
-        p_random[enough] = _p_random(joined[enough], draws, keys)
+        rows = joined[enough]
+        searches = [rows] if searched else [rows.iloc[[i]] for i in range(len(rows))]
+        p_random[enough] = np.concatenate([_p_random(search, draws, keys) for search in searches])
     return joined[["control_low", "control_high", "n_draws"]].assign(p_random=p_random)
 
 

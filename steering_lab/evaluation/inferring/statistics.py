@@ -14,7 +14,9 @@ from steering_lab.numerics.intervals import Interval, Kind, paired_interval
 from steering_lab.tables import CELL, SUMMARY, checked
 
 
-def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, level: float = 0.95) -> pd.DataFrame:
+def summarise(
+    measured: pd.DataFrame, *, searched: bool = True, seed: int = 0, n_boot: int = 2000, level: float = 0.95
+) -> pd.DataFrame:
     """One row per cell (`tables.CELL`) and metric with the columns of `tables.SUMMARY`, the unsteered cell included.
 
     value: the weighted mean of all known values. effect: the mean paired difference to the unsteered model, over the
@@ -30,6 +32,8 @@ def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, leve
 
     Args:
         measured: Measurements of the unsteered model and of others.
+        searched: Whether the cells of a method at a place are a search, over which its p are corrected. Not so where a
+            cell was chosen on other prompts: it, and its reversal, are each asked alone.
         seed: What the resamples of prompts follow from.
         n_boot: How many resamples.
         level: How often an interval is to hold the effect.
@@ -41,20 +45,22 @@ def summarise(measured: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000, leve
         raise ValueError(f"level is between 0 and 1 and n_boot at least 1, not {level} and {n_boot}")
     paired = pair_with_unsteered(measured)
     blocks = [
-        _summarise_metric(paired_sums(rows), rows.iloc[0], seed, n_boot, level).assign(metric=metric)
+        _summarise_metric(paired_sums(rows), rows.iloc[0], searched, seed, n_boot, level).assign(metric=metric)
         for metric, rows in paired.groupby("metric")
     ]
     summary = _mark_degenerate(pd.concat(blocks, ignore_index=True))
-    summary = attach_bands(summary, draw_effects(measured), level)
+    summary = attach_bands(summary, draw_effects(measured), level, searched=searched)
     summary = summary.sort_values(["metric", *CELL], ignore_index=True, na_position="first")
     return checked(summary, SUMMARY)[SUMMARY.names]
 
 
-def _summarise_metric(sums: PairedSums, metric: pd.Series, seed: int, n_boot: int, level: float) -> pd.DataFrame:
+def _summarise_metric(
+    sums: PairedSums, metric: pd.Series, searched: bool, seed: int, n_boot: int, level: float
+) -> pd.DataFrame:
     rng = np.random.default_rng(seed)  # anew for each metric: all metrics see the same resamples
     effect = sums.effect(np.ones((1, len(sums.steered))))[0]
     found = effect_interval(sums, metric, n_boot=n_boot, level=level, rng=rng)
-    p, p_family = swap_test(sums, Kind(metric["distribution"]), n_boot, rng)
+    p, p_family = swap_test(sums, Kind(metric["distribution"]), n_boot, rng, searched=searched)
     value = sums.cells["value"].to_numpy()
     if metric["scale"] == "ratio":
         value, effect = np.exp(value), np.exp(effect)

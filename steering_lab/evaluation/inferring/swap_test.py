@@ -21,7 +21,7 @@ LEVEL = 0.95  # at which the bootstrap's tails are widened
 Pair = tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]
 
 
-def swap_test(sums: PairedSums, kind: Kind, n_draws: int, rng: np.random.Generator) -> Pair:
+def swap_test(sums: PairedSums, kind: Kind, n_draws: int, rng: np.random.Generator, *, searched: bool = True) -> Pair:
     """Two-sided p of each cell of `sums`, alone and corrected for the search over the cells of its method and place.
 
     p is the share of exchanges with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the
@@ -34,9 +34,11 @@ def swap_test(sums: PairedSums, kind: Kind, n_draws: int, rng: np.random.Generat
         kind: The kind of measure.
         n_draws: How many exchanges are drawn, and how many resamples.
         rng: What draws them.
+        searched: Whether the cells of a method and place are a search; otherwise each is asked alone.
     """
-    scores = prompt_scores(sums)
-    families = list(sums.cells.groupby(list(FAMILY), dropna=False).indices.values())
+    scores, families = prompt_scores(sums), [np.array([cell]) for cell in range(len(sums.cells))]
+    if searched:
+        families = list(sums.cells.groupby(list(FAMILY), dropna=False).indices.values())
     p, p_family = exchange_test(scores, families, n_draws, rng)
     if kind == Kind.SKEWED:
         with_skew = bootstrap_test(scores, families, n_draws, rng)

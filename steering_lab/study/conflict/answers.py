@@ -143,12 +143,14 @@ def by_question(table: pd.DataFrame, part: Part) -> pd.DataFrame:
     return named.assign(**part.columns)
 
 
-def summaries(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """`summarise`, resampled by `seed`, of each part of `table`; metrics that a part knows nothing of are left out."""
+def summaries(table: pd.DataFrame, seed: int, *, searched: bool = True) -> pd.DataFrame:
+    """`summarise` of each part of `table`, with its `seed` and `searched`; metrics that a part lacks are left out."""
     blocks = []
     for (regime, kind), rows in table.groupby(PART, sort=False):
         known = rows.groupby("metric")["value"].transform("count") > 0
-        blocks.append(summarise(rows[known].drop(columns=PART), seed=seed).assign(regime=regime, kind=kind))
+        blocks.append(
+            summarise(rows[known].drop(columns=PART), searched=searched, seed=seed).assign(regime=regime, kind=kind)
+        )
     return pd.concat(blocks, ignore_index=True)
 
 

@@ -226,3 +226,27 @@ def test_two_hundred_cells_take_under_two_seconds() -> None:
     start = time.process_time()
     assert len(summarise(tidy)) == 201
     assert time.process_time() - start < 2
+
+
+def test_a_cell_that_was_chosen_elsewhere_and_its_reversal_are_each_asked_alone() -> None:
+    """Every p is then what it is in a table without the other cell; in a search both are corrected for the two."""
+    rng = np.random.default_rng(0)
+    base = observed("unsteered", noise(rng, 9, 2))
+    cells = {
+        coeff: stacked(
+            observed("actadd", noise(rng, 9, 2), layer=2, coeff=coeff),
+            *(observed("random", noise(rng, 9, 2), layer=2, coeff=coeff, draw=draw) for draw in range(4)),
+        )
+        for coeff in (1.0, -1.0)
+    }
+    both, columns = stacked(base, *cells.values()), ["p", "p_family", "p_random"]
+
+    def found(table: pd.DataFrame, coeff: float, *, searched: bool) -> pd.Series:
+        summary = summarise(table, searched=searched)
+        return summary[(summary["method"] == "actadd") & (summary["coeff"] == coeff)].iloc[0][columns].astype(float)
+
+    for coeff, own in cells.items():
+        alone, corrected = (found(both, coeff, searched=searched) for searched in (False, True))
+        pd.testing.assert_series_equal(alone, found(stacked(base, own), coeff, searched=True), check_names=False)
+        assert alone["p"] == alone["p_family"] < corrected["p_family"]
+        assert alone["p_random"] < corrected["p_random"]
