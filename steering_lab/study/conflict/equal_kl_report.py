@@ -122,25 +122,30 @@ def _share(value: float) -> str:
 
 
 def first_sentence(parts: Parts) -> str:
-    """The method that surely gives the most at the KL looked at, against the random vectors; or that none does.
+    """The method that surely gives the most at the KL looked at, against the random vectors; or that none does there.
 
     Args:
         parts: The run's files by name; a method counts where its interval lies above the random vectors' band.
     """
     equal, kl = parts["equal"], _nearest(parts)
-    at = equal[equal["draw"].isna() & (equal["cost"] == kl)]
-    band = control_curve(equal).set_index("cost").loc[kl]
+    bands = control_curve(equal)
+    methods = equal[equal["draw"].isna()].merge(bands, on="cost").sort_values("low", ascending=False)
+    surely = methods[methods["low"] > methods["control_high"]]
+    above, band = surely[surely["cost"] == kl], bands.set_index("cost").loc[kl]
     reach = _estimate(_share, None, band["control_low"], band["control_high"])
-    above = at[at["low"] > band["control_high"]].sort_values("low", ascending=False)
     conflict = of_conflicts(parts["summary"])
     plain = conflict[is_unsteered(conflict) & (conflict["metric"] == "context")].iloc[0]
     on = f"n {plain['n']} new conflicts at {_nats(kl)} of KL"
     if np.isnan(band["control_high"]):
         return f"{NOTHING}, o{on}: random vectors were not long enough to compare with at that KL."
-    if above.empty:
-        return f"{NOTHING}, o{on}: no method surely gives more context answers than random vectors ({reach})."
-    best = above.iloc[0]
+    none = f"no method surely gives more context answers than random vectors ({reach})"
+    if surely.empty:
+        return f"{NOTHING}, o{on}: {none}."
+    best = (surely if above.empty else above).iloc[0]
     gives = _estimate(_share, best["value"], best["low"], best["high"])
+    if above.empty:
+        there = _estimate(_share, None, best["control_low"], best["control_high"])
+        return f"O{on}, {none}; at {_nats(best['cost'])} {best['method']} does: {gives}, against {there}."
     return (
         f"O{on}, {best['method']} gives {gives} context answers of"
         f" {parts['model']['name']} (unsteered {plain['value']:.2f}); random vectors reach {reach}."
