@@ -66,7 +66,7 @@ def report_sweep(folder: str | Path) -> Path:
             f"{told.n_prompts} new prompts x {config['n_samples']} samples; heatmaps and curves show the search, on"
             " other prompts, so their numbers differ. Intervals: 95 %, over prompts. Random vectors: where one more of"
             f" the same norm would fall, judged by {config['n_random_confirm']} draws. p: of no effect, and of a random"
-            " vector doing as much, corrected over a form's confirmed cells. Perplexity: under the unsteered model,"
+            " vector doing as much; a cell is asked alone, nothing is corrected. Perplexity: under the unsteered model,"
             " over unsteered text's."
         ),
         answers=told.answers(),
@@ -156,7 +156,7 @@ class Told:
         rows = confirmed[confirmed["role"] != "control"].sort_values("coeff", ascending=False, kind="stable")
         rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
         table = self.named(condition_table(rows, metric=self.metric, costs=["perplexity"]))
-        return table.drop(columns="missing")
+        return table.drop(columns="missing").rename(columns={"p, corrected": "p"})
 
     def answers(self) -> pd.DataFrame | None:
         """What was expected, and what the chosen cells on new prompts say to it; nothing where nothing was expected."""

@@ -195,4 +195,4 @@ def _laid_out(figure: go.Figure, panels: list[_Panel], words: tuple[str, str], m
             text=f"{head}<br>{dark}", name="cost", xref=f"x{name} domain", x=0, xanchor="left", yref=f"y{name} domain",
             y=1, yanchor="bottom", yshift=4, align="left", showarrow=False, font={"size": 12},
         )  # fmt: skip
-    return lay_out(figure, Layout(plot, _LEFT, _RIGHT, above=_HEAD + 4, least=420), words, marks, **axes)
+    return lay_out(figure, Layout(plot, _LEFT, _RIGHT, above=_HEAD + 26, least=420), words, marks, **axes)

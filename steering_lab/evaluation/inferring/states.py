@@ -1,8 +1,8 @@
 """What a cell says, in one of five states, and how many of a run's own random vectors would have been said to work.
 
 Everything is read off a summary: whether the effect is there (`p_family`), whether random vectors do as much
-(`p_random`), and what it costs. Both p are corrected over the cells that the table holds of a method at a place: in a
-table of confirmed cells that is the chosen ones only.
+(`p_random`), and what it costs. Both p are corrected over the cells that the table holds of a method at a place, unless
+the table was summarised as not `searched`, as confirmed cells are.
 """
 
 from collections.abc import Mapping
