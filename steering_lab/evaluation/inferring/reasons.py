@@ -40,7 +40,9 @@ def amount(value: float | int, scale: str) -> str:
         value: The number.
         scale: "difference" or "ratio".
     """
-    return f"×{value:.3g}" if scale == "ratio" else "0" if value == 0 else f"{value:+.2g}".replace("-", "−")
+    if scale == "ratio":
+        return f"×{value:.3g}" if value >= 10 else f"×{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if value == 0 else f"{value:+.2g}".replace("-", "−")
 
 
 def spaced(metric: str) -> str:

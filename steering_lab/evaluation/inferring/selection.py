@@ -136,7 +136,7 @@ def _surely(ordered: pd.DataFrame, effect: str, budgets: Mapping[str, float], di
         for _, cell in ordered.head(3).iterrows()
     )
     raises = "raises" if direction == 1 else "lowers"
-    raise ValueError(f"no cell within {_said(budgets)} surely {raises} {effect}; the nearest are {near}")
+    raise ValueError(f"no cell that keeps {_said(budgets)} surely {raises} {effect}; the nearest are {near}")
 
 
 def _candidates(
