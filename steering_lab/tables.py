@@ -19,7 +19,15 @@ from steering_lab.numerics.kinds import OPEN, Bounds, Kind
 Role = Literal["unsteered", "steered", "control", "baseline"]
 Scale = Literal["difference", "ratio"]
 Unit = Literal["coeff", "resid_norm", "nats"]
-State = Literal["works", "works, over budget", "moves, as random vectors do", "moves", "nothing shown"]
+State = Literal["works", "works, over budget", "moves, not told from random vectors", "moves", "nothing shown"]
+MEANING: dict[State, str] = {
+    "works": "told from unsteered and from random vectors, corrected over the grid, within budget",
+    "works, over budget": "told from unsteered and from random vectors, corrected over the grid, but costs too much",
+    "moves, not told from random vectors": "told from unsteered, not from random vectors of equal norm",
+    "moves": "told from unsteered; fewer than three random vectors of equal norm were run beside it",
+    "nothing shown": "not told from unsteered",
+}
+"""What each state of a cell says: the word, and what it stands for."""
 Type = Literal["text", "number", "whole", "flag"]
 
 CELL = ("method", "place", "control_of", "layer", "coeff", "budget")

@@ -12,7 +12,10 @@ is about the confirmed effect, against the unsteered model: a difference, or a r
     at most 1.5                  at least 0.9                 the effect itself, so of a ratio the ratio
     above WHO                    below WHO                    the same metric of another
 
-A claim held where the whole interval is on its side, and failed where the whole interval is on the other.
+A claim held where the whole interval is on its side, and failed where the whole interval is on the other. Beyond random
+vectors is as a verdict has it (`confirmation.verdict`): the interval leaves out no effect, the effect is beyond the
+band, and p_random and p_family are at most 0.05; it failed where the effect is in the band or the interval on the other
+side. In a table without p_random the whole interval has to be beyond the band.
 """
 
 import re
@@ -24,6 +27,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import signed, times
+from steering_lab.evaluation.inferring.confirmation import LEVEL
 
 Answer = Literal["failed", "held", "cannot say"]
 ORDER: tuple[Answer, ...] = ("failed", "cannot say", "held")
@@ -120,8 +124,25 @@ class Expectation:
                 yield Bound(other.high if up else other.low, up, True, other.low if up else other.high)
         else:
             yield Bound(idle, up, strict=True)
-            if "random" in claim:
-                yield Bound(row.control_high if up else row.control_low, up, strict=True)
+
+    def beyond_random(self, row: Any) -> Answer:
+        """Whether an effect is beyond random vectors' band on the claimed side, by the rule of `confirmation.verdict`.
+
+        Args:
+            row: Its row of the measured table, a named tuple.
+        """
+        up = self.claim["way"] == "rises"
+        edge, sign = (row.control_high, 1) if up else (row.control_low, -1)
+        if any(map(isnan, (row.effect, row.low, row.high, edge))):
+            return "cannot say"
+        [off] = self.bounds(row, pd.DataFrame())
+        moves, p_random = off.answer(row.low, row.high), getattr(row, "p_random", float("nan"))
+        if moves == "failed" or row.control_low <= row.effect <= row.control_high:
+            return "failed"
+        told = p_random <= LEVEL and not getattr(row, "p_family", float("nan")) > LEVEL
+        if isnan(p_random):
+            told = Bound(edge, up, strict=True).answer(row.low, row.high) == "held"
+        return "held" if moves == "held" and told and sign * row.effect > sign * edge else "cannot say"
 
 
 def named(name: str) -> str:
@@ -155,7 +176,7 @@ def answers(expects: Sequence[str], measured: pd.DataFrame) -> pd.DataFrame:
     Args:
         expects: The lines.
         measured: who, metric, scale, effect, low, high, control_low, control_high and against, which is missing, or the
-            who that a paired difference is to.
+            who that a paired difference is to; p_random and p_family where they are known.
     """
     rows = measured.assign(who=measured["who"].map(named), metric=measured["metric"].map(named))
     told = pd.DataFrame([_answered(one, rows) for one in map(Expectation.read, expects)])
@@ -170,13 +191,17 @@ def _answered(one: Expectation, measured: pd.DataFrame) -> dict[str, str]:
     others = of_metric[(of_metric["who"] == other) & of_metric["against"].isna()]
     if len(paired):
         own, others = paired, pd.DataFrame([{"low": 0.0, "high": 0.0}])
-    said = "; ".join(_said(row) for row in own.itertuples())
+    said = [_said(row, band="random" in one.claim) for row in own.itertuples()]
+    if said and not len(paired):
+        said += [f"{other} {_said(row)}" for row in others.itertuples()]
     each = [answer for row in own.itertuples() for answer in _each(one, row, others)]
     found = next((answer for answer in ORDER if answer in each), "cannot say")
-    return {"answer": found, "expected": one.text, "measured": said or "not measured in this run"}
+    return {"answer": found, "expected": one.text, "measured": "; ".join(said) or "not measured in this run"}
 
 
 def _each(one: Expectation, row: Any, others: pd.DataFrame) -> list[Answer]:
+    if "random" in one.claim:
+        return [one.beyond_random(row)]
     bounds = list(one.bounds(row, others))
     known = bounds and not any(map(isnan, (row.low, row.high, *(bound.number for bound in bounds))))
     return [bound.answer(row.low, row.high) for bound in bounds] if known else ["cannot say"]
@@ -186,9 +211,15 @@ def _ratio(value: float) -> str:
     return f"×{value:.2f}" if value < 10 else times(value)
 
 
-def _said(row: Any) -> str:
-    """An effect with its interval, or an interval alone, as a difference or a ratio."""
+def _said(row: Any, band: bool = False) -> str:
+    """An effect with its interval, or an interval alone, as a difference or a ratio; with random vectors' band."""
     show = _ratio if row.scale == "ratio" else signed
-    ends = "" if isnan(row.low) else f"[{show(row.low)}, {show(row.high)}]"
+
+    def span(low: float, high: float) -> str:
+        return "" if isnan(low) else f"[{show(low)}, {show(high)}]"
+
     against = f" against {row.against}" if isinstance(row.against, str) else ""
-    return (" ".join(filter(None, ["" if isnan(row.effect) else show(row.effect), ends])) or "no number") + against
+    number = "" if isnan(row.effect) else show(row.effect)
+    said = (" ".join(filter(None, [number, span(row.low, row.high)])) or "no number") + against
+    reach = span(row.control_low, row.control_high) if band else ""
+    return f"{said}; random vectors {reach}" if reach else said

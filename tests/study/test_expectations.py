@@ -3,7 +3,10 @@
 import pandas as pd
 import pytest
 
+from steering_lab.evaluation.inferring.confirmation import confirm, verdict
+from steering_lab.evaluation.inferring.selection import select
 from steering_lab.study.expectations import Expectation, answers, check
+from tests.evaluation.summaries import CHOICE, GRID, cell
 
 NAN = float("nan")
 
@@ -58,6 +61,30 @@ def test_beyond_random_vectors_is_beyond_their_band_and_beyond_no_effect() -> No
     assert answer(claim, 0.02, 0.08, band=(-0.1, 0.1)) == "failed"
     assert answer(claim, -0.05, 0.05, band=(-0.3, -0.2)) == "cannot say"
     assert answer(claim, 0.2, 0.4) == "cannot say"  # no random vectors were run
+
+
+@pytest.mark.parametrize("band", [(-0.15, 0.15), (-0.5, 0.15)])
+def test_beyond_random_vectors_held_exactly_where_the_verdict_says_held(band: tuple[float, float]) -> None:
+    claim = "front: sentiment rises beyond random vectors"
+    asked = [(0.3, 0.1, 0.5), (0.1, 0.05, 0.2), (0.3, -0.1, 0.5), (-0.3, -0.5, -0.1)]
+    answers_to = []
+    for effect in asked:
+        for p_random, p_family in ((0.01, 0.01), (0.2, 0.01), (0.01, 0.2)):
+            told = {"control_low": band[0], "control_high": band[1], "p_random": p_random, "p_family": p_family}
+            held_out = cell(2, 2, effect, (1.0, 0.9, 1.1)).assign(**told)
+            held = verdict(confirm(select(GRID, **CHOICE), held_out)).held
+            [found] = answers([claim], held_out.assign(who="front", against=None))["answer"]
+            assert (found == "held") == held
+            answers_to.append(found)
+    assert answers_to == ["held", "cannot say", "cannot say", *3 * ["failed"], *3 * ["cannot say"], *3 * ["failed"]]
+
+
+def test_the_band_or_the_number_of_another_stands_beside_what_was_measured() -> None:
+    rows = [row("a", "vader", 0.3, 0.2, 0.4, band=(-0.1, 0.1)), row("b", "vader", 0.5, 0.4, 0.6)]
+    told = answers(["a: vader rises beyond random vectors", "a: vader above b"], pd.DataFrame(rows))
+    assert told["measured"].tolist() == [
+        "+0.30 [+0.20, +0.40]; b +0.50 [+0.40, +0.60]", "+0.30 [+0.20, +0.40]; random vectors [−0.10, +0.10]",
+    ]  # fmt: skip
 
 
 def test_another_is_compared_by_the_paired_difference_or_else_by_both_intervals() -> None:

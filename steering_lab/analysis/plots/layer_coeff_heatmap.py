@@ -1,10 +1,11 @@
 """The layer × coefficient heatmap: where steering works, by how much, and what chance and cost say about it.
 
 Colour is the value. What a cell says (column `state`, as `evaluation.inferring.states` makes it) has marks of its own,
-so that the figure survives greyscale: a cell that works is in full colour with a bold number, one that moves as random
-vectors do is pale, one that shows nothing is paler with its number in grey, one that works at more than the budget is
-hatched. A notch where text degenerates, a stroke where there is no value, a frame around the chosen cell. In a table
-without states nothing is bold; a ring is where a random vector does as much, and pale is what is over budget.
+so that the figure survives greyscale: a cell that works is in full colour with a bold number, one that moves but is not
+told from random vectors is pale, one that shows nothing is paler with its number in grey, one that works at more than
+the budget is hatched. A notch where text degenerates, a stroke where there is no value, a frame around the chosen cell.
+In a table without states nothing is bold; a ring is where a random vector does as much, and pale is what is over
+budget.
 """
 
 from typing import Literal, NamedTuple
@@ -38,10 +39,15 @@ from steering_lab.analysis.plots.parts.labels import escaped, short_signed, sign
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.possible import Bar, Bounds, possible
 from steering_lab.analysis.plots.parts.sites import thinned
+from steering_lab.tables import MEANING
 
 Value = Literal["value", "difference", "ratio"]
 _LEFT = 64  # left margin in pixels
-VEILS = {"moves, as random vectors do": 0.6, "nothing shown": 0.85, "over budget": 0.62}  # how much white is laid over
+VEILS = {
+    "moves, not told from random vectors": 0.6,
+    "nothing shown": 0.85,
+    "over budget": 0.62,
+}  # how much white is laid over
 
 
 class ColourAxis(NamedTuple):
@@ -308,10 +314,10 @@ def _marks(
         for name, white in VEILS.items()
     }
     marks = {
-        works: "works" if "works" in states else "",
+        works: f"works: {MEANING['works']}" if "works" in states else "",
         "▨": "works, over budget" if "works, over budget" in states else "",
-        swatch["moves, as random vectors do"]: "moves, as random vectors do"
-        if "moves, as random vectors do" in states
+        swatch["moves, not told from random vectors"]: "moves, not told from random vectors"
+        if "moves, not told from random vectors" in states
         else "",
         "<span>+0.0</span>": "moves" if "moves" in states else "",
         swatch["nothing shown"]: "nothing shown" if "nothing shown" in states else "",

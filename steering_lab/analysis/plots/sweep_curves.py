@@ -18,6 +18,7 @@ from steering_lab.analysis.plots.parts.cells import counts, sweep_cells
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, short_signed, signed, times
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.lines import MOST_LINES, Line, apart, draw_band, draw_names, lone_intervals
+from steering_lab.tables import MEANING
 
 _LEFT, _PLOT = 72, (520, 320)  # left margin; width and height of the axes, in pixels
 
@@ -212,7 +213,7 @@ def _points(lines: list[Line]) -> dict[str, str]:
     """What a filled and a hollow point mean, where there are both."""
     if _stated(lines):
         work = any((line.points["state"] == "works").any() for line in lines)
-        return {"●": "works"} if work else {"○": "no cell here works"}
+        return {"●": f"works: {MEANING['works']}"} if work else {"○": "no cell here works"}
     return {"○": "text degenerates"} if any(line.points["degenerate"].any() for line in lines) else {}
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from steering_lab.evaluation.inferring.reasons import reached, spaced
+from steering_lab.evaluation.inferring.reasons import amount, spaced
 from steering_lab.evaluation.inferring.selection import NEEDED, Selected, row_of
 from steering_lab.tables import SUMMARY, checked
 
@@ -16,7 +16,8 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
     Columns: role, metric, scale; chosen, held_out with held_out_low, held_out_high; gap (held out minus chosen, or over
     chosen for a ratio: an effect that shrank is the winner's curse); control_low, control_high, p_family and p_random
     of the held-out rows; budget (of a cost); holds (effect: its held-out interval leaves out no effect on the same
-    side; cost: its upper end is within budget). `verdict` says it in words.
+    side; cost: its upper end is within budget); degenerate (whether the cell's held-out text has broken down).
+    `verdict` says it in words.
 
     Raises:
         ValueError: the held-out summary lacks the cell or a metric.
@@ -44,6 +45,7 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
                 "p_random": new.get("p_random", np.nan),
                 "budget": selected.budgets.get(chosen["metric"], np.nan) if role == "cost" else np.nan,
                 "holds": bool(same_side if role == "effect" else new["high"] <= selected.budgets[chosen["metric"]]),
+                "degenerate": bool(pd.notna(new["degenerate"]) and new["degenerate"]),
             }
         )
     return pd.DataFrame(rows)
@@ -68,28 +70,44 @@ def verdict(confirmation: pd.DataFrame) -> Verdict:
     """What a `confirm` table comes to: "held", or all that failed.
 
     "effect not confirmed": its interval holds no effect or lies on the other side, or its corrected p is above 0.05.
-    "shrank into the band of random vectors": the effect is in it; where none were run, none can be. "not told from
-    random vectors": it is outside the band, but p_random is above 0.05. "broke its budget: perplexity reaches ×1.75
-    (budget ×1.5)": the upper end of a cost.
+    "shrank into the band of random vectors": the effect is in it; where none were run, none can be. "random vectors do
+    more": it is short of the band. "not told from random vectors": it is beyond the band, but p_random is above 0.05.
+    "broke its budget: perplexity ×1.75, lower end ×1.6 (budget ×1.5)": all of a cost's interval is above. "not surely
+    within its budget: perplexity ×1.4, up to ×1.72 (budget ×1.5)": a part of it. "its text has broken down": it is
+    degenerate.
 
     Args:
         confirmation: One row for the effect and one for each cost, of one cell, as `confirm` makes it.
     """
     effect = confirmation[confirmation["role"] == "effect"].iloc[0]
     costs = confirmation[(confirmation["role"] == "cost") & ~confirmation["holds"]]
+    up = effect["chosen"] > (1.0 if effect["scale"] == "ratio" else 0.0)
     failed = []
     if not effect["holds"] or effect["p_family"] > LEVEL:
         failed.append("effect not confirmed")
     if effect["control_low"] <= effect["held_out"] <= effect["control_high"]:
         failed.append("shrank into the band of random vectors")
+    elif effect["holds"] and (effect["held_out"] < effect["control_low"]) == up and pd.notna(effect["control_low"]):
+        failed.append("random vectors do more")
     elif effect["p_random"] > LEVEL:
         failed.append("not told from random vectors")
-    if len(costs):
-        broken = [
-            reached(cost.metric, cost.held_out_high, cost.budget, cost.scale)
-            if pd.notna(cost.held_out_high)
-            else f"{spaced(cost.metric)} has no interval"
-            for cost in costs.itertuples()
-        ]
-        failed.append(f"broke its budget: {' and '.join(broken)}")
+    low = costs["held_out_low"].fillna(costs["held_out"])
+    for said, rows in (
+        ("broke its budget", costs[low > costs["budget"]]),
+        ("not surely within its budget", costs[~(low > costs["budget"])]),
+    ):
+        if len(rows):
+            failed.append(f"{said}: {' and '.join(_spent(cost) for _, cost in rows.iterrows())}")
+    if confirmation["degenerate"].any():
+        failed.append("its text has broken down")
     return Verdict(not failed, "; ".join(failed) or "held")
+
+
+def _spent(cost: pd.Series) -> str:
+    """A cost that does not hold: its estimate, the end of its interval that says so, and its budget."""
+    value, low, high, budget = (
+        "" if pd.isna(cost[name]) else amount(cost[name], cost["scale"])
+        for name in ("held_out", "held_out_low", "held_out_high", "budget")
+    )
+    end = f"lower end {low}" if cost["held_out_low"] > cost["budget"] else f"up to {high}" if high else "no interval"
+    return f"{spaced(cost['metric'])} {value or 'unknown'}, {end} (budget {budget})"

@@ -7,7 +7,7 @@ holds the uncertainty of both axes, and the difference of two methods is paired.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -205,20 +205,25 @@ def interval_at(
     return Interval(low, high, np.where(lost, UNREACHED, why))
 
 
-def control_curve(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def control_curve(
+    curves: pd.DataFrame, level: float = 0.95, *, of: Literal["value", "effect"] = "value"
+) -> pd.DataFrame:
     """cost -> control_low, control_high, n_draws over the random draws' rows of `at_equal_cost`.
 
     Where one more random direction would fall at that cost (`controls.prediction_interval`); NaN below three draws
-    that reach it. Cut where the metric's bounds end.
+    that reach it. Cut where the metric's bounds end: an effect can be as far below 0 as above it.
 
     Args:
         curves: The table of `at_equal_cost`; rows without a draw are left out.
         level: How often one more random direction should fall inside: 0.95 is 95 %.
+        of: Whether the band is of the values or of the effects.
     """
-    drawn = curves[curves["draw"].notna()].groupby("cost")["value"].agg(["mean", "std", "count"])
-    low, high = prediction_interval(drawn["mean"], drawn["std"], drawn["count"], level)
-    least, most = (curves[end].iloc[0] if len(curves) else np.nan for end in ("least", "most"))
-    low, high = (end.clip(None if np.isnan(least) else least, None if np.isnan(most) else most) for end in (low, high))
+    drawn = curves[curves["draw"].notna()].groupby("cost")[of].agg(["mean", "std", "count"])
+    ends = prediction_interval(drawn["mean"], drawn["std"], drawn["count"], level)
+    least, most = (float(curves[end].iloc[0]) if len(curves) else np.nan for end in ("least", "most"))
+    if of == "effect":
+        least, most = least - most, most - least
+    low, high = (end.clip(None if np.isnan(least) else least, None if np.isnan(most) else most) for end in ends)
     return pd.DataFrame({"control_low": low, "control_high": high, "n_draws": drawn["count"]}).reset_index()
 
 

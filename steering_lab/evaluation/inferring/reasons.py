@@ -101,5 +101,5 @@ def passed_over(cells: pd.DataFrame, chosen: pd.Series, budgets: Mapping[str, fl
         why = "its effect has no interval"
     else:
         ends = (amount(cell["low"], cell["scale"]) for cell in (best, chosen))
-        why = "it is less sure: {} at least, the chosen one {}".format(*ends)
+        why = "it is less sure: its lower end is {}, that of the chosen one {}".format(*ends)
     return f"{where(best)} raises it more ({amount(best['effect'], best['scale'])}), but {why}"

@@ -15,16 +15,9 @@ from steering_lab.evaluation.inferring.budgets import over_budget
 from steering_lab.evaluation.inferring.controls import MIN_DRAWS
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.running.control_vectors import RANDOM_CONTROLS
-from steering_lab.tables import State, is_unsteered
+from steering_lab.tables import is_unsteered
 
 LEVEL = 0.05
-MEANING: dict[State, str] = {
-    "works": "differs from unsteered and from random vectors, corrected over the grid, within every budget",
-    "works, over budget": "differs from unsteered and from random vectors, corrected over the grid, but costs too much",
-    "moves, as random vectors do": "differs from unsteered, and has not been told from random vectors of equal norm",
-    "moves": "differs from unsteered; fewer than three random vectors of equal norm were run beside it",
-    "nothing shown": "has not been shown to differ from unsteered",
-}
 
 
 def states(summary: pd.DataFrame, metric: str, budgets: Mapping[str, float]) -> pd.Series:
@@ -50,7 +43,7 @@ def states(summary: pd.DataFrame, metric: str, budgets: Mapping[str, float]) -> 
     moves, told_apart = rows["p_family"] <= LEVEL, rows["p_random"] <= LEVEL
     found = np.select(
         [moves & told_apart & ~costly, moves & told_apart, moves & rows["p_random"].notna(), moves],
-        ["works", "works, over budget", "moves, as random vectors do", "moves"],
+        ["works", "works, over budget", "moves, not told from random vectors", "moves"],
         "nothing shown",
     )
     return pd.Series(found, rows.index, name="state").where(rows["role"].isin(["steered", "control"]), None)

@@ -214,7 +214,7 @@ def _measured(parts: Parts) -> pd.DataFrame:
     elsewhere = parts["elsewhere"].assign(metric=parts["elsewhere"]["regime"])
     blocks = []
     for metric, rows in pd.concat([at, elsewhere]).groupby("metric", sort=False):
-        [band] = control_curve(rows.assign(value=rows["effect"])).itertuples()
+        [band] = control_curve(rows, of="effect").itertuples()
         own = rows[rows["draw"].isna()]
         effects = own.assign(low=own["effect_low"], high=own["effect_high"], against=None)
         drawn = {"method": "random", "effect": np.nan, "low": band.control_low, "high": band.control_high}
@@ -294,7 +294,7 @@ def _at_equal_kl(parts: Parts) -> pd.DataFrame:
     """Right answers of every part but conflicts, all at one KL, with random vectors' band, for `condition_bars`."""
     found, summary = parts["elsewhere"], parts["summary"]
     bands = [
-        control_curve(at.assign(value=at["effect"])).assign(regime=regime, kind=kind)
+        control_curve(at, of="effect").assign(regime=regime, kind=kind)
         for (regime, kind), at in found.groupby(["regime", "kind"], sort=False)
     ]
     own = found[found["draw"].isna()].merge(pd.concat(bands), on=["regime", "kind", "cost"])

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 from steering_lab.analysis.plots import layer_coeff_heatmap
+from steering_lab.tables import MEANING
 
 SweepTable = Callable[..., pd.DataFrame]
 
@@ -87,9 +88,9 @@ def test_a_number_is_bold_exactly_where_the_cell_works_and_nowhere_in_a_table_wi
 def test_what_works_is_in_full_colour_and_every_other_state_has_a_veil_or_hatching_of_its_own(
     sweep: SweepTable,
 ) -> None:
-    table = said(sweep(), at_2_4="works", at_2_m4="works, over budget", at_1_4="moves, as random vectors do")
+    table = said(sweep(), at_2_4="works", at_2_m4="works, over budget", at_1_4="moves, not told from random vectors")
     figure = draw(table)
-    assert area(trace(figure, "moves, as random vectors do")) == [(1.5, 0.5, 2.5, 1.5)]
+    assert area(trace(figure, "moves, not told from random vectors")) == [(1.5, 0.5, 2.5, 1.5)]
     assert area(trace(figure, "nothing shown")) == [
         (-0.5, -0.5, 0.5, 0.5),
         (1.5, -0.5, 2.5, 0.5),
@@ -97,11 +98,13 @@ def test_what_works_is_in_full_colour_and_every_other_state_has_a_veil_or_hatchi
     ]
     hatched = [(x, y) for x, y in zip(*(trace(figure, "hatching")[a] for a in "xy"), strict=True) if x is not None]
     assert all(-0.5 <= x <= 0.5 and 1.5 <= y <= 2.5 for x, y in hatched)
-    white = [float(re.findall(r"[\d.]+", trace(figure, name).fillcolor)[-1]) for name in ("moves, as random vectors do",
-             "nothing shown")]  # fmt: skip
+    white = [float(re.findall(r"[\d.]+", trace(figure, name).fillcolor)[-1])
+             for name in ("moves, not told from random vectors", "nothing shown")]  # fmt: skip
     assert 0.4 < white[0] < white[1] < 1
     words = re.sub(r"<[^>]*>", "", key(figure).replace("<br>", " ").replace("\xa0", " "))
-    assert " ".join(words.split()) == ("+0.0 works ▨ works, over budget ■ moves, as random vectors do ■ nothing shown")
+    assert " ".join(words.split()) == (
+        f"+0.0 works: {MEANING['works']} ▨ works, over budget ■ moves, not told from random vectors ■ nothing shown"
+    )
 
 
 def test_numbers_of_pale_cells_are_grey(sweep: SweepTable) -> None:

@@ -31,14 +31,22 @@ def test_an_effect_that_turned_round_or_may_be_nothing_does_not_hold() -> None:
     [
         ((0.3, 0.1, 0.5), (1.0, 0.9, 1.1), (-0.1, 0.1), "held"),
         ((0.3, 0.1, 0.5), (1.0, 0.9, 1.1), (np.nan, np.nan), "held"),
-        ((0.3, 0.1, 0.5), (1.38, 1.2, 1.5), (-0.1, 0.1), "broke its budget: perplexity reaches ×1.5 (budget ×1.2)"),
+        ((0.3, 0.1, 0.5), (1.38, 1.19, 1.5), (-0.1, 0.1),
+         "not surely within its budget: perplexity ×1.38, up to ×1.5 (budget ×1.2)"),
+        ((0.3, 0.1, 0.5), (1.1, 1.0, 1.3), (-0.1, 0.1),
+         "not surely within its budget: perplexity ×1.1, up to ×1.3 (budget ×1.2)"),
+        ((0.3, 0.1, 0.5), (1.38, 1.25, 1.5), (-0.1, 0.1),
+         "broke its budget: perplexity ×1.38, lower end ×1.25 (budget ×1.2)"),
+        ((0.3, 0.1, 0.5), (1.38, np.nan, np.nan), (-0.1, 0.1),
+         "broke its budget: perplexity ×1.38, no interval (budget ×1.2)"),
+        ((0.3, 0.1, 0.5), (1.0, 0.9, 1.1), (0.4, 0.6), "random vectors do more"),
         ((0.3, 0.1, 0.5), (1.0, 0.9, 1.1), (-0.4, 0.4), "shrank into the band of random vectors"),
         ((0.3, -0.1, 0.5), (1.0, 0.9, 1.1), (-0.1, 0.1), "effect not confirmed"),
         ((-0.3, -0.4, -0.2), (1.0, 0.9, 1.1), (-0.1, 0.1), "effect not confirmed"),
         (
             (0.1, -0.1, 0.3), (1.0, np.nan, np.nan), (-0.2, 0.2),
-            "effect not confirmed; shrank into the band of random vectors; broke its budget: perplexity has no"
-            " interval",
+            "effect not confirmed; shrank into the band of random vectors; not surely within its budget: perplexity ×1,"
+            " no interval (budget ×1.2)",
         ),
     ],
 )  # fmt: skip
@@ -47,6 +55,18 @@ def test_a_verdict_says_in_plain_words_what_held_and_what_did_not(
 ) -> None:
     held_out = cell(2, 2, effect, cost).assign(control_low=band[0], control_high=band[1])
     assert verdict(confirm(select(GRID, **CHOICE), held_out)) == (said == "held", said)
+
+
+def test_an_effect_that_was_chosen_downward_is_judged_on_its_own_side_of_the_band() -> None:
+    down = cell(2, 2, (-0.5, -0.6, -0.4), (1.0, 0.9, 1.1))
+    chosen = select(pd.concat([UNSTEERED, down]), direction=-1, **CHOICE)
+    for band, held in (((-0.1, 0.1), True), ((-0.9, -0.7), False)):
+        assert verdict(confirm(chosen, down.assign(control_low=band[0], control_high=band[1]))).held == held
+
+
+def test_text_that_has_broken_down_does_not_hold_whatever_it_costs() -> None:
+    held_out = cell(2, 2, (0.3, 0.1, 0.5), (1.0, 0.9, 1.1), degenerate=True)
+    assert verdict(confirm(select(GRID, **CHOICE), held_out)) == (False, "its text has broken down")
 
 
 def test_a_held_out_summary_without_the_cell_is_refused() -> None:

@@ -99,6 +99,18 @@ def test_draws_are_curves_of_their_own_and_their_band_is_the_prediction_interval
     assert np.isnan(control_curve(out[out["draw"] < 2]).iloc[0]["control_low"])
 
 
+def test_a_band_of_effects_of_shares_goes_as_far_below_nothing_as_above_it() -> None:
+    base = cell("unsteered", flat(0), flat(0.9), coeff=0)
+    drawn = [cell("random", flat(1), flat(share), draw=k) for k, share in enumerate([0.2, 0.3, 0.4])]
+    shares = stacked(base, *drawn)
+    shares.loc[shares["metric"] == "context", ["distribution", "least", "most"]] = ["bounded", 0.0, 1.0]
+    out = at_equal_cost(shares, at=[1.0], **AXES)
+    band = control_curve(out, of="effect").iloc[0]
+    half = 4.302653 * 0.1 * np.sqrt(1 + 1 / 3)
+    assert band["control_low"] == -1
+    assert band["control_high"] == pytest.approx(-0.6 + half, abs=1e-6)
+
+
 def test_a_whole_curve_goes_through_its_own_cells_and_no_further() -> None:
     cells = [cell("v", flat(k), flat(k / 5), k) for k in (0.001, 1, 3)]
     drawn = [cell("random", flat(2), flat(0.1 * k), draw=k) for k in range(3)]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steering_lab.evaluation.inferring.states import MEANING, judge_draws, states
-from steering_lab.tables import State
+from steering_lab.evaluation.inferring.states import judge_draws, states
+from steering_lab.tables import MEANING, State
 from tests.evaluation.summaries import cell
 from tests.evaluation.tables import noise, observed, shifted, stacked
 
@@ -31,7 +31,7 @@ def test_a_cost_whose_interval_reaches_beyond_its_budget_or_is_unknown_and_broke
 
 
 def test_a_cell_that_random_vectors_reach_moves_as_they_do() -> None:
-    assert said(p_random=0.051) == said(p_random=0.5, cost=9) == "moves, as random vectors do"
+    assert said(p_random=0.051) == said(p_random=0.5, cost=9) == "moves, not told from random vectors"
 
 
 def test_of_a_cell_without_random_vectors_no_more_is_said_than_that_it_moves() -> None:
