@@ -38,7 +38,7 @@ def lens_sentence(clean: pd.DataFrame, steered: pd.DataFrame | None = None) -> s
         steered: The same under steering; none if it was not steered.
     """
     own = settled(clean)
-    said = f"The next token is {own.token!r} ({own.probability:.0%}), the likeliest from {_from(own)} on"
+    said = f"The likeliest next token is {own.token!r} ({own.probability:.0%}), from {_from(own)} on"
     if steered is None:
         return f"{said}."
     then = settled(steered)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import pandas as pd
 
@@ -12,6 +13,8 @@ from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import NOTHING
 from steering_lab.study.vectors import METHODS, Described
+
+UNSURE_OF_COSTS = "Nothing surely works within the budgets"
 
 WHERE = {
     "front": "at the first tokens",
@@ -75,18 +78,29 @@ class Result:
         """The lower end of what it does on new prompts."""
         return float("-inf") if self.table is None else float(self.table["held_out_low"].iloc[0])
 
+    @property
+    def budgets(self) -> str:
+        """What its costs may be, in words."""
+        assert self.table is not None
+        costs = self.table[self.table["role"] == "cost"]
+        said = [f"{spaced(cost.metric)} {amount(cost.budget, cost.scale)}" for cost in costs.itertuples()]
+        return f"within the budget{'s' if len(said) > 1 else ''} ({', '.join(said)})"
+
     def measured(self) -> str:
         """Effect with its interval, the band of random vectors, and the costs."""
         assert self.table is not None
         effect, *costs = self.table.itertuples()
-        band = f"[{signed(effect.control_low)}, {signed(effect.control_high)}]"
+        ends = f"[{signed(effect.control_low)}, {signed(effect.control_high)}]"
+        band = f"one more random vector of its norm would fall in {ends}"
+        if isnan(effect.control_low):
+            band = "fewer than three random vectors were run"
         spent = [
             f"{spaced(cost.metric)} {amount(cost.held_out, cost.scale)}"
             f" [{amount(cost.held_out_low, cost.scale)}, {amount(cost.held_out_high, cost.scale)}]"
             for cost in costs
         ]
         moved = f"{signed(effect.held_out)} [{signed(effect.held_out_low)}, {signed(effect.held_out_high)}]"
-        return f"by {moved}; random vectors of its norm reach {band}; {', '.join(spent)}"
+        return f"by {moved}; {band}; {', '.join(spent)}"
 
 
 def first_sentence(results: Sequence[Result], metric: str, on: str, n_prompts: int) -> str:
@@ -103,14 +117,20 @@ def first_sentence(results: Sequence[Result], metric: str, on: str, n_prompts: i
         one = held[0]
         return (
             f"On {n_prompts} new prompts, {one.done} ({one.at}) raises the {subject_of(metric)} of {on}'s text"
-            f" {one.measured()}, within the budget."
+            f" {one.measured()}, {one.budgets}."
         )
-    return f"{NOTHING}, on {n_prompts} new prompts: {'; '.join(map(_why_not, results))}."
+    asked = [one for one in results if one.table is not None]
+    on_new = f", on {n_prompts} new prompts" if asked else ""
+    nothing = UNSURE_OF_COSTS if any(one.verdict.only_unsure_of_budget for one in asked) else NOTHING
+    nearest_first = sorted(results, key=lambda one: (not one.verdict.only_unsure_of_budget, one.table is None))
+    return f"{nothing}{on_new}: {'; '.join(map(_why_not, nearest_first))}."
 
 
 def _why_not(result: Result) -> str:
-    at = f" ({result.at})" if result.at else ""
-    return f"{result.done}{at}, {result.verdict.said}"
+    """Why a form does not work; one that was not chosen was not asked of new prompts, which it says."""
+    if result.table is None:
+        return f"{result.done}, nothing chosen, so not asked"
+    return f"{result.done} ({result.at}), {result.verdict.said}"
 
 
 def sentence(result: Result, metric: str) -> str:

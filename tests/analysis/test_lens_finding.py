@@ -23,6 +23,6 @@ def test_a_token_is_settled_from_the_first_layer_after_which_no_other_leads() ->
 
 def test_the_sentence_says_what_steering_made_of_it() -> None:
     clean, steered = lens("a", "b", "b"), lens("a", "a", "c", probability=0.25)
-    assert lens_sentence(clean) == "The next token is 'b' (50%), the likeliest from layer 0 on."
+    assert lens_sentence(clean) == "The likeliest next token is 'b' (50%), from layer 0 on."
     assert "; steered it becomes 'c' (25%), from layer 1 on." in lens_sentence(clean, steered)
     assert "; steered it stays 'b' (50%), from layer 0 on." in lens_sentence(clean, clean)

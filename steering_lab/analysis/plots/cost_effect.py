@@ -272,7 +272,7 @@ def _laid_out(
     titles: tuple[str, str],
     words: tuple[str, str],
 ) -> go.Figure:
-    marks = {f"<span style='color:{theme.RULE}'><b>····</b></span>": "no condition does more for less"}
+    marks = {f"<span style='color:{theme.RULE}'><b>····</b></span>": "by estimate, no condition does more for less"}
     if points["degenerate"].any():
         marks["○"] = "text degenerates"
     return lay_out(

@@ -138,7 +138,7 @@ def _beyond_random(cells: pd.DataFrame) -> pd.Series:
 
 def _marks(cells: pd.DataFrame, chosen: tuple[int, float | int] | None) -> dict[str, str]:
     marks = {
-        "○": "farther out than random vectors of equal norm" if _beyond_random(cells).any() else "",
+        "○": "farther out than the mean of its random vectors of equal norm" if _beyond_random(cells).any() else "",
         "▲": f"longer than {_LONG:g} % of tokens" if (cells["norm_percentile"] >= _LONG).any() else "",
         "▼": f"shorter than {_LONG:g} % of tokens" if (cells["norm_percentile"] <= 100 - _LONG).any() else "",
         "<b>☐</b>": f"chosen: layer {chosen[0]}, coefficient {short_signed(chosen[1])}" if chosen else "",

@@ -52,6 +52,7 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
 
 
 LEVEL = 0.05
+UNSURE = "not surely within its budget"
 
 
 class Verdict(NamedTuple):
@@ -64,6 +65,11 @@ class Verdict(NamedTuple):
 
     held: bool
     said: str
+
+    @property
+    def only_unsure_of_budget(self) -> bool:
+        """Whether all that failed is that a cost is not surely within its budget."""
+        return self.said.startswith(UNSURE) and ";" not in self.said
 
 
 def verdict(confirmation: pd.DataFrame) -> Verdict:
@@ -94,7 +100,7 @@ def verdict(confirmation: pd.DataFrame) -> Verdict:
     low = costs["held_out_low"].fillna(costs["held_out"])
     for said, rows in (
         ("broke its budget", costs[low > costs["budget"]]),
-        ("not surely within its budget", costs[~(low > costs["budget"])]),
+        (UNSURE, costs[~(low > costs["budget"])]),
     ):
         if len(rows):
             failed.append(f"{said}: {' and '.join(_spent(cost) for _, cost in rows.iterrows())}")

@@ -108,7 +108,7 @@ def select(
     scales = {cost: summary.loc[summary["metric"] == cost, "scale"].iloc[0] for cost in budgets}
     affordable = candidates[~candidates["over_budget"]].dropna(subset="bound")
     if affordable.empty:
-        raise ValueError(_refusal(candidates, effect, budgets, scales))
+        raise ValueError(_refusal(candidates, effect, budgets, scales, judged_by))
     ordered = affordable.assign(size=affordable["coeff"].abs()).sort_values(
         ["bound", *budgets, "size", "layer", "coeff", "method", "place"],
         ascending=[False] + [True] * (len(budgets) + 5),
@@ -163,7 +163,14 @@ def _candidates(
     return priced[narrowed & steered & (priced["metric"] == effect)].copy()
 
 
-def _refusal(candidates: pd.DataFrame, effect: str, budgets: Mapping[str, float], scales: Mapping[str, str]) -> str:
+def _refusal(
+    candidates: pd.DataFrame,
+    effect: str,
+    budgets: Mapping[str, float],
+    scales: Mapping[str, str],
+    judged_by: JudgedBy,
+) -> str:
+    surely, judge = ("surely ", " (upper ends judge)") if judged_by == "interval" else ("", "")
     known = candidates.dropna(subset=[*budgets, "bound"])
     if known.empty:
         return (
@@ -171,8 +178,8 @@ def _refusal(candidates: pd.DataFrame, effect: str, budgets: Mapping[str, float]
             f" {' or '.join([effect, *budgets])}"
         )
     return (
-        f"no cell keeps {_said(budgets)}; the nearest are {nearest(known, budgets, scales)}. Raise the budget, add"
-        " smaller coefficients, or more prompts"
+        f"no cell {surely}keeps {_said(budgets)}{judge}; the nearest are {nearest(known, budgets, scales)}."
+        " Raise the budget, add smaller coefficients, or more prompts"
     )
 
 

@@ -1,6 +1,7 @@
 """What a comparison of ContextFocus with its rivals found, in sentences, from the tables of a run."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -75,8 +76,9 @@ def first_sentence(parts: Parts) -> str:
         return f"{NOTHING}, o{on}: {name}, {held.verdict.said}; context answers {moved(context)} ({points(context)})."
     spent = ", ".join(_cost(cost) for cost in held.table[held.table["role"] == "cost"].itertuples())
     return (
-        f"O{on}, {name} raises context answers on {parts['model']['name']} {moved(context)}, {points(context)}; random"
-        f" vectors of its norm reach {points(context, 'control_low', 'control_high')}; {spent}, within the budgets."
+        f"O{on}, {name} raises context answers on {parts['model']['name']} {moved(context)}, {points(context)}; one"
+        f" more random vector of its norm would fall in {points(context, 'control_low', 'control_high')}; {spent},"
+        f" within {budgets_said(parts['chosen']['budgets'])}."
     )
 
 
@@ -88,8 +90,8 @@ def points(row: pd.Series, low: str = "low", high: str = "high") -> str:
         low: The column of the lower end; another than the interval's own gives that range alone.
         high: The column of the upper end.
     """
-    ends = f"[{signed(100 * row[low], 0)}, {signed(100 * row[high], 0)}]"
-    return f"by {signed(100 * row['effect'], 0)} points {ends}" if low == "low" else f"{ends} points"
+    ends = "" if isnan(row[low]) else f"[{signed(100 * row[low], 0)}, {signed(100 * row[high], 0)}]"
+    return f"by {signed(100 * row['effect'], 0)} points {ends}".rstrip() if low == "low" else f"{ends} points"
 
 
 def _cost(cost: Any) -> str:
@@ -133,7 +135,7 @@ def findings(parts: Parts) -> list[str]:
     held = judged(parts)
     instead = f" In the search, {held.cell.instead_of}." if held.cell.instead_of else ""
     at = f"{focus(parts)}, layer {parts['chosen']['layer']}"
-    first = f"{at}: {held.verdict.said}. {changed[:1].upper()}{changed[1:]}.{instead}"
+    first = f"{at}: {held.verdict.said}. Counting the first conflict of each question, {changed}.{instead}"
     return list(filter(None, [_how_small(parts, counts), first, _reversal(parts), f"{_cost_sentence(parts)}."]))
 
 
@@ -147,9 +149,10 @@ def _reversal(parts: Parts) -> str:
     odd = first_conflicts(parts["odd"])
     odd = odd[odd["metric"] == "log_odds_odd"]
     own, drawn = odd[odd["method"] == METHOD].iloc[0], odd[odd["role"] == "control"]["value"]
+    own_ends = "" if isnan(own["low"]) else f" [{signed(own['low'])}, {signed(own['high'])}]"
     return (
-        f"The part of the log-odds that turns with the sign: {signed(own['value'])} nats, random vectors"
-        f" {signed(drawn.min())} to {signed(drawn.max())}."
+        f"The part of the log-odds that turns with the sign: {signed(own['value'])}{own_ends} nats, {len(drawn)} random"
+        f" vectors between {signed(drawn.min())} and {signed(drawn.max())}."
     )
 
 
@@ -157,8 +160,12 @@ def _cost_sentence(parts: Parts) -> str:
     """Right answers elsewhere and held-out perplexity, before and after."""
     own = _own(parts["summary"], parts)
     right = own[(own["metric"] == "right") & (own["regime"] != "conflict")]
-    spent = [f"{kind} {moved(row)}" for kind, (_, row) in zip(kinds_of(right), right.iterrows(), strict=True)]
-    spent += [f"held-out perplexity ×{ratio:.2f}" for ratio in own.loc[own["metric"] == HELD_OUT_PERPLEXITY, "effect"]]
+    of_kinds = zip(kinds_of(right), right.iterrows(), strict=True)
+    spent = [f"{kind} {moved(row)} ({points(row)})" for kind, (_, row) in of_kinds]
+    spent += [
+        f"held-out perplexity ×{row.effect:.2f}" + ("" if isnan(row.low) else f" [{row.low:.2f}, {row.high:.2f}]")
+        for row in own[own["metric"] == HELD_OUT_PERPLEXITY].itertuples()
+    ]
     return f"Right answers elsewhere: {', '.join(spent)}"
 
 

@@ -56,7 +56,7 @@ def test_a_ring_where_the_vector_is_farther_out_than_random_ones_and_a_wedge_whe
     assert [round(y) for y in rings.y] == [0, 0]  # layer 1 alone
     assert [round(x) for x in wedges.x] == [1, 1]  # coefficient 2 alone
     assert not traces(figure, "short")
-    assert "farther out than random vectors" in key(figure)
+    assert "farther out than the mean of its random vectors" in key(figure)
     assert "chosen: layer 3, coefficient +2" in key(figure)
     assert len(traces(figure, "chosen")) == 2
     near = gauge().assign(distance_ratio=1.0, norm_percentile=50.0)

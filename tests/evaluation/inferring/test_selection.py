@@ -40,7 +40,7 @@ def test_every_budget_counts_and_the_nearest_miss_breaks_the_fewest() -> None:
     broken = grid[over_budget(grid, budgets) & (grid["metric"] == "sentiment")]
     assert list(zip(broken["layer"], broken["coeff"], strict=True))[1:] == [(2, 2), (3, 1), (2, 4)]
     refusal = (
-        r"agreement_lost within -1; the nearest are actadd, front, layer 2, coefficient 1:"
+        r"agreement_lost within -1 \(upper ends judge\); the nearest are actadd, front, layer 2, coefficient 1:"
         r" agreement lost reaches \+0\.01 \(budget −1\); actadd, front, layer 3, coefficient 1: .* coefficient 2:"
     )
     with pytest.raises(ValueError, match=refusal):
@@ -110,7 +110,10 @@ def test_why_the_chosen_cell_beats_a_larger_one_is_said() -> None:
     said = "layer 2, coefficient 4 raises it more (+0.9), but its perplexity reaches ×1.4 (budget ×1.2)"
     assert select(without, **CHOICE).instead_of == said
     noisy = pd.concat([MILD, NOISY])
-    said = "layer 3, coefficient 1 raises it more (+0.9), but it is less sure: +0.1 at least, the chosen one +0.2"
+    said = (
+        "layer 3, coefficient 1 raises it more (+0.9), but it is less sure: its lower end is +0.1, that of the chosen"
+        " one +0.2"
+    )
     assert select(noisy, **CHOICE).instead_of == said
     broken = pd.concat([MILD, cell(2, 8, (0.9, 0.8, 1.0), (1, 1, 1), degenerate=True)])
     assert select(broken, **CHOICE).instead_of.endswith("but its text has broken down")

@@ -147,11 +147,11 @@ def how_many_work(cells: pd.DataFrame) -> str:
     if not said.any():
         return ""
     if cells.loc[said, "control_low"].isna().all():
-        return "no random vectors were run here, so no cell can be said to work"
+        return "No random vectors were run here, so no cell can be said to work"
     work = int((cells["state"] == "works").sum())
     return (
-        f"{work or 'None'} of {int(said.sum())} cells {'works' if work == 1 else 'work'}; of grids in which nothing"
-        f" steers, at most {NULL_GRIDS:.0%} have one that does"
+        f"{work or 'None'} of {int(said.sum())} cells {'works' if work == 1 else 'work'}; of simulated grids of"
+        f" 80 cells in which nothing steers, at most {NULL_GRIDS:.0%} have one that does"
     )
 
 

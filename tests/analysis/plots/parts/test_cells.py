@@ -65,7 +65,9 @@ def test_the_caption_counts_what_works_and_says_how_often_null_grids_have_any(sw
     assert how_many_work(sweep_cells(table, metric="sentiment", method="actadd").cells) == ""
     table.loc[table["metric"] == "sentiment", "state"] = [None, "works", *["nothing shown"] * 5]
     words = how_many_work(sweep_cells(table, metric="sentiment", method="actadd").cells)
-    assert words.startswith(f"1 of 6 cells works; of grids in which nothing steers, at most {NULL_GRIDS:.0%} have one")
+    assert words.startswith(
+        f"1 of 6 cells works; of simulated grids of 80 cells in which nothing steers, at most {NULL_GRIDS:.0%} have one"
+    )
 
 
 def test_the_share_of_null_grids_is_that_of_the_table_in_the_documentation() -> None:
