@@ -22,7 +22,7 @@ from steering_lab.study.measures import subject_of
 from steering_lab.study.page import Parts, described, publish
 from steering_lab.study.sweep_findings import Result, first_sentence, measured, sentence
 from steering_lab.study.vectors import Described, from_json
-from steering_lab.tables import TIDY, is_unsteered, method_names
+from steering_lab.tables import TIDY, in_cell, is_unsteered, method_names
 
 # What a folder that was thinned out cannot say on its page.
 MISSING = {
@@ -65,9 +65,9 @@ def report_sweep(folder: str | Path) -> Path:
         headline_note=(
             f"{told.n_prompts} new prompts x {config['n_samples']} samples; heatmaps and curves show the search, on"
             " other prompts, so their numbers differ. Intervals: 95 %, over prompts. Random vectors: where one more of"
-            f" the same norm would fall, judged by {config['n_random_confirm']} draws. p: of no effect, and of a random"
-            " vector doing as much; a cell is asked alone, nothing is corrected. Perplexity: under the unsteered model,"
-            " over unsteered text's."
+            f" the same norm would fall, judged by {config['n_random_confirm']} draws{told.of_each_kind}. p: of no"
+            " effect, and of a random vector doing as much; a cell is asked alone, nothing is corrected. Perplexity:"
+            " under the unsteered model, over unsteered text's."
         ),
         answers=told.answers(),
         beside=told.beside(),
@@ -206,6 +206,25 @@ class Told:
         return drawn
 
     @property
+    def of_each_kind(self) -> str:
+        """Of how many kinds of random vectors there are so many draws, where there are several."""
+        kinds = [kind for kind in self.parts["config"].get("controls", ()) if kind in DRAWN]
+        return f" of each of {len(kinds)} kinds" if len(kinds) > 1 else ""
+
+    def paler_here(self, one: Result) -> str:
+        """Why a cell that held on new prompts is pale in the search, where it is."""
+        assert isinstance(one.cell, Selected)
+        summary, config = self.parts["summary"], self.parts["config"]
+        own = in_cell(summary, one.cell.effect) & (summary["metric"] == self.metric)
+        here = states(summary, self.metric, self.budgets)[summary.index[own][0]]
+        if one.verdict.held and here == "moves, not told from random vectors":
+            few, many = config["n_random"], config["n_random_confirm"]
+            return f" {few} draws here do not tell it from random vectors, {many} on new prompts do."
+        if one.verdict.held and here == "nothing shown":
+            return " Here, one of many cells, it is not told from unsteered; asked alone on new prompts it is."
+        return ""
+
+    @property
     def searched(self) -> str:
         """What the figures were measured on."""
         about = described(self.parts["config"]["model"], self.parts.get("model", {}))
@@ -226,7 +245,7 @@ class Told:
                 continue
             marked = "Marked" if one.verdict.held else "Chosen here, and not marked because it did not hold"
             instead = f" Of these cells, {one.cell.instead_of}." if one.cell.instead_of else ""
-            said[file] = f"{marked}: {one.at}. On new prompts: {one.verdict.said}.{instead}"
+            said[file] = f"{marked}: {one.at}. On new prompts: {one.verdict.said}.{self.paler_here(one)}{instead}"
         return {name: words for name, words in said.items() if name in drawn}
 
     def generations(self) -> pd.DataFrame | None:

@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
-from steering_lab.analysis.plots.parts.cells import counts
+from steering_lab.analysis.plots.parts.cells import COUNTED, counts
 from steering_lab.analysis.plots.parts.conditions import (
     Comparison,
     Names,
@@ -46,6 +46,8 @@ def condition_bars(
     title: str = "",
     subtitle: str = "",
     interval: str = "95 % interval over prompts",
+    units: tuple[str, str] = COUNTED,
+    chance: str = "random vectors of equal norm",
 ) -> go.Figure:
     """A bar per condition from above downward, at its value or effect; groups stand side by side on one scale.
 
@@ -65,6 +67,8 @@ def condition_bars(
         title: The figure's title, in plotly's HTML.
         subtitle: The line below it.
         interval: What the caption calls the intervals.
+        units: What the caption calls prompts and continuations.
+        chance: What the key calls the grey band.
 
     Raises:
         ValueError: see `compare` and `placed`; a `focus` that is not drawn; more than six groups.
@@ -85,8 +89,8 @@ def condition_bars(
     for panel in panels:
         draw_panel(figure, panel)
     whisker = f"Whisker: {interval}, of the paired {'ratio' if ratio else 'difference'} to {escaped(reference)}"
-    words = (title, sentences(subtitle, counts(rows, "condition"), whisker))
-    return _laid_out(figure, panels, compared, shown, words, show, percent=percent, reference=reference)
+    words = (title, sentences(subtitle, counts(rows, "condition", units), whisker))
+    return _laid_out(figure, panels, compared, shown, words, show, percent=percent, reference=reference, chance=chance)
 
 
 def _laid_out(
@@ -99,6 +103,7 @@ def _laid_out(
     *,
     percent: bool,
     reference: str,
+    chance: str,
 ) -> go.Figure:
     """Axes, panel names, the reference's name, title, key and size."""
     rows, count = panels[0].rows, len(panels)
@@ -107,7 +112,7 @@ def _laid_out(
     plot = count * each + (count - 1) * _GAP
     titles = [textwrap.wrap(escaped(group), max(12, each // 8), break_on_hyphens=False) for group in compared.groups]
     layout = Layout((plot, names.height), names.left, _RIGHT, above=34 + 18 * max(map(len, titles)))
-    lay_out(figure, layout, words, _marks(panels, reference))
+    lay_out(figure, layout, words, _marks(panels, reference, chance))
     ends = axis_range(panels, each)
     ticks = round_ticks(
         ends,
@@ -151,11 +156,11 @@ def _laid_out(
     return figure.update_layout(barmode="overlay", yaxis=names.axis)
 
 
-def _marks(panels: list[Panel], reference: str) -> dict[str, str]:
+def _marks(panels: list[Panel], reference: str, chance: str) -> dict[str, str]:
     rows = pd.concat([panel.rows for panel in panels])
     marks = {}
     if rows["band_from"].notna().any():
-        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = "random vectors of equal norm"
+        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = chance
     if rows["excludes"].any():
         marks["<b>bold</b>"] = f"the interval excludes {escaped(reference)}"
     if rows["degenerate"].any():

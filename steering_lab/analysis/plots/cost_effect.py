@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
-from steering_lab.analysis.plots.parts.cells import counts
+from steering_lab.analysis.plots.parts.cells import COUNTED, counts
 from steering_lab.analysis.plots.parts.conditions import (
     Comparison,
     Names,
@@ -49,6 +49,7 @@ def cost_effect(
     title: str = "",
     subtitle: str = "",
     interval: str = "95 % interval over prompts",
+    units: tuple[str, str] = COUNTED,
 ) -> go.Figure:
     """The metric `cost` to the right (less is better) against the metric `effect` upward (more is better).
 
@@ -72,6 +73,7 @@ def cost_effect(
         title: The figure's title, in plotly's HTML.
         subtitle: The line below it.
         interval: What the caption calls the intervals.
+        units: What the caption calls prompts and continuations.
 
     Raises:
         ValueError: see `compare` and `placed`; several groups; a `focus` that is not drawn; nothing with both numbers.
@@ -109,7 +111,7 @@ def cost_effect(
     ]
     said = sentences(
         subtitle,
-        counts(upward.rows, "condition"),
+        counts(upward.rows, "condition", units),
         f"Lines: {interval}",
         f"Without a number, not drawn: {lost}" if lost else "",
     )

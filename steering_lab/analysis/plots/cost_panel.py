@@ -13,12 +13,17 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
-from steering_lab.analysis.plots.parts.cells import counts, placed_cells, sweep_cells
+from steering_lab.analysis.plots.parts.cells import COUNTED, counts, placed_cells, sweep_cells
 from steering_lab.analysis.plots.parts.grid import QUIET, outline
 from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.sites import thinned
 
+UNITS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("neutral_kl", "neutral_kl_median", "neutral_kl_p95", "top1_agreement"), ("neutral texts",)),
+    "facts": ("questions",),
+}
+"""What a cost is measured on, where that is not the prompts' continuations."""
 GAINS = ("top1_agreement", "facts", "distinct_2")  # metrics of which less is a loss
 _LEFT, _RIGHT, _GAP, _WIDEST = 64, 24, 26, 940  # pixels: margins, between panels, all panels of a row
 _CELL, _ROW, _HEAD, _FOOT = 46, 27, 58, 34  # a cell's width, a layer's height, above a panel, between rows of panels
@@ -28,6 +33,7 @@ class _Panel(NamedTuple):
     """One cost: its cells with `z` (what is paid, 0 as unsteered) and `text`; `top`, the z of the darkest colour."""
 
     cells: pd.DataFrame
+    metric: str
     label: str
     darkest: str
     top: float
@@ -82,8 +88,18 @@ def cost_panel(
     figure = go.Figure()
     for i, panel in enumerate(panels):
         _draw(figure, panel, "" if i == 0 else str(i + 1), chosen)
-    words = sentences(subtitle, "; ".join(part for part in (counts(cells), interval) if part))
+    words = sentences(subtitle, "; ".join(part for part in (_counted(panels), interval) if part))
     return _laid_out(figure, panels, (title, words), _marks(panels, chosen))
+
+
+def _counted(panels: list[_Panel]) -> str:
+    """How much stands behind a cell; of which costs, where they were measured on different things."""
+    of: dict[str, list[str]] = {}
+    for panel in panels:
+        of.setdefault(counts(panel.cells, units=UNITS.get(panel.metric, COUNTED)), []).append(panel.label)
+    if len(of) == 1:
+        return next(iter(of))
+    return "; ".join(f"{words}: {', '.join(one.split(',')[0] for one in labels)}" for words, labels in of.items())
 
 
 def _panel(
@@ -105,7 +121,7 @@ def _panel(
     label += ", × unsteered" if ratio else ""
     over = cells["high"] > budget if budget is not None else False
     z = paid.clip(0, 60)  # JSON has no infinity
-    return _Panel(cells.assign(z=z, text=text, over=over), label, darkest, top)
+    return _Panel(cells.assign(z=z, text=text, over=over), metric, label, darkest, top)
 
 
 def _draw(figure: go.Figure, panel: _Panel, axis: str, chosen: tuple[int, float | int] | None) -> None:

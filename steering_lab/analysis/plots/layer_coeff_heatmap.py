@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.cells import (
+    COUNTED,
     CoeffAxis,
     Sweep,
     counts,
@@ -71,6 +72,11 @@ class ColourAxis(NamedTuple):
     ticks: list[float]
     tick_text: list[str]
 
+    def without_signs(self) -> "ColourAxis":
+        """The same without plus signs, for what is never below 0."""
+        text, ticks = ([one.replace("+", "") for one in texts] for texts in (self.text, self.tick_text))
+        return self._replace(text=text, tick_text=ticks)
+
 
 def layer_coeff_heatmap(
     summary: pd.DataFrame,
@@ -87,6 +93,7 @@ def layer_coeff_heatmap(
     title: str = "",
     subtitle: str = "",
     interval: str = "95 % interval over prompts",
+    units: tuple[str, str] = COUNTED,
     limit: float | int | None = None,
     bounds: Bounds = (None, None),
 ) -> go.Figure:
@@ -114,8 +121,10 @@ def layer_coeff_heatmap(
         title: The figure's title, in plotly's HTML.
         subtitle: The line below it.
         interval: What the caption calls the intervals.
+        units: What the caption calls prompts and continuations.
         limit: Where the colours end: the largest deviation from the centre, or the largest ratio.
-        bounds: The least and the most that a "value" can be, None where it is open: the colour bar goes no further.
+        bounds: The least and the most that a "value" can be, None where it is open: the colour bar goes no further,
+            and where it cannot be below 0 there are no plus signs.
 
     Raises:
         ValueError: the table lacks what is asked for, or `chosen` is not a cell of it.
@@ -124,6 +133,8 @@ def layer_coeff_heatmap(
     cells = placed_cells(sweep.cells, coeff_axis)
     label = escaped(metric.replace("_", " ")) if metric_label is None else metric_label
     axis = _ratio_axis(cells, limit) if value == "ratio" else _difference_axis(cells, sweep, value, center, limit)
+    if value == "value" and bounds[0] is not None and bounds[0] >= 0:
+        axis = axis.without_signs()
     frame = _frame(cells)
     figure = go.Figure(_rectangles(cells, axis, hover_text(cells, summary, sweep, label, examples)))
     _draw_veil(figure, cells)
@@ -138,7 +149,7 @@ def layer_coeff_heatmap(
     bar, right = colour_bar(figure, label, shown.ticks, shown.tick_text, frame.plot_height)
     frame = frame._replace(width=frame.width + right)
     figure.update_coloraxes(cmin=shown.low, cmax=shown.high, colorscale=shown.scale, colorbar=bar)
-    words = (title, _subtitle(cells, subtitle, interval))
+    words = (title, _subtitle(cells, subtitle, interval, units))
     marks = _marks(cells, axis, frame, chosen)
     return _dress(figure, cells, sweep, frame, coeff_axis, right, words, marks)
 
@@ -305,9 +316,8 @@ def _marks(
     cells: pd.DataFrame, axis: ColourAxis, frame: Frame, chosen: tuple[int, float | int] | None
 ) -> dict[str, str]:
     """Glyph -> meaning, for the marks that some cell bears."""
-    works = (
-        "<b>•</b>" if not readable(cells, frame) else "<b>+0.0</b>" if axis.scale is theme.DIVERGING else "<b>×2.0</b>"
-    )
+    number = "×2.0" if axis.scale is not theme.DIVERGING else "+0.0" if "+" in "".join(axis.tick_text) else "0.0"
+    works = f"<b>{number}</b>" if readable(cells, frame) else "<b>•</b>"
     empty, states, paler = int(axis.z.isna().sum()), set(cells["state"].dropna()), "paler: a cost exceeds its budget"
     swatch = {
         name: f"<span style='color:{theme.faint(theme.CONTROL, round(1.05 - white, 2))}'>■</span>"
@@ -319,7 +329,7 @@ def _marks(
         swatch["moves, not told from random vectors"]: "moves, not told from random vectors"
         if "moves, not told from random vectors" in states
         else "",
-        "<span>+0.0</span>": "moves" if "moves" in states else "",
+        f"<span>{number}</span>": "moves" if "moves" in states else "",
         swatch["nothing shown"]: "nothing shown" if "nothing shown" in states else "",
         "○": "within the range of random vectors of equal norm" if _ringed(cells).any() else "",
         "◥": "text degenerates" if cells["degenerate"].any() else "",
@@ -330,9 +340,11 @@ def _marks(
     return {glyph: meaning for glyph, meaning in marks.items() if meaning}
 
 
-def _subtitle(cells: pd.DataFrame, subtitle: str, interval: str) -> str:
+def _subtitle(cells: pd.DataFrame, subtitle: str, interval: str, units: tuple[str, str]) -> str:
     spoken = interval if cells["low"].notna().any() else ""
-    return sentences(subtitle, "; ".join(part for part in (counts(cells), spoken) if part), how_many_work(cells))
+    return sentences(
+        subtitle, "; ".join(part for part in (counts(cells, units=units), spoken) if part), how_many_work(cells)
+    )
 
 
 def _coeff_ticks(cells: pd.DataFrame, coeff_axis: CoeffAxis, frame: Frame) -> tuple[list[float], list[str]]:

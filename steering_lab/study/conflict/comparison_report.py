@@ -20,6 +20,7 @@ from steering_lab.study.conflict import search_report
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, FLUENCY
 from steering_lab.study.conflict.comparison_findings import answered, findings, first_sentence, focus, is_chosen, judged
 from steering_lab.study.conflict.naming import (
+    OVER_QUESTIONS,
     budgets_said,
     first_conflicts,
     kinds_of,
@@ -150,6 +151,7 @@ def figures(parts: Parts) -> dict[str, Figure]:
     drawn = {
         "context_answers": condition_bars(
             conflict, metric="context", metric_label="context answers", percent=True, conditions=order, focus=own,
+            **OVER_QUESTIONS,
             title="Context answers under conflict", subtitle=where,
         ),
         **_search_figures(parts),
@@ -158,6 +160,7 @@ def figures(parts: Parts) -> dict[str, Figure]:
         ),
         "log_odds": condition_bars(
             conflict, metric="log_odds", show="effect", metric_label="log-odds in nats", focus=own, subtitle=where,
+            **OVER_QUESTIONS,
             conditions=[name for name in order if name != UNSTEERED],
             title="Context against memory at the first token of the answer",
         ),
@@ -183,6 +186,7 @@ def _search_figures(parts: Parts) -> dict[str, Figure]:
             search_report.validation(parts), metric="context", method=METHOD, bounds=(0, 1),
             chosen=cell if judged(parts).verdict.held else None, metric_label="share of context answers",
             title="Context answers on the questions that chose the cell", subtitle=about(parts).split(",")[0],
+            **OVER_QUESTIONS,
         )
     }  # fmt: skip
 
@@ -226,19 +230,25 @@ def _odd_figure(parts: Parts, where: str) -> Figure:
         odd, metric="log_odds_odd", show="effect", focus=_focus(parts),
         conditions=[*_focus(parts), *sorted(names, key=lambda name: (len(name), name))],
         title="What turns with the sign: half of f(+m) − f(−m) in log-odds", metric_label="odd part, nats",
-        subtitle=where,
+        subtitle=where, **OVER_QUESTIONS,
     )  # fmt: skip
 
 
 def _cost_figure(parts: Parts, first: pd.DataFrame, single: pd.DataFrame, cost: str, label: str, where: str) -> Figure:
     spent = single[(single["metric"] == cost) & single["regime"].isin(["agreement", FLUENCY])]
     table = pd.concat([first[first["metric"] == "context"], spent]).drop(columns="group")
+    over = OVER_QUESTIONS["interval"] + (", of the cost over texts" if cost == HELD_OUT_PERPLEXITY else "")
     return cost_effect(
         table, effect="context", cost=cost, effect_shows="value", focus=_focus(parts),
         conditions=_ordered(_whole(first), parts), budget=parts["chosen"]["budgets"][cost],
         percent=["context", *([cost] if cost == AGREEMENT_LOST else [])], effect_label="context answers",
         cost_label=label, title=f"What context answers cost: {label}", subtitle=where,
+        units=OVER_QUESTIONS["units"], interval=over,
     )  # fmt: skip
+
+
+def _on_questions(rows: pd.DataFrame) -> str:
+    return f"{rows['n'].max()} on {rows['n_prompts'].max()} questions"
 
 
 def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
@@ -250,15 +260,17 @@ def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
     """
     summary, validation = parts["summary"], parts["validation"]
     plain = summary[is_unsteered(summary)].assign(group=kinds_of)
-    n = {regime: int(rows["n"].max()) for regime, rows in plain.groupby("regime", sort=False)}
-    kinds = [f"{rows['n'].max()} {kind}" for kind, rows in of_conflicts(plain).groupby("group", sort=False)]
+    n = {regime: _on_questions(rows) for regime, rows in plain.groupby("regime", sort=False)}
+    of_kinds = list(of_conflicts(plain).groupby("group", sort=False))
+    kinds = [f"{_on_questions(rows)}{f' ({kind})' if len(of_kinds) > 1 else ''}" for kind, rows in of_kinds]
+    texts = int(plain.loc[plain["regime"] == FLUENCY, "n"].max())
     tried = int(validation.loc[validation["metric"] == "context", "n"].max())
     said = {
-        "context_answers": f"Questions: {', '.join(kinds)}.",
-        "cost_agreement": f"Questions: {kinds[0]}; {n.get('agreement', 0)} agreement.",
-        "cost_perplexity": f"Questions: {kinds[0]}; {n[FLUENCY]} texts. A logits rule has no perplexity of its own.",
+        "context_answers": f"Conflicts: {', '.join(kinds)}.",
+        "cost_agreement": f"Conflicts: {kinds[0]}; agreement: {n.get('agreement', 0)}.",
+        "cost_perplexity": f"Conflicts: {kinds[0]}; {texts} texts. A logits rule has no perplexity of its own.",
     }
-    wanted = f"{tried} questions, wanted: the most context answers with {budgets_said(parts['chosen']['budgets'])}"
+    wanted = f"{tried} conflicts, wanted: the most context answers with {budgets_said(parts['chosen']['budgets'])}"
     if is_chosen(parts):
         held = judged(parts)
         marked = "Marked" if held.verdict.held else "Chosen, and not marked because it did not hold"

@@ -11,7 +11,7 @@ from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, STEERED, TARGETS, UNSTEERED, VECTOR
-from steering_lab.study.conflict.naming import kinds_of, of_conflicts, parts_of
+from steering_lab.study.conflict.naming import OVER_QUESTIONS, kinds_of, of_conflicts, parts_of
 from steering_lab.study.expectations import answers, check
 from steering_lab.study.page import NOTHING, Parts, publish
 from steering_lab.tables import TIDY, is_unsteered
@@ -279,7 +279,7 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
             _at_equal_kl(parts), metric="right", percent=True, metric_label="right answers", subtitle=about,
             title=f"Right answers elsewhere, {at_kl} of KL",
             conditions=[UNSTEERED, *(name for method in STEERED for name in (method, method + GATED))],
-            focus=[method + GATED for method in STEERED], interval=INTERVAL,
+            focus=[method + GATED for method in STEERED], chance="random vectors of equal KL", **OVER_QUESTIONS,
         ),
         "cost": tradeoff_curves(
             points, x="forward_equivalents", y="effect", curves=reaching,

@@ -1,6 +1,7 @@
 """What a reader calls the conditions, kinds of question and budgets in the tables of a comparison on conflicts."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +12,9 @@ from steering_lab.study.conflict.rivals import BOTH, METHOD, PARTS, order_of_met
 LABELS = {METHOD: "ContextFocus", BOTH: "ContextFocus and instructed"} | {
     method: f"part: {recipe.replace('_', ' ')}" for method, recipe in PARTS.items()
 }
+
+# What figures call the units of conflicts: a question has several, one for each context.
+OVER_QUESTIONS: dict[str, Any] = {"interval": "95 % interval over questions", "units": ("questions", "answers")}
 
 
 def named(rows: pd.DataFrame) -> pd.Series:

@@ -9,7 +9,7 @@ from steering_lab.evaluation.inferring.states import states
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.study.conflict.answers import AGREEMENT_LOST
 from steering_lab.study.conflict.comparison_findings import findings, first_sentence
-from steering_lab.study.conflict.naming import budgets_said, named
+from steering_lab.study.conflict.naming import OVER_QUESTIONS, budgets_said, named
 from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.page import Parts, publish
 from steering_lab.tables import is_unsteered
@@ -102,7 +102,7 @@ def figures(parts: Parts) -> dict[str, Figure]:
         f"layer_coeff_{metric}": layer_coeff_heatmap(
             validation(parts), metric=metric, method=METHOD, bounds=(0, 1),
             title=f"{metric.title()} answers on the questions for choosing", metric_label=f"share of {metric} answers",
-            subtitle=about,
+            subtitle=about, **OVER_QUESTIONS,
         )
         for metric in ("context", "memory")
     }  # fmt: skip

@@ -4,6 +4,7 @@ A cell is one layer and coefficient of one method under one metric. `effect`, `l
 on the effect's own scale, on which "as unsteered" is 0 for differences and 1 for ratios (perplexity).
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -198,16 +199,20 @@ def norm_position(signed_norm: pd.Series, smallest: float) -> pd.Series:
     return np.sign(signed_norm) * np.log2(1 + signed_norm.abs() / smallest)
 
 
-def counts(cells: pd.DataFrame, each: str = "cell") -> str:
+COUNTED = ("prompts", "continuations")
+
+
+def counts(cells: pd.DataFrame, each: str = "cell", units: Sequence[str] = COUNTED) -> str:
     """How much text stands behind each, e.g. "16 prompts, 64 continuations a cell"; empty if the table is silent.
 
     Args:
         cells: Cells of a sweep; those not run and the unsteered ones do not count.
         each: What the numbers are of, as the sentence ends: "a cell".
+        units: What is resampled, and what there may be several of in each; one alone where there are not.
     """
     steered = cells[cells["run"] & ~cells["baseline"]]
     parts = []
-    for column, noun in (("n_prompts", "prompts"), ("n", "continuations")):
+    for column, noun in zip(("n_prompts", "n"), units, strict=False):
         known = steered[column].dropna()
         if len(known):
             low, high = int(known.min()), int(known.max())
