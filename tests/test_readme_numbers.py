@@ -1,0 +1,227 @@
+"""The README's results: each sentence is made here from the tables of a reference run, and stands there as it is.
+
+Nothing else in these sections has a digit. A run that is made again changes its sentences, and the test that fails
+prints the new ones.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from steering_lab.analysis.plots.parts.labels import signed
+from steering_lab.evaluation.inferring.equal_cost import control_curve
+from steering_lab.runs import Run as Parts
+from steering_lab.runs import read_run
+from steering_lab.study.conflict import comparison_findings, equal_kl_report
+from steering_lab.study.sweep_findings import first_sentence
+from steering_lab.study.sweep_report import Told
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+SMOLLM2, ORGANISM = "SmolLM2-135M-Instruct", "organism"
+
+
+def spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def count(number: float) -> str:
+    return WORDS[int(number)] if number < len(WORDS) else f"{number:.0f}"
+
+
+def span(numbers: pd.Series) -> str:
+    """The least and the most of whole numbers."""
+    low, high = round(numbers.min()), round(numbers.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def points(row: pd.Series) -> str:
+    return f"[{signed(100 * row['low'], 0)}, {signed(100 * row['high'], 0)}]"
+
+
+def moved(row: pd.Series) -> str:
+    return f"{signed(row['effect'])} [{signed(row['low'])}, {signed(row['high'])}]"
+
+
+def band(row: pd.Series) -> str:
+    return f"[{signed(row['control_low'])}, {signed(row['control_high'])}]"
+
+
+def where(row: pd.Series) -> str:
+    return "inside" if row["control_low"] <= row["effect"] <= row["control_high"] else "outside"
+
+
+class Run:
+    """A reference run, by its experiment, model and a setting that tells it from its siblings."""
+
+    def __init__(self, experiment: str, model: str, **settings: Any) -> None:
+        for folder in sorted((ROOT / "results" / experiment).glob(f"*_{model}_*")):
+            self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            if all(self.config[name] == value for name, value in settings.items()):
+                self.folder = folder
+                return
+        raise FileNotFoundError(f"no reference run of {experiment} on {model} with {settings}")
+
+    @cached_property
+    def parts(self) -> Parts:
+        return read_run(self.folder)
+
+    def table(self, name: str, **where: Any) -> pd.DataFrame:
+        rows = pd.read_parquet(self.folder / f"{name}.parquet")
+        for column, value in where.items():
+            rows = rows[rows[column] == value]
+        return rows
+
+    def row(self, name: str, **where: Any) -> pd.Series:
+        rows = self.table(name, **where)
+        assert len(rows) == 1, f"{len(rows)} rows of {name} with {where}"
+        return rows.iloc[0]
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def of_the_sweep() -> list[str]:
+    run = Run("actadd_sweep", SMOLLM2)
+    told = Told(run.parts)
+    vader = run.table("confirmed", metric="vader")
+    back = vader[(vader["method"] == "mean_difference") & (vader["role"] == "steered") & (vader["coeff"] < 0)].iloc[0]
+    said = vader[(vader["role"] == "baseline") & vader["method"].str.contains("love")].iloc[0]
+    n_draws = count(run.config["n_random_confirm"])
+    return [
+        first_sentence(told.results, told.metric, told.model, told.n_prompts),
+        f"Judged by {n_draws} draws, one more random vector of its norm would do as much with a probability of"
+        f" {told.results[1].table['p_random'].iloc[0]:.3f}.",
+        f"A sentence of love before the prompt gives {moved(said)}; the vector reversed gives {moved(back)},"
+        f" {where(back)} its band {band(back)}.",
+    ]
+
+
+def of_the_capitals() -> list[str]:
+    run = Run("contextfocus_conflict", SMOLLM2, n_validation=48)
+    known, table = run.json("known"), run.table("validation", regime="conflict")
+    lost = run.table("validation", metric="agreement_lost", role="steered")
+
+    def answers(metric: str, coeff: float) -> str:
+        rows = table[(table["metric"] == metric) & (table["coeff"] == coeff)]
+        return span(rows["value"] * rows["n"])
+
+    def agreeing(coeff: float) -> str:
+        rows = lost[lost["coeff"] == coeff]
+        return span(rows["effect"] * rows["n"])
+
+    layers, n = ", ".join(map(str, run.config["layers"])), int(table["n"].max())
+    return [
+        f"SmolLM2 knew {len(known['known'])} of {known['asked']} capitals.",
+        f"On the {n} conflicts for choosing, about {count(table['n_prompts'].max())} countries, it followed the passage"
+        f" in {answers('context', 0)} answers and its memory in {answers('memory', 0)}.",
+        f"At coefficient 0.5 the vector (layers {layers}) left {answers('memory', 0.5)} memory answers and gave"
+        f" {answers('context', 0.5)} from the passage, and of {lost['n'].max()} passages that agree it lost"
+        f" {agreeing(0.5)}; at coefficient 1 it left {answers('memory', 1)} from memory, gave {answers('context', 1)}"
+        f" from the passage, and lost {agreeing(1)}.",
+        comparison_findings.first_sentence(run.parts),
+    ]
+
+
+def of_a_small_comparison() -> list[str]:
+    return [comparison_findings.first_sentence(Run("contextfocus_conflict", SMOLLM2, n_validation=20).parts)]
+
+
+def of_the_conflict() -> list[str]:
+    run = Run("contextfocus_conflict", ORGANISM)
+    summary, coeff = run.table("summary"), run.json("chosen")["coeff"]
+    changed = run.row("paired", questions="all", kind="subjects", method="contextfocus", coeff=coeff)
+
+    def of(method: str, metric: str, regime: str, kind: str = "") -> pd.Series:
+        own = summary[(summary["method"] == method) & (summary["metric"] == metric) & (summary["role"] != "control")]
+        own = own[(own["regime"] == regime) & (own["kind"] == kind) & (own["coeff"].isna() | (own["coeff"] >= 0))]
+        assert len(own) == 1, f"{len(own)} rows of {method}, {metric}, {regime}"
+        return own.iloc[0]
+
+    def resists(method: str) -> str:
+        return percent(of(method, "right", "irrelevant")["value"])
+
+    agreement, closed = (of("contextfocus", "right", regime) for regime in ("agreement", "closed_book"))
+    shuffled = of("part shuffled_context", "context", "conflict", "subjects")
+    uninstructed = of("part context_only", "context", "conflict", "subjects")
+    return [
+        comparison_findings.first_sentence(run.parts),
+        f"Of {changed['n']} questions, each asked once, it helps {count(changed['helped'])} and hurts"
+        f" {count(changed['hurt'])}.",
+        f"Right answers over agreeing passages change by {points(agreement)} points, closed-book ones by"
+        f" {points(closed)}.",
+        f"It costs resistance to irrelevant contexts ({resists('unsteered')} → {resists('contextfocus')} %), as the"
+        f" instruction ({resists('instructed')} %), CAD ({resists('CAD alpha 1')} %) and COIECD ({resists('COIECD')} %)"
+        " do.",
+        f"The same vector from shuffled contexts gives {percent(shuffled['value'])} %, from contexts"
+        f" without the instruction {percent(uninstructed['value'])} %: what it carries here is the instruction.",
+    ]
+
+
+def of_equal_kl() -> list[str]:
+    run = Run("contextfocus_gradient", ORGANISM)
+    equal, elsewhere = run.table("equal"), run.table("elsewhere", regime="irrelevant", cost=1.0)
+    delta, vector = "imitate instructed", "mean difference"
+    bands = control_curve(equal).set_index("cost")
+
+    def value(method: str, nats: float, table: pd.DataFrame = equal) -> pd.Series:
+        rows = table[table["draw"].isna() & (table["method"] == method) & (table["cost"] == nats)]
+        assert len(rows) == 1
+        return rows.iloc[0]
+
+    def at(nats: float) -> str:
+        row = value(delta, nats)
+        apart = f"[{signed(100 * row['difference_low'], 0)}, {signed(100 * row['difference_high'], 0)}]"
+        return (
+            f"{percent(row['value'])} % of context answers against the vector's {percent(value(vector, nats)['value'])}"
+            f" ({signed(100 * row['difference'], 0)} points {apart}; random vectors {reach(nats)})"
+        )
+
+    def reach(nats: float) -> str:
+        return f"{percent(bands.loc[nats, 'control_low'])} to {percent(bands.loc[nats, 'control_high'])} %"
+
+    right = [percent(value(method, 1.0, elsewhere)["value"]) for method in (delta, vector)]
+    return [
+        f"A delta optimised by gradient for each query gives {at(0.3)} at 0.3 nats, {at(1.0)} at 1 nat, and {at(2.0)}"
+        " at 2 nats.",
+        equal_kl_report.first_sentence(run.parts),
+        f"Over irrelevant contexts {right[0]} % of its answers are right at 1 nat, {right[1]} % of the vector's.",
+    ]
+
+
+SECTIONS: dict[str, tuple[str, str, tuple[Callable[[], list[str]], ...]]] = {
+    "sweep": ("![Sentiment of the text", "## Two commands", (of_the_sweep,)),
+    "context against memory": (
+        "## Context against memory",
+        "## How the code is laid out",
+        (of_the_capitals, of_a_small_comparison, of_the_conflict, of_equal_kl),
+    ),
+}
+
+
+def prose(start: str, end: str) -> str:
+    """The prose of a section: without figures, code and the addresses of links."""
+    text = README[README.index(start) : README.index(end)]
+    text = re.sub(r"^!\[.*?\]\(.*?\)$|```.*?```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return spaced(re.sub(r"`[^`]*`|\]\([^)]*\)|et al\. \d{4}|arXiv:\S+", "", text))
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_number_of_a_result_is_derived_from_its_run(name: str) -> None:
+    start, end, results = SECTIONS[name]
+    found = prose(start, end)
+    for sentence in (sentence for result in results for sentence in result()):
+        assert sentence in found, f"the tables say: {sentence}"
+        found = found.replace(sentence, "")
+    assert not re.findall(r"[^.]*\d[^.]*\.", found.replace("SmolLM2", "")), "a number that no table gives"
