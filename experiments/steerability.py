@@ -103,11 +103,11 @@ def report(folder: str | Path) -> Path:
             rows, title=f"Will it steer? {str(concept).replace('_', ' ')}", subtitle=about
         )
     first = found[(found["statistic"] == "mean_cosine") & (found["outcome"] == "mean slope")]
-    sentences = [
-        f"{row.pairs}: mean cosine against the mean slope over {row.over}, Spearman {signed(row.rho)}"
-        f" [{signed(row.low)}, {signed(row.high)}]."
+    each = "; ".join(
+        f"{row.pairs} {signed(row.rho)} [{signed(row.low)}, {signed(row.high)}]"
         for row in first[first["over"] == "concepts and layers"].itertuples()
-    ]
+    )
+    sentences = [f"Mean cosine against the mean slope over concepts and layers, Spearman: {each}."]
     return publish(
         folder, parts, title=title, findings=sentences, headline=found,
         figures=shown, tables={"Whom each vector steers": parts["after"].round(3)},
