@@ -120,8 +120,8 @@ def report(folder: str | Path) -> Path:
     return publish(
         folder, parts, title=title, findings=sentences, headline=found,
         figures=shown, tables={"Whom each vector steers": parts["after"].round(3)},
-        headline_note="Spearman's correlations; intervals resample concepts, and fewer than six have none. Pairs of words and"
-        " of sentences differ in both, so that what all of them show together may be that difference alone.",
+        headline_note="Spearman's correlations; intervals resample concepts, and fewer than six have none. Pairs of"
+        " words and of sentences differ in both, so that what all of them show together may be that difference alone.",
     )  # fmt: skip
 
 
