@@ -9,6 +9,7 @@ round; what it did to a pair is the gain of its positive over its negative side,
 """
 
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -40,7 +41,8 @@ class Config(ModelSettings, LayerSettings):
         coeffs: The vector's length, in median residual norms at its site.
 
     Raises:
-        ValueError: fewer than three concepts, too few pairs for two halves, a word without its opposite.
+        ValueError: fewer than three concepts, one or a frame twice, too few pairs for two halves, a word without its
+            opposite.
     """
 
     concepts: tuple[str, ...] = ()
@@ -51,12 +53,19 @@ class Config(ModelSettings, LayerSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_coeffs("coeffs", self.coeffs)
+        self.each_once("concepts", "words", "frames")
         if len(self.pairs()) < 3:
             raise ValueError("fewer than three concepts: what is asked is how they differ")
 
     def pairs(self) -> dict[str, tuple[ContrastPair, ...]]:
         """The pairs of every concept."""
-        found = {Path(name).stem: find_pairs(name) for name in self.concepts}
+        found = dict[str, tuple[ContrastPair, ...]]()
+        for name in self.concepts:
+            if (concept := Path(name).stem) in found:
+                raise ValueError(
+                    f"concepts has {concept!r} twice: files are called by their names, so give each its own"
+                )
+            found[concept] = find_pairs(name)
         for both in self.words:
             if len(sides := both.split("/")) != 2:
                 raise ValueError(f"words {both!r} are no two words: write day/night")
@@ -104,13 +113,17 @@ def report(folder: str | Path) -> Path:
         )
     first = found[(found["statistic"] == "mean_cosine") & (found["outcome"] == "mean slope")]
     each = "; ".join(
-        f"{row.pairs} {signed(row.rho)} [{signed(row.low)}, {signed(row.high)}]"
+        f"{row.pairs} {signed(row.rho)}{_interval(row.low, row.high, row.n_concepts)}"
         for row in first[first["over"] == "concepts and layers"].itertuples()
     )
     sentences = [f"Mean cosine against the mean slope over concepts and layers, Spearman: {each}."]
     return publish(
         folder, parts, title=title, findings=sentences, headline=found,
         figures=shown, tables={"Whom each vector steers": parts["after"].round(3)},
-        headline_note="Spearman's correlations; intervals resample concepts. Pairs of words and of sentences differ in"
-        " both, so that what all of them show together may be that difference alone.",
+        headline_note="Spearman's correlations; intervals resample concepts, and fewer than six have none. Pairs of"
+        " words and of sentences differ in both, so that what all of them show together may be that difference alone.",
     )  # fmt: skip
+
+
+def _interval(low: float, high: float, n_concepts: int) -> str:
+    return f", no interval of {n_concepts} concepts" if isnan(low) else f" [{signed(low)}, {signed(high)}]"

@@ -67,6 +67,10 @@ def make(
     if file.suffix != ".safetensors":
         raise ValueError(f"the vector is saved as safetensors: name {str(file)!r} something.safetensors")
     check_coeff(coeff)
+    if not wanted and (row != "all" or coeff != 1):
+        raise ValueError(
+            "--row and --coeff are of what --export writes, and the vector is saved as it is: add --export"
+        )
     check_targets([("the vector", file), *wanted], force=force)
     if (pairs.method == "contextfocus") != bool(questions):
         raise ValueError("contextfocus and --questions go together: give both, or neither")

@@ -50,6 +50,8 @@ def check_costs(names: Sequence[str], budgets: Mapping[str, float]) -> None:
             raise ValueError(f"no budget of {name!r}: one may be of {', '.join(bounded)}, or of another of the costs")
         if not isfinite(most):
             raise ValueError(f"the budget of {name} is {most}: it must be finite")
+        if name.startswith("neutral_kl") and most <= 0:
+            raise ValueError(f"the budget of {name} is {most}: a divergence is never below 0, so give one above 0")
 
 
 def cost_tables(

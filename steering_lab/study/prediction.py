@@ -5,6 +5,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 OUTCOMES = {"slope": "mean slope", "share": "share that moves the other way"}
+MIN_CONCEPTS = 6  # of which resamples bound a correlation; of 3 or 4 most draws repeat one and the bounds may lie at ±1
 OVER = ("concepts and layers", "concepts, layers averaged", "layers within a concept")
 
 
@@ -38,7 +39,8 @@ def predictions(before: pd.DataFrame, after: pd.DataFrame, *, seed: int = 0, n_b
 
     rho is Spearman's: over all cells together, over concepts with their layers averaged, and over the layers of each
     concept, averaged over concepts. Concepts were sampled, so they are what is resampled (95 % percentiles).
-    NaN where there are fewer than three points, layers of a concept say.
+    NaN where there are fewer than three points, layers of a concept say. low and high are NaN of fewer than 6 concepts,
+    and where every resample says the same, which bounds nothing.
 
     Args:
         before: Rows of `steerability` with the column concept, one or several for each site, which are averaged.
@@ -67,7 +69,7 @@ def predictions(before: pd.DataFrame, after: pd.DataFrame, *, seed: int = 0, n_b
             for k, over in enumerate(OVER):
                 values = np.array([one[k] for one in found])
                 known = values[1:][~np.isnan(values[1:])]
-                low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+                low, high = _bounds(known) if len(blocks) >= MIN_CONCEPTS else (np.nan, np.nan)
                 row = {
                     "statistic": statistic,
                     "outcome": label,
@@ -78,6 +80,11 @@ def predictions(before: pd.DataFrame, after: pd.DataFrame, *, seed: int = 0, n_b
                 }
                 rows.append({**row, "n_concepts": len(blocks), "n_cells": len(both)})
     return pd.DataFrame(rows)
+
+
+def _bounds(drawn: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+    return (np.nan, np.nan) if np.isclose(low, high) else (float(low), float(high))
 
 
 def _correlations(blocks: list[np.ndarray]) -> tuple[float, float, float]:

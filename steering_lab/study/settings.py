@@ -30,7 +30,7 @@ class Settings:
     Left out, the name is the TOML file's, and the question the first paragraph of the experiment's module.
 
     Raises:
-        ValueError: a name that is no plain folder name.
+        ValueError: a name that is no plain folder name, or a seed below 0.
     """
 
     name: str = ""
@@ -40,6 +40,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.name and (self.name.startswith(".") or set(self.name) & set('/\\:*?"<>|')):
             raise ValueError(f"name is {self.name!r}: it becomes a folder below results/, so it is one plain word")
+        self.at_least(0, "seed")
 
     def at_least(self, least: int, *names: str, why: str = "") -> None:
         """Nothing when the settings of these names reach `least`. Raises ValueError otherwise, with the reason.
@@ -53,6 +54,17 @@ class Settings:
             if getattr(self, name) < least:
                 reason = why or f"it must be {least} or more"
                 raise ValueError(f"{name} is {getattr(self, name)}: {reason}")
+
+    def each_once(self, *names: str) -> None:
+        """Nothing when no setting of these names holds anything twice. Raises ValueError otherwise.
+
+        Args:
+            *names: Settings that hold lists.
+        """
+        for name in names:
+            held = list(getattr(self, name))
+            if twice := [one for one in held if held.count(one) > 1]:
+                raise ValueError(f"{name} has {twice[0]!r} twice: give each once")
 
 
 @dataclass(frozen=True)
@@ -116,9 +128,16 @@ class LayerSettings(Settings):
 
     Args:
         layers: Numbers from 0; none is all.
+
+    Raises:
+        ValueError: a layer twice.
     """
 
     layers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.each_once("layers")
 
     def sites(self, model: HookedModel, *, post: bool = False) -> list[HookSite]:
         """The input of every layer, or with `post` its output.
@@ -208,7 +227,7 @@ class PromptSettings(ModelSettings):
         n_prompts: Of each, where none are given; prompts of one's own are all used.
 
     Raises:
-        ValueError: a prompt in both, one of the two without the other, or more asked for than come along.
+        ValueError: a prompt twice or in both, one of the two without the other, or more asked for than come along.
     """
 
     prompts: tuple[str, ...] = ()
@@ -218,6 +237,7 @@ class PromptSettings(ModelSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least(1, "n_prompts")
+        self.each_once("prompts", "test_prompts")
         if overlap := set(self.prompts) & set(self.test_prompts):
             raise ValueError(f"prompts for choosing and for reporting overlap: {sorted(overlap)[0]!r}")
         if bool(self.prompts) != bool(self.test_prompts):
@@ -248,7 +268,8 @@ class ControlSettings(Settings):
         perplexity_budget: A ratio to unsteered text, for the upper end of the cell's interval.
 
     Raises:
-        ValueError: an unknown control, none that is random, too few draws, or a budget that is not above 0.
+        ValueError: an unknown control, none that is random, too few draws, pairs of another concept where that is no
+            control, or a budget that is not above 0.
     """
 
     controls: tuple[ControlName, ...] = ("random",)
@@ -261,6 +282,10 @@ class ControlSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_controls(self.controls)
+        if self.other_pairs and "other_concept" not in self.controls:
+            raise ValueError(
+                f'other_pairs is {self.other_pairs!r}, but "other_concept" is not among controls: add it there'
+            )
         self.at_least(1, "n_shuffled")
         self.at_least(3, "n_random", "n_random_confirm", why="a control's interval needs 3 draws or more")
         if not self.perplexity_budget > 0:

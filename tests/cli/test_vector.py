@@ -182,6 +182,8 @@ def test_what_is_exported_reads_back_as_coeff_times_the_vector(
         (["make", "a.safetensors"], "give --pairs, a built-in set or a file, or one pair"),
         (["make", "a.safetensors", *PAIR, "--export", "gguf"], "'gguf' is no FORMAT=PATH: the formats are gguf, svec"),
         (["make", "a.safetensors", *PAIR, "--export", "onnx=a"], "'onnx=a' is no FORMAT=PATH"),
+        (["make", "a.safetensors", *PAIR, "--row", "mean"], "--row and --coeff are of what --export writes"),
+        (["make", "a.safetensors", *PAIR, "--coeff", "4"], "--row and --coeff are of what --export writes"),
         (["make", "a.safetensors", "--method", "contextfocus"], "contextfocus and --questions go together"),
         (["make", "a.safetensors", *PAIR, "--questions", "capitals"], "contextfocus and --questions go together"),
         (["show"], "name the file of a vector, e.g. steering-lab vector show love.safetensors"),

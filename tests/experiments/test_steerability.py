@@ -30,7 +30,8 @@ def test_the_run_leaves_what_was_seen_before_and_what_came_of_it(
     assert (parts["after"]["n_prompts"] == 6).all()  # every pair was held out once
     assert len(parts["predictions"]) == 18
     assert {p.stem for p in (folder / "figures").glob("*.html")} == {"prediction", "love_hate", "joy_night", "sea_to"}
-    assert "Spearman" in capsys.readouterr().out
+    assert parts["predictions"][["low", "high"]].isna().all(axis=None)
+    assert ", no interval of 3 concepts." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,9 @@ def test_the_run_leaves_what_was_seen_before_and_what_came_of_it(
         ("frames=['a', 'b']", "day/night has 2 pairs: two halves of three or more are needed"),
         ("concepts=['love_hate']", "love_hate has 1 pairs"),
         ("words=[]", "fewer than three concepts"),
+        ("frames=['a', 'b', 'a']", "frames has 'a' twice: give each once"),
+        ("words=['day/night', 'day/night']", "words has 'day/night' twice"),
+        ("concepts=['love_hate_sentences', 'love_hate_sentences']", "concepts has 'love_hate_sentences' twice"),
         ("coeffs=[0]", "coeffs is [0.0]: give each once, and one that is not 0"),
     ],
 )

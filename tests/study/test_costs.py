@@ -106,6 +106,8 @@ def test_a_cell_over_any_budget_is_not_chosen(tmp_path: Path) -> None:
         ({"facts": 0.1}, "no budget of 'facts': one may be of repetition, degenerate, neutral_kl"),
         ({"length": 0.1}, "no budget of 'length'"),
         ({"neutral_kl": float("inf")}, "the budget of neutral_kl is inf"),
+        ({"neutral_kl": -1.0}, "the budget of neutral_kl is -1.0: a divergence is never below 0, so give one above 0"),
+        ({"neutral_kl": 0.0}, "the budget of neutral_kl is 0.0"),
     ],
 )
 def test_a_budget_that_there_cannot_be_is_refused(budgets: dict[str, float], error: str) -> None:

@@ -48,6 +48,15 @@ def test_what_follows_is_seen_and_what_does_not_is_not() -> None:
     assert (row["n_concepts"], row["n_cells"]) == (6, 24)
 
 
+def test_a_correlation_of_few_concepts_or_of_resamples_that_all_agree_has_no_interval() -> None:
+    before, after = tables(0.5)
+    few = predictions(before[before["concept"] != "f"], after, n_boot=100)
+    assert few["rho"].notna().all()
+    assert few[["low", "high"]].isna().all(axis=None)
+    assert predictions(before, after, n_boot=100)[["low", "high"]].notna().all(axis=None)
+    assert predictions(*tables(1.0), n_boot=100)[["low", "high"]].isna().all(axis=None)
+
+
 def test_halves_are_averaged_and_cells_without_a_value_are_left_out() -> None:
     before, after = tables(0.5)
     halves = pd.concat([before.assign(value=before["value"] + 1), before.assign(value=before["value"] - 1)])

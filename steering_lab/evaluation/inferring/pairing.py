@@ -100,8 +100,14 @@ def _check_values(rows: pd.DataFrame) -> None:
         row = rows[outside].iloc[0]
         raise ValueError(
             f"{row['metric']} of {row['method']}, prompt {row['prompt']!r} is {row['value']:g}, where its measure says"
-            f" that there can be {row['least']:g} to {row['most']:g}"
+            f" that there can be {_range(row['least'], row['most'])}"
         )
+
+
+def _range(least: float, most: float) -> str:
+    if np.isnan(most):
+        return f"{least:g} or more"
+    return f"{most:g} or less" if np.isnan(least) else f"{least:g} to {most:g}"
 
 
 def _check_unique(rows: pd.DataFrame, keys: Sequence[str]) -> None:

@@ -48,10 +48,10 @@ def _slope(coeffs: np.ndarray, moved: np.ndarray) -> float:
 
 
 def steered_otherwise(slopes: pd.DataFrame, *, toward: int = 1, level: float = 0.95) -> pd.DataFrame:
-    """One row per curve: its columns, slope (mean), share, low, high, flat, n_prompts.
+    """One row per curve: its columns, slope (mean), share, low, high, flat, n_prompts. NaN slopes are left out.
 
     share: of the prompts, how many move against `toward`, with the exact interval of a share (Clopper and Pearson).
-    flat: how many do not move at all; these are not counted as moving the other way.
+    flat: how many do not move at all; these are not counted as moving the other way. All are NaN of no known slope.
 
     Args:
         slopes: Rows of `prompt_slopes`.
@@ -65,7 +65,10 @@ def steered_otherwise(slopes: pd.DataFrame, *, toward: int = 1, level: float = 0
         raise ValueError(f"toward is 1 or -1 and level between 0 and 1, not {toward} and {level}")
     rows = []
     for key, of in slopes.groupby(list(CURVE), dropna=False, sort=False):
-        own, n = toward * of["slope"].to_numpy(), len(of)
+        own = toward * of["slope"].dropna().to_numpy()
+        if not (n := len(own)):
+            rows.append((*key, *[np.nan] * 5, 0))
+            continue
         against = int((own < 0).sum())
         ends = binomtest(against, n).proportion_ci(level, method="exact")
         rows.append((*key, float(of["slope"].mean()), against / n, ends.low, ends.high, float((own == 0).mean()), n))

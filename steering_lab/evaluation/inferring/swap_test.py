@@ -121,7 +121,8 @@ def bootstrap_test(
     tails = np.minimum((deviations >= actual).mean(axis=0), (deviations <= actual).mean(axis=0))
     wider = np.array([(1 - LEVEL) / 2 / widened_tail(int(n), LEVEL) if n > 1 else np.inf for n in known])
     few, absent = known < MIN_PROMPTS, known == 0
-    p = np.where(few, 1.0, np.minimum(2 * tails * wider, 1.0))
+    with np.errstate(invalid="ignore"):  # of one prompt, widened without end, what is 0 stays nothing known
+        p = np.where(few, 1.0, np.minimum(2 * tails * wider, 1.0))
     usable = ~few & (np.isinf(deviations).mean(axis=0) <= NO_SPREAD)
     p_family = _over_families(np.abs(deviations), np.abs(actual), families, usable)
     return np.where(absent, np.nan, p), np.where(absent, np.nan, p_family)

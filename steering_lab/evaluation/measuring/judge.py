@@ -65,7 +65,7 @@ class Judge:
         kind: How differences of its scores are distributed; skewed where nothing is known.
 
     Raises:
-        ValueError: a rubric without {text}, an empty range, or a number that is too small.
+        ValueError: a rubric without {text}, an address that is none, an empty range, or a number that is too small.
     """
 
     name: str
@@ -88,6 +88,8 @@ class Judge:
     def __post_init__(self) -> None:
         if TEXT not in self.rubric:
             raise ValueError(f"the rubric of {self.name!r} does not say where the text stands: write {TEXT} in it")
+        if not str(self.base_url).startswith(("http://", "https://")):
+            raise ValueError(f"base_url of {self.name!r} is {self.base_url!r}: it begins with http:// or https://")
         if not -math.inf < self.low < self.high < math.inf:
             raise ValueError(f"the scores of {self.name!r} go from {self.low} to {self.high}: low must be below high")
         for name, least in (("seconds", 0.001), ("tries", 1), ("at_once", 1), ("max_tokens", 1)):
@@ -210,7 +212,8 @@ def read_judge(file: str | Path, name: str = "") -> Judge:
         name: The metric's name; the file's by default.
 
     Raises:
-        ValueError: no such file, a key that there is not or one that is missing.
+        ValueError: no such file, a key that there is not or one that is missing, or what `Judge` refuses.
+        ImportError: the package openai is not installed; said here, since texts are written before they are judged.
     """
     path = Path(file)
     if not path.is_file():
@@ -227,7 +230,9 @@ def read_judge(file: str | Path, name: str = "") -> Judge:
             raise ValueError(f"kind in {path} is {said['kind']!r}: choose one of {', '.join(kinds)}")
         said["kind"] = Kind(said["kind"])
     agreed = Agreement(**json.loads(saved.read_text(encoding="utf-8"))) if saved.is_file() else None
-    return Judge(name or path.stem, answers=path.with_suffix(".answers.jsonl"), agreed=agreed, **said)
+    judge = Judge(name or path.stem, answers=path.with_suffix(".answers.jsonl"), agreed=agreed, **said)
+    _openai()
+    return judge
 
 
 def agreement(judge: Judge, labelled: Mapping[str, float | int], *, of: str, file: str | Path = "") -> Agreement:
@@ -278,12 +283,15 @@ def client(judge: Judge) -> Any:  # openai is no dependency
     Raises:
         ImportError: the package openai is not installed.
     """
+    key = os.environ.get("OPENAI_API_KEY", "none")
+    return _openai().OpenAI(base_url=judge.base_url, api_key=key, timeout=judge.seconds, max_retries=judge.tries - 1)
+
+
+def _openai() -> Any:
     try:
-        openai = import_module("openai")
+        return import_module("openai")
     except ModuleNotFoundError as error:
         raise ImportError("a judge needs one more package: pip install 'steering_lab[judge]'") from error
-    key = os.environ.get("OPENAI_API_KEY", "none")
-    return openai.OpenAI(base_url=judge.base_url, api_key=key, timeout=judge.seconds, max_retries=judge.tries - 1)
 
 
 def reply(asking: Any, judge: Judge, text: str) -> str:

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsFloat, get_args, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,21 @@ else:
     Measures = object  # what `check_measures` has been through is one
 
 
+def _check_declared(measure: Any, *, weighs: bool = True) -> None:
+    """What a measure says of itself; a weight by the columns of generations, which a table may have more of."""
+    name, bounds = measure.name, measure.bounds
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"a measure's name is {name!r}: give it the one that its metric has in tables")
+    if weighs and measure.weight is not None and measure.weight not in GENERATIONS.names:
+        raise ValueError(f"{name} is weighed by {measure.weight!r}: that is no column of generations; None is 1 each")
+    for what, said, allowed in (("scale", measure.scale, get_args(Scale)), ("kind", measure.kind, list(Kind))):
+        if said not in allowed:
+            raise ValueError(f"{what} of {name} is {said!r}: choose one of {', '.join(allowed)}")
+    if not (isinstance(bounds, tuple | list) and len(bounds) == 2 and all(isinstance(end, Real) for end in bounds)):
+        raise ValueError(f"{name} has the bounds {bounds!r}: give the smallest and the largest value there can be")
+    described(name, measure.scale, measure.kind, tuple(bounds))
+
+
 @dataclass(frozen=True)
 class TextMeasure:
     """`of` each continuation's text.
@@ -76,17 +92,28 @@ class TextMeasure:
         scale: How values are compared with the unsteered: "difference" or "ratio".
         kind: How its differences are distributed; skewed where nothing is known.
         bounds: The smallest and the largest value there can be; infinite where there is none.
+
+    Raises:
+        ValueError: no name, a weight that is no column, an unknown scale or kind, or bounds that are none.
     """
 
     name: str
     of: Callable[[str], float]
-    weight: None = None
+    weight: str | None = None
     scale: Scale = "difference"
     kind: Kind = Kind.SKEWED
     bounds: Bounds = OPEN
 
+    def __post_init__(self) -> None:
+        _check_declared(self)
+
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
-        return pd.Series([self.of(text) for text in generations["text"]], index=generations.index, dtype=float)
+        values = [self.of(text) for text in generations["text"]]
+        if odd := [value for value in values if not isinstance(value, SupportsFloat)]:
+            raise ValueError(
+                f"{self.name} of a text is {odd[0]!r}: its function returns a number, NaN where there is none"
+            )
+        return pd.Series(values, index=generations.index, dtype=float)
 
 
 @dataclass(frozen=True)
@@ -99,13 +126,19 @@ class Measured:
         scale: How values are compared with the unsteered: "difference" or "ratio".
         kind: How its differences are distributed; skewed where nothing is known.
         bounds: The smallest and the largest value there can be; infinite where there is none.
+
+    Raises:
+        ValueError: no name, a weight that is no column, an unknown scale or kind, or bounds that are none.
     """
 
     name: str
-    weight: None = None
+    weight: str | None = None
     scale: Scale = "difference"
     kind: Kind = Kind.SKEWED
     bounds: Bounds = OPEN
+
+    def __post_init__(self) -> None:
+        _check_declared(self)
 
     def __call__(self, generations: pd.DataFrame) -> pd.Series:
         return generations[self.name].astype(float)
@@ -231,7 +264,8 @@ def check_measures(measures: object) -> None:
     """Nothing when `measures` is a list of one or more measures: asked before anything is generated.
 
     Raises:
-        ValueError: a name where a measure is wanted, one measure instead of a list, none, or something else.
+        ValueError: a name where a measure is wanted, one measure instead of a list, none, something else, or one whose
+            scale, kind or bounds are none.
     """
     if isinstance(measures, Measure) or not isinstance(measures, str | Iterable):
         written = f"[{measures.name}]" if isinstance(measures, Measure) else "named_measures(['perplexity'])"
@@ -243,6 +277,8 @@ def check_measures(measures: object) -> None:
         raise ValueError("measures is []: give one or more, say named_measures(['perplexity'])")
     if odd := [one for one in given if not isinstance(one, Measure)]:
         raise ValueError(f"{odd[0]!r} is no measure: it needs a name, a weight, a scale, a kind, bounds and a call")
+    for one in given:
+        _check_declared(one, weighs=False)
 
 
 def measure_table(generations: pd.DataFrame, measures: Measures) -> pd.DataFrame:
@@ -276,4 +312,6 @@ def measure_table(generations: pd.DataFrame, measures: Measures) -> pd.DataFrame
 def _weights(generations: pd.DataFrame, measure: Measure) -> pd.Series:
     if measure.weight is None:
         return pd.Series(1.0, index=generations.index)
+    if measure.weight not in generations:
+        raise ValueError(f"{measure.name} is weighed by {measure.weight!r}, of which the generations have no column")
     return generations[measure.weight].astype(float)

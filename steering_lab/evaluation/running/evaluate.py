@@ -148,6 +148,8 @@ def run_conditions(
         ValueError: no conditions or examples, a name or an example twice, or whatever `steer` and `generate` refuse.
         CellsFailed: `fail` was called; by then every other cell is kept.
     """
+    if isinstance(examples, str):
+        raise ValueError(f"examples is one text: write [{examples!r}]")
     names = [condition.name for condition in conditions]
     if not conditions or not examples:
         raise ValueError(f"nothing to run: {len(conditions)} conditions on {len(examples)} examples")

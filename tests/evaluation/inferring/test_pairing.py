@@ -32,6 +32,19 @@ def test_cells_that_differ_in_place_or_budget_alone_are_two() -> None:
     assert cells["unit"].fillna("none").tolist() == ["coeff", "resid_norm", "coeff", "none"]
 
 
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [((0.0, np.nan), "-1, where its measure says that there can be 0 or more"), ((np.nan, -2.0), "-2 or less"),
+     ((0.0, 1.0), "0 to 1")],
+)  # fmt: skip
+def test_a_value_outside_its_bounds_is_refused_with_the_bounds_that_there_are(
+    ends: tuple[float, float], said: str
+) -> None:
+    rows = stacked(observed("unsteered", {"p": [-1.0]}), observed("actadd", {"p": [-1.0]}, layer=0, coeff=1))
+    with pytest.raises(ValueError, match=said):
+        pair_with_unsteered(rows.assign(least=ends[0], most=ends[1]))
+
+
 def test_a_metric_with_two_scales_is_refused() -> None:
     base = observed("unsteered", {"p": [1.0]})
     with pytest.raises(ValueError, match="sentiment is compared as a difference in some rows and ratio in others"):

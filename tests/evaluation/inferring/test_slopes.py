@@ -51,6 +51,18 @@ def test_prompts_that_move_the_other_way_are_counted_with_an_exact_interval() ->
     assert (down[down["method"] == "random"]["share"] == 1).all()
 
 
+def test_a_slope_that_is_not_known_is_neither_with_nor_against() -> None:
+    slopes = prompt_slopes(table(), "sentiment")
+    slopes.loc[slopes["prompt"] == "p", "slope"] = np.nan
+    slopes.loc[slopes["draw"] == 1, "slope"] = np.nan
+    rows = steered_otherwise(slopes).set_index(["method", "draw"])
+    own = rows.loc["actadd"].iloc[0]
+    assert (own["share"], own["flat"], own["n_prompts"]) == (0.5, 0.5, 2)
+    unknown = rows.loc[("random", 1)]
+    assert unknown["n_prompts"] == 0
+    assert unknown[["slope", "share", "low", "high", "flat"]].isna().all()
+
+
 def test_a_ratio_grows_by_its_logarithm() -> None:
     doubled = [observed("actadd", {"p": [4.0 * 2**c]}, layer=0, coeff=c, metric="perplexity") for c in (-1.0, 1.0, 2.0)]
     tidy = stacked(observed("unsteered", {"p": [4.0]}, metric="perplexity"), *doubled).assign(scale="ratio")

@@ -1,5 +1,6 @@
 """The swap test: by hand, exact for idle steering, and seldom wrong where differences are skewed."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -104,6 +105,13 @@ def test_a_skewed_cell_in_which_hardly_a_prompt_differs_does_not_hide_the_effect
     _, p_family = bootstrap_test(scores, [np.arange(6)], 2000, rng)
     assert p_family[0] < 0.01
     assert (p_family[1:] == 1).all()
+
+
+def test_one_prompt_says_nothing_and_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        p, p_family = bootstrap_test(np.array([[0.0, 2.0]]), single(2), 100, np.random.default_rng(0))
+    assert p.tolist() == p_family.tolist() == [1, 1]
 
 
 def test_the_swap_test_by_hand() -> None:

@@ -2,11 +2,13 @@
 
 import json
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -334,6 +336,7 @@ def test_human_ratings_are_read_from_the_form_of_the_ground_truth(tmp_path: Path
     [
         ({"rubric": "How good?"}, "does not say where the text stands: write {text} in it"),
         ({"low": 10}, "go from 10 to 10: low must be below high"),
+        ({"base_url": "localhost:8000/v1"}, "is 'localhost:8000/v1': it begins with http:// or https://"),
         ({"tries": 0}, "tries of 'goodness' is 0"),
         ({"seconds": math.nan}, "seconds of 'goodness' is nan"),
     ],
@@ -344,14 +347,28 @@ def test_what_cannot_judge_is_refused(changed: dict[str, Any], error: str, tmp_p
         Judge("goodness", answers=tmp_path / "a", **(usual | changed))
 
 
-def test_a_file_that_describes_no_judge_is_refused(tmp_path: Path) -> None:
+def test_a_judge_without_its_package_is_refused_when_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No text is written before it can be judged."""
+    monkeypatch.setitem(sys.modules, "openai", None)
+    toml = tmp_path / "j.toml"
+    toml.write_text("model='m'\nbase_url='http://u'\nlow=0\nhigh=1\nrubric='{text}'\nunvalidated=true")
+    with pytest.raises(ImportError, match=r"a judge needs one more package: pip install 'steering_lab\[judge\]'"):
+        named_measure(f"judge:{toml}")
+    monkeypatch.setitem(sys.modules, "openai", ModuleType("openai"))
+    assert named_measure(f"judge:{toml}").name == f"judge:{toml}"
+
+
+def test_a_file_that_describes_no_judge_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", ModuleType("openai"))
     with pytest.raises(ValueError, match=r"no file 'nowhere\.toml' that describes a judge"):
         named_measure("judge:nowhere.toml")
     toml = tmp_path / "j.toml"
     toml.write_text('model = "m"\nprompt = "?"')
     with pytest.raises(ValueError, match="has the key 'prompt': a judge has model, base_url, rubric, low, high"):
         read_judge(toml)
-    toml.write_text("model = 'm'\nbase_url = 'u'\nlow = 0\nhigh = 1\nrubric = '{text}'\nkind = 'odd'")
+    toml.write_text("model = 'm'\nbase_url = 'http://u'\nlow = 0\nhigh = 1\nrubric = '{text}'\nkind = 'odd'")
     with pytest.raises(ValueError, match=r"kind in .* is 'odd': choose one of bounded, symmetric, skewed"):
         read_judge(toml)
     toml.write_text(toml.read_text().replace("odd", "bounded"))

@@ -1,7 +1,7 @@
 """Measures fill the tidy table on the rows they were given, and missing stays missing."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from steering_lab.evaluation.measuring.metrics import length
 from steering_lab.evaluation.running.condition import UNSTEERED
 from steering_lab.evaluation.running.evaluate import evaluate
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.numerics.kinds import OPEN, Kind
 from steering_lab.tables import MEASUREMENTS
 from tests.evaluation.tables import factors
 
@@ -114,6 +115,57 @@ def test_two_measures_of_one_name_or_missing_columns_are_refused() -> None:
         measure_table(TABLE.drop(columns="draw"), [sentiment(LEXICON)])
     with pytest.raises(ValueError, match="nothing to measure: the table of generations has no rows"):
         measure_table(TABLE.head(0), [sentiment(LEXICON)])
+
+
+@dataclass(frozen=True)
+class Anyones:
+    """A measure of somebody's own, of which nothing but its attributes was looked at."""
+
+    name: Any = "words"
+    weight: Any = None
+    scale: Any = "difference"
+    kind: Any = Kind.SKEWED
+    bounds: Any = OPEN
+
+    def __call__(self, generations: pd.DataFrame) -> pd.Series:
+        return generations["n_tokens"].astype(float)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"name": ""}, "a measure's name is ''"),
+        ({"bounds": (0,)}, r"words has the bounds \(0,\): give the smallest and the largest value there can be"),
+        ({"bounds": None}, "words has the bounds None"),
+        ({"bounds": (1, 0)}, "words has the bounds 1 and 0: name the smallest value first"),
+        ({"weight": "nope"}, "words is weighed by 'nope', of which the generations have no column"),
+        ({"scale": "log"}, "scale of words is 'log': choose one of difference, ratio"),
+        ({"kind": "odd"}, "kind of words is 'odd': choose one of bounded, symmetric, skewed"),
+    ],
+)
+def test_a_measure_that_says_what_cannot_be_is_refused_by_name(said: dict[str, Any], error: str) -> None:
+    assert set(measure_table(TABLE, [Anyones()])["metric"]) == {"words"}
+    with pytest.raises(ValueError, match=error):
+        measure_table(TABLE, [Anyones(**said)])
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"name": ""}, "a measure's name is ''"),
+        ({"bounds": (1, 0)}, "words has the bounds 1 and 0"),
+        ({"weight": "nope"}, "words is weighed by 'nope': that is no column of generations; None is 1 each"),
+    ],
+)
+def test_a_measure_of_texts_is_refused_when_it_is_made(said: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        TextMeasure(**({"name": "words", "of": length} | said))
+
+
+def test_a_function_that_returns_no_number_is_named_with_what_it_returned() -> None:
+    upper: Any = str.upper
+    with pytest.raises(ValueError, match="loud of a text is 'A GOOD DAY': its function returns a number"):
+        measure_table(TABLE, [TextMeasure("loud", upper)])
 
 
 @pytest.mark.parametrize("measures", [["vader"], "vader", [], None, [TextMeasure("words", length), 3]])

@@ -262,6 +262,12 @@ def test_an_example_without_its_intervention_is_refused_before_anything_runs(mod
         run_conditions(model, [one], ROWS, DECODING)
 
 
+def test_one_text_is_no_list_of_prompts(model: HookedModel) -> None:
+    """Its letters would be three prompts."""
+    with pytest.raises(ValueError, match=r"examples is one text: write \['abc'\]"):
+        run_conditions(model, [UNSTEERED], "abc", DECODING)
+
+
 def test_a_question_written_as_a_prompt_is_refused_and_the_reverse(model: HookedModel) -> None:
     with pytest.raises(ValueError, match="is a question with a context"):
         run_conditions(model, [UNSTEERED], ROWS, DECODING)
