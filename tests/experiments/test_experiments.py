@@ -352,7 +352,7 @@ def test_a_search_that_finds_nothing_says_so_marks_nothing_and_shows_the_rivals_
     path = next((tmp_path / "contextfocus_conflict").iterdir())
     assert not path.name.endswith(".partial")
     parts = read_run(path)
-    assert "within 0.5; the nearest are" in parts["chosen"]["nothing_chosen"]
+    assert "within 0.5 (upper ends judge); the nearest are" in parts["chosen"]["nothing_chosen"]
     assert set(parts["validation"]["method"]) >= {"unsteered", "contextfocus"}
     page = (path / "index.html").read_text()
     for said in (page, capsys.readouterr().out):
