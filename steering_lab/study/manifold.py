@@ -16,16 +16,16 @@ def manifold_table(model: HookedModel, conditions: Sequence[Condition], texts: S
     """One row per condition that edits the stream: its factors, and the columns of `off_manifold` among `texts`.
 
     It joins a summary's cells by `tables.CELL`. Nothing is generated. Conditions of several edits, or with an edit for
-    each example, have no one place in the stream and no row.
+    each example, have no one place in the stream and no row. There are no rows at all of fewer than two texts, or of
+    texts that no edit reaches: an edit of the one token in front of a prompt is where the gauge does not look.
 
     Args:
         model: The model that the conditions are for.
         conditions: Those of a sweep.
         texts: Neutral texts.
-
-    Raises:
-        ValueError: fewer than two texts.
     """
+    if len(texts) < 2:
+        return pd.DataFrame()
     placed = {
         c.name: c.intervention
         for c in conditions
@@ -33,6 +33,8 @@ def manifold_table(model: HookedModel, conditions: Sequence[Condition], texts: S
     }
     factors = {condition.name: asdict(condition.factors) for condition in conditions}
     gauge = off_manifold(model, texts, placed)
+    if not gauge["n_tokens"].any():
+        return pd.DataFrame()
     facts = pd.DataFrame([factors[name] for name in gauge["condition"]])
     return pd.concat([facts, gauge.drop(columns=["condition", "layer"])], axis=1)
 
