@@ -136,6 +136,7 @@ def test_a_toml_file_alone_sweeps_any_method_at_any_place(
     "settings",
     [
         ("prompts=['I love the sea']", "test_prompts=['I hate the sea']", "n_samples=1", "place=everywhere"),
+        ("prompts=['I', 'we']", "test_prompts=['in', 'be']", "max_new_tokens=1", "place=everywhere"),
         ("place=front",),  # one row, where no token is gauged
     ],
 )
