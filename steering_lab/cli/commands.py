@@ -49,12 +49,21 @@ def main() -> None:
     """The command line."""
     try:
         _call(COMMANDS, sys.argv[1:], "steering-lab", ABOUT)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError, KeyboardInterrupt) as error:
+        if _interrupted(error):
+            print("steering-lab: interrupted; the same command goes on where it stopped", file=sys.stderr)
+            raise SystemExit(130) from None
+        if isinstance(error, RecursionError):
+            raise  # no mistake of the caller's
         print(f"steering-lab: {error}", file=sys.stderr)
         raise SystemExit(2) from error
-    except KeyboardInterrupt:
-        print("steering-lab: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an interruption is what the error came from: an import that is stopped may end as another error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _call(commands: Commands, words: Sequence[str], prog: str, about: str) -> None:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+MIN_POINTS = 3  # that have a covariance to speak of
 _LEAST = 1e-12  # of a variance, in squared spreads
 
 
@@ -57,7 +58,7 @@ def fit_whitening(points: Float[Tensor, "point dim"]) -> Whitening:
         ValueError: fewer than three points, or points that are all alike.
     """
     points = points.double()
-    if len(points) < 3:
+    if len(points) < MIN_POINTS:
         raise ValueError(f"{len(points)} points have no covariance to speak of: give three or more")
     mean, spread = points.mean(dim=0), points.std(dim=0, correction=0)
     if not bool((spread > 0).any()):

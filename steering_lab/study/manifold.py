@@ -9,6 +9,7 @@ from steering_lab.analysis.off_manifold import off_manifold
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.numerics.covariance import MIN_POINTS
 from steering_lab.tables import is_unsteered
 
 
@@ -16,16 +17,17 @@ def manifold_table(model: HookedModel, conditions: Sequence[Condition], texts: S
     """One row per condition that edits the stream: its factors, and the columns of `off_manifold` among `texts`.
 
     It joins a summary's cells by `tables.CELL`. Nothing is generated. Conditions of several edits, or with an edit for
-    each example, have no one place in the stream and no row.
+    each example, have no one place in the stream and no row. There are no rows at all of texts of which no two halves
+    can be made (fewer than two, or fewer than three tokens in a half), or that no edit reaches: an edit of the one
+    token in front of a prompt is where the gauge does not look.
 
     Args:
         model: The model that the conditions are for.
         conditions: Those of a sweep.
         texts: Neutral texts.
-
-    Raises:
-        ValueError: fewer than two texts.
     """
+    if not _halves(model, texts):
+        return pd.DataFrame()
     placed = {
         c.name: c.intervention
         for c in conditions
@@ -33,8 +35,19 @@ def manifold_table(model: HookedModel, conditions: Sequence[Condition], texts: S
     }
     factors = {condition.name: asdict(condition.factors) for condition in conditions}
     gauge = off_manifold(model, texts, placed)
+    if not gauge["n_tokens"].any():
+        return pd.DataFrame()
     facts = pd.DataFrame([factors[name] for name in gauge["condition"]])
     return pd.concat([facts, gauge.drop(columns=["condition", "layer"])], axis=1)
+
+
+def _halves(model: HookedModel, texts: Sequence[str]) -> bool:
+    """Whether each half of the texts has tokens enough for a covariance."""
+    middle = len(texts) // 2
+    if not middle:
+        return False
+    read = [model.to_tokens(list(half)) for half in (texts[:middle], texts[middle:])]
+    return all(int((half.mask & (half.positions >= model.n_sink)).sum()) >= MIN_POINTS for half in read)
 
 
 def neutral_texts(generations: pd.DataFrame, write: Callable[[str], str]) -> list[str]:

@@ -185,7 +185,9 @@ def run_sweep(
         setup.folder.write_json("sweep.json", {"metric": metric, "forms": as_json(forms)})
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
-        setup.folder.write_table("manifold", manifold_table(model, conditions, neutral_texts(generations, sweep.write)))
+        manifold = manifold_table(model, conditions, neutral_texts(generations, sweep.write))
+        if not manifold.empty:
+            setup.folder.write_table("manifold", manifold)
         setup.folder.write_table("confirmed", confirmed)
         setup.folder.write_table("generations.jsonl", generations)
         setup.folder.write_table("generations_test.jsonl", held_out)

@@ -42,6 +42,24 @@ def test_the_demo_sweeps_and_then_compares_on_smollm2_or_where_that_is_missing_o
     assert ("the demo runs on the synthetic organism" in capsys.readouterr().out) == (file is None)
 
 
+def test_an_interruption_ends_with_130_whatever_a_package_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        """Is interrupted."""
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise RecursionError("maximum recursion depth exceeded")  # noqa: B904 as an import hook does
+
+    def endless() -> None:
+        """Has a mistake of ours."""
+        endless()
+
+    monkeypatch.setattr("steering_lab.cli.commands.COMMANDS", {"stop": interrupted, "endless": endless})
+    assert call(monkeypatch, "stop") == 130
+    with pytest.raises(RecursionError):
+        call(monkeypatch, "endless")
+
+
 def test_steer_prints_unsteered_beside_steered(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -132,6 +132,23 @@ def test_a_toml_file_alone_sweeps_any_method_at_any_place(
     assert f"{label}, {place.replace('_', ' ')}" in page
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("prompts=['I love the sea']", "test_prompts=['I hate the sea']", "n_samples=1", "place=everywhere"),
+        ("prompts=['I', 'we']", "test_prompts=['in', 'be']", "max_new_tokens=1", "place=everywhere"),
+        ("place=front",),  # one row, where no token is gauged
+    ],
+)
+def test_a_sweep_whose_stream_cannot_be_gauged_ends_with_a_page_without_that_figure(
+    tmp_path: Path, tiny: Path, settings: tuple[str, ...]
+) -> None:
+    run = swept(written(tmp_path, 'pairs = "love_hate_sentences"'), f"model={tiny}", *SMALL, *settings)
+    assert "manifold" not in run
+    assert (run.path / "index.html").is_file()
+    assert not list(run.path.glob("figures/*_manifold*"))
+
+
 def test_a_vector_from_a_file_steers_as_the_one_that_was_saved(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / "made").mkdir()
     made = swept(written(tmp_path / "made", 'pairs = "love_hate_sentences"'), f"model={tiny}", *SMALL)
