@@ -1,5 +1,6 @@
 """The cost panel: a heatmap per cost, dark where dear whichever way that is, on a scale of its own."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -88,3 +89,10 @@ def test_what_cannot_be_drawn_is_refused(sweep: SweepTable) -> None:
         draw(table, chosen=(7, 4))
     with pytest.raises(ValueError, match="a budget of 'top1_agreement'"):
         draw(table, budgets={"top1_agreement": 0.1})
+
+
+def test_what_was_measured_on_neutral_texts_is_not_said_to_be_of_continuations(sweep: SweepTable) -> None:
+    title = draw(three(sweep())).layout.title.text.replace("<br>", " ")
+    words = " ".join(re.sub(r"<[^>]*>", "", title).split())
+    assert "8 prompts, 32 continuations a cell: perplexity" in words
+    assert "8 neutral texts a cell: neutral kl, top1 agreement" in words

@@ -273,3 +273,10 @@ def test_drawing_changes_no_table(sweep: SweepTable) -> None:
     before = table.copy(deep=True)
     draw(table, chosen=(2, 4), coeff_axis="relative_norm")
     pd.testing.assert_frame_equal(table, before)
+
+
+def test_what_is_never_below_nothing_has_no_plus_signs(sweep: SweepTable) -> None:
+    signs = [
+        any("+" in text for text in trace(draw(sweep(), bounds=ends), "labels").text) for ends in ((-1, 1), (0, 1))
+    ]
+    assert signs == [True, False]
