@@ -101,6 +101,8 @@ def _in_words(hint: Any) -> str:
         return " or ".join(words) if all(words) else ""
     if is_dataclass(hint):
         return f"{{{', '.join(field.name for field in fields(hint))}}}"
+    if get_origin(hint) is Mapping:
+        return f"{{name = {_in_words(arguments[1])}}}"
     if get_origin(hint) is tuple:
         many = _MANY.get(arguments[0]) or _in_words(arguments[0]).replace("one of", "any of")
         return f"a list of {many}" if many else ""
