@@ -31,10 +31,11 @@ from steering_lab.evaluation.inferring.confirmation import LEVEL
 
 Answer = Literal["failed", "held", "cannot say"]
 ORDER: tuple[Answer, ...] = ("failed", "cannot say", "held")
-_N = r"(\d*\.?\d+)"
+_N = r"(\d*\.?\d+(?:e-?\d+)?)"  # how far: never below 0
+_LEVEL = r"(-?\d*\.?\d+(?:e-?\d+)?)"
 _CLAIM = re.compile(
     rf"(?P<metric>.+?) (?:(?P<way>rises|falls)(?: by at (?P<least>least|most) (?P<by>{_N})|(?P<random> beyond random"
-    rf" vectors))?|moves by at most (?P<within>{_N})|at (?P<end>most|least) (?P<level>{_N})|(?P<side>above|below)"
+    rf" vectors))?|moves by at most (?P<within>{_N})|at (?P<end>most|least) (?P<level>{_LEVEL})|(?P<side>above|below)"
     r" (?P<other>.+))"
 )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import Any
 
 import pandas as pd
 
@@ -90,7 +91,7 @@ class Result:
         """Effect with its interval, the band of random vectors, and the costs."""
         assert self.table is not None
         effect, *costs = self.table.itertuples()
-        ends = f"[{signed(effect.control_low)}, {signed(effect.control_high)}]"
+        ends = f"[{_shown(effect.control_low, effect)}, {_shown(effect.control_high, effect)}]"
         band = f"one more random vector of its norm would fall in {ends}"
         if isnan(effect.control_low):
             band = "fewer than three random vectors were run"
@@ -99,8 +100,14 @@ class Result:
             f" [{amount(cost.held_out_low, cost.scale)}, {amount(cost.held_out_high, cost.scale)}]"
             for cost in costs
         ]
-        moved = f"{signed(effect.held_out)} [{signed(effect.held_out_low)}, {signed(effect.held_out_high)}]"
+        low, high = _shown(effect.held_out_low, effect), _shown(effect.held_out_high, effect)
+        moved = f"{_shown(effect.held_out, effect)} [{low}, {high}]"
         return f"by {moved}; {band}; {', '.join(spent)}"
+
+
+def _shown(value: float, effect: Any) -> str:
+    """An effect on its own scale."""
+    return amount(value, "ratio") if effect.scale == "ratio" else signed(value)
 
 
 def first_sentence(results: Sequence[Result], metric: str, on: str, n_prompts: int) -> str:
@@ -143,7 +150,8 @@ def sentence(result: Result, metric: str) -> str:
     if isinstance(result.cell, str):
         return f"{result.form.label}: nothing chosen, {result.cell}."
     assert result.table is not None
-    chosen = signed(result.table["chosen"].iloc[0])
+    effect = result.table.iloc[0]
+    chosen = _shown(effect["chosen"], effect)
     return (
         f"{result.form.label}, {result.at}: {result.verdict.said}. {subject_of(metric).capitalize()} moves"
         f" {result.measured()} on new prompts; it was {chosen} where it was chosen."
