@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import signed, times
-from steering_lab.evaluation.inferring.confirmation import LEVEL
+from steering_lab.evaluation.inferring.states import LEVEL
 
 Answer = Literal["failed", "held", "cannot say"]
 ORDER: tuple[Answer, ...] = ("failed", "cannot say", "held")

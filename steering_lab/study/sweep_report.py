@@ -163,12 +163,17 @@ class Told:
         expects = self.parts["config"].get("expects", [])
         return answers(expects, measured(self.results, self.parts["confirmed"], self.metric)) if expects else None
 
+    @cached_property
+    def stated(self) -> pd.DataFrame:
+        """The summary of the search, with what every cell says of the metric that chose."""
+        summary = self.parts["summary"]
+        return summary.assign(state=states(summary, self.metric, self.budgets))
+
     def figures(self) -> dict[str, Figure]:
         """For each form a heatmap of the metric that chose, one of perplexity, and the curves of the chosen layer."""
-        summary, of = self.parts["summary"], subject_of(self.metric)
+        summary, of = self.stated, subject_of(self.metric)
         unsteered = summary[is_unsteered(summary) & (summary["metric"] == self.metric)]["value"].iloc[0]
         effect: dict[str, Any] = {"metric": self.metric, "metric_label": label_of(self.metric)}
-        summary = summary.assign(state=states(summary, self.metric, self.budgets))
         center: float | Literal["unsteered"] = 0.0 if pd.isna(unsteered) else "unsteered"
         drawn: dict[str, Figure] = {}
         for one in sorted(self.results, key=lambda one: one is not self.best):
@@ -214,9 +219,8 @@ class Told:
     def paler_here(self, one: Result) -> str:
         """Why a cell that held on new prompts is pale in the search, where it is."""
         assert isinstance(one.cell, Selected)
-        summary, config = self.parts["summary"], self.parts["config"]
-        own = in_cell(summary, one.cell.effect) & (summary["metric"] == self.metric)
-        here = states(summary, self.metric, self.budgets)[summary.index[own][0]]
+        config, own = self.parts["config"], self.stated[self.stated["metric"] == self.metric]
+        here = own[in_cell(own, one.cell.effect)]["state"].iloc[0]
         if one.verdict.held and here == "moves, not told from random vectors":
             few, many = config["n_random"], config["n_random_confirm"]
             return f" {few} draws here do not tell it from random vectors, {many} on new prompts do."

@@ -7,6 +7,7 @@ import pandas as pd
 
 from steering_lab.evaluation.inferring.reasons import amount, spaced
 from steering_lab.evaluation.inferring.selection import NEEDED, Selected, row_of
+from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.tables import SUMMARY, checked
 
 
@@ -51,7 +52,6 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-LEVEL = 0.05
 UNSURE = "not surely within its budget"
 
 

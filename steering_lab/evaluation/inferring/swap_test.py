@@ -27,7 +27,7 @@ def swap_test(sums: PairedSums, kind: Kind, n_draws: int, rng: np.random.Generat
     p is the share of exchanges with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the
     actual one and `n_draws` more). The corrected p compares each cell's effect, in its standard errors under idle
     steering, with the largest of its grid in each exchange (Westfall and Young 1993, single step). For a skewed measure
-    both are the larger of this and of `_bootstrap_test`. No p can be below 2 / 2^P.
+    both are the larger of this and of `bootstrap_test`. No p can be below 2 / 2^P.
 
     Args:
         sums: The paired sums of each prompt and cell.

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from steering_lab.evaluation.running.condition import Condition
-from steering_lab.evaluation.running.control_vectors import RANDOM as RANDOM
 from steering_lab.evaluation.running.control_vectors import Control, random_controls
 from steering_lab.evaluation.running.writing import Example, Prefixed
 from steering_lab.interventions.intervention import Intervention

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import short_signed
-from steering_lab.evaluation.running.grid import RANDOM
+from steering_lab.evaluation.running.control_vectors import RANDOM
 from steering_lab.study.conflict.rivals import BOTH, METHOD, PARTS, order_of_methods
 
 LABELS = {METHOD: "ContextFocus", BOTH: "ContextFocus and instructed"} | {

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.evaluation.running.condition import Condition
-from steering_lab.evaluation.running.grid import RANDOM
+from steering_lab.evaluation.running.control_vectors import RANDOM
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD

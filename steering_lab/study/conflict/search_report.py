@@ -97,10 +97,10 @@ def figures(parts: Parts) -> dict[str, Figure]:
     Args:
         parts: The run's files by name; `validation` is read.
     """
-    about = f"{parts['model']['name']}, nothing chosen"
+    about, searched = f"{parts['model']['name']}, nothing chosen", validation(parts)
     return {
         f"layer_coeff_{metric}": layer_coeff_heatmap(
-            validation(parts), metric=metric, method=METHOD, bounds=(0, 1),
+            searched, metric=metric, method=METHOD, bounds=(0, 1),
             title=f"{metric.title()} answers on the questions for choosing", metric_label=f"share of {metric} answers",
             subtitle=about, **OVER_QUESTIONS,
         )
