@@ -18,6 +18,7 @@ import pytest
 from huggingface_hub import try_to_load_from_cache
 
 import steering_lab
+from steering_lab.analysis.plots import export
 from steering_lab.cli import main
 from steering_lab.models import certificate, loading
 from steering_lab.models.generation import generate
@@ -62,11 +63,20 @@ pytestmark = pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not i
 
 
 @pytest.fixture(autouse=True, scope="module")
+def _no_browser() -> Iterator[None]:
+    """Pictures of every figure of every run would take minutes; `test_export` and `test_report` draw some."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "find_chrome", lambda: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
 def _a_model_is_opened_once() -> Iterator[None]:
     opened = functools.cache(loading.load_model)
 
-    def once(name: str, *, prefix: str | None = None, device: str = "auto", dtype: str = "auto") -> HookedModel:
-        return opened(name, prefix=prefix or "tokenizer", device=device, dtype=dtype)
+    def once(name: str, **options: Any) -> HookedModel:
+        said = {key: value for key, value in options.items() if value not in (None, "auto")}
+        return opened(name, **{"prefix": "tokenizer"} | said)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (steering_lab, loading, certificate):

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from steering_lab.analysis.plots import export
 from steering_lab.cli.run import run as run_command
 from steering_lab.runs import read_run
 from steering_lab.study.finding import experiments_folder
@@ -15,9 +14,8 @@ FRAMES = "frames=['I', 'to be', 'love and', 'the sea and', 'night or', 'you']"
 
 
 def test_the_run_leaves_what_was_seen_before_and_what_came_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(export, "find_chrome", lambda: None)
     model = save_tiny_model("llama", tmp_path / "tiny")
     settings = (f"model={model}", "layers=[0, 2]", "concepts=[]", "words=['love/hate', 'joy/night', 'sea/to']", FRAMES)
     run_command(TOML, set=settings, results=tmp_path)
