@@ -22,8 +22,8 @@ from steering_lab.tables import strength
 
 TOML = experiments_folder() / "contextfocus_gradient.toml"
 SMALL = (
-    "layers=[1, 2]", "coeffs=[0.5, 1.5]", "budgets=[0.1, 0.4]", "iterations=[1, 3]", "n_vector=24", "n_labelled=12",
-    "n_validation=12", "n_test=12", "n_random=3", "n_random_deltas=3",
+    "layers=[1, 2]", "coeffs=[0.5, 1.5]", "budgets=[0.1, 0.4]", "iterations=[1, 3]", "n_vector=24", "n_labelled=8",
+    "n_validation=8", "n_test=8", "n_random=3", "n_random_deltas=3",
 )  # fmt: skip
 
 
