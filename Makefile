@@ -15,6 +15,8 @@ CALIBRATION_ARGS ?= --write
 
 # One thread a process: two processes of two threads on two cores wait for each other ten times longer than they work.
 ON_TWO_CORES := OMP_NUM_THREADS=1
+# A file's tests stay in one process, for what they share; files in the order of tests/conftest.py, the longest first.
+BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 
 # What is laid down again under TransformerLens 3.9; families, files, adapters and packages are tested once, above.
 LAWS := $(addprefix tests/models/test_,hooked_model.py generation.py prefix.py loading.py hook_points.py) \
@@ -43,12 +45,12 @@ demo: $(STATE)
 
 test: $(STATE)
 	@echo "== tests, with the locked TransformerLens =="
-	$(ON_TWO_CORES) $(PY) -m pytest -n 2 --dist loadfile $(TEST_ARGS)
+	$(ON_TWO_CORES) $(PY) -m pytest $(BY_FILE) $(TEST_ARGS)
 	@$(MAKE) --no-print-directory test-tl39
 
 test-tl39: $(TL39)/.ready
 	@echo "== model and intervention laws, with TransformerLens 3.9 =="
-	$(ON_TWO_CORES) $(TL39)/bin/python -m pytest -n 2 --dist loadfile $(LAWS) $(TEST_ARGS)
+	$(ON_TWO_CORES) $(TL39)/bin/python -m pytest $(BY_FILE) $(LAWS) $(TEST_ARGS)
 
 # In the peers' environment, so that all take turns in one process.
 bench: $(PEERS)/.ready

@@ -14,6 +14,17 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 settings.register_profile("laws", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("laws")
 
+# Files that take a minute or more begin first, the longest before the others: what begins last, others wait for.
+LONG = (
+    "test_contextfocus_gradient.py", "test_experiments.py", "test_examples.py", "test_notebooks.py", "test_sweep.py",
+    "test_nothing_lost.py", "test_executors.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _only_this_machine_is_reached() -> Iterator[None]:
