@@ -20,11 +20,13 @@ from huggingface_hub import try_to_load_from_cache
 import steering_lab
 from steering_lab.analysis.plots import export
 from steering_lab.cli import main
+from steering_lab.executors import worker
 from steering_lab.models import certificate, loading
 from steering_lab.models.generation import generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading.at_hand import smollm2_file
 from steering_lab.runs import read_run
+from steering_lab.study import settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -79,7 +81,7 @@ def _a_model_is_opened_once() -> Iterator[None]:
         return opened(name, **{"prefix": "tokenizer"} | said)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (steering_lab, loading, certificate):
+        for module in (steering_lab, loading, certificate, settings, worker):
             patch.setattr(module, "load_model", once)
         yield
 
