@@ -292,7 +292,7 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ("layers=[1]", "coeffs=[0, 1]", "n_vector=40", "n_validation=24", "n_test=12", "n_random=3",
-             "agreement_budget=1", "perplexity_budget=10", f"finetuned={organism_folder()}")  # fmt: skip
+             "agreement_budget=1", "perplexity_budget=10", "n_rounds=1", f"finetuned={organism_folder()}")  # fmt: skip
     run_command(CONFLICT, set=small, results=tmp_path / "results")
     path = next((tmp_path / "results" / "contextfocus_conflict").iterdir())
     parts = read_run(path)
@@ -414,7 +414,8 @@ def test_only_questions_that_the_model_knew_before_are_used_where_that_is_asked(
     rows = [dataclasses.replace(r, memory_answers=("Nowhere",)) if i % 4 == 0 else r for i, r in enumerate(rows)]
     write_conflict_qa(tmp_path / "rows.jsonl", rows)
     small = (f"data={tmp_path / 'rows.jsonl'}", "known_only=true", "layers=[1]", "coeffs=[0, 1]", "n_vector=8",
-             "n_validation=8", "n_test=8", "n_random=3", "agreement_budget=1", "perplexity_budget=0.5")  # fmt: skip
+             "n_validation=8", "n_test=8", "n_random=3", "agreement_budget=1", "perplexity_budget=0.5",
+             "compare=['instructed']", "n_rounds=1")  # fmt: skip
     run_command(CONFLICT, set=small, results=tmp_path)
     parts = read_run(next((tmp_path / "contextfocus_conflict").iterdir()))
     known, splits = parts["known"], parts["splits"]
@@ -428,7 +429,8 @@ def test_only_questions_that_the_model_knew_before_are_used_where_that_is_asked(
 def test_the_capitals_run_on_any_model_and_a_model_that_knows_none_is_told(tmp_path: Path) -> None:
     """The organism has never heard of France."""
     small = ("data=capitals", "relations=['capital', 'continent']", "min_population=40000000", "layers=[1]",
-             "coeffs=[0, 1]", "n_vector=8", "n_validation=8", "n_test=8", "n_random=3")  # fmt: skip
+             "coeffs=[0, 1]", "n_vector=8", "n_validation=8", "n_test=8", "n_random=3",
+             "compare=['instructed']", "n_rounds=1")  # fmt: skip
     with pytest.raises(ValueError, match=r'no questions are left for "vector": \d+ rows of the data were left out'):
         run_command(CONFLICT, set=small, results=tmp_path / "known")
     left = next((tmp_path / "known" / "contextfocus_conflict").iterdir())
