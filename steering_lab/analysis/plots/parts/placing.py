@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+
 LETTER, LINE = 6.6, 15.0  # width of a letter and height of a line at 12 pixels
 
 
@@ -23,9 +26,7 @@ class Box(NamedTuple):
 
     def overlap(self, other: "Box") -> float:
         """The area that this box and `other` both cover."""
-        wide = min(self.right, other.right) - max(self.left, other.left)
-        high = min(self.top, other.top) - max(self.bottom, other.bottom)
-        return max(wide, 0.0) * max(high, 0.0)
+        return float(_covered([self], [other])[0])
 
     def annotation(self, plot: tuple[int, int]) -> dict[str, Any]:
         """What places plotly's annotation in the middle of the box, on a plot so many pixels wide and high."""
@@ -63,19 +64,22 @@ def label_boxes(
     dots = [Box(x - 6, x + 6, y - 6, y + 6) for x, y in points]
     placed: list[Box] = []
     for i, ((x, y), text) in enumerate(zip(points, texts, strict=True)):
-        others = dots[:i] + dots[i + 1 :]
-
-        def cost(box: Box, others: list[Box] = others) -> float:
-            inside = box.overlap(frame)
-            area = (box.right - box.left) * (box.top - box.bottom)
-            light = sum(box.overlap(line) for line in avoid) / 3
-            return sum(map(box.overlap, [*others, *placed])) + light + 5 * (area - inside)
-
         lines = text.split("\n")
-        places = _places(x, y, LETTER * max(map(len, lines)), LINE * len(lines), reach)
-        costs = [cost(box) + 0.5 * rank for rank, box in enumerate(places)]
-        placed.append(places[costs.index(min(costs))])
+        width, height = LETTER * max(map(len, lines)), LINE * len(lines)
+        places = _places(x, y, width, height, reach)
+        outside = width * height - _covered(places, [frame])
+        costs = _covered(places, [*dots[:i], *dots[i + 1 :], *placed]) + _covered(places, avoid) / 3 + 5 * outside
+        placed.append(places[int(np.argmin(costs + 0.5 * np.arange(len(places))))])
     return placed
+
+
+def _covered(boxes: Sequence[Box], others: Sequence[Box]) -> Float[np.ndarray, " boxes"]:
+    """The area of each of `boxes` that `others` cover, summed over them; together, as a curve may be a thousand."""
+    left, right, bottom, top = np.reshape(boxes, (-1, 4, 1)).transpose(1, 0, 2).astype(float)
+    of = np.reshape(others, (-1, 4)).T.astype(float)
+    wide = np.minimum(right, of[1]) - np.maximum(left, of[0])
+    high = np.minimum(top, of[3]) - np.maximum(bottom, of[2])
+    return (wide.clip(0) * high.clip(0)).sum(axis=1)
 
 
 def _places(x: float, y: float, width: float, height: float, reach: float) -> list[Box]:
