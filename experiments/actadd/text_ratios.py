@@ -94,7 +94,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     sites = config.sites(model)
     vectors = actadd_vectors(model, ContrastPair(config.positive, config.negative), sites)
     norms = median_resid_norms(model, texts, sites)
-    cells = {"method": "actadd", "place": "front", "n_random": config.n_random, "seed": config.seed}
+    cells: dict[str, Any] = {"method": "actadd", "place": "front", "n_random": config.n_random, "seed": config.seed}
     conditions = [UNSTEERED, *layer_coeff_grid(vectors, config.coeffs, norms, **cells)]
     n_rows = max(len(vector.rows) for vector in vectors.values())
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:

@@ -134,7 +134,12 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
             method = name if share == 1 else f"{name} {share:.0%}".replace("%", " %")
             cells[method] = {"topic": name, "dimensions": share}
             kept = {site: _first(vector, share) for site, vector in vectors.items()}
-            asked = {"method": method, "place": config.place, "n_random": config.n_random, "seed": config.seed}
+            asked: dict[str, Any] = {
+                "method": method,
+                "place": config.place,
+                "n_random": config.n_random,
+                "seed": config.seed,
+            }
             conditions += layer_coeff_grid(kept, config.coeffs, norms, **asked)
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         texts = setup.generations(conditions, config.prompts, config.decoding)

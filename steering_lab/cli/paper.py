@@ -13,6 +13,7 @@ TABLE = ("<!-- verdicts: written by `make paper` -->\n", "<!-- end of verdicts -
 
 def paper(
     figures: tyro.conf.Positional[tuple[str, ...]] = (),
+    variant: str = "",
     results: Path = Path("results"),
     table: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     list: bool = False,
@@ -27,6 +28,7 @@ def paper(
     Args:
         figures: Names of files in experiments/actadd and experiments/contextfocus without .toml, or the name of a
             paper; none is all.
+        variant: Which setting of each: smollm2, organism, paper, or another that its file has; if not said, the file's.
         results: The folder in which results/<figure>/<date>_<model>_<commit>/ is made.
         table: A Markdown file in which the table of verdicts is written anew, between its two marks.
         list: Print the figures and what was made of them, and make none.
@@ -35,7 +37,7 @@ def paper(
     from steering_lab.study.paper.register import paper_figures, verdict_table
 
     check_folder(results)
-    asked, failed = paper_figures(figures), 0
+    asked, failed = paper_figures(figures, variant), 0
     for number, figure in enumerate(() if list else asked, 1):
         say = f"{number} of {len(asked)}: {figure.toml.parent.name}/{figure.toml.stem}"
         if (there := figure.made_here(results)) is not None:

@@ -14,6 +14,7 @@ from steering_lab.analysis.plots.cost_bars import cost_bars
 from steering_lab.analysis.plots.cost_effect import cost_effect
 from steering_lab.analysis.plots.cost_panel import cost_panel
 from steering_lab.analysis.plots.decomposition_bars import decomposition_bars
+from steering_lab.analysis.plots.divergence_scatter import divergence_scatter
 from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_figures
 from steering_lab.analysis.plots.layer_coeff_heatmap import layer_coeff_heatmap
 from steering_lab.analysis.plots.lens_curves import lens_curves
@@ -46,6 +47,7 @@ __all__ = [
     "cost_effect",
     "cost_panel",
     "decomposition_bars",
+    "divergence_scatter",
     "find_chrome",
     "layer_coeff_heatmap",
     "layer_curves",

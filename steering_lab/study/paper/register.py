@@ -20,15 +20,18 @@ class PaperFigure(NamedTuple):
     Args:
         toml: The file.
         study: What it says.
+        variant: The variant that is asked for; "" is the file's own choice.
     """
 
     toml: Path
     study: Study
+    variant: str = ""
 
     @property
     def command(self) -> str:
         """What runs it."""
-        return f"steering-lab run experiments/{self.toml.relative_to(experiments_folder()).as_posix()}"
+        chosen = f" --set variant={self.variant}" if self.variant else ""
+        return f"steering-lab run experiments/{self.toml.relative_to(experiments_folder()).as_posix()}{chosen}"
 
     def runs(self, results: Path) -> Iterator[Path]:
         """Finished runs of exactly these settings, the newest first.
@@ -53,11 +56,12 @@ class PaperFigure(NamedTuple):
         return next((run for held, run in made if now and held.get("commit") == now), None)
 
 
-def paper_figures(names: tuple[str, ...] = ()) -> list[PaperFigure]:
+def paper_figures(names: tuple[str, ...] = (), variant: str = "") -> list[PaperFigure]:
     """The figures by the names of their files, or of their papers; all where none is named.
 
     Args:
         names: "topic_density", "actadd".
+        variant: The variant of each that is asked for; "" is each file's own choice.
 
     Raises:
         ValueError: one that there is not.
@@ -67,7 +71,8 @@ def paper_figures(names: tuple[str, ...] = ()) -> list[PaperFigure]:
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"{unknown[0]!r} is no figure of a paper: there are {', '.join(sorted(known))}")
     asked = [path for path in files if not names or {path.stem, path.parent.name} & set(names)]
-    return [PaperFigure(path, read_study(path)) for path in asked]
+    settings = [f"variant={variant}"] if variant else []
+    return [PaperFigure(path, read_study(path, settings), variant) for path in asked]
 
 
 def verdict_table(results: Path) -> str:
