@@ -1,4 +1,5 @@
 # make demo   steer SmolLM2 over layers and coefficients, set what it reads against what it knows, and draw it
+# make paper  every figure and table of the two papers that can be made here, and the table of verdicts (an hour and more)
 # make test   run the tests, then the model and intervention laws under TransformerLens 3.9
 # make bench  what a grid, a step, an extraction and a start cost here and at the peers', on the CPU, in minutes
 # make check-families   check a tiny model of every family and write the table of docs/families.md (about a minute)
@@ -8,6 +9,7 @@
 
 PYTHON ?= python3
 DEMO_ARGS ?=
+PAPER_ARGS ?= --table experiments/README.md
 TEST_ARGS ?=
 LOCK_ARGS ?=
 BENCH_ARGS ?=
@@ -38,10 +40,19 @@ ifneq ($(shell $(PY) -c "print(open('$(STATE)').read().strip())" 2>/dev/null),$(
 .PHONY: $(STATE)
 endif
 
-.PHONY: demo test test-tl39 bench calibration check-families setup lint lock docs notebooks
+.PHONY: demo paper texts test test-tl39 bench calibration check-families setup lint lock docs notebooks
 
 demo: $(STATE)
 	$(VENV)/bin/steering-lab demo $(DEMO_ARGS)
+
+paper: $(STATE) texts
+	$(VENV)/bin/steering-lab paper $(PAPER_ARGS)
+
+# Real sentences, for the figures that score text: the source distribution of vaderSentiment, by its hash.
+texts: $(STATE)
+	@folder="$$($(PY) -c 'from steering_lab.data.rated_sentences import texts_folder; print(texts_folder())')"; \
+	    test -f "$$folder/vaderSentiment-3.3.2.tar.gz" || $(PY) -m pip download --quiet --disable-pip-version-check \
+	        --no-deps --no-binary :all: --require-hashes -r requirements/texts.txt --dest "$$folder"
 
 test: $(STATE)
 	@echo "== tests, with the locked TransformerLens =="

@@ -11,6 +11,7 @@ from steering_lab.cli.demo import demo
 from steering_lab.cli.lens import lens
 from steering_lab.cli.models import models
 from steering_lab.cli.new import new
+from steering_lab.cli.paper import paper
 from steering_lab.cli.report import report
 from steering_lab.cli.run import run
 from steering_lab.cli.steer import steer
@@ -33,6 +34,7 @@ COMMANDS: Mapping[str, Command | Family] = {
     "demo": demo,
     "run": run,
     "new": new,
+    "paper": paper,
     "report": report,
     "steer": steer,
     "lens": lens,

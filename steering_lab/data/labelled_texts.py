@@ -1,5 +1,6 @@
 """Texts that people have rated, to compare a scorer with."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -16,12 +17,25 @@ def read_vader_ground_truth(file: str | Path) -> dict[str, float]:
     Raises:
         ValueError: a line of another form.
     """
-    rated: dict[str, float] = {}
     lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
+    return rated_lines(lines, str(file))
+
+
+def rated_lines(lines: Iterable[str], name: str) -> dict[str, float]:
+    """Text to rating, of lines that each hold an id, the rating and the text with tabs between.
+
+    Args:
+        lines: The lines; a text that stands there twice keeps its first rating.
+        name: What an error calls them.
+
+    Raises:
+        ValueError: a line of another form.
+    """
+    rated: dict[str, float] = {}
     for number, line in enumerate(lines, 1):
         parts = line.split("\t", 2)
         try:
             rated.setdefault(parts[2].strip(), float(parts[1]))
         except (IndexError, ValueError):
-            raise ValueError(f"line {number} of {file} is no id, rating and text with tabs between: {line!r}") from None
+            raise ValueError(f"line {number} of {name} is no id, rating and text with tabs between: {line!r}") from None
     return rated

@@ -60,5 +60,29 @@ ENGLISH = Lexicon(
 # The list of Turner et al. 2023, arXiv:2308.10248, for their wedding experiments.
 WEDDING_WORDS = _words("wedding weddings wed marry married marriage bride groom honeymoon")
 
-# Topics of English by name.
-TOPICS: Mapping[str, frozenset[str]] = MappingProxyType({"weddings": WEDDING_WORDS})
+# Topics of English by name; but for weddings, plain words of a subject that seldom mean another.
+TOPICS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "weddings": WEDDING_WORDS,
+        "politics": _words(
+            """politics political politician politicians president congress senate senator election elections vote
+            voters government governor democrat democrats republican republicans policy campaign parliament minister"""
+        ),
+        "music": _words(
+            """music musical musician musicians song songs singer singing band bands album albums guitar piano concert
+            melody lyrics orchestra"""
+        ),
+        "science": _words(
+            """science sciences scientific scientist scientists physics chemistry biology experiment experiments
+            laboratory theory research researchers molecule atoms"""
+        ),
+        "finance": _words(
+            """finance financial bank banks banking money budget tax taxes economy economic debt loan loans investment
+            investors stocks dollars"""
+        ),
+        "war": _words(
+            """war wars military army soldier soldiers troops weapons battle battles bomb bombs nuclear enemy invasion
+            combat"""
+        ),
+    }
+)

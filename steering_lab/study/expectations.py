@@ -192,12 +192,12 @@ def _answered(one: Expectation, measured: pd.DataFrame) -> dict[str, str]:
     others = of_metric[(of_metric["who"] == other) & of_metric["against"].isna()]
     if len(paired):
         own, others = paired, pd.DataFrame([{"low": 0.0, "high": 0.0}])
-    said = [_said(row, band="random" in one.claim) for row in own.itertuples()]
-    if said and not len(paired):
-        said += [f"{other} {_said(row)}" for row in others.itertuples()]
+    told = [said(row, band="random" in one.claim) for row in own.itertuples()]
+    if told and not len(paired):
+        told += [f"{other} {said(row)}" for row in others.itertuples()]
     each = [answer for row in own.itertuples() for answer in _each(one, row, others)]
     found = next((answer for answer in ORDER if answer in each), "cannot say")
-    return {"answer": found, "expected": one.text, "measured": "; ".join(said) or "not measured in this run"}
+    return {"answer": found, "expected": one.text, "measured": "; ".join(told) or "not measured in this run"}
 
 
 def _each(one: Expectation, row: Any, others: pd.DataFrame) -> list[Answer]:
@@ -212,8 +212,13 @@ def _ratio(value: float) -> str:
     return f"×{value:.2f}" if value < 10 else times(value)
 
 
-def _said(row: Any, band: bool = False) -> str:
-    """An effect with its interval, or an interval alone, as a difference or a ratio; with random vectors' band."""
+def said(row: Any, band: bool = False) -> str:
+    """An effect with its interval, or an interval alone, as a difference or a ratio; with random vectors' band.
+
+    Args:
+        row: Its row of the measured table, a named tuple.
+        band: Whether random vectors' band is said too.
+    """
     show = _ratio if row.scale == "ratio" else signed
 
     def span(low: float, high: float) -> str:
@@ -221,6 +226,6 @@ def _said(row: Any, band: bool = False) -> str:
 
     against = f" against {row.against}" if isinstance(row.against, str) else ""
     number = "" if isnan(row.effect) else show(row.effect)
-    said = (" ".join(filter(None, [number, span(row.low, row.high)])) or "no number") + against
+    shown = (" ".join(filter(None, [number, span(row.low, row.high)])) or "no number") + against
     reach = span(row.control_low, row.control_high) if band else ""
-    return f"{said}; random vectors {reach}" if reach else said
+    return f"{shown}; random vectors {reach}" if reach else shown

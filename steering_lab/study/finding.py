@@ -125,6 +125,11 @@ def experiments_folder() -> Path:
     raise FileNotFoundError("the experiments folder is missing: install steering_lab from its repository")
 
 
+def experiment_files() -> list[Path]:
+    """The TOML files of the experiments that come along, those of a paper's figures in its folder among them."""
+    return sorted(experiments_folder().rglob("*.toml"))
+
+
 def load_experiment(toml: str | Path, settings: Sequence[str] = ()) -> Experiment:
     """The module that `toml` or `settings` name, imported from its file, in a package made of its folder.
 
@@ -136,7 +141,7 @@ def load_experiment(toml: str | Path, settings: Sequence[str] = ()) -> Experimen
     """
     toml = Path(toml)
     if not toml.is_file():
-        known = sorted(p.name for p in experiments_folder().glob("*.toml"))
+        known = [path.relative_to(experiments_folder()).as_posix() for path in experiment_files()]
         raise FileNotFoundError(f"no experiment file {toml}; the experiments that come along are {', '.join(known)}")
     script = _script(toml, read_toml(toml, settings).get("experiment"))
     module = _imported(script)
@@ -194,7 +199,7 @@ def experiment_of(run: str | Path, own: Path | None = None) -> Experiment:
 
     made = json.loads((finished(run) / "provenance.json").read_text(encoding="utf-8"))
     name = made.get("module", made.get("experiment"))
-    known = {toml.stem: toml for toml in sorted(experiments_folder().glob("*.toml"))}
+    known = {_script(toml, read_toml(toml).get("experiment")).stem: toml for toml in experiment_files()}
     if own is not None:
         load_experiment(own)  # a file that cannot be read is answered, whatever run comes first
         known[_script(own, read_toml(own).get("experiment")).stem] = own

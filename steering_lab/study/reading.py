@@ -15,20 +15,39 @@ from steering_lab.data.text_files import text_in
 # Keys of a TOML file that say which module reads it and where its cells run; they are no settings of the experiment, so
 # that a run goes on wherever it was begun.
 RUN_KEYS = ("experiment", "executor", "workers", "gpus_per_worker")
+# One experiment in several settings: `[variants.NAME]` holds what differs, `variant = "NAME"` says which is meant.
+VARIANT, VARIANTS = "variant", "variants"
 
 
 def read_toml(toml: str | Path, settings: Sequence[str] = ()) -> dict[str, Any]:
-    """What `toml` says, then what `settings` such as "layers=[1, 2]" (TOML values) say instead.
+    """What `toml` says, then what its variant says instead, then what `settings` such as "layers=[1, 2]" say.
+
+    A table `[variants.NAME]` holds the settings that differ in that variant; `variant = "NAME"`, in the file or among
+    `settings`, says which one is read.
+
+    Args:
+        toml: The file.
+        settings: Settings that replace the file's and its variant's, as "key=value" in TOML.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not UTF-8 or not TOML, or a setting without "=".
+        ValueError: not UTF-8 or not TOML, a setting without "=", or a variant that the file has not.
     """
     try:
         values = tomllib.loads(text_in(toml, "settings"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{toml} is not TOML: {error}") from None
-    return values | dict(_setting(text) for text in settings)
+    told = dict(_setting(text) for text in settings)
+    variants, name = values.pop(VARIANTS, {}), told.pop(VARIANT, None) or values.get(VARIANT)
+    if name is not None and name not in variants:
+        raise ValueError(f"variant = {name!r}: {toml} has {', '.join(map(repr, variants)) or 'no variants'}")
+    values.pop(VARIANT, None)
+    return values | (variants[name] if name is not None else {}) | told
+
+
+def variants_in(toml: str | Path) -> list[str]:
+    """The names of the variants of `toml`, in its order."""
+    return list(tomllib.loads(text_in(toml, "settings")).get(VARIANTS, {}))
 
 
 def read_config(config: type, toml: str | Path, settings: Sequence[str] = ()) -> Any:

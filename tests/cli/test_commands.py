@@ -12,7 +12,7 @@ from steering_lab.study.reading import read_config
 from tests.cli.calling import call
 from tests.tiny_models import save_chat_model, save_tiny_model
 
-ALL = ["demo", "run", "new", "report", "steer", "lens", "vector", "check", "models"]
+ALL = ["demo", "run", "new", "paper", "report", "steer", "lens", "vector", "check", "models"]
 VECTOR = [["vector", verb] for verb in ["make", "show", "verify", "export"]]
 
 

@@ -7,12 +7,14 @@ can be drawn again from a run's tables alone. All share one template, registered
 from plotly.graph_objects import Figure
 
 from steering_lab.analysis.plots.audit_strip import audit_html, audit_strip
+from steering_lab.analysis.plots.claim_curves import claim_curves
 from steering_lab.analysis.plots.condition_bars import condition_bars
 from steering_lab.analysis.plots.cosine_matrix import cosine_matrix
 from steering_lab.analysis.plots.cost_bars import cost_bars
 from steering_lab.analysis.plots.cost_effect import cost_effect
 from steering_lab.analysis.plots.cost_panel import cost_panel
 from steering_lab.analysis.plots.decomposition_bars import decomposition_bars
+from steering_lab.analysis.plots.divergence_scatter import divergence_scatter
 from steering_lab.analysis.plots.export import SavedFigures, find_chrome, save_figures
 from steering_lab.analysis.plots.layer_coeff_heatmap import layer_coeff_heatmap
 from steering_lab.analysis.plots.lens_curves import lens_curves
@@ -25,6 +27,7 @@ from steering_lab.analysis.plots.projection_heatmap import projection_heatmap
 from steering_lab.analysis.plots.prompt_coeff_strip import prompt_coeff_strip
 from steering_lab.analysis.plots.split_half_curves import split_half_curves
 from steering_lab.analysis.plots.steerability_curves import steerability_curves
+from steering_lab.analysis.plots.steered_measured import steered_measured
 from steering_lab.analysis.plots.sweep_curves import coeff_curves, layer_curves
 from steering_lab.analysis.plots.token_change_bars import token_change_bars
 from steering_lab.analysis.plots.tradeoff_curves import tradeoff_curves
@@ -36,6 +39,7 @@ __all__ = [
     "SavedFigures",
     "audit_html",
     "audit_strip",
+    "claim_curves",
     "coeff_curves",
     "condition_bars",
     "cosine_matrix",
@@ -43,6 +47,7 @@ __all__ = [
     "cost_effect",
     "cost_panel",
     "decomposition_bars",
+    "divergence_scatter",
     "find_chrome",
     "layer_coeff_heatmap",
     "layer_curves",
@@ -58,6 +63,7 @@ __all__ = [
     "save_figures",
     "split_half_curves",
     "steerability_curves",
+    "steered_measured",
     "token_change_bars",
     "tradeoff_curves",
     "vector_lens_bars",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import pandas as pd
 import torch
@@ -53,37 +53,47 @@ def held_out_table(
     for condition in conditions:
         edit, scored = condition.intervention, [list[float]() for _ in rows]
         if condition.rule is None and isinstance(edit, Intervention):
-            scored = _scored(model, edit, rows, prompt_tokens, permissions)
-        observed = pd.DataFrame(
-            {
-                "prompt": [f"text {i}" for i in range(len(texts))],
-                "sample": 0,
-                "value": [math.exp(-sum(row) / len(row)) if row else math.nan for row in scored],
-                "weight": [float(len(row)) for row in scored],
-            }
-        )
-        blocks.append(
-            measurements(
-                condition.name,
-                condition.factors,
-                observed,
-                metric=HELD_OUT_PERPLEXITY,
-                scale="ratio",
-                kind=Kind.SYMMETRIC,
-                bounds=(1, math.inf),
-            )
-        )
+            scored = log_probs_of(model, edit, rows, prompt_tokens, **permissions)
+        blocks.append(held_out_rows(condition, scored))
     return pd.concat(blocks, ignore_index=True)
 
 
+def held_out_rows(condition: Condition, scored: Sequence[Sequence[float]]) -> pd.DataFrame:
+    """The measurements of one condition, from the log-probabilities of each text's scored tokens.
+
+    Args:
+        condition: The condition under which they were scored.
+        scored: Nats of each token of each text; none is NaN.
+    """
+    observed = pd.DataFrame(
+        {
+            "prompt": [f"text {i}" for i in range(len(scored))],
+            "sample": 0,
+            "value": [math.exp(-sum(row) / len(row)) if row else math.nan for row in scored],
+            "weight": [float(len(row)) for row in scored],
+        }
+    )
+    kind: dict[str, Any] = {"scale": "ratio", "kind": Kind.SYMMETRIC, "bounds": (1, math.inf)}
+    return measurements(condition.name, condition.factors, observed, metric=HELD_OUT_PERPLEXITY, **kind)
+
+
 @torch.no_grad()
-def _scored(
+def log_probs_of(
     model: HookedModel,
     intervention: Intervention,
     rows: Sequence[list[int]],
     prompt_tokens: int,
-    permissions: Permissions,
+    **permissions: Unpack[Permissions],
 ) -> list[list[float]]:
+    """Log-probability in nats of every token of each row after its first `prompt_tokens`, under an intervention.
+
+    Args:
+        model: The model that is asked.
+        intervention: What is done to it.
+        rows: Ids of each text.
+        prompt_tokens: How many tokens of each are its prompt and not scored.
+        **permissions: Those of `steer`.
+    """
     with steer(model, intervention, **permissions):
         return continuation_log_probs(
             model, [ids[:prompt_tokens] for ids in rows], [ids[prompt_tokens:] for ids in rows]

@@ -19,6 +19,7 @@ from steering_lab.data.lexicons import Lexicon, check_words
 from steering_lab.evaluation.measuring.metrics import (
     corpus_perplexity,
     distinct_2,
+    has_word,
     length,
     perplexity,
     repetition,
@@ -171,6 +172,17 @@ def topic_count(words: frozenset[str], name: str = "topic_words") -> TextMeasure
     """`name`: number of topic words in each continuation. Raises ValueError for a word no text can match."""
     check_words(words)
     return TextMeasure(name, partial(word_count, of=words), bounds=(0, math.inf))
+
+
+def topic_any(words: frozenset[str], name: str = "topic_any") -> TextMeasure:
+    """`name`: whether a topic word is in each continuation. Raises ValueError for a word no text can match.
+
+    Args:
+        words: The topic's words.
+        name: The metric's name in tables.
+    """
+    check_words(words)
+    return TextMeasure(name, partial(has_word, of=words), kind=Kind.BOUNDED, bounds=(0, 1))
 
 
 def topic_rate(words: frozenset[str], name: str = "topic_rate") -> TextMeasure:

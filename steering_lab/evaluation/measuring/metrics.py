@@ -34,6 +34,11 @@ def word_count(text: str, of: frozenset[str]) -> float:
     return float(sum(word in of for word in words(text)))
 
 
+def has_word(text: str, of: frozenset[str]) -> float:
+    """1 where a word of `text` is in `of`, else 0 (Turner et al. 2023, Figure 4: the share of such completions)."""
+    return float(word_count(text, of) > 0)
+
+
 def word_rate(text: str, of: frozenset[str]) -> float:
     """Share of the words of `text` that are in `of`, in [0, 1] (Turner et al. 2023, relevance); NaN without words."""
     found = words(text)

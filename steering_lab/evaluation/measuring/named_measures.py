@@ -20,6 +20,7 @@ from steering_lab.evaluation.measuring.measures import (
     Perplexity,
     balance,
     sentiment,
+    topic_any,
     topic_count,
     topic_rate,
     vader,
@@ -48,9 +49,10 @@ LABELS_BESIDE: Mapping[str, str] = {
 TOPIC_MEASURES: Mapping[str, Callable[[frozenset[str], str], Measure]] = {
     "topic": topic_count,
     "topic_rate": topic_rate,
+    "topic_any": topic_any,
 }
 JUDGE = "judge"
-FORMS = f"{', '.join(LABELS)}, topic:NAME, topic_rate:NAME or {JUDGE}:FILE.toml"
+FORMS = f"{', '.join(LABELS)}, topic:NAME, topic_rate:NAME, topic_any:NAME or {JUDGE}:FILE.toml"
 
 
 def named_measures(
@@ -72,9 +74,9 @@ def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str,
     """The measure of this name.
 
     "vader" reads English; "sentiment" and "valence_balance" count the words of `lexicon`. "topic:NAME" counts words of
-    a topic in each text, "topic_rate:NAME" is their share; NAME is one of `topics`, a file of words, or words with
-    commas between ("sea,ship,sail"). "perplexity", "repetition", "distinct_2", "degenerate" and "length" are of the
-    text alone.
+    a topic in each text, "topic_rate:NAME" is their share, "topic_any:NAME" whether there is one; NAME is one of
+    `topics`, a file of words, or words with commas between ("sea,ship,sail"). "perplexity", "repetition",
+    "distinct_2", "degenerate" and "length" are of the text alone.
 
     "judge:FILE.toml" is the language model that the file describes (`judge.read_judge`).
 

@@ -1,0 +1,232 @@
+"""Does adding a topic's vector harm what the model knows that has nothing to do with it?
+
+Facts are sentences that end in their answer: "The capital of Peru is" and " Lima". The answer's first token is ranked
+among all next tokens, steered and unsteered; P@K is the share of facts whose answer is among the K likeliest. Each
+country is the unit of the intervals, its sentences being repeats of it. Random vectors of equal norm stand beside.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from steering_lab.analysis.plots import claim_curves
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.data.country_facts import country_facts
+from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.running.condition import UNSTEERED, Condition
+from steering_lab.evaluation.running.grid import check_coeffs, layer_coeff_grid, median_resid_norms
+from steering_lab.evaluation.running.groups import Elsewhere
+from steering_lab.interventions.intervention import Intervention
+from steering_lab.interventions.steering import steer
+from steering_lab.methods.actadd import actadd_vectors
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.progress import progress_bar
+from steering_lab.models.scoring import forced_logits
+from steering_lab.numerics.kinds import Kind
+from steering_lab.organism.facts import FACTS as WORLD
+from steering_lab.runs import read_run
+from steering_lab.study.expectations import said
+from steering_lab.study.page import described
+from steering_lab.study.paper.claim import ClaimSettings, judge
+from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.settings import LayerSettings, ModelSettings
+from steering_lab.study.setup import opened
+from steering_lab.tables import measurements
+
+TEMPLATES = {  # sentences that end in their answer, by relation
+    "capital": ("The capital of {subject} is", "The capital city of {subject} is called", "Its capital: {subject},"),
+    "currency": ("The currency of {subject} is the", "In {subject}, people pay with the", "Prices in {subject} are in"),
+    "continent": ("{Subject} is a country in", "{Subject} lies on the continent of", "On the map, {subject} is in"),
+}
+WORLD_TEMPLATE = "The {relation} of {subject} is"  # of the synthetic model's world
+
+
+class Asked(NamedTuple):
+    """A sentence without its last word.
+
+    Args:
+        country: What the fact is about: the unit of the intervals.
+        relation: What is said of it.
+        text: The sentence.
+        answer: What ends it.
+    """
+
+    country: str
+    relation: str
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Config(ClaimSettings, ModelSettings, LayerSettings):
+    """What is added, and what is asked.
+
+    Expectations are of the vector at a layer and coefficient: "actadd: P@1 moves by at most 0.02", or where several are
+    asked "layer 4 coeff 2: P@1 ...".
+
+    Args:
+        positive: The prompt whose activations are added.
+        negative: And the one whose are taken away; "" is spaces.
+        coeffs: What the difference is multiplied by.
+        relations: Of countries: capital, currency, continent; of the synthetic model, of its own world.
+        min_population: Smaller countries are left out.
+        ks: The K of P@K.
+        n_random: Random vectors of the vector's norm.
+
+    Raises:
+        ValueError: an unknown relation, too few random vectors, or a K below 1.
+    """
+
+    positive: str = " weddings"
+    negative: str = ""
+    coeffs: tuple[float, ...] = (1.0,)
+    relations: tuple[str, ...] = ("capital", "currency", "continent")
+    min_population: int = 2_000_000
+    ks: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 19, 24, 30, 38, 49, 62, 79, 100)
+    n_random: int = 5
+    curves: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_coeffs("coeffs", self.coeffs)
+        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
+        self.each_once("relations", "ks")
+        known = set(TEMPLATES) if self.model != "organism" else {fact.relation for fact in WORLD}
+        if unknown := [name for name in self.relations if name not in known]:
+            raise ValueError(f"relations has {unknown[0]!r}: choose of {', '.join(sorted(known))}")
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(f"ks is {list(self.ks)}: whole numbers from 1 on")
+
+    def asked(self) -> list[Asked]:
+        """The sentences."""
+        if self.model == "organism":
+            of = (fact for fact in WORLD if fact.relation in self.relations)
+            return [
+                Asked(f.subject, f.relation, WORLD_TEMPLATE.format(relation=f.relation, subject=f.subject), f.object)
+                for f in of
+            ]
+        facts = [f for name in self.relations for f in country_facts(name, min_population=self.min_population).facts]
+        return [
+            Asked(f.country, f.relation, text.format(subject=f.subject, Subject=_capital(f.subject)), f.answers[0])
+            for f in facts
+            for text in TEMPLATES[f.relation]
+        ]
+
+
+def _capital(subject: str) -> str:
+    return subject[0].upper() + subject[1:]
+
+
+def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
+    """Ranks every answer under every condition, and returns the finished run folder."""
+    asked, model = config.asked(), config.load()
+    sites = config.sites(model)
+    vectors = actadd_vectors(model, ContrastPair(config.positive, config.negative), sites)
+    norms = median_resid_norms(model, [one.text for one in asked], sites)
+    cells: dict[str, Any] = {"method": "actadd", "place": "front", "n_random": config.n_random, "seed": config.seed}
+    conditions = [UNSTEERED, *layer_coeff_grid(vectors, config.coeffs, norms, **cells)]
+    with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
+        ranks = pd.concat(
+            [
+                _ranks(model, condition, asked)
+                for condition in progress_bar(conditions, what="facts ranked", leave=True)
+            ],
+            ignore_index=True,
+        )
+        table = pd.concat([_at_most(ranks, conditions, k) for k in config.ks], ignore_index=True)
+        summary = summarise(table, seed=config.seed)
+        measured = _measured(config, summary)
+        setup.folder.write_table("ranks", ranks)
+        setup.folder.write_table("summary", summary)
+        setup.folder.write_json("verdict.json", judge(config, measured, _ours(config, measured)).as_json())
+        return setup.folder.finish(report)
+
+
+def _ranks(model: HookedModel, condition: Condition, asked: Sequence[Asked]) -> pd.DataFrame:
+    """How many tokens are likelier than each answer's first one."""
+    prompts = [model.token_ids(one.text) for one in asked]
+    answers = [
+        model.token_ids(f"{one.text} {one.answer}")[len(ids) :][:1] for one, ids in zip(asked, prompts, strict=True)
+    ]
+    assert isinstance(condition.intervention, Intervention)
+    found: list[int] = []
+    with steer(model, condition.intervention):
+        for start in range(0, len(asked), 128):
+            part = slice(start, start + 128)
+            for logits, ids in zip(forced_logits(model, prompts[part], answers[part]), answers[part], strict=True):
+                found.append(int((logits[0] > logits[0, ids[0]]).sum()))
+    facts = [one._asdict() for one in asked]
+    return pd.DataFrame(facts).assign(condition=condition.name, rank=found)
+
+
+def _at_most(ranks: pd.DataFrame, conditions: Sequence[Condition], k: int) -> pd.DataFrame:
+    """The measurements of P@k: whether each answer is among the k likeliest."""
+    blocks = []
+    for condition in conditions:
+        own = ranks[ranks["condition"] == condition.name]
+        sample = own.groupby("country").cumcount()
+        value = (own["rank"] < k).astype(float)
+        observed = pd.DataFrame({"prompt": own["country"], "sample": sample, "value": value})
+        named: dict[str, Any] = {"metric": f"P@{k}", "kind": Kind.BOUNDED, "bounds": (0, 1)}
+        blocks.append(measurements(condition.name, condition.factors, observed, **named))
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _measured(config: Config, summary: pd.DataFrame) -> pd.DataFrame:
+    one = len(config.layers) == 1 and len(config.coeffs) == 1
+    rows = summary[summary["role"] == "steered"]
+    who = ["actadd" if one else f"layer {row.layer:g} coeff {row.coeff:g}" for row in rows.itertuples()]
+    return rows.assign(who=who, against=None)
+
+
+def _ours(config: Config, measured: pd.DataFrame) -> str:
+    rows = measured[measured["metric"] == f"P@{config.ks[0]}"].itertuples()
+    return "; ".join(f"{row.who}, {row.metric} {row.value:.2f}, {said(row)} against unsteered" for row in rows)
+
+
+def report(folder: str | Path) -> Path:
+    """Draws the page of a finished run from its files alone."""
+    parts = read_run(folder)
+    config, summary = parts["config"], parts["summary"]
+    about = described(config["model"], parts.get("model", {}))
+    k = summary["metric"].str.removeprefix("P@").astype(int)
+    span = np.log(max(config["ks"])) or 1.0
+    shown = summary.assign(k=k, x=np.log(k) / span)
+    lines = {}
+    for (role, layer, coeff), rows in shown[shown["role"] != "control"].groupby(
+        ["role", "layer", "coeff"], dropna=False
+    ):
+        name = "unsteered" if role == "unsteered" else f"layer {layer:g}, coefficient {coeff:g}"
+        moved = rows["value"] - rows["effect"]  # the unsteered share, beside which every interval stands
+        bands = {name: rows[name] + moved for name in ("low", "high", "control_low", "control_high")}
+        lines[name] = rows.assign(**bands).assign(effect=rows["value"])
+    n = len(parts["ranks"]["text"].unique())
+    figure = claim_curves(
+        lines,
+        config["curves"],
+        x_label="K, log scale",
+        y_label="share of answers among the K likeliest",
+        ticks={float(np.log(k) / span): str(k) for k in (1, 2, 5, 10, 24, 49, 100) if k in config["ks"]},
+        title=config["source"],
+        subtitle=f"{about}; {n} sentences about {parts['ranks']['country'].nunique()} subjects",
+    )
+    columns = [
+        "layer",
+        "coeff",
+        "k",
+        "value",
+        "effect",
+        "low",
+        "high",
+        "control_low",
+        "control_high",
+        "p_family",
+        "p_random",
+    ]
+    table = shown.loc[shown["role"] == "steered", columns].sort_values(["layer", "coeff", "k"])
+    few = table[table["k"].isin([1, 5, 12, 100])]
+    return publish_claim(folder, parts, headline=few, figures={"facts": figure}, tables={"Every K": table})

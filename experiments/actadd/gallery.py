@@ -1,0 +1,161 @@
+"""The paper's demonstrations, each with samples that nobody chose, and with how often it works.
+
+A demonstration is a prompt pair, a layer, a coefficient and one prompt. The paper shows the best of three samples; here
+the samples are those of the first seeds, and a rate says in what share of all of them there is a word of what was
+steered to. A rate is about its own prompt: the samples are its units, and its interval says nothing of other prompts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.measuring.measures import Degenerate, Perplexity, measure_table, topic_any
+from steering_lab.evaluation.measuring.named_measures import topic_words
+from steering_lab.evaluation.running.condition import UNSTEERED
+from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
+from steering_lab.evaluation.running.groups import Elsewhere
+from steering_lab.methods.actadd import actadd_vectors
+from steering_lab.models.hook_points import resid_pre
+from steering_lab.runs import read_run
+from steering_lab.study.expectations import said
+from steering_lab.study.page import described
+from steering_lab.study.paper.claim import ClaimSettings, judge
+from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.settings import ModelSettings, SamplingSettings
+from steering_lab.study.setup import opened
+
+RATE = "any word"
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A pair, where and how strongly it is added, to which prompt, and by which words it is seen to work.
+
+    Args:
+        positive: The prompt whose activations are added.
+        negative: And the one whose are taken away; "" is spaces.
+        layer: Where.
+        coeff: What the difference is multiplied by.
+        prompt: What is continued; it has as many tokens as the pair, or more.
+        words: A topic's name, a file of words, or words with commas between.
+    """
+
+    positive: str
+    negative: str
+    layer: int
+    coeff: float
+    prompt: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Config(ClaimSettings, ModelSettings, SamplingSettings):
+    """The demonstrations, and how many samples are drawn of each.
+
+    Expectations are of a demonstration: "weddings: any word rises beyond random vectors", "weddings: perplexity ...".
+
+    Args:
+        demonstrations: By name.
+        n_random: Random vectors of each vector's norm.
+
+    Raises:
+        ValueError: none, words that no text can match, or too few random vectors.
+    """
+
+    demonstrations: Mapping[str, Demonstration] = field(default_factory=dict)
+    n_random: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.demonstrations:
+            raise ValueError("demonstrations is empty: name one, as [demonstrations.weddings]")
+        for one in self.demonstrations.values():
+            topic_words(one.words)
+        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
+
+
+def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
+    """Draws every demonstration's samples, and returns the finished run folder."""
+    model, tables, texts = config.load(), list[pd.DataFrame](), list[pd.DataFrame]()
+    with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
+        for name, one in config.demonstrations.items():
+            site = resid_pre(one.layer)
+            model.check_site(site)
+            vectors = actadd_vectors(model, ContrastPair(one.positive, one.negative), [site])
+            norms = median_resid_norms(model, one.prompt, [site])
+            asked: dict[str, Any] = {"place": "front", "n_random": config.n_random, "seed": config.seed}
+            grid = layer_coeff_grid(vectors, [one.coeff], norms, method=name, **asked)
+            conditions = [UNSTEERED, *grid]
+            written = setup.generations(conditions, [one.prompt], config.decoding)
+            # One prompt: its samples are what was drawn, so that they are the units of its rate.
+            drawn = written.assign(prompt=[f"sample {i}" for i in written["sample"]], sample=0)
+            measures = [topic_any(topic_words(one.words), RATE), Perplexity(), Degenerate()]
+            tables.append(measure_table(drawn, measures).assign(demonstration=name))
+            texts.append(written.assign(demonstration=name))
+        summary = pd.concat(
+            [summarise(table.drop(columns="demonstration"), seed=config.seed).assign(demonstration=name)
+             for table, name in zip(tables, config.demonstrations, strict=True)],
+            ignore_index=True,
+        )  # fmt: skip
+        measured = summary[summary["role"] == "steered"].assign(against=None)
+        measured = measured.assign(who=measured["demonstration"])
+        setup.folder.write_table("generations.jsonl", pd.concat(texts, ignore_index=True))
+        setup.folder.write_table("table", pd.concat(tables, ignore_index=True))
+        setup.folder.write_table("rates", summary)
+        setup.folder.write_json("verdict.json", judge(config, measured, _ours(measured)).as_json())
+        return setup.folder.finish(report)
+
+
+def _ours(measured: pd.DataFrame) -> str:
+    rows = measured[measured["metric"] == RATE]
+    surely = rows[(rows["low"] > 0) & ~(rows["effect"].between(rows["control_low"], rows["control_high"]))]
+    shown = "; ".join(f"{row.who} {row.value:.0%}, {said(row)} against unsteered" for row in surely.itertuples())
+    return f"{len(surely)} of {len(rows)} demonstrations beyond random vectors" + (f": {shown}" if shown else "")
+
+
+def report(folder: str | Path) -> Path:
+    """Draws the page of a finished run from its files alone."""
+    parts = read_run(folder)
+    config, rates, texts = parts["config"], parts["rates"], parts["generations"]
+    about = described(config["model"], parts.get("model", {}))
+    steered = rates[(rates["role"] == "steered") & (rates["metric"].isin([RATE, "perplexity", "degenerate"]))]
+    shown = steered.pivot(index="demonstration", columns="metric", values=["value", "effect"])
+    head = rates[(rates["role"] == "steered") & (rates["metric"] == RATE)]
+    table = pd.DataFrame(
+        {
+            "demonstration": head["demonstration"],
+            "pair": [_pair(config["demonstrations"][name]) for name in head["demonstration"]],
+            "layer": head["layer"],
+            "coeff": head["coeff"],
+            "any word": head["value"],
+            "unsteered": head["value"] - head["effect"],
+            "effect": head["effect"],
+            "low": head["low"],
+            "high": head["high"],
+            "random low": head["control_low"],
+            "random high": head["control_high"],
+            "perplexity ratio": [shown.loc[name, ("effect", "perplexity")] for name in head["demonstration"]],
+        }
+    )
+    first = texts[texts["role"].isin(["unsteered", "steered"]) & (texts["sample"] < 3)]
+    samples = first[["demonstration", "role", "sample", "prompt", "text"]]
+    n = int(texts["sample"].max()) + 1
+    note = f"{about}. Of {n} samples of one prompt each, the share with a word of what was steered to."
+    return publish_claim(
+        folder,
+        parts,
+        headline=table,
+        headline_note=note,
+        figures={},
+        tables={"The first three samples of each, chosen by nobody": samples},
+        generations=texts,
+    )
+
+
+def _pair(one: Mapping[str, Any]) -> str:
+    return f"{one['positive'].strip()} − {one['negative'].strip() or 'spaces'}"

@@ -1,0 +1,244 @@
+"""How many words of a topic does the model write when the topic's vector is added, and how many of others?
+
+Each topic is a prompt pair, a word against spaces, added at the front of every beginning. Of each continuation two
+things are counted: the words of a topic in it, and whether there is one at all; its perplexity under the unsteered
+model says what that cost. Beside every vector stand random vectors of its norm.
+
+Along layers this is figures 3 and 4 of the paper; over several topics the topic steered against the topic measured;
+over shares of dimensions, the vector's first coordinates alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from steering_lab.analysis.plots import claim_curves, steered_measured
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.evaluation.measuring.measures import (
+    Degenerate,
+    Measure,
+    Perplexity,
+    measure_table,
+    topic_any,
+    topic_count,
+)
+from steering_lab.evaluation.measuring.named_measures import topic_words
+from steering_lab.evaluation.running.condition import UNSTEERED
+from steering_lab.evaluation.running.grid import PlaceName, check_coeffs, layer_coeff_grid, median_resid_norms
+from steering_lab.evaluation.running.groups import Elsewhere
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.actadd import actadd_vectors
+from steering_lab.runs import read_run
+from steering_lab.study.expectations import said
+from steering_lab.study.page import described
+from steering_lab.study.paper.claim import ClaimSettings, judge
+from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.paper.pooling import pooled
+from steering_lab.study.settings import LayerSettings, ModelSettings, SamplingSettings
+from steering_lab.study.setup import opened
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic: the prompt that stands for it, and the words it is counted by.
+
+    Args:
+        prompt: What is added, against spaces.
+        words: A topic's name, a file of words, or words with commas between.
+    """
+
+    prompt: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings):
+    """What is added, how continuations are drawn, and what is claimed of the words in them.
+
+    Expectations are of a vector: "weddings: ..." or, along an axis, "weddings layer 6: ...", "weddings coeff 4: ...",
+    "weddings 30 %: ..." and "weddings early: ..." for a band of layers. Metrics are "words of weddings", "any word of
+    weddings" (the share of continuations with one) and "perplexity".
+
+    Args:
+        topics: By name, what is added and the words it is counted by.
+        coeffs: What a vector is multiplied by.
+        place: Where it is added; everywhere takes the last row alone.
+        dimensions: Shares of the vector's coordinates, of which the first are kept; the others become 0.
+        bands: First and last layer by name: what these layers do on average.
+        beginnings: Prompts; left out, `n_prompts` that come along.
+        n_prompts: How many of those.
+        n_random: Random vectors of each vector's norm.
+        x: What the figure goes along.
+        shown: The metric that the figure shows; of several topics, "any word of" and then a matrix is drawn.
+        curves: Published points by name: (where between the first and the last of ours, from 0 to 1; value).
+
+    Raises:
+        ValueError: no topic, too few random vectors, or shares outside (0, 1].
+    """
+
+    topics: Mapping[str, Topic] = field(default_factory=dict)
+    coeffs: tuple[float, ...] = (1.0,)
+    place: PlaceName = "front"
+    dimensions: tuple[float, ...] = (1.0,)
+    bands: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    beginnings: tuple[str, ...] = ()
+    n_prompts: int = 16
+    n_random: int = 5
+    x: Literal["layer", "coeff", "dimensions", "topic"] = "layer"
+    shown: str = "any word of weddings"
+    curves: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_coeffs("coeffs", self.coeffs)
+        self.each_once("beginnings", "dimensions")
+        if not self.topics:
+            raise ValueError(
+                'topics is empty: name one, as topics.weddings = { prompt = " weddings", words = "weddings" }'
+            )
+        for topic in self.topics.values():
+            topic_words(topic.words)
+        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
+        if odd := [share for share in self.dimensions if not 0 < share <= 1]:
+            raise ValueError(f"dimensions has {odd[0]}: a share is above 0 and at most 1")
+        if not self.beginnings and self.n_prompts > (most := len(self.language.choosing + self.language.reporting)):
+            raise ValueError(f"n_prompts is {self.n_prompts}, but {most} come along: give beginnings of your own")
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """The beginnings of texts."""
+        return self.beginnings or (self.language.reporting + self.language.choosing)[: self.n_prompts]
+
+    @property
+    def measures(self) -> list[Measure]:
+        """The words of every topic, counted and as one or none, and what the text costs."""
+        found: list[Measure] = [Perplexity(), Degenerate()]
+        for name, topic in self.topics.items():
+            of = topic_words(topic.words)
+            found += [topic_count(of, f"words of {name}"), topic_any(of, f"any word of {name}")]
+        return found
+
+
+def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
+    """Writes continuations under every condition, counts their words, and returns the finished run folder."""
+    model, measures = config.load(), config.measures
+    norms = median_resid_norms(model, config.prompts, config.sites(model))
+    conditions, cells = [UNSTEERED], dict[str, dict[str, Any]]()
+    for name, topic in config.topics.items():
+        vectors = actadd_vectors(model, ContrastPair(topic.prompt, ""), config.sites(model))
+        for share in config.dimensions:
+            method = name if share == 1 else f"{name} {share:.0%}".replace("%", " %")
+            cells[method] = {"topic": name, "dimensions": share}
+            kept = {site: _first(vector, share) for site, vector in vectors.items()}
+            asked: dict[str, Any] = {
+                "method": method,
+                "place": config.place,
+                "n_random": config.n_random,
+                "seed": config.seed,
+            }
+            conditions += layer_coeff_grid(kept, config.coeffs, norms, **asked)
+    with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
+        texts = setup.generations(conditions, config.prompts, config.decoding)
+        table = pooled(measure_table(texts, measures), config.bands)
+        summary = summarise(table, seed=config.seed)
+        measured = _measured(config, summary)
+        setup.folder.write_table("generations.jsonl", texts)
+        setup.folder.write_table("table", table)
+        setup.folder.write_table("summary", summary)
+        setup.folder.write_json("cells.json", cells)
+        setup.folder.write_json("verdict.json", judge(config, measured, _ours(config, measured)).as_json())
+        return setup.folder.finish(report)
+
+
+def _first(vector: SteeringVector, share: float) -> SteeringVector:
+    """The vector with its first coordinates alone, so that what is left of it is `share` of them."""
+    rows = vector.rows.clone()
+    rows[:, round(share * rows.shape[1]) :] = 0
+    return replace(vector, rows=rows).described(f"the first {share:g} of the coordinates of ({vector.source.recipe})")
+
+
+def _measured(config: Config, summary: pd.DataFrame) -> pd.DataFrame:
+    """What expectations are answered by: a row for every cell of a vector and each metric, the value itself as effect.
+
+    Where a value is counted (words, shares) expectations are of the effect against unsteered text, as everywhere.
+    """
+    rows = summary[summary["role"].isin(["steered", "unsteered"])]
+
+    def who(row: Any) -> str:
+        if row.role == "unsteered":
+            return "unsteered"
+        band = [str(row.place)] if row.place != config.place else []
+        along = config.x in ("layer", "coeff") and not band
+        return " ".join([row.method, *band, *([f"{config.x} {getattr(row, config.x):g}"] if along else [])])
+
+    return rows.assign(who=[who(row) for row in rows.itertuples()], against=None)
+
+
+def _ours(config: Config, measured: pd.DataFrame) -> str:
+    """The numbers that the paper gives; or each topic under its own vector; or the largest effect on what is shown."""
+    asked = [tuple(name.split(": ", 1)) for name in config.numbers]
+    if config.x == "topic":
+        asked = [(name, f"any word of {name}") for name in config.topics]
+    rows = [row for row in measured.itertuples() if (row.who, row.metric) in asked]
+    if not asked:
+        own = measured[(measured["metric"] == config.shown) & (measured["role"] == "steered")]
+        rows = list(own.loc[[own["effect"].idxmax()]].itertuples())
+    return "; ".join(f"{row.who}, {row.metric} {said(row)}" for row in rows) + ", against unsteered"
+
+
+def report(folder: str | Path) -> Path:
+    """Draws the page of a finished run from its files alone."""
+    parts = read_run(folder)
+    config, summary, cells = parts["config"], parts["summary"], parts["cells"]
+    about = described(config["model"], parts.get("model", {}))
+    n = parts["generations"].groupby("condition").size().max()
+    words = (config["source"], f"{about}; {n} continuations a cell")
+    steered = summary[(summary["role"] == "steered") & (summary["place"] == config["place"])]
+    steered = steered.assign(
+        **{key: steered["method"].map(lambda m, key=key: cells[m][key]) for key in ("topic", "dimensions")}
+    )
+    if config["x"] == "topic":
+        figure = steered_measured(
+            steered, list(config["topics"]), prefix="any word of ", title=words[0], subtitle=words[1]
+        )
+    else:
+        own = steered[steered["metric"] == config["shown"]]
+        values = sorted(own[config["x"]].unique())
+        span = values[-1] - values[0] or 1
+        lines = {name: rows.assign(x=(rows[config["x"]] - values[0]) / span) for name, rows in own.groupby("topic")}
+        figure = claim_curves(
+            lines,
+            config["curves"],
+            x_label={"layer": "layer", "coeff": "coefficient", "dimensions": "share of dimensions"}[config["x"]],
+            y_label=f"{config['shown']}, more than unsteered",
+            ticks={(value - values[0]) / span: f"{value:g}" for value in values},
+            title=words[0],
+            subtitle=words[1],
+        )
+    columns = [
+        "method",
+        "place",
+        "layer",
+        "coeff",
+        "metric",
+        "value",
+        "effect",
+        "low",
+        "high",
+        "control_low",
+        "control_high",
+    ]
+    table = summary.loc[summary["role"].isin(["steered", "unsteered"]), [*columns, "p_family", "p_random"]]
+    few = table[table["metric"].isin([config["shown"], "perplexity"])] if config["shown"] else table
+    return publish_claim(
+        folder,
+        parts,
+        headline=few.dropna(axis=1, how="all"),
+        figures={"words": figure},
+        tables={"Every cell and metric": table},
+        generations=parts["generations"],
+    )

@@ -1,0 +1,1 @@
+"""A paper's figure or table, made again: what was claimed, what was found, and a verdict."""

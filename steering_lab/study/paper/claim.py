@@ -1,0 +1,132 @@
+"""What a paper claims in one of its figures or tables, and what came of it here: checks, and the verdict they make.
+
+The claim is written before the run, as lines that `study.expectations` reads (`expects`: what is larger, where it
+falls, what stays), and as the paper's numbers (`numbers`: held where our interval holds them). Of the answers follows
+one word:
+
+    not reproduced   a line of `expects` failed
+    cannot say       none failed, and one could not be answered
+    reproduced       all held, and so did every number
+    in shape         all held, and a number did not, or none was given
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from steering_lab.study.expectations import answers, said
+from steering_lab.study.settings import ExpectationSettings
+
+Word = Literal["reproduced", "in shape", "not reproduced", "cannot say"]
+WORDS: tuple[Word, ...] = ("not reproduced", "cannot say", "in shape", "reproduced")
+MEASURED = ("who", "metric", "scale", "effect", "low", "high", "control_low", "control_high", "p_random", "p_family")
+
+
+@dataclass(frozen=True)
+class ClaimSettings(ExpectationSettings):
+    """What a paper says, in its own numbers, and what would count as not reproduced: written before the run.
+
+    Args:
+        source: The paper, and which of its figures or tables, as a page names it.
+        claim: What it claims.
+        published: Its numbers, in words.
+        not_reproduced: What would count as not reproduced, in words; `expects` are its lines.
+        numbers: The paper's numbers, by "WHO: METRIC": each is asked for in our interval.
+        differs: What differs between its setup and this one, and why, a sentence each.
+
+    Raises:
+        ValueError: one of the first four, or what is expected, is left out; a number without who and metric.
+    """
+
+    source: str = ""
+    claim: str = ""
+    published: str = ""
+    not_reproduced: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    differs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("source", "claim", "published", "not_reproduced", "expects"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is left out: the page of a paper's figure says what was claimed beside it")
+        if wrong := [name for name in self.numbers if ": " not in name]:
+            raise ValueError(f'numbers has {wrong[0]!r}: write "WHO: METRIC" = number')
+
+
+class Verdict(NamedTuple):
+    """What became of a claim.
+
+    Args:
+        word: The verdict.
+        ours: Our number, with its interval, in a few words.
+        checks: What it follows from: answer, expected and measured of each line and number.
+    """
+
+    word: Word
+    ours: str
+    checks: pd.DataFrame
+
+    @property
+    def sentence(self) -> str:
+        """The verdict and our number, as a page begins."""
+        return f"{self.word.capitalize()}: {self.ours}."
+
+    def as_json(self) -> dict[str, Any]:
+        """What `verdict.json` of a run holds."""
+        return {"verdict": self.word, "ours": self.ours, "checks": self.checks.to_dict("records")}
+
+    @classmethod
+    def read(cls, held: Mapping[str, Any]) -> "Verdict":
+        """The verdict of a `verdict.json`.
+
+        Args:
+            held: What the file holds.
+        """
+        return cls(held["verdict"], held["ours"], pd.DataFrame(held["checks"]))
+
+
+def judge(config: ClaimSettings, measured: pd.DataFrame, ours: str) -> Verdict:
+    """The verdict that a run's numbers make.
+
+    Args:
+        config: What is claimed.
+        measured: The columns `MEASURED`, a row for each who and metric; where there is no number, NaN.
+        ours: Our number beside the paper's, in a few words.
+    """
+    measured = measured.reindex(columns=list(MEASURED)).assign(against=None)
+    shapes = answers(config.expects, measured)
+    asked = pd.DataFrame(
+        [_asked(name, number, measured) for name, number in config.numbers.items()], columns=shapes.columns
+    )
+    word: Word = "in shape"
+    if "failed" in set(shapes["answer"]):
+        word = "not reproduced"
+    elif "cannot say" in set(shapes["answer"]):
+        word = "cannot say"
+    elif len(asked) and set(asked["answer"]) == {"held"}:
+        word = "reproduced"
+    checks = pd.concat([shapes.assign(about="shape"), asked.assign(about="number")], ignore_index=True)
+    return Verdict(word, ours, checks)
+
+
+def _asked(name: str, number: float, measured: pd.DataFrame) -> dict[str, str]:
+    who, _, metric = name.partition(": ")
+    rows = list(measured[(measured["who"] == who) & (measured["metric"] == metric)].itertuples())
+    if not rows:
+        raise ValueError(f"numbers has {name!r}, and the run measures {', '.join(names_in(measured))}")
+    low, high = rows[0].low, rows[0].high
+    answer = "cannot say" if isnan(low) else "held" if low <= number <= high else "failed"
+    return {"answer": answer, "expected": f"{name} is the published {number:g}", "measured": said(rows[0])}
+
+
+def names_in(measured: pd.DataFrame) -> list[str]:
+    """Every "WHO: METRIC" of a measured table.
+
+    Args:
+        measured: The table.
+    """
+    return [f"{row.who}: {row.metric}" for row in measured.itertuples()]

@@ -1,0 +1,101 @@
+"""The figures of papers that come along: where their files are, which runs there are, and the table of verdicts."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from steering_lab.models.provenance import git_commit
+from steering_lab.study.finding import Study, experiments_folder, read_study
+
+PAPERS = ("actadd", "contextfocus")
+HEAD = "| figure | command | minutes | run | verdict | ours | published |\n|---|---|---|---|---|---|---|\n"
+
+
+class PaperFigure(NamedTuple):
+    """A figure or table of a paper: its TOML file, as it is asked for by default.
+
+    Args:
+        toml: The file.
+        study: What it says.
+        variant: The variant that is asked for; "" is the file's own choice.
+    """
+
+    toml: Path
+    study: Study
+    variant: str = ""
+
+    @property
+    def command(self) -> str:
+        """What runs it."""
+        chosen = f" --set variant={self.variant}" if self.variant else ""
+        return f"steering-lab run experiments/{self.toml.relative_to(experiments_folder()).as_posix()}{chosen}"
+
+    def runs(self, results: Path) -> Iterator[Path]:
+        """Finished runs of exactly these settings, the newest first.
+
+        Args:
+            results: The folder above all runs.
+        """
+        wanted = json.loads(json.dumps(asdict(self.study.config)))
+        for verdict in sorted((results / self.study.name).glob("*/verdict.json"), reverse=True):
+            held = json.loads((verdict.parent / "config.json").read_text(encoding="utf-8"))
+            if held == wanted and not verdict.parent.name.endswith(".partial"):
+                yield verdict.parent
+
+    def made_here(self, results: Path) -> Path | None:
+        """The run of these settings that this very code made; None where there is none, or the code has no commit.
+
+        Args:
+            results: The folder above all runs.
+        """
+        now = git_commit()
+        made = ((_held(run, "provenance"), run) for run in self.runs(results))
+        return next((run for held, run in made if now and held.get("commit") == now), None)
+
+
+def paper_figures(names: tuple[str, ...] = (), variant: str = "") -> list[PaperFigure]:
+    """The figures by the names of their files, or of their papers; all where none is named.
+
+    Args:
+        names: "topic_density", "actadd".
+        variant: The variant of each that is asked for; "" is each file's own choice.
+
+    Raises:
+        ValueError: one that there is not.
+    """
+    files = [path for paper in PAPERS for path in sorted((experiments_folder() / paper).glob("*.toml"))]
+    known = {path.stem for path in files} | set(PAPERS)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{unknown[0]!r} is no figure of a paper: there are {', '.join(sorted(known))}")
+    asked = [path for path in files if not names or {path.stem, path.parent.name} & set(names)]
+    settings = [f"variant={variant}"] if variant else []
+    return [PaperFigure(path, read_study(path, settings), variant) for path in asked]
+
+
+def verdict_table(results: Path) -> str:
+    """The table of all figures in Markdown: what runs it, how long it took, and what came of it.
+
+    Args:
+        results: The folder above all runs.
+    """
+    return HEAD + "".join(_row(figure, next(figure.runs(results), None)) for figure in paper_figures())
+
+
+def _row(figure: PaperFigure, run: Path | None) -> str:
+    config = figure.study.config
+    cells = [config.source, f"`{figure.command}`"]
+    if run is None:
+        return f"| {' | '.join([*cells, '', '', 'not run here', '', config.published])} |\n"
+    verdict, made = _held(run, "verdict"), _held(run, "provenance")
+    took = datetime.fromisoformat(made["finished"]) - datetime.fromisoformat(made["started"])
+    minutes = f"{took.total_seconds() / 60:.0f}"
+    found = [minutes, f"`{run.parent.name}/{run.name}`", verdict["verdict"], verdict["ours"], config.published]
+    return f"| {' | '.join([*cells, *found])} |\n"
+
+
+def _held(run: Path, name: str) -> dict[str, Any]:
+    held: dict[str, Any] = json.loads((run / f"{name}.json").read_text(encoding="utf-8"))
+    return held

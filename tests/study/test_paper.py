@@ -1,0 +1,155 @@
+"""Figures of papers: a claim and its verdict, variants of one file, texts in groups, the table of what came of it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steering_lab.cli.paper import TABLE, paper
+from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.study.finding import experiment_files, experiments_folder, read_study
+from steering_lab.study.paper.claim import ClaimSettings, judge
+from steering_lab.study.paper.pooling import pooled
+from steering_lab.study.paper.register import PAPERS, paper_figures
+from steering_lab.study.paper.texts import TextGroup, density
+from steering_lab.study.reading import read_toml, variants_in
+from steering_lab.tables import Factors, measurements
+
+FIGURES = [path for path in experiment_files() if path.parent.name in PAPERS]
+
+
+def claim(**changed: object) -> ClaimSettings:
+    said = {"source": "Somebody", "claim": "It rises.", "published": "2", "not_reproduced": "it falls"}
+    return ClaimSettings(**{**said, "expects": ("vector: effect rises",), **changed})  # type: ignore[arg-type]
+
+
+def measured(effect: float, low: float, high: float) -> pd.DataFrame:
+    row = {"who": "vector", "metric": "effect", "scale": "difference", "effect": effect, "low": low, "high": high}
+    return pd.DataFrame([row])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "published", "word"),
+    [
+        (0.5, 2.5, 2.0, "reproduced"),
+        (0.5, 1.5, 2.0, "in shape"),
+        (0.5, 1.5, None, "in shape"),
+        (-0.5, 2.5, 2.0, "cannot say"),
+        (-1.5, -0.5, 2.0, "not reproduced"),
+        (np.nan, np.nan, None, "cannot say"),
+    ],
+)
+def test_the_verdict_follows_from_the_lines_and_the_numbers(
+    low: float, high: float, published: float | None, word: str
+) -> None:
+    numbers = {} if published is None else {"vector: effect": published}
+    verdict = judge(claim(numbers=numbers), measured((low + high) / 2, low, high), "ours")
+    assert verdict.word == word
+    assert set(verdict.checks["about"]) == ({"shape", "number"} if numbers else {"shape"})
+
+
+def test_a_number_of_something_that_was_not_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match="numbers has 'other: effect', and the run measures vector: effect"):
+        judge(claim(numbers={"other: effect": 1.0}), measured(1.0, 0.0, 2.0), "ours")
+
+
+@pytest.mark.parametrize("left_out", ["source", "claim", "published", "not_reproduced", "expects"])
+def test_a_claim_says_everything_before_the_run(left_out: str) -> None:
+    with pytest.raises(ValueError, match=f"{left_out} is left out"):
+        claim(**{left_out: () if left_out == "expects" else ""})
+
+
+def test_a_variant_replaces_what_the_file_says_and_a_setting_replaces_both(tmp_path: Path) -> None:
+    toml = tmp_path / "a.toml"
+    toml.write_text('x = 1\ny = 1\nz = 1\nvariant = "one"\n[variants.one]\ny = 2\nz = 2\n[variants.two]\ny = 3\n')
+    assert read_toml(toml, ["z=9"]) == {"x": 1, "y": 2, "z": 9}
+    assert read_toml(toml, ["variant=two"]) == {"x": 1, "y": 3, "z": 1}
+    assert variants_in(toml) == ["one", "two"]
+    with pytest.raises(ValueError, match=r"variant = 'three': .* has 'one', 'two'"):
+        read_toml(toml, ["variant=three"])
+
+
+@pytest.mark.parametrize("toml", FIGURES, ids=lambda path: path.stem)
+def test_every_figure_has_its_three_settings_and_says_first_what_it_asks(toml: Path) -> None:
+    variants, lines = variants_in(toml), toml.read_text(encoding="utf-8").splitlines()
+    assert {"smollm2", "organism", "paper"} <= set(variants)
+    for line, word in zip(lines, ("# Question: ", "# Claim: ", "# Published", "# Not reproduced: "), strict=False):
+        assert line.startswith(word), toml
+    models = {variant: read_study(toml, [f"variant={variant}"]).config.model for variant in variants}
+    assert models["smollm2"] == "smollm2"
+    assert models["organism"] == "organism"
+    assert models["paper"] not in ("smollm2", "organism")
+    assert read_study(toml).config.model == "smollm2"
+
+
+def test_names_of_runs_are_those_of_their_paper_and_no_two_are_alike() -> None:
+    names = {figure.study.name: figure.toml for figure in paper_figures()}
+    assert len(names) == len(FIGURES)
+    for name, toml in names.items():
+        assert name == f"{toml.parent.name}_{toml.stem}"
+
+
+def cells(method: str, place: str, layer: int, values: list[float]) -> pd.DataFrame:
+    role, coeff = ("unsteered", 0.0) if method == "unsteered" else ("steered", 1.0)
+    own = Factors(method, role, None if role == "unsteered" else place, None, layer, coeff)  # type: ignore[arg-type]
+    observed = pd.DataFrame({"prompt": [f"text {i}" for i in range(len(values))], "sample": 0, "value": values})
+    return measurements(f"{method} {layer}", own, observed, metric="perplexity", scale="ratio")
+
+
+def test_a_band_of_layers_is_the_geometric_mean_of_its_ratios() -> None:
+    rng = np.random.default_rng(0)
+    base, one, two = (list(np.exp(rng.normal(size=12))) for _ in range(3))
+    table = pd.concat([cells("unsteered", "", 0, base), cells("v", "front", 3, one), cells("v", "front", 4, two)])
+    table.loc[table["role"] == "unsteered", "layer"] = np.nan
+    summary = summarise(pooled(table, {"early": (3, 4)}))
+    effects = summary.set_index(summary["place"].fillna("") + summary["layer"].map(lambda x: f" {x:g}"))["effect"]
+    assert effects["early nan"] == pytest.approx(np.sqrt(effects["front 3"] * effects["front 4"]))
+    with pytest.raises(ValueError, match="band 'late' is layers 7 to 8, and the run has none of them"):
+        pooled(table, {"late": (7, 8)})
+
+
+def test_a_group_holds_the_texts_that_it_names(tmp_path: Path) -> None:
+    (tmp_path / "essay.txt").write_text("The bride met the groom here today. It rained. Ships and ports and cranes.")
+    wedding = frozenset({"bride", "groom"})
+    assert density("The bride met the groom.", wedding) == 40.0
+    on = TextGroup(("essay.txt",), density=(1.0, 100.0), words=3).texts(wedding, 0, tmp_path)
+    off = TextGroup(("essay.txt",), density=(0.0, 0.0), words=3).texts(wedding, 0, tmp_path)
+    assert (on, off) == (["The bride met the groom here today."], ["Ships and ports and cranes."])
+    stories = TextGroup(("organism",), n=5)
+    assert len(stories.texts(wedding, 1)) == 5
+    assert stories.texts(wedding, 1) != stories.texts(wedding, 2)
+    with pytest.raises(ValueError, match=r"no text of essay\.txt is of this group"):
+        TextGroup(("essay.txt",), density=(90.0, 100.0)).texts(wedding, 0, tmp_path)
+    with pytest.raises(ValueError, match="have no ratings"):
+        TextGroup(("organism",), rated=(-1.0, 1.0))
+
+
+def test_figures_are_made_once_and_the_table_of_verdicts_finds_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steering_lab.study.paper.register.git_commit", lambda: "0123456789ab")
+    monkeypatch.setattr("steering_lab.models.provenance.git_commit", lambda: "0123456789ab")
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n" + "".join(TABLE) + "after\n")
+    paper(("norms",), variant="organism", results=tmp_path / "results", table=readme)
+    [verdict] = (tmp_path / "results").glob("actadd_norms/*/verdict.json")
+    assert json.loads(verdict.read_text())["verdict"] in ("in shape", "reproduced", "not reproduced", "cannot say")
+    page = (verdict.parent / "index.html").read_text(encoding="utf-8")
+    assert "Not reproduced would be" in page
+    assert "What differs" in page
+    written = readme.read_text()
+    assert written.startswith("before\n")
+    assert written.endswith("after\n")
+    assert "figure 8" in written
+    capsys.readouterr()
+    paper(("norms",), variant="organism", results=tmp_path / "results")
+    assert "is there" in capsys.readouterr().err
+    assert len(list((tmp_path / "results").glob("actadd_norms/*/verdict.json"))) == 1
+
+
+def test_a_figure_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="'figure_99' is no figure of a paper: there are actadd, "):
+        paper(("figure_99",), list=True)
+    assert (experiments_folder() / "actadd").is_dir()
