@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from steering_lab.analysis.condition_table import condition_table
+from steering_lab.analysis.condition_table import condition_table, with_gauge
 from steering_lab.analysis.plots import Figure, coeff_curves, cost_panel, layer_coeff_heatmap, manifold_heatmap
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.selection import Selected
@@ -31,6 +31,10 @@ MISSING = {
         "generations.jsonl is not in this folder: the continuations of the sweep itself are neither here nor on hover."
     ),
     "generations_test.jsonl": "generations_test.jsonl is not in this folder: held-out continuations are not shown.",
+    "manifold.parquet": (
+        "manifold.parquet is not in this folder: how far out the stream is taken was not measured, as in older runs, or"
+        " no edit reaches tokens of a prompt."
+    ),
 }
 
 # Random vectors, which of them stands beside the steered text, and what a reader calls it: the first that the run has.
@@ -49,7 +53,7 @@ def report_sweep(folder: str | Path) -> Path:
     told = Told(read_run(folder, TIDY))
     parts, config, confirmed = told.parts, told.parts["config"], told.parts["confirmed"]
     costs = [name for name in confirmed["metric"].unique() if name != told.metric]
-    conditions = told.named(condition_table(parts["summary"], metric=told.metric, costs=costs))
+    conditions = told.named(condition_table(told.summary, metric=told.metric, costs=costs))
     drawn = told.figures()
     whats = dict.fromkeys(form.what for form in told.forms)
     return publish(
@@ -68,6 +72,7 @@ def report_sweep(folder: str | Path) -> Path:
             f" the same norm would fall, judged by {config['n_random_confirm']} draws{told.of_each_kind}. p: of no"
             " effect, and of a random vector doing as much; a cell is asked alone, nothing is corrected. Perplexity:"
             " under the unsteered model, over unsteered text's."
+            f"{told.gauge_note}"
         ),
         answers=told.answers(),
         beside=told.beside(),
@@ -151,7 +156,7 @@ class Told:
 
     def headline(self) -> pd.DataFrame:
         """One row per condition on prompts that chose nothing: effect and cost with intervals, the control's band."""
-        confirmed = self.parts["confirmed"]
+        confirmed = self.gauged(self.parts["confirmed"])
         order = ["unsteered", "steered", "baseline"]
         rows = confirmed[confirmed["role"] != "control"].sort_values("coeff", ascending=False, kind="stable")
         rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
@@ -163,10 +168,25 @@ class Told:
         expects = self.parts["config"].get("expects", [])
         return answers(expects, measured(self.results, self.parts["confirmed"], self.metric)) if expects else None
 
+    def gauged(self, summary: pd.DataFrame) -> pd.DataFrame:
+        """A summary with how far out its cells take the stream, as far as the run measured it."""
+        return with_gauge(summary, self.parts["manifold"]) if "manifold" in self.parts else summary
+
+    @property
+    def gauge_note(self) -> str:
+        """What the percentiles of norm and distance are among; nothing where the run has none."""
+        said = " Percentiles: of the steered stream's norm and distance among tokens of the search's unsteered texts."
+        return said if "manifold" in self.parts else ""
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The summary of the search, with how far out every cell takes the stream."""
+        return self.gauged(self.parts["summary"])
+
     @cached_property
     def stated(self) -> pd.DataFrame:
-        """The summary of the search, with what every cell says of the metric that chose."""
-        summary = self.parts["summary"]
+        """The same, with what every cell says of the metric that chose."""
+        summary = self.summary
         return summary.assign(state=states(summary, self.metric, self.budgets))
 
     def figures(self) -> dict[str, Figure]:
