@@ -17,7 +17,7 @@ from steering_lab.evaluation.measuring.named_measures import label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
 from steering_lab.study.costs import COSTS
-from steering_lab.study.expectations import answers
+from steering_lab.study.expectations import expected_answers
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import Parts, described, publish
 from steering_lab.study.sweep_findings import Result, first_sentence, measured, sentence
@@ -165,8 +165,7 @@ class Told:
 
     def answers(self) -> pd.DataFrame | None:
         """What was expected, and what the chosen cells on new prompts say to it; nothing where nothing was expected."""
-        expects = self.parts["config"].get("expects", [])
-        return answers(expects, measured(self.results, self.parts["confirmed"], self.metric)) if expects else None
+        return expected_answers(self.parts["config"], measured(self.results, self.parts["confirmed"], self.metric))
 
     def gauged(self, summary: pd.DataFrame) -> pd.DataFrame:
         """A summary with how far out its cells take the stream, as far as the run measured it."""

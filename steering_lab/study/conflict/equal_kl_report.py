@@ -12,7 +12,7 @@ from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, STEERED, TARGETS, UNSTEERED, VECTOR
 from steering_lab.study.conflict.naming import OVER_QUESTIONS, kinds_of, of_conflicts, parts_of
-from steering_lab.study.expectations import answers, check
+from steering_lab.study.expectations import check, expected_answers
 from steering_lab.study.page import NOTHING, Parts, publish
 from steering_lab.tables import TIDY, is_unsteered
 
@@ -203,8 +203,7 @@ def answered(parts: Parts) -> pd.DataFrame | None:
     Args:
         parts: The run's files by name; the lines stand in `config`.
     """
-    expects = parts["config"].get("expects", [])
-    return answers(expects, _measured(parts)) if expects else None
+    return expected_answers(parts["config"], _measured(parts))
 
 
 def check_expectations(expects: Sequence[str]) -> None:
