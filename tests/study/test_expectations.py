@@ -147,11 +147,10 @@ def test_a_move_by_less_than_nothing_is_refused_with_what_to_write() -> None:
 
 def test_of_many_names_the_nearest_are_said_and_how_many_there_are() -> None:
     many = [f"method{k} everywhere" for k in range(300)] + ["front", "front reversed"]
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match="the nearest are front") as refused:
         check(["frnt: vader rises"], many, ["vader"])
-    said = str(refused.value)
-    assert "of the 302 names there are, the nearest are front" in said
-    assert len(said) < 200
+    assert "of the 302 names there are" in str(refused.value)
+    assert len(str(refused.value)) < 200
     with pytest.raises(ValueError, match="the nearest are front, "):
         check(["zzz: vader rises"], many, ["vader"])
 
