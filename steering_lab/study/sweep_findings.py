@@ -103,7 +103,8 @@ class Result:
         ]
         low, high = _shown(effect.held_out_low, effect), _shown(effect.held_out_high, effect)
         moved = f"{_shown(effect.held_out, effect)} [{low}, {high}]"
-        return f"by {moved}; {band}; {', '.join(spent)}"
+        moved = f"to {moved} of unsteered text's" if effect.scale == "ratio" else f"by {moved}"
+        return f"{moved}; {band}; {', '.join(spent)}"
 
 
 def _shown(value: float, effect: Any) -> str:

@@ -16,7 +16,7 @@ from steering_lab.evaluation.inferring.states import states
 from steering_lab.evaluation.measuring.named_measures import label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
-from steering_lab.study.costs import COSTS
+from steering_lab.study.costs import COSTS, NO_PROMPT, without_prompting
 from steering_lab.study.expectations import expected_answers
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import Parts, described, publish
@@ -76,7 +76,7 @@ def report_sweep(folder: str | Path) -> Path:
         ),
         answers=told.answers(),
         beside=told.beside(),
-        tables={f"All {len(conditions)} conditions with intervals and costs": conditions},
+        tables={f"All {len(conditions)} conditions with intervals and costs{told.no_prompt}": conditions},
         captions=told.captions(drawn),
         generations=told.generations(),
         filters=("prompts", *FILTERS),
@@ -156,7 +156,7 @@ class Told:
 
     def headline(self) -> pd.DataFrame:
         """One row per condition on prompts that chose nothing: effect and cost with intervals, the control's band."""
-        confirmed = self.gauged(self.parts["confirmed"])
+        confirmed = self.confirmed
         order = ["unsteered", "steered", "baseline"]
         rows = confirmed[confirmed["role"] != "control"].sort_values("coeff", ascending=False, kind="stable")
         rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
@@ -165,11 +165,18 @@ class Told:
 
     def answers(self) -> pd.DataFrame | None:
         """What was expected, and what the chosen cells on new prompts say to it; nothing where nothing was expected."""
-        return expected_answers(self.parts["config"], measured(self.results, self.parts["confirmed"], self.metric))
+        return expected_answers(self.parts["config"], measured(self.results, self.confirmed, self.metric))
 
     def gauged(self, summary: pd.DataFrame) -> pd.DataFrame:
         """A summary with how far out its cells take the stream, as far as the run measured it."""
+        summary = without_prompting(summary)
         return with_gauge(summary, self.parts["manifold"]) if "manifold" in self.parts else summary
+
+    @property
+    def no_prompt(self) -> str:
+        """Why prompting has no cost on neutral text, where the run has such a cost."""
+        silent = self.summary["why"] == NO_PROMPT
+        return f" (none of prompting on neutral text: {NO_PROMPT})" if silent.any() else ""
 
     @property
     def gauge_note(self) -> str:
@@ -181,6 +188,11 @@ class Told:
     def summary(self) -> pd.DataFrame:
         """The summary of the search, with how far out every cell takes the stream."""
         return self.gauged(self.parts["summary"])
+
+    @cached_property
+    def confirmed(self) -> pd.DataFrame:
+        """The summary of the new prompts, likewise."""
+        return self.gauged(self.parts["confirmed"])
 
     @cached_property
     def stated(self) -> pd.DataFrame:

@@ -20,9 +20,7 @@ INTERVAL = "95 % interval over questions"
 CAPTIONS = {
     "context_against_kl": (
         "Each method from its weakest to its strongest; marks were measured, the rest is interpolated. The two single"
-        " marks are what two of the objectives imitate, at their own KL. For comparison: Gupta and Gupta (2026) take"
-        " exclusive context answers of Qwen2.5-1.5B by a difference in means from .467 to .569 at .076 nats and to .584"
-        " at .170; random vectors of its norm leave .453."
+        " marks are what two of the objectives imitate, at their own KL."
     ),
     "iterations_answers": "The number of iterations was chosen here.",
     "iterations_loss": "Mean loss over its value before the first step.",
