@@ -121,13 +121,29 @@ def report(folder: str | Path) -> Path:
     )
     sentences = [f"Mean cosine against the mean slope over concepts and layers, Spearman: {each}."]
     return publish(
-        folder, parts, title=title, findings=sentences, headline=found,
+        folder, parts, title=title, findings=sentences, headline=_headline(found),
         figures=shown, answers=expected_answers(parts["config"], measured(found)),
-        tables={"Whom each vector steers": parts["after"].round(3)},
-        headline_note="Spearman's correlations; intervals resample concepts, and fewer than six have none. Pairs of"
-        " words and of sentences differ in both, so that what all of them show together may be that difference alone.",
+        tables={f"All {len(found)} correlations": found.round(3), "Whom each vector steers": parts["after"].round(3)},
+        headline_note="Spearman's correlations over concepts and layers; intervals resample concepts, and fewer than"
+        " six have none. Pairs of words and of sentences differ in both, so that what all of them show together may be"
+        " that difference alone.",
     )  # fmt: skip
 
 
+def _headline(found: pd.DataFrame) -> pd.DataFrame:
+    """A row per kind of pairs and statistic, a column per outcome, over concepts and layers together."""
+    rows = found[found["over"] == "concepts and layers"]
+    said = rows.assign(
+        said=[f"{signed(row.rho)} {_ends(row.low, row.high)}".strip() for row in rows.itertuples()],
+        statistic=rows["statistic"].str.replace("_", " "),
+    )
+    table = said.set_index(["pairs", "statistic", "outcome"])["said"].unstack("outcome", sort=False)
+    return table.reset_index().rename_axis(columns=None)
+
+
+def _ends(low: float, high: float) -> str:
+    return "" if isnan(low) else f"[{signed(low)}, {signed(high)}]"
+
+
 def _interval(low: float, high: float, n_concepts: int) -> str:
-    return f", no interval of {n_concepts} concepts" if isnan(low) else f" [{signed(low)}, {signed(high)}]"
+    return f", no interval of {n_concepts} concepts" if isnan(low) else f" {_ends(low, high)}"

@@ -160,7 +160,8 @@ class Told:
         order = ["unsteered", "steered", "baseline"]
         rows = confirmed[confirmed["role"] != "control"].sort_values("coeff", ascending=False, kind="stable")
         rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
-        table = self.named(condition_table(rows, metric=self.metric, costs=["perplexity"]))
+        costs = [] if self.metric == "perplexity" else ["perplexity"]
+        table = self.named(condition_table(rows, metric=self.metric, costs=costs))
         return table.drop(columns="missing").rename(columns={"p, corrected": "p"})
 
     def answers(self) -> pd.DataFrame | None:
