@@ -2,7 +2,8 @@
 
 Expected, written before the run: over concepts and layers together, the mean cosine of the pairs' differences goes with
 the mean slope (Spearman above 0, its interval too), and fewer prompts move the other way where it is high. Within one
-concept it says less of which layer to take. What d' and split halves say is much the same.
+concept it says less of which layer to take. What d' and split halves say is much the same. The settings have these as
+lines (`expects`), and the page answers them.
 
 Every concept is a set of contrast pairs. A vector is made from half of them and steers the others, and the other way
 round; what it did to a pair is the gain of its positive over its negative side, in nats, along the coefficient.
@@ -23,15 +24,16 @@ from steering_lab.evaluation.running.grid import check_coeffs
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.models.progress import progress_bar
 from steering_lab.runs import read_run
+from steering_lab.study.expectations import expected_answers
 from steering_lab.study.page import described, publish
 from steering_lab.study.pair_gains import GAIN, steered_gains
-from steering_lab.study.prediction import predictions_by_kind
-from steering_lab.study.settings import LayerSettings, ModelSettings
+from steering_lab.study.prediction import check_expectations, measured, predictions_by_kind
+from steering_lab.study.settings import ExpectationSettings, LayerSettings, ModelSettings
 from steering_lab.study.setup import opened
 
 
 @dataclass(frozen=True)
-class Config(ModelSettings, LayerSettings):
+class Config(ModelSettings, LayerSettings, ExpectationSettings):
     """Settings of the comparison.
 
     Args:
@@ -42,7 +44,7 @@ class Config(ModelSettings, LayerSettings):
 
     Raises:
         ValueError: fewer than three concepts, one or a frame twice, too few pairs for two halves, a word without its
-            opposite.
+            opposite, or an expectation of what there is not.
     """
 
     concepts: tuple[str, ...] = ()
@@ -56,6 +58,7 @@ class Config(ModelSettings, LayerSettings):
         self.each_once("concepts", "words", "frames")
         if len(self.pairs()) < 3:
             raise ValueError("fewer than three concepts: what is asked is how they differ")
+        check_expectations(self.expects)
 
     def pairs(self) -> dict[str, tuple[ContrastPair, ...]]:
         """The pairs of every concept."""
@@ -118,12 +121,29 @@ def report(folder: str | Path) -> Path:
     )
     sentences = [f"Mean cosine against the mean slope over concepts and layers, Spearman: {each}."]
     return publish(
-        folder, parts, title=title, findings=sentences, headline=found,
-        figures=shown, tables={"Whom each vector steers": parts["after"].round(3)},
-        headline_note="Spearman's correlations; intervals resample concepts, and fewer than six have none. Pairs of"
-        " words and of sentences differ in both, so that what all of them show together may be that difference alone.",
+        folder, parts, title=title, findings=sentences, headline=_headline(found),
+        figures=shown, answers=expected_answers(parts["config"], measured(found)),
+        tables={f"All {len(found)} correlations": found.round(3), "Whom each vector steers": parts["after"].round(3)},
+        headline_note="Spearman's correlations over concepts and layers; intervals resample concepts, and fewer than"
+        " six have none. Pairs of words and of sentences differ in both, so that what all of them show together may be"
+        " that difference alone.",
     )  # fmt: skip
 
 
+def _headline(found: pd.DataFrame) -> pd.DataFrame:
+    """A row per kind of pairs and statistic, a column per outcome, over concepts and layers together."""
+    rows = found[found["over"] == "concepts and layers"]
+    said = rows.assign(
+        said=[f"{signed(row.rho)} {_ends(row.low, row.high)}".strip() for row in rows.itertuples()],
+        statistic=rows["statistic"].str.replace("_", " "),
+    )
+    table = said.set_index(["pairs", "statistic", "outcome"])["said"].unstack("outcome", sort=False)
+    return table.reset_index().rename_axis(columns=None)
+
+
+def _ends(low: float, high: float) -> str:
+    return "" if isnan(low) else f"[{signed(low)}, {signed(high)}]"
+
+
 def _interval(low: float, high: float, n_concepts: int) -> str:
-    return f", no interval of {n_concepts} concepts" if isnan(low) else f" [{signed(low)}, {signed(high)}]"
+    return f", no interval of {n_concepts} concepts" if isnan(low) else f" {_ends(low, high)}"

@@ -36,6 +36,8 @@ FAMILY = CELL[:3]
 """What one search goes over the cells of: a method at a place, or its control."""
 OBSERVATION = ("prompt", "sample")
 """What identifies an observation within a cell and draw; equal ones are paired across conditions."""
+PERCENTILES = ("norm_percentile", "distance_percentile")
+"""How far out a cell takes the stream among the tokens of neutral text (`analysis.off_manifold`), in [0, 100]."""
 
 
 class WrongTable(ValueError):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import signed
-from steering_lab.tables import CELL, SUMMARY, checked, method_names
+from steering_lab.tables import CELL, PERCENTILES, SUMMARY, checked, method_names
 
 _UNUSED = {"distribution", "least", "most", "why", "p", "p_random", "degenerate", "n_draws", "n_prompts"}
 _NEEDED = [column.name for column in SUMMARY.columns if column.name not in _UNUSED]
@@ -22,8 +22,9 @@ def condition_table(
     It holds the value, effect and control's band of `metric` and the effects of `costs`, the other metrics to show (all
     of them by default). Effects are differences to the unsteered model, or ratios (×) to it where the summary's `scale`
     says so; intervals are the summary's own. "p, corrected" is that of no effect, corrected for the search over the
-    cells of a method; "p, random", where it is known, that of a random vector doing as much. Cells without a layer
-    (unsteered, prompting) come first, otherwise the order is kept.
+    cells of a method; "p, random", where it is known, that of a random vector doing as much. "norm, percentile" and
+    "distance, percentile", where the summary has them (`with_gauge`), say how far out the stream is. Cells without a
+    layer (unsteered, prompting) come first, otherwise the order is kept.
 
     Args:
         summary: One row per cell and metric, as `summarise` makes it.
@@ -50,11 +51,27 @@ def condition_table(
     table["p, corrected"] = rows["p_family"]
     if "p_random" in rows and rows["p_random"].notna().any():
         table["p, random"] = rows["p_random"]
+    for column in PERCENTILES:
+        if column in rows and rows[column].notna().any():
+            table[column.replace("_", ", ")] = rows[column].round(1)
     for name in costs:
         cost = rows[by].merge(summary[summary["metric"] == name], on=by, how="left")
         table[f"{_spaced(name)}{_unit(cost)} [95 %]"] = _estimates(cost)
     table["n"], table["missing"] = rows["n"], rows["n_missing"]
     return table.sort_values("layer", key=pd.Series.notna, kind="stable", ignore_index=True)
+
+
+def with_gauge(summary: pd.DataFrame, gauge: pd.DataFrame) -> pd.DataFrame:
+    """The summary with the columns norm_percentile and distance_percentile of its cells, NaN where they are not known.
+
+    Of a control it is the mean over its draws.
+
+    Args:
+        summary: One row per cell and metric.
+        gauge: One row per condition: its cell, and the columns of `off_manifold`.
+    """
+    cells = gauge.groupby(list(CELL), dropna=False)[list(PERCENTILES)].mean().reset_index()
+    return summary.merge(cells.astype({name: summary[name].dtype for name in CELL}), on=list(CELL), how="left")
 
 
 def _spaced(metric: str) -> str:

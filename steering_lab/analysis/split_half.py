@@ -16,7 +16,7 @@ from steering_lab.analysis.geometry import random_cosine
 from steering_lab.data.contrast_pairs import Pairs, pair_list
 from steering_lab.models.hook_points import Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.reading import Read, read_stream
+from steering_lab.models.reading import Read, read_pairs
 
 
 def split_half(
@@ -49,8 +49,7 @@ def split_half(
     pairs, sites = pair_list(pairs), site_list(sites)
     if len(pairs) < 2:
         raise ValueError(f"{len(pairs)} pairs cannot be split into halves: give two or more")
-    positive = read_stream(model, [p.positive for p in pairs], sites, read=read, batch_size=batch_size)
-    negative = read_stream(model, [p.negative for p in pairs], sites, read=read, batch_size=batch_size)
+    positive, negative = read_pairs(model, pairs, sites, read=read, batch_size=batch_size)
     rows = [
         {"layer": site.layer, "stream": site.stream} | agreement(positive[site] - negative[site], n_splits, seed)
         for site in sites

@@ -17,7 +17,7 @@ from steering_lab.analysis.split_half import random_halves
 from steering_lab.data.contrast_pairs import Pairs, pair_list
 from steering_lab.models.hook_points import Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.reading import Read, read_stream
+from steering_lab.models.reading import Read, read_pairs
 
 Statistic = Literal["mean_cosine", "d_prime", "split_half"]
 
@@ -69,8 +69,7 @@ def steerability(
     pairs, sites = pair_list(pairs), site_list(sites)
     if len(pairs) < 3:
         raise ValueError(f"{len(pairs)} pairs say nothing of one another: give three or more")
-    positive = read_stream(model, [p.positive for p in pairs], sites, read=read, batch_size=batch_size)
-    negative = read_stream(model, [p.negative for p in pairs], sites, read=read, batch_size=batch_size)
+    positive, negative = read_pairs(model, pairs, sites, read=read, batch_size=batch_size)
     rows = [
         {"layer": site.layer, "stream": site.stream, **row}
         for site in sites

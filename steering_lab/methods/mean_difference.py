@@ -21,7 +21,7 @@ from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.models.reading import Read, read_stream
+from steering_lab.models.reading import Read, read_pairs
 
 
 @torch.no_grad()
@@ -59,8 +59,7 @@ def mean_difference_vectors(
     pairs, sites = pair_list(pairs), site_list(sites)
     if not pairs:
         raise ValueError("no contrast pairs were given")
-    positive = read_stream(model, [p.positive for p in pairs], sites, read=read, batch_size=batch_size)
-    negative = read_stream(model, [p.negative for p in pairs], sites, read=read, batch_size=batch_size)
+    positive, negative = read_pairs(model, pairs, sites, read=read, batch_size=batch_size)
     vectors = {}
     for site in sites:
         differences = positive[site] - negative[site]

@@ -4,7 +4,7 @@ Padding is never read, and the pass stops at the deepest site asked for. Edits i
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,19 @@ from steering_lab.models.progress import progress_bar
 from steering_lab.models.tokens import Tokens
 
 Read = Literal["last", "mean"] | int
+
+
+@runtime_checkable
+class TwoSided(Protocol):
+    """A pair of texts, one on each side."""
+
+    @property
+    def positive(self) -> str:
+        """The text that a vector points to."""
+
+    @property
+    def negative(self) -> str:
+        """The text that it points away from."""
 
 
 @torch.no_grad()
@@ -55,6 +68,26 @@ def read_stream(
             found[site].append(part)
     back = torch.tensor(order).argsort()
     return {site: torch.cat(parts)[back] for site, parts in found.items()}
+
+
+def read_pairs(
+    model: HookedModel, pairs: Sequence[TwoSided], sites: Sites, *, read: Read = "last", batch_size: int = 32
+) -> tuple[dict[HookSite, Float[Tensor, "pair d_model"]], dict[HookSite, Float[Tensor, "pair d_model"]]]:
+    """`read_stream` of the pairs' positive sides, and of their negative ones.
+
+    Args:
+        model: The model.
+        pairs: Two texts each.
+        sites: Where the stream is read.
+        read: As in `read_stream`.
+        batch_size: Prompts read in one pass.
+
+    Raises:
+        ValueError: what `read_stream` refuses.
+    """
+    positive = read_stream(model, [pair.positive for pair in pairs], sites, read=read, batch_size=batch_size)
+    negative = read_stream(model, [pair.negative for pair in pairs], sites, read=read, batch_size=batch_size)
+    return positive, negative
 
 
 @torch.no_grad()

@@ -10,6 +10,10 @@ MIN_POINTS = 3  # that have a covariance to speak of
 _LEAST = 1e-12  # of a variance, in squared spreads
 
 
+class TooFewPoints(ValueError):
+    """So few points that they have no covariance to speak of."""
+
+
 @dataclass(frozen=True, eq=False)
 class Whitening:
     """A normal distribution fitted to points, as the map that makes it a standard one.
@@ -55,11 +59,12 @@ def fit_whitening(points: Float[Tensor, "point dim"]) -> Whitening:
     either. A dimension without spread counts as one with a thousandth of the median's.
 
     Raises:
-        ValueError: fewer than three points, or points that are all alike.
+        TooFewPoints: fewer than three, a ValueError.
+        ValueError: points that are all alike.
     """
     points = points.double()
     if len(points) < MIN_POINTS:
-        raise ValueError(f"{len(points)} points have no covariance to speak of: give three or more")
+        raise TooFewPoints(f"{len(points)} points have no covariance to speak of: give three or more")
     mean, spread = points.mean(dim=0), points.std(dim=0, correction=0)
     if not bool((spread > 0).any()):
         raise ValueError(f"all {len(points)} points are alike: they have no covariance")

@@ -24,6 +24,7 @@ from steering_lab.study.measures import FLUENCY, OF_TEXTS
 from steering_lab.study.setup import Setup
 
 COSTS = (*OF_TEXTS, *LABELS_BESIDE)
+NO_PROMPT = "neutral texts have no prompt before them"  # so they say nothing of prompting
 LESS_IS_LOSS = ("top1_agreement", "facts", "distinct_2")  # a budget is the most of a cost, and these are better high
 N_TEXTS, N_FACTS = 16, 40
 LEAST_WORDS, MOST_WORDS = 10, 25  # of a story: as long as the passages
@@ -65,6 +66,8 @@ def cost_tables(
 ) -> Iterator[pd.DataFrame]:
     """The measurements of those of `names` that continuations do not show; what the folder has is not computed again.
 
+    On neutral text prompting has no value: its prompt is not read there, so that it would be 0 whatever it says.
+
     Args:
         setup: The model, and the folder that keeps what is measured.
         conditions: What is compared.
@@ -81,9 +84,24 @@ def cost_tables(
             setup.model, conditions, texts_for_costs(language), prompt_tokens=prompt_room(conditions),
             kept=folder.kept, keep=folder.keep,
         )  # fmt: skip
+        table["value"] = table["value"].mask(table["role"] == "baseline")
         yield table[table["metric"].isin(wanted)]
     if FACTS in names:
         yield facts_table(setup.model, conditions, facts(language), asked(language, setup.model, chat), **setup.keeping)
+
+
+def without_prompting(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with nothing said of prompting on neutral text, where a prompt is not read: `why` has the reason.
+
+    Older tables have the 0 that a model without an edit moves.
+
+    Args:
+        summary: One row per cell and metric.
+    """
+    silent = (summary["role"] == "baseline") & summary["metric"].isin(NEUTRAL)
+    numbers = summary[["value", "effect", "low", "high"]].mask(silent)
+    why = summary["why"] if "why" in summary else pd.Series(None, summary.index, dtype=object)
+    return summary.assign(**{name: numbers[name] for name in numbers}, why=why.mask(silent, NO_PROMPT))
 
 
 def texts_for_costs(language: Language) -> tuple[str, ...]:

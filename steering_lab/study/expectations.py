@@ -9,7 +9,8 @@ is about the confirmed effect, against the unsteered model: a difference, or a r
     rises by at least 0.25       falls by at most 0.03
     moves by at most 0.05                                     to either side
     rises beyond random vectors  falls beyond random vectors  of the same norm
-    at most 1.5                  at least 0.9                 the effect itself, so of a ratio the ratio
+    at most 1.5                  at least -0.9                the effect itself, so of a ratio the ratio
+    above 0                      below 0                      the same, the number itself being neither
     above WHO                    below WHO                    the same metric of another
 
 A claim held where the whole interval is on its side, and failed where the whole interval is on the other. Beyond random
@@ -19,8 +20,10 @@ side. In a table without p_random the whole interval has to be beyond the band.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import product
 from math import isnan
 from typing import Any, Literal, NamedTuple
 
@@ -31,12 +34,13 @@ from steering_lab.evaluation.inferring.states import LEVEL
 
 Answer = Literal["failed", "held", "cannot say"]
 ORDER: tuple[Answer, ...] = ("failed", "cannot say", "held")
-_N = r"(\d*\.?\d+(?:e-?\d+)?)"  # how far: never below 0
-_LEVEL = r"(-?\d*\.?\d+(?:e-?\d+)?)"
+_N = r"\d*\.?\d+(?:e[+-]?\d+)?"  # how far: never below 0
+_LEVEL = rf"[-−+]?{_N}"
+_FEW = 12  # names that are all said to who wrote another
 _CLAIM = re.compile(
     rf"(?P<metric>.+?) (?:(?P<way>rises|falls)(?: by at (?P<least>least|most) (?P<by>{_N})|(?P<random> beyond random"
     rf" vectors))?|moves by at most (?P<within>{_N})|at (?P<end>most|least) (?P<level>{_LEVEL})|(?P<side>above|below)"
-    r" (?P<other>.+))"
+    rf" (?:(?P<beyond>{_LEVEL})|(?P<other>.+)))"
 )
 
 
@@ -88,35 +92,49 @@ class Expectation:
 
     @classmethod
     def read(cls, text: str) -> "Expectation":
-        """The line. Raises ValueError where it is none.
+        """The line. Raises ValueError where it is none, or compares something with itself.
 
         Args:
             text: "WHO: METRIC CLAIM", such as "front: perplexity at most 1.5".
         """
         who, colon, rest = text.partition(": ")
         found = _CLAIM.fullmatch(rest.strip())
+        if re.search(rf" by at (least|most) [-−]{_N}$", rest.strip()):
+            raise ValueError(
+                f"expectation {text!r} moves by less than nothing: write falls for rises, or a number that the effect"
+                " itself is at least or at most"
+            )
         if not colon or found is None:
             raise ValueError(
                 f"expectation {text!r} cannot be read: write WHO: METRIC CLAIM, such as 'front: perplexity at most 1.5'"
                 " (rises, falls; by at least or at most a number, or beyond random vectors; moves by at most; at most,"
-                " at least; above, below another)"
+                " at least, above, below a number; above, below another)"
             )
         claim = {key: value.strip() for key, value in found.groupdict().items() if value and key != "metric"}
-        return cls(text, named(who), named(found["metric"]), claim)
+        line = cls(text, named(who), named(found["metric"]), claim)
+        if line.other == line.who or ("random" in claim and line.who == "random"):
+            raise ValueError(f"expectation {text!r} compares {line.who!r} with itself, which can never hold")
+        return line
 
-    def bounds(self, row: Any, others: pd.DataFrame) -> Iterator[Bound]:
-        """What the effect of a row of the measured table has to be above or below.
+    @property
+    def other(self) -> str:
+        """Whom it is compared with, empty where with nobody."""
+        return named(self.claim.get("other", ""))
+
+    def bounds(self, idle: float, others: pd.DataFrame) -> Iterator[Bound]:
+        """What an effect has to be above or below.
 
         Args:
-            row: Its row of the measured table, a named tuple.
+            idle: No effect: 0 of a difference, 1 of a ratio.
             others: The rows of whom it is compared with; empty where it is with nobody.
         """
-        claim, idle = self.claim, 1.0 if row.scale == "ratio" else 0.0
+        claim = self.claim
         up = claim.get("way") == "rises" or claim.get("side") == "above" or claim.get("end") == "least"
         if "within" in claim:
             yield from (Bound(idle - float(claim["within"]), True), Bound(idle + float(claim["within"]), False))
-        elif "level" in claim:
-            yield Bound(float(claim["level"]), up)
+        elif "level" in claim or "beyond" in claim:
+            number = claim.get("level", claim.get("beyond", "")).replace("−", "-")
+            yield Bound(float(number), up, strict="beyond" in claim)
         elif "by" in claim:
             sign = 1 if up else -1
             yield Bound(idle + sign * float(claim["by"]), up == (claim["least"] == "least"))
@@ -136,7 +154,7 @@ class Expectation:
         edge, sign = (row.control_high, 1) if up else (row.control_low, -1)
         if any(map(isnan, (row.effect, row.low, row.high, edge))):
             return "cannot say"
-        [off] = self.bounds(row, pd.DataFrame())
+        [off] = self.bounds(idle_of(row), pd.DataFrame())
         moves, p_random = off.answer(row.low, row.high), getattr(row, "p_random", float("nan"))
         if moves == "failed" or row.control_low <= row.effect <= row.control_high:
             return "failed"
@@ -151,6 +169,11 @@ def named(name: str) -> str:
     return " ".join(name.replace("_", " ").split())
 
 
+def idle_of(row: Any) -> float:
+    """What no effect is on the scale of a row: 1 of a ratio, else 0."""
+    return 1.0 if row.scale == "ratio" else 0.0
+
+
 def check(expects: Iterable[str], who: Collection[str], metrics: Collection[str]) -> None:
     """Nothing when all lines can be read and name what there is.
 
@@ -160,13 +183,48 @@ def check(expects: Iterable[str], who: Collection[str], metrics: Collection[str]
         metrics: What is measured; "effect" besides.
 
     Raises:
-        ValueError: a line that cannot be read or names something else; says what there is.
+        ValueError: a line that cannot be read or names something else; says what there is, or the nearest of it.
     """
     known = {"who": set(map(named, who)), "metric": {"effect", *map(named, metrics)}}
     for one in map(Expectation.read, expects):
-        for kind, name in (("who", one.who), ("who", named(one.claim.get("other", one.who))), ("metric", one.metric)):
+        for kind, name in (("who", one.who), ("who", one.other or one.who), ("metric", one.metric)):
             if name not in known[kind]:
-                raise ValueError(f"expectation {one.text!r} names {name!r}: known are {', '.join(sorted(known[kind]))}")
+                raise ValueError(f"expectation {one.text!r} names {name!r}: {_instead(name, known[kind])}")
+
+
+def _instead(name: str, known: set[str]) -> str:
+    """What there is in the place of a name: all if they are few, or else how many, and the nearest."""
+    if len(known) <= _FEW:
+        return f"known are {', '.join(sorted(known))}"
+    near = get_close_matches(name, sorted(known), 4) or sorted(known, key=lambda one: (len(one), one))[:4]
+    return f"of the {len(known)} names there are, the nearest are {', '.join(near)}"
+
+
+def unmeasured(who: Iterable[str], metrics: Iterable[str], why: str) -> pd.DataFrame:
+    """Rows of a measured table without a number: the lines about them cannot be answered, and say why.
+
+    Args:
+        who: Of whom.
+        metrics: Which metrics.
+        why: The reason.
+    """
+    numbers = dict.fromkeys(("effect", "low", "high", "control_low", "control_high"), float("nan"))
+    rows = [
+        {"who": one, "metric": metric, "scale": "difference", **numbers, "against": None, "why": why}
+        for one, metric in product(who, metrics)
+    ]
+    return pd.DataFrame(rows)
+
+
+def expected_answers(config: Mapping[str, Any], measured: pd.DataFrame) -> pd.DataFrame | None:
+    """The `answers` to what a run's settings expect; None where they expect nothing.
+
+    Args:
+        config: The settings of the run.
+        measured: As in `answers`.
+    """
+    expects = config.get("expects", ())
+    return answers(expects, measured) if expects else None
 
 
 def answers(expects: Sequence[str], measured: pd.DataFrame) -> pd.DataFrame:
@@ -177,7 +235,8 @@ def answers(expects: Sequence[str], measured: pd.DataFrame) -> pd.DataFrame:
     Args:
         expects: The lines.
         measured: who, metric, scale, effect, low, high, control_low, control_high and against, which is missing, or the
-            who that a paired difference is to; p_random and p_family where they are known.
+            who that a paired difference is to; p_random and p_family where they are known, and why there is no number
+            or no interval.
     """
     rows = measured.assign(who=measured["who"].map(named), metric=measured["metric"].map(named))
     told = pd.DataFrame([_answered(one, rows) for one in map(Expectation.read, expects)])
@@ -185,7 +244,7 @@ def answers(expects: Sequence[str], measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _answered(one: Expectation, measured: pd.DataFrame) -> dict[str, str]:
-    other = named(one.claim.get("other", ""))
+    other = one.other
     of_metric = measured[measured["metric"] == one.metric]
     own = of_metric[(of_metric["who"] == one.who) & of_metric["against"].isna()]
     paired = of_metric[(of_metric["who"] == one.who) & (of_metric["against"] == other)]
@@ -194,7 +253,7 @@ def _answered(one: Expectation, measured: pd.DataFrame) -> dict[str, str]:
         own, others = paired, pd.DataFrame([{"low": 0.0, "high": 0.0}])
     told = [said(row, band="random" in one.claim) for row in own.itertuples()]
     if told and not len(paired):
-        told += [f"{other} {said(row)}" for row in others.itertuples()]
+        told += [f"{other}{':' if isnan(row.low) else ''} {said(row)}" for row in others.itertuples()]
     each = [answer for row in own.itertuples() for answer in _each(one, row, others)]
     found = next((answer for answer in ORDER if answer in each), "cannot say")
     return {"answer": found, "expected": one.text, "measured": "; ".join(told) or "not measured in this run"}
@@ -203,7 +262,7 @@ def _answered(one: Expectation, measured: pd.DataFrame) -> dict[str, str]:
 def _each(one: Expectation, row: Any, others: pd.DataFrame) -> list[Answer]:
     if "random" in one.claim:
         return [one.beyond_random(row)]
-    bounds = list(one.bounds(row, others))
+    bounds = list(one.bounds(idle_of(row), others))
     known = bounds and not any(map(isnan, (row.low, row.high, *(bound.number for bound in bounds))))
     return [bound.answer(row.low, row.high) for bound in bounds] if known else ["cannot say"]
 
@@ -225,7 +284,9 @@ def said(row: Any, band: bool = False) -> str:
         return "" if isnan(low) else f"[{show(low)}, {show(high)}]"
 
     against = f" against {row.against}" if isinstance(row.against, str) else ""
-    number = "" if isnan(row.effect) else show(row.effect)
-    shown = (" ".join(filter(None, [number, span(row.low, row.high)])) or "no number") + against
+    number, ends, why = "" if isnan(row.effect) else show(row.effect), span(row.low, row.high), getattr(row, "why", "")
+    if isinstance(why, str) and why and not ends:
+        return f"{number} (no interval: {why}){against}" if number else why
+    shown = (" ".join(filter(None, [number, ends])) or "no number") + against
     reach = span(row.control_low, row.control_high) if band else ""
     return f"{shown}; random vectors {reach}" if reach else shown

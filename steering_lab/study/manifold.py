@@ -9,7 +9,7 @@ from steering_lab.analysis.off_manifold import off_manifold
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.numerics.covariance import MIN_POINTS
+from steering_lab.numerics.covariance import TooFewPoints
 from steering_lab.tables import is_unsteered
 
 
@@ -26,28 +26,22 @@ def manifold_table(model: HookedModel, conditions: Sequence[Condition], texts: S
         conditions: Those of a sweep.
         texts: Neutral texts.
     """
-    if not _halves(model, texts):
-        return pd.DataFrame()
     placed = {
         c.name: c.intervention
         for c in conditions
         if isinstance(c.intervention, Intervention) and len(c.intervention.terms) == 1
     }
     factors = {condition.name: asdict(condition.factors) for condition in conditions}
-    gauge = off_manifold(model, texts, placed)
+    if len(texts) < 2 or not placed:
+        return pd.DataFrame()
+    try:
+        gauge = off_manifold(model, texts, placed)
+    except TooFewPoints:
+        return pd.DataFrame()
     if not gauge["n_tokens"].any():
         return pd.DataFrame()
     facts = pd.DataFrame([factors[name] for name in gauge["condition"]])
     return pd.concat([facts, gauge.drop(columns=["condition", "layer"])], axis=1)
-
-
-def _halves(model: HookedModel, texts: Sequence[str]) -> bool:
-    """Whether each half of the texts has tokens enough for a covariance."""
-    middle = len(texts) // 2
-    if not middle:
-        return False
-    read = [model.to_tokens(list(half)) for half in (texts[:middle], texts[middle:])]
-    return all(int((half.mask & (half.positions >= model.n_sink)).sum()) >= MIN_POINTS for half in read)
 
 
 def neutral_texts(generations: pd.DataFrame, write: Callable[[str], str]) -> list[str]:

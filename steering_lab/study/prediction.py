@@ -1,12 +1,22 @@
 """How well what is seen before steering says what steering does: rank correlations over concepts and layers."""
 
+from collections.abc import Sequence
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from steering_lab.analysis.steerability import Statistic
+from steering_lab.study.expectations import check
+
 OUTCOMES = {"slope": "mean slope", "share": "share that moves the other way"}
 MIN_CONCEPTS = 6  # of which resamples bound a correlation; of 3 or 4 most draws repeat one and the bounds may lie at ±1
-OVER = ("concepts and layers", "concepts, layers averaged", "layers within a concept")
+WHO = {
+    "concepts and layers": "", "concepts, layers averaged": " layers averaged",
+    "layers within a concept": " within a concept",
+}  # fmt: skip
+OVER = tuple(WHO)  # and what an expectation calls each, behind the pairs
 
 
 def predictions_by_kind(
@@ -32,6 +42,38 @@ def predictions_by_kind(
         blocks.append(predictions(*own, seed=seed, n_boot=n_boot).assign(pairs=name))
     table = pd.concat(blocks, ignore_index=True)
     return table[["pairs", *(column for column in table if column != "pairs")]]
+
+
+def measured(found: pd.DataFrame) -> pd.DataFrame:
+    """What expectations are answered by: a correlation's effect is its rho, and no effect is 0.
+
+    Of whom: "all", "words", "sentences", over concepts and layers together; "all within a concept" over the layers of
+    each; "all layers averaged" over concepts. Where all pairs are of one kind, that kind is "all" too.
+
+    Args:
+        found: As `predictions_by_kind` makes it.
+    """
+    if "all" not in set(found["pairs"]):
+        found = pd.concat([found, found.assign(pairs="all")], ignore_index=True)
+    none = {"scale": "difference", "control_low": np.nan, "control_high": np.nan, "against": None}
+    return found.assign(
+        who=found["pairs"] + found["over"].map(WHO),
+        metric=found["statistic"] + " with " + found["outcome"],
+        effect=found["rho"],
+        why=(found["n_concepts"].astype(str) + " concepts").where(found["low"].isna()),
+        **none,
+    )
+
+
+def check_expectations(expects: Sequence[str]) -> None:
+    """Nothing when every line is about a correlation that there may be. Raises ValueError otherwise.
+
+    Args:
+        expects: Lines such as "all: mean cosine with mean slope above 0" (`study.expectations`); none is allowed.
+    """
+    who = [f"{pairs}{over}" for pairs in ("all", "words", "sentences") for over in WHO.values()]
+    metrics = [f"{statistic} with {outcome}" for statistic in get_args(Statistic) for outcome in OUTCOMES.values()]
+    check(expects, who, metrics)
 
 
 def predictions(before: pd.DataFrame, after: pd.DataFrame, *, seed: int = 0, n_boot: int = 2000) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.models.prefix import Prefix
 from steering_lab.models.runtimes import RuntimeName
-from steering_lab.study.expectations import Expectation
+from steering_lab.study.contradictions import check_together
 from steering_lab.study.language import Language, language_of
 
 
@@ -75,15 +75,14 @@ class ExpectationSettings(Settings):
         expects: Lines such as "actadd front: perplexity at most 1.5"; none expects nothing.
 
     Raises:
-        ValueError: a line that cannot be read.
+        ValueError: a line that cannot be read, or lines that cannot hold together.
     """
 
     expects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for text in self.expects:
-            Expectation.read(text)
+        check_together(self.expects)
 
 
 @dataclass(frozen=True)

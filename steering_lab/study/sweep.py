@@ -63,7 +63,7 @@ class SweepSettings(
     """
 
     measures: tuple[str, ...] = ()
-    costs: tuple[str, ...] = ("neutral_kl", "top1_agreement")
+    costs: tuple[str, ...] = ("neutral_kl", "top1_agreement", "distinct_2")
     cost_controls: bool = False
     budgets: Mapping[str, float] = field(default_factory=dict)
     sure: bool = True

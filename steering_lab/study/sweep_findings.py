@@ -11,6 +11,7 @@ from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
 from steering_lab.evaluation.inferring.reasons import amount, spaced
 from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.study.expectations import unmeasured
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import NOTHING
 from steering_lab.study.vectors import METHODS, Described
@@ -102,7 +103,8 @@ class Result:
         ]
         low, high = _shown(effect.held_out_low, effect), _shown(effect.held_out_high, effect)
         moved = f"{_shown(effect.held_out, effect)} [{low}, {high}]"
-        return f"by {moved}; {band}; {', '.join(spent)}"
+        moved = f"to {moved} of unsteered text's" if effect.scale == "ratio" else f"by {moved}"
+        return f"{moved}; {band}; {', '.join(spent)}"
 
 
 def _shown(value: float, effect: Any) -> str:
@@ -161,17 +163,20 @@ def sentence(result: Result, metric: str) -> str:
 def measured(results: Sequence[Result], confirmed: pd.DataFrame, metric: str) -> pd.DataFrame:
     """What expectations are answered by: the chosen cells, reversed too, random vectors and prompting.
 
-    A form goes by its method, its place, and both; `metric`, which chose, by "effect" too.
+    A form goes by its method, its place, and both; `metric`, which chose, by "effect" too. One without a chosen cell
+    has rows that say so in place of numbers.
 
     Args:
         results: Of every form.
         confirmed: The summary of new prompts.
         metric: The metric that chose.
     """
-    rows = confirmed.assign(against=None)
+    rows, absent = confirmed.assign(against=None), list[str]()
     blocks = [rows[rows["role"] == "baseline"].assign(who=lambda table: table["method"])]
     for one in results:
         if isinstance(one.cell, str):
+            names = names_of(one.form.method, one.form.place)
+            absent += [f"{name}{word}" for name in names for word in ("", " reversed")]
             continue
         own = rows[(rows["method"] == one.cell.method) & (rows["place"] == one.cell.place)]
         for word, coeff in (("", one.cell.coeff), (" reversed", -one.cell.coeff)):
@@ -180,6 +185,9 @@ def measured(results: Sequence[Result], confirmed: pd.DataFrame, metric: str) ->
             if not word:
                 drawn = {"who": "random", "effect": float("nan"), "low": at["control_low"], "high": at["control_high"]}
                 blocks.append(at.assign(**drawn))
+    if len(blocks) == 1:
+        absent.append("random")
+    blocks.append(unmeasured(dict.fromkeys(absent), confirmed["metric"].unique(), "no cell was chosen"))
     found = pd.concat(blocks, ignore_index=True)
     return pd.concat([found, found[found["metric"] == metric].assign(metric="effect")], ignore_index=True)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from steering_lab.analysis.condition_table import condition_table
+from steering_lab.analysis.condition_table import condition_table, with_gauge
 from steering_lab.analysis.plots import Figure, coeff_curves, cost_panel, layer_coeff_heatmap, manifold_heatmap
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.selection import Selected
@@ -16,8 +16,8 @@ from steering_lab.evaluation.inferring.states import states
 from steering_lab.evaluation.measuring.named_measures import label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
-from steering_lab.study.costs import COSTS
-from steering_lab.study.expectations import answers
+from steering_lab.study.costs import COSTS, NO_PROMPT, without_prompting
+from steering_lab.study.expectations import expected_answers
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import Parts, described, publish
 from steering_lab.study.sweep_findings import Result, first_sentence, measured, sentence
@@ -31,6 +31,10 @@ MISSING = {
         "generations.jsonl is not in this folder: the continuations of the sweep itself are neither here nor on hover."
     ),
     "generations_test.jsonl": "generations_test.jsonl is not in this folder: held-out continuations are not shown.",
+    "manifold.parquet": (
+        "manifold.parquet is not in this folder: how far out the stream is taken was not measured, as in older runs, or"
+        " no edit reaches tokens of a prompt."
+    ),
 }
 
 # Random vectors, which of them stands beside the steered text, and what a reader calls it: the first that the run has.
@@ -49,7 +53,7 @@ def report_sweep(folder: str | Path) -> Path:
     told = Told(read_run(folder, TIDY))
     parts, config, confirmed = told.parts, told.parts["config"], told.parts["confirmed"]
     costs = [name for name in confirmed["metric"].unique() if name != told.metric]
-    conditions = told.named(condition_table(parts["summary"], metric=told.metric, costs=costs))
+    conditions = told.named(condition_table(told.summary, metric=told.metric, costs=costs))
     drawn = told.figures()
     whats = dict.fromkeys(form.what for form in told.forms)
     return publish(
@@ -68,10 +72,11 @@ def report_sweep(folder: str | Path) -> Path:
             f" the same norm would fall, judged by {config['n_random_confirm']} draws{told.of_each_kind}. p: of no"
             " effect, and of a random vector doing as much; a cell is asked alone, nothing is corrected. Perplexity:"
             " under the unsteered model, over unsteered text's."
+            f"{told.gauge_note}"
         ),
         answers=told.answers(),
         beside=told.beside(),
-        tables={f"All {len(conditions)} conditions with intervals and costs": conditions},
+        tables={f"All {len(conditions)} conditions with intervals and costs{told.no_prompt}": conditions},
         captions=told.captions(drawn),
         generations=told.generations(),
         filters=("prompts", *FILTERS),
@@ -151,22 +156,49 @@ class Told:
 
     def headline(self) -> pd.DataFrame:
         """One row per condition on prompts that chose nothing: effect and cost with intervals, the control's band."""
-        confirmed = self.parts["confirmed"]
+        confirmed = self.confirmed
         order = ["unsteered", "steered", "baseline"]
         rows = confirmed[confirmed["role"] != "control"].sort_values("coeff", ascending=False, kind="stable")
         rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
-        table = self.named(condition_table(rows, metric=self.metric, costs=["perplexity"]))
+        costs = [] if self.metric == "perplexity" else ["perplexity"]
+        table = self.named(condition_table(rows, metric=self.metric, costs=costs))
         return table.drop(columns="missing").rename(columns={"p, corrected": "p"})
 
     def answers(self) -> pd.DataFrame | None:
         """What was expected, and what the chosen cells on new prompts say to it; nothing where nothing was expected."""
-        expects = self.parts["config"].get("expects", [])
-        return answers(expects, measured(self.results, self.parts["confirmed"], self.metric)) if expects else None
+        return expected_answers(self.parts["config"], measured(self.results, self.confirmed, self.metric))
+
+    def gauged(self, summary: pd.DataFrame) -> pd.DataFrame:
+        """A summary with how far out its cells take the stream, as far as the run measured it."""
+        summary = without_prompting(summary)
+        return with_gauge(summary, self.parts["manifold"]) if "manifold" in self.parts else summary
+
+    @property
+    def no_prompt(self) -> str:
+        """Why prompting has no cost on neutral text, where the run has such a cost."""
+        silent = self.summary["why"] == NO_PROMPT
+        return f" (none of prompting on neutral text: {NO_PROMPT})" if silent.any() else ""
+
+    @property
+    def gauge_note(self) -> str:
+        """What the percentiles of norm and distance are among; nothing where the run has none."""
+        said = " Percentiles: of the steered stream's norm and distance among tokens of the search's unsteered texts."
+        return said if "manifold" in self.parts else ""
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The summary of the search, with how far out every cell takes the stream."""
+        return self.gauged(self.parts["summary"])
+
+    @cached_property
+    def confirmed(self) -> pd.DataFrame:
+        """The summary of the new prompts, likewise."""
+        return self.gauged(self.parts["confirmed"])
 
     @cached_property
     def stated(self) -> pd.DataFrame:
-        """The summary of the search, with what every cell says of the metric that chose."""
-        summary = self.parts["summary"]
+        """The same, with what every cell says of the metric that chose."""
+        summary = self.summary
         return summary.assign(state=states(summary, self.metric, self.budgets))
 
     def figures(self) -> dict[str, Figure]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steering_lab.analysis.condition_table import condition_table
+from steering_lab.analysis.condition_table import condition_table, with_gauge
 
 SweepTable = Callable[..., pd.DataFrame]
 
@@ -57,3 +57,23 @@ def test_the_same_cell_in_two_groups_is_two_rows(summary: pd.DataFrame) -> None:
 def test_an_unknown_metric_is_refused(summary: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="no metric 'joy'; the summary has sentiment, perplexity"):
         condition_table(summary, metric="sentiment", costs=["joy"])
+
+
+def test_how_far_out_the_stream_is_stands_in_the_row_of_its_cell_and_of_controls_the_mean(
+    summary: pd.DataFrame,
+) -> None:
+    drawn = summary[(summary["layer"] == 1) & (summary["coeff"] == 4)]
+    drawn = drawn.assign(method="random", role="control", control_of="actadd")
+    cell = {"place": "front", "layer": 1, "coeff": 4.0, "budget": np.nan}
+    gauge = pd.DataFrame([
+        {**cell, "method": "actadd", "control_of": None, "norm_percentile": 55.04, "distance_percentile": 99.96},
+        {**cell, "method": "random", "control_of": "actadd", "norm_percentile": 40.0, "distance_percentile": 70.0},
+        {**cell, "method": "random", "control_of": "actadd", "norm_percentile": 60.0, "distance_percentile": 80.0},
+    ])  # fmt: skip
+    beside = with_gauge(pd.concat([summary, drawn], ignore_index=True), gauge)
+    table = condition_table(beside, metric="sentiment").set_index(["condition", "layer", "coeff"])
+    columns = ["norm, percentile", "distance, percentile"]
+    assert table.loc[("actadd, front", 1, 4), columns].tolist() == [55.0, 100.0]
+    assert table[table.index.get_level_values(0).str.startswith("random")][columns].to_numpy().tolist() == [[50, 75]]
+    assert table[columns].notna().all(axis=1).sum() == 2  # no other cell was measured
+    assert set(columns).isdisjoint(condition_table(summary, metric="sentiment"))

@@ -329,7 +329,6 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     assert "ContextFocus +1 at layer 1" in printed.splitlines()[0]
     assert "contextfocus: context rises by at least 0.25" in printed
     assert "Expected, and what came of it" in page
-    assert "the README of EACP" in page
     assert set(parts["generations_test"]["verdict"]) >= {"context", "memory"}
 
     # The page is drawn again from the folder alone.

@@ -29,7 +29,11 @@ def test_the_run_leaves_what_was_seen_before_and_what_came_of_it(
     assert len(parts["predictions"]) == 18
     assert {p.stem for p in (folder / "figures").glob("*.html")} == {"prediction", "love_hate", "joy_night", "sea_to"}
     assert parts["predictions"][["low", "high"]].isna().all(axis=None)
-    assert ", no interval of 3 concepts." in capsys.readouterr().out
+    out, answers = capsys.readouterr().out, parts["config"]["expects"]
+    assert ", no interval of 3 concepts." in out
+    assert out.count("cannot say") == len(answers) == 5  # no interval, no answer
+    assert out.count("(no interval: 3 concepts)") >= 5
+    assert "Expected, and what came of it" in (folder / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,7 @@ def test_the_run_leaves_what_was_seen_before_and_what_came_of_it(
         ("frames=['a', 'b', 'a']", "frames has 'a' twice: give each once"),
         ("words=['day/night', 'day/night']", "words has 'day/night' twice"),
         ("concepts=['love_hate_sentences', 'love_hate_sentences']", "concepts has 'love_hate_sentences' twice"),
+        ("expects=['nouns: d prime with mean slope above 0']", "names 'nouns': known are all, all layers averaged"),
         ("coeffs=[0]", "coeffs is [0.0]: give each once, and one that is not 0"),
     ],
 )

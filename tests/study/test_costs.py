@@ -9,7 +9,7 @@ from steering_lab.analysis.plots import export
 from steering_lab.cli.run import run as run_command
 from steering_lab.evaluation.measuring import neutral
 from steering_lab.runs import read_run
-from steering_lab.study.costs import COSTS, check_costs, facts, texts_for_costs
+from steering_lab.study.costs import COSTS, NO_PROMPT, check_costs, facts, texts_for_costs, without_prompting
 from steering_lab.study.language import ENGLISH, ORGANISM
 
 SMALL = (
@@ -48,6 +48,16 @@ def test_costs_are_rows_of_the_grid_with_intervals_and_random_vectors_where_aske
     assert (kl["low"] > 0).all()
     assert (kl["high"] > kl["effect"]).all()
     assert set(table.loc[table["metric"].isin(costs), "role"]) == {"unsteered", "baseline", "steered"}
+    prompted = table[table["role"] == "baseline"].groupby("metric")["value"].count()
+    assert prompted["neutral_kl"] == prompted["top1_agreement"] == 0  # its prompt is not in front of neutral text
+    assert prompted["facts"] == 40
+    before = summary.assign(effect=0.0, why=None)  # as older tables have it
+    silent = without_prompting(before).query("effect.isna()")
+    assert set(zip(silent["role"], silent["metric"], silent["why"], strict=True)) == {
+        ("baseline", "neutral_kl", NO_PROMPT), ("baseline", "top1_agreement", NO_PROMPT),
+    }  # fmt: skip
+    [page] = (tmp_path / "without").rglob("index.html")
+    assert NO_PROMPT in page.read_text(encoding="utf-8")
     (tmp_path / "with").mkdir()
     summary, table, _ = swept(tmp_path / "with", "costs=['neutral_kl']", "cost_controls=true")
     kl = summary[(summary["metric"] == "neutral_kl") & (summary["role"] == "steered")]

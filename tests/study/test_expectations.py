@@ -5,7 +5,9 @@ import pytest
 
 from steering_lab.evaluation.inferring.confirmation import confirm, verdict
 from steering_lab.evaluation.inferring.selection import select
-from steering_lab.study.expectations import Expectation, answers, check
+from steering_lab.study.contradictions import check_together
+from steering_lab.study.expectations import Expectation, answers, check, expected_answers, unmeasured
+from steering_lab.study.settings import ExpectationSettings
 from tests.evaluation.summaries import CHOICE, GRID, cell
 
 NAN = float("nan")
@@ -38,6 +40,8 @@ def answer(claim: str, low: float, high: float, **more: object) -> str:
         ("moves by at most .05", (-0.05, 0.05), (0.06, 0.2), (0.0, 0.2)),
         ("at most 1.5", (1.0, 1.5), (1.6, 2.0), (1.4, 1.6)),
         ("at least 0.9", (0.9, 1.5), (0.1, 0.8), (0.8, 1.6)),
+        ("above -0.1", (-0.05, 0.3), (-0.4, -0.1), (-0.1, 0.3)),
+        ("below −0.1", (-0.4, -0.2), (-0.1, 0.3), (-0.2, 0.0)),
     ],
 )
 def test_a_claim_held_if_the_whole_interval_is_on_its_side_and_failed_if_it_is_on_the_other(
@@ -134,3 +138,72 @@ def test_names_that_there_are_not_are_refused_with_those_that_there_are() -> Non
 
 def test_a_level_may_lie_below_zero_and_have_an_exponent() -> None:
     assert Expectation.read("front: effect at least -1e-2").claim["level"] == "-1e-2"
+
+
+def test_a_move_by_less_than_nothing_is_refused_with_what_to_write() -> None:
+    with pytest.raises(ValueError, match="moves by less than nothing: write falls for rises, or a number that"):
+        Expectation.read("front: effect rises by at least -0.1")
+
+
+def test_of_many_names_the_nearest_are_said_and_how_many_there_are() -> None:
+    many = [f"method{k} everywhere" for k in range(300)] + ["front", "front reversed"]
+    with pytest.raises(ValueError, match="the nearest are front") as refused:
+        check(["frnt: vader rises"], many, ["vader"])
+    assert "of the 302 names there are" in str(refused.value)
+    assert len(str(refused.value)) < 200
+    with pytest.raises(ValueError, match="the nearest are front, "):
+        check(["zzz: vader rises"], many, ["vader"])
+
+
+@pytest.mark.parametrize(
+    "line", ["a: effect above a", "a b: effect below a_b", "random: effect rises beyond random vectors"]
+)
+def test_a_comparison_with_itself_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="with itself, which can never hold"):
+        Expectation.read(line)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a: effect rises", "a: effect falls"),
+        ("a: effect rises by at least 0.3", "a: effect rises by at most 0.2"),
+        ("a: effect rises beyond random vectors", "a: effect falls by at least 0.1"),
+        ("a: effect at least 1.5", "a: effect at most 1.4"),
+        ("a: effect above 0.2", "a: effect below 0.2"),
+        ("a: effect moves by at most 0.1", "a: effect rises by at least 0.2"),
+        ("a: effect above b", "a: effect below b"),
+        ("a: effect above b", "b: effect above a"),
+    ],
+)
+def test_two_lines_that_exclude_each_other_are_refused_before_anything_runs(one: str, other: str) -> None:
+    with pytest.raises(ValueError, match="can never"):
+        ExpectationSettings(expects=(one, other))
+    check_together([one, other.replace("a:", "c:").replace("effect", "other")])
+
+
+def test_lines_that_go_round_in_a_circle_are_refused() -> None:
+    lines = ["a: effect above b", "b: effect above c", "a: effect below c"]
+    with pytest.raises(ValueError, match="go round in a circle"):
+        check_together(lines)
+    check_together([*lines[:2], "a: effect above c"])
+
+
+def test_lines_of_which_a_ratio_may_hold_both_pass() -> None:
+    check_together(["a: perplexity rises", "a: perplexity at most 1.5", "a: perplexity rises by at most 0.2"])
+    check_together(["a: effect rises", "a: perplexity falls", "b: effect falls", "a: effect at least -0.1"])
+
+
+def test_of_whom_no_cell_was_chosen_is_said_and_the_others_are_answered() -> None:
+    there = pd.DataFrame([row("prompting Love", "effect", 0.3, 0.2, 0.4)])
+    silent = unmeasured(["front", "random"], ["effect"], "no cell was chosen")
+    lines = [
+        "front: effect rises beyond random vectors",
+        "prompting Love: effect rises",
+        "prompting Love: effect above front",
+    ]
+    told = expected_answers({"expects": lines}, pd.concat([there, silent])).set_index("expected")  # type: ignore[union-attr]
+    assert told["answer"].tolist() == ["cannot say", "cannot say", "held"]
+    assert told.loc[lines[0], "measured"] == "no cell was chosen"
+    assert told.loc[lines[2], "measured"] == "+0.30 [+0.20, +0.40]; front: no cell was chosen"
+    assert expected_answers({}, there) is None

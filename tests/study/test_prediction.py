@@ -8,12 +8,14 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import resid_post
+from steering_lab.study.expectations import answers
 from steering_lab.study.pair_gains import GAIN, steered_gains
-from steering_lab.study.prediction import OVER, predictions, predictions_by_kind
+from steering_lab.study.prediction import OVER, check_expectations, measured, predictions, predictions_by_kind
 from tests.tiny_models import hooked
 
 RNG = np.random.default_rng(0)
@@ -77,8 +79,14 @@ def test_kinds_that_differ_are_shown_apart() -> None:
     rho = found[found["over"] == OVER[0]].set_index("pairs")["rho"]
     assert rho["words"] == rho["sentences"] == pytest.approx(-1)
     assert rho["all"] > 0.2
+    lines = ["all: d prime with mean slope above 0", "words within a concept: d prime with mean slope above -0.5"]
+    check_expectations(lines)
+    told = answers(lines, measured(found)).set_index("expected")["measured"]
+    assert told[lines[0]].startswith(signed(rho["all"]))
+    assert told[lines[1]] == "−1.00 (no interval: 3 concepts)"
     alone = predictions_by_kind(before[words], after[words.to_numpy()], n_boot=20)
     assert set(alone["pairs"]) == {"words"}
+    assert answers(lines[:1], measured(alone))["measured"].iloc[0].startswith("−1.00")  # words are all there are
 
 
 def test_a_pairs_gain_is_what_the_model_says_of_its_sides_under_the_others_vector() -> None:

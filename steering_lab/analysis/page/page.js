@@ -15,9 +15,10 @@
   function drawFigures(browser) {
     const config = { displaylogo: false, displayModeBar: window.innerWidth > 640 ? "hover" : false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], toImageButtonOptions: { format: "svg" } };
     const figures = [...document.querySelectorAll("figure")], fits = [];
-    // As wide as the page. Narrower than three quarters of its own width a figure would lose its labels: it is scaled.
-    const fit = (plot, own, height) => {
-      const room = plot.parentElement.clientWidth, width = Math.max(room, Math.round(0.75 * own));
+    // As wide as the page. Narrower than its least width, three quarters of its own if it names none, a figure would
+    // lose its labels: it is scaled.
+    const fit = (plot, own, height, least) => {
+      const room = plot.parentElement.clientWidth, width = Math.max(room, Math.round(least * own));
       const scale = Math.min(1, room / width);
       plot.style.width = width + "px";
       plot.style.transform = scale < 1 ? `scale(${scale})` : "";
@@ -27,7 +28,7 @@
     let waiting;
     window.addEventListener("resize", () => {
       clearTimeout(waiting);
-      waiting = setTimeout(() => fits.forEach(([plot, own, height]) => Plotly.relayout(plot, { width: fit(plot, own, height) })), 150);
+      waiting = setTimeout(() => fits.forEach(([plot, ...size]) => Plotly.relayout(plot, { width: fit(plot, ...size) })), 150);
     });
     const next = () => {
       const figure = figures.shift();
@@ -35,9 +36,9 @@
       const { data, layout } = JSON.parse(figure.querySelector(".figure-data").textContent);
       const plot = figure.querySelector(".plot");
       const own = layout.width || 760, height = layout.height || 460;
-      fits.push([plot, own, height]);
-      Plotly.newPlot(plot, data, { ...layout, width: fit(plot, own, height) }, config).then(() => {
-        const meta = layout.meta;
+      const meta = layout.meta, least = meta && meta.least ? meta.least : 0.75;
+      fits.push([plot, own, height, least]);
+      Plotly.newPlot(plot, data, { ...layout, width: fit(plot, own, height, least) }, config).then(() => {
         if (browser && meta && meta.browse) plot.on("plotly_click", (event) => {
           const cell = event.points[0].customdata;
           if (!cell) return;

@@ -25,7 +25,8 @@ UNITS: Mapping[str, tuple[str, ...]] = {
 }
 """What a cost is measured on, where that is not the prompts' continuations."""
 GAINS = ("top1_agreement", "facts", "distinct_2")  # metrics of which less is a loss
-_LEFT, _RIGHT, _GAP, _WIDEST = 64, 24, 26, 940  # pixels: margins, between panels, all panels of a row
+_LEFT, _RIGHT, _GAP, _WIDEST = 64, 24, 26, 940  # pixels: margins, between panels, the widest panel
+_BESIDE = 560  # pixels of all panels of a row: a page stretches it, and a phone has to shrink it
 _CELL, _ROW, _HEAD, _FOOT = 46, 27, 58, 34  # a cell's width, a layer's height, above a panel, between rows of panels
 
 
@@ -183,7 +184,7 @@ def _laid_out(figure: go.Figure, panels: list[_Panel], words: tuple[str, str], m
     width = int(np.clip(_CELL * columns, 150, _WIDEST))
     row = _ROW if rows <= 16 else max(12.0, 430 / rows)
     height = int(row * rows)
-    beside = min(len(panels), max(1, (_WIDEST + _GAP) // (width + _GAP)))
+    beside = min(len(panels), max(1, (_BESIDE + _GAP) // (width + _GAP)))
     below = -(-len(panels) // beside)
     plot = (beside * width + (beside - 1) * _GAP, below * height + (below - 1) * (_HEAD + _FOOT))
     coeffs = cells.drop_duplicates("x").sort_values("x")
@@ -211,4 +212,5 @@ def _laid_out(figure: go.Figure, panels: list[_Panel], words: tuple[str, str], m
             text=f"{head}<br>{dark}", name="cost", xref=f"x{name} domain", x=0, xanchor="left", yref=f"y{name} domain",
             y=1, yanchor="bottom", yshift=4, align="left", showarrow=False, font={"size": 12},
         )  # fmt: skip
-    return lay_out(figure, Layout(plot, _LEFT, _RIGHT, above=_HEAD + 26, least=420), words, marks, **axes)
+    whole = {"least": 1}  # on a page: numbers fill their cells, so that narrower ones would run into each other
+    return lay_out(figure, Layout(plot, _LEFT, _RIGHT, above=_HEAD + 26, least=420), words, marks, meta=whole, **axes)

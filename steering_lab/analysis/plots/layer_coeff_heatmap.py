@@ -3,7 +3,8 @@
 Colour is the value. What a cell says (column `state`, as `evaluation.inferring.states` makes it) has marks of its own,
 so that the figure survives greyscale: a cell that works is in full colour with a bold number, one that moves but is not
 told from random vectors is pale, one that shows nothing is paler with its number in grey, one that works at more than
-the budget is hatched. A notch where text degenerates, a stroke where there is no value, a frame around the chosen cell.
+the budget is hatched. A notch where text degenerates, a stroke where there is no value, a frame around the chosen cell,
+a dotted line around the cells whose stream lies farther out than neutral text's (column `distance_percentile`).
 In a table without states nothing is bold; a ring is where a random vector does as much, and pale is what is over
 budget.
 """
@@ -29,6 +30,7 @@ from steering_lab.analysis.plots.parts.grid import (
     QUIET,
     Frame,
     colour_bar,
+    draw_border,
     draw_gaps,
     draw_hatching,
     draw_strokes,
@@ -44,6 +46,7 @@ from steering_lab.tables import MEANING
 
 Value = Literal["value", "difference", "ratio"]
 _LEFT = 64  # left margin in pixels
+FAR = 99.0  # the percentile of distance among neutral tokens beyond which a stream is called far out
 VEILS = {
     "moves, not told from random vectors": 0.6,
     "nothing shown": 0.85,
@@ -141,6 +144,7 @@ def layer_coeff_heatmap(
     draw_gaps(figure, cells, frame)
     _draw_labels(figure, cells, axis, frame)
     _draw_marks(figure, cells, axis, frame)
+    draw_border(figure, cells, _far(cells), name="far out")
     if chosen is not None:
         _draw_chosen(figure, cells, chosen)
     shown = Bar(axis.scale, axis.low, axis.high, axis.ticks, axis.tick_text)
@@ -301,6 +305,11 @@ def _ringed(cells: pd.DataFrame) -> pd.Series:
     return cells["inside_control"] & bool(cells["state"].isna().all())
 
 
+def _far(cells: pd.DataFrame) -> pd.Series:
+    """Where the median token of the steered stream is farther out than nearly all neutral ones."""
+    return cells["distance_percentile"] > FAR
+
+
 def _draw_chosen(figure: go.Figure, cells: pd.DataFrame, chosen: tuple[int, float | int]) -> None:
     layer, coeff = chosen
     cell = cells[(cells["layer"] == layer) & (cells["coeff"] == coeff) & cells["run"]]
@@ -333,6 +342,7 @@ def _marks(
         swatch["nothing shown"]: "nothing shown" if "nothing shown" in states else "",
         "○": "within the range of random vectors of equal norm" if _ringed(cells).any() else "",
         "◥": "text degenerates" if cells["degenerate"].any() else "",
+        "<b>⋯</b>": f"farther out in the stream than {FAR:g} % of neutral tokens" if _far(cells).any() else "",
         swatch["over budget"]: paler if cells["over_budget"].any() and not states else "",
         "╱": f"no value ({empty} of {len(cells)} cells)" if empty else "",
         "<b>☐</b>": f"chosen: layer {chosen[0]}, coefficient {short_signed(chosen[1])}" if chosen else "",

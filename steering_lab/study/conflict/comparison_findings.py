@@ -13,7 +13,7 @@ from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.study.conflict.asking import PROMPTING
 from steering_lab.study.conflict.naming import budgets_said, first_conflicts, kinds_of, named
 from steering_lab.study.conflict.rivals import BOTH, FINETUNED, METHOD, PARTS, cad_name
-from steering_lab.study.expectations import answers, check
+from steering_lab.study.expectations import check, expected_answers, unmeasured
 from steering_lab.study.page import NOTHING, Parts
 
 FEW = 50  # conflicts, below which the page says that it is a small comparison
@@ -204,8 +204,7 @@ def answered(parts: Parts) -> pd.DataFrame | None:
     Args:
         parts: The run's files by name; the lines stand in `config`.
     """
-    expects = parts["config"].get("expects", [])
-    return answers(expects, measured(parts)) if expects else None
+    return expected_answers(parts["config"], measured(parts))
 
 
 def measured(parts: Parts) -> pd.DataFrame:
@@ -228,7 +227,9 @@ def measured(parts: Parts) -> pd.DataFrame:
     turned = rows[own & (rows["coeff"] == -coeff)].assign(who=f"{METHOD} reversed")
     names = rows["method"].replace({cad_name(parts["config"]["cad_alpha"]): "CAD"})
     others = rows[~own].assign(who=names[~own])
-    return pd.concat([chosen.assign(who=METHOD), turned, others, bands], ignore_index=True)
+    absent = [] if is_chosen(parts) else [METHOD, f"{METHOD} reversed", "random"]
+    silent = unmeasured(absent, rows["metric"].unique(), "no cell was chosen")
+    return pd.concat([chosen.assign(who=METHOD), turned, others, bands, silent], ignore_index=True)
 
 
 def check_expectations(expects: Sequence[str]) -> None:

@@ -33,14 +33,6 @@ from steering_lab.study.conflict.rivals import METHOD, PARTS, UNSTEERED
 from steering_lab.study.page import Parts, publish
 from steering_lab.tables import TIDY, is_unsteered
 
-# Of ContextFocus as others measured it, by the source that says so; the paper's own tables were not at hand.
-REFERENCES = {
-    "verdicts": (
-        "the README of EACP, a re-implementation, gives for ContextFocus on Llama-3.1-8B-Instruct and ConFiQA-MC p_s"
-        " 48.6 %, p_o 10.3 % and M_R 17.4 % by the official scorer"
-    ),
-}
-
 
 def report_comparison(folder: str | Path) -> Path:
     """Draws a finished run's figures and page from its files alone, prints what it found, and returns the page.
@@ -252,7 +244,7 @@ def _on_questions(rows: pd.DataFrame) -> str:
 
 
 def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
-    """Under a figure: how much it was measured on, what was chosen, and a published number where a source gives one.
+    """Under a figure: how much it was measured on, and what was chosen.
 
     Args:
         parts: The run's files by name; `summary` and `validation` are read.
@@ -279,5 +271,4 @@ def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
         said["layer_coeff"] = f"{wanted}. {marked}: {at}. On new questions: {held.verdict.said}.{instead}"
     else:
         said["layer_coeff_context"] = f"{wanted}. None was chosen, none is marked."
-    said |= {name: f"{said.get(name, '')} For comparison: {source}.".strip() for name, source in REFERENCES.items()}
     return {name: said[name] for name in drawn if name in said}

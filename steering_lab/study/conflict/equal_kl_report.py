@@ -12,7 +12,7 @@ from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, STEERED, TARGETS, UNSTEERED, VECTOR
 from steering_lab.study.conflict.naming import OVER_QUESTIONS, kinds_of, of_conflicts, parts_of
-from steering_lab.study.expectations import answers, check
+from steering_lab.study.expectations import check, expected_answers
 from steering_lab.study.page import NOTHING, Parts, publish
 from steering_lab.tables import TIDY, is_unsteered
 
@@ -20,9 +20,7 @@ INTERVAL = "95 % interval over questions"
 CAPTIONS = {
     "context_against_kl": (
         "Each method from its weakest to its strongest; marks were measured, the rest is interpolated. The two single"
-        " marks are what two of the objectives imitate, at their own KL. For comparison: Gupta and Gupta (2026) take"
-        " exclusive context answers of Qwen2.5-1.5B by a difference in means from .467 to .569 at .076 nats and to .584"
-        " at .170; random vectors of its norm leave .453."
+        " marks are what two of the objectives imitate, at their own KL."
     ),
     "iterations_answers": "The number of iterations was chosen here.",
     "iterations_loss": "Mean loss over its value before the first step.",
@@ -203,8 +201,7 @@ def answered(parts: Parts) -> pd.DataFrame | None:
     Args:
         parts: The run's files by name; the lines stand in `config`.
     """
-    expects = parts["config"].get("expects", [])
-    return answers(expects, _measured(parts)) if expects else None
+    return expected_answers(parts["config"], _measured(parts))
 
 
 def check_expectations(expects: Sequence[str]) -> None:

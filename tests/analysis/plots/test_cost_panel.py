@@ -71,9 +71,10 @@ def test_budgets_and_the_chosen_cell_and_missing_values_have_marks(sweep: SweepT
 
 
 def test_panels_wrap_and_never_overlap(sweep: SweepTable) -> None:
-    table = three(sweep(coeffs=(-8, -4, -2, -1, 1, 2, 4, 8)))
+    table = three(sweep(coeffs=(-4, -2, 1, 2, 4)))
     figure = draw(table)
-    assert figure.layout.width < 1000
+    assert figure.layout.width < 700
+    assert figure.layout.meta["least"] == 1  # a page shrinks it as a whole, numbers and all
     boxes = [(figure.layout[f"xaxis{n}"].domain, figure.layout[f"yaxis{n}"].domain) for n in ("", "2", "3")]
     assert boxes[0][0][1] < boxes[1][0][0]
     assert boxes[2][1][1] < boxes[0][1][0]

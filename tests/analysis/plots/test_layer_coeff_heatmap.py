@@ -280,3 +280,21 @@ def test_what_is_never_below_nothing_has_no_plus_signs(sweep: SweepTable) -> Non
         any("+" in text for text in trace(draw(sweep(), bounds=ends), "labels").text) for ends in ((-1, 1), (0, 1))
     ]
     assert signs == [True, False]
+
+
+@pytest.mark.parametrize("axis", ["coeff", "relative_norm"])
+def test_a_dotted_line_runs_around_the_cells_beyond_neutral_text_and_not_between_them(
+    sweep: SweepTable, axis: str
+) -> None:
+    table = sweep(layers=(0, 1), coeffs=(-4, 4))
+    far = (table["coeff"] == 4) & table["layer"].notna()  # one above the other
+    figure = draw(table.assign(distance_percentile=far * 99.5, norm_percentile=50.0), coeff_axis=axis)
+    line = trace(figure, "far out")
+    sides = list(zip(line.y[::3], line.y[1::3], strict=True))
+    assert sum(low != high for low, high in sides) >= 4  # left and right of both
+    assert {low for low, high in sides if low == high} >= {-0.5, 1.5}  # below and above
+    if axis == "coeff":
+        assert len(sides) == 6  # nothing between the two
+    assert "farther out in the stream than 99 % of neutral tokens" in key(figure)
+    near = draw(table.assign(distance_percentile=98.0, norm_percentile=50.0), coeff_axis=axis)
+    assert "far out" not in names(near)

@@ -10,11 +10,13 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from steering_lab.tables import CELL, SUMMARY, State, checked, is_unsteered
+from steering_lab.tables import CELL, PERCENTILES, SUMMARY, State, checked, is_unsteered
 
 CoeffAxis = Literal["coeff", "relative_norm"]
 REQUIRED = (*CELL, "role", "metric", "scale", "value", "effect", "low", "high")
-OPTIONAL = ("relative_norm", "degenerate", "control_low", "control_high", "n_prompts", "n", "n_missing")
+OPTIONAL = (
+    "relative_norm", "degenerate", "control_low", "control_high", "n_prompts", "n", "n_missing", *PERCENTILES,
+)  # fmt: skip
 
 WORDS = ("state", "why")  # of a cell: what it shows, and why it has no interval; missing where the table is silent
 FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table is silent

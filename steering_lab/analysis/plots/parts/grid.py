@@ -6,6 +6,7 @@ A table of cells has `left` and `right` (edges on the x axis) and `y` (its middl
 import re
 import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -86,6 +87,42 @@ def draw_hatching(figure: go.Figure, cells: pd.DataFrame) -> None:
             x += [c.left + wide * max(shift, 0), c.left + wide * min(1 + shift, 1), None]
             y += [c.y - 0.5 + max(-shift, 0), c.y - 0.5 + min(1 - shift, 1), None]
     figure.add_scatter(x=x, y=y, mode="lines", line={"color": theme.PAPER, "width": 1.4}, name="hatching", **QUIET)
+
+
+def draw_border(figure: go.Figure, cells: pd.DataFrame, inside: pd.Series, *, name: str) -> None:
+    """A broken line around the cells that are `inside`, none between two of them.
+
+    Args:
+        figure: The figure that is drawn into.
+        cells: Placed cells (`cells.placed_cells`); rows may have edges of their own.
+        inside: Which of them; none draws nothing.
+        name: The line's name.
+    """
+    held = cells[inside]
+    if held.empty:
+        return
+    cuts = sorted({*cells["left"].round(6), *cells["right"].round(6)})
+    pieces, rows = list(pairwise(cuts)), range(-1, int(cells["y"].max()) + 2)
+    spans: dict[int, list[tuple[float, float]]] = {row: [] for row in rows}
+    for cell in held.itertuples():
+        spans[int(cell.y)].append((round(cell.left, 6), round(cell.right, 6)))
+
+    def filled(row: int, middle: float) -> bool:
+        return any(left < middle < right for left, right in spans[row])
+
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for row in rows[1:]:
+        for left, right in pieces:
+            if filled(row, (left + right) / 2) != filled(row - 1, (left + right) / 2):
+                x, y = [*x, left, right, None], [*y, row - 0.5, row - 0.5, None]
+        for cut, (before, after) in zip(
+            cuts, pairwise([False, *(filled(row, sum(p) / 2) for p in pieces), False]), strict=True
+        ):
+            if before != after:
+                x, y = [*x, cut, cut, None], [*y, row - 0.5, row + 0.5, None]
+    line = {"color": theme.INK, "width": 1.4, "dash": "2px,3px"}
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, cliponaxis=False, name=name, **QUIET)
 
 
 def colour_bar(

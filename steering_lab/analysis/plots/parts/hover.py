@@ -60,6 +60,8 @@ def numbers(cell: object, label: str) -> list[str]:
         lines.append(f"random vectors of equal norm [{_plain(get('control_low'))}, {_plain(get('control_high'))}]")
     if not get("baseline") and not np.isnan(get("relative_norm")):
         lines.append(f"relative norm {get('relative_norm'):.3g}")
+    if not np.isnan(far := float(getattr(cell, "distance_percentile", np.nan))):
+        lines.append(f"stream among neutral tokens: distance percentile {far:.1f}, norm {get('norm_percentile'):.1f}")
     known = [f"{get(n):.0f} {noun}" for n, noun in (("n_prompts", "prompts"), ("n", "continuations")) if get(n) > 0]
     missing = [f"{get('n_missing'):.0f} without a value"] if get("n_missing") > 0 else []
     return [*lines, ", ".join([*known, *missing])] if known or missing else lines
