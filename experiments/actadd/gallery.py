@@ -14,7 +14,7 @@ import pandas as pd
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.inferring.statistics import summarise
-from steering_lab.evaluation.measuring.measures import Degenerate, Perplexity, measure_table, topic_any
+from steering_lab.evaluation.measuring.measures import Degenerate, Measure, Perplexity, measure_table, topic_any
 from steering_lab.evaluation.measuring.named_measures import topic_words
 from steering_lab.evaluation.running.condition import UNSTEERED
 from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
@@ -94,7 +94,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
             written = setup.generations(conditions, [one.prompt], config.decoding)
             # One prompt: its samples are what was drawn, so that they are the units of its rate.
             drawn = written.assign(prompt=[f"sample {i}" for i in written["sample"]], sample=0)
-            measures = [topic_any(topic_words(one.words), RATE), Perplexity(), Degenerate()]
+            measures: list[Measure] = [topic_any(topic_words(one.words), RATE), Perplexity(), Degenerate()]
             tables.append(measure_table(drawn, measures).assign(demonstration=name))
             texts.append(written.assign(demonstration=name))
         summary = pd.concat(
