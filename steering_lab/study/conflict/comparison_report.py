@@ -15,13 +15,16 @@ from steering_lab.analysis.plots import (
 )
 from steering_lab.analysis.plots.parts.labels import short_signed
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.evaluation.running.control_vectors import RANDOM, RANDOM_CONTROLS
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import search_report
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, FLUENCY
 from steering_lab.study.conflict.comparison_findings import answered, findings, first_sentence, focus, is_chosen, judged
 from steering_lab.study.conflict.naming import (
+    LABELS,
     OVER_QUESTIONS,
     budgets_said,
+    controls_beside,
     first_conflicts,
     kinds_of,
     named,
@@ -68,7 +71,7 @@ def report_comparison(folder: str | Path) -> Path:
             "Share of greedy answers that state the context's answer and not the memory's (conflicts), or the right"
             " answer (elsewhere), by the strict scorer, on questions used neither for the vector nor for choosing, so"
             " that the search's heatmap shows other numbers. Log-odds shift: context against memory at the first token,"
-            f" first kind of conflict, in nats.{_random_note(parts)}"
+            f" first kind of conflict, in nats.{_controls_note(parts)}"
         ),
         captions=captions(parts, drawn),
         tables=tables(parts),
@@ -78,10 +81,16 @@ def report_comparison(folder: str | Path) -> Path:
     )
 
 
-def _random_note(parts: Parts) -> str:
+def _controls_note(parts: Parts) -> str:
+    """How many draws the rows of controls are means of."""
     if not is_chosen(parts):
         return ""
-    return f" Random: mean over {parts['config']['n_random']} vectors of the chosen vector's norm."
+    config = parts["config"]
+    controls = config.get("controls", (RANDOM,))
+    drawn = {name: config["n_shuffled"] if name == "shuffled_labels" else config["n_random"] for name in controls
+             if name in (*RANDOM_CONTROLS, "shuffled_labels")}  # fmt: skip
+    means = ", ".join(f"{LABELS[name]} of {n}" for name, n in drawn.items())
+    return f" Controls are as long as the chosen vector; means over draws: {means}."
 
 
 def about(parts: Parts) -> str:
@@ -144,22 +153,24 @@ def figures(parts: Parts) -> dict[str, Figure]:
     summary, where, chosen = parts["summary"], about(parts), parts["chosen"]
     single = summary[summary["role"] != "control"].assign(condition=named, group=kinds_of)
     conflict, first, own = of_conflicts(single), first_conflicts(single), _focus(parts)
-    order = _ordered(conflict, parts)
+    beside = controls_beside(of_conflicts(summary), chosen.get("coeff", float("nan")))
+    compared = pd.concat([conflict, beside.assign(condition=named, group=kinds_of)])
+    order = _ordered(compared, parts)
     shares = first.pivot_table(index="condition", columns="metric", values="value", sort=False)
     shares = shares.assign(n=first.groupby("condition")["n"].max()).reset_index()
     kind = "" if (first["kind"] == "").all() else f": {first['kind'].iloc[0]}"
     drawn = {
         "context_answers": condition_bars(
-            conflict, metric="context", metric_label="context answers", percent=True, conditions=order, focus=own,
+            compared, metric="context", metric_label="context answers", percent=True, conditions=order, focus=own,
             **OVER_QUESTIONS,
             title="Context answers under conflict", subtitle=where,
         ),
         **_search_figures(parts),
         "verdicts": verdict_stack(
-            shares, title=f"Whose answer under conflict{kind}", subtitle=where, conditions=order
+            shares, title=f"Whose answer under conflict{kind}", subtitle=where, conditions=_ordered(first, parts)
         ),
         "log_odds": condition_bars(
-            conflict, metric="log_odds", show="effect", metric_label="log-odds in nats", focus=own, subtitle=where,
+            compared, metric="log_odds", show="effect", metric_label="log-odds in nats", focus=own, subtitle=where,
             **OVER_QUESTIONS,
             conditions=[name for name in order if name != UNSTEERED],
             title="Context against memory at the first token of the answer",
@@ -276,7 +287,8 @@ def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
         marked = "Marked" if held.verdict.held else "Chosen, and not marked because it did not hold"
         at = f"layer {held.cell.layer:g}, coefficient {short_signed(held.cell.coeff)}"
         instead = f" Of these cells, {held.cell.instead_of}." if held.cell.instead_of else ""
-        said["layer_coeff"] = f"{wanted}. {marked}: {at}. On new questions: {held.verdict.said}.{instead}"
+        paler = search_report.paler(parts, held)
+        said["layer_coeff"] = f"{wanted}. {marked}: {at}. On new questions: {held.verdict.said}.{paler}{instead}"
     else:
         said["layer_coeff_context"] = f"{wanted}. None was chosen, none is marked."
     said |= {name: f"{said.get(name, '')} For comparison: {source}.".strip() for name, source in REFERENCES.items()}
