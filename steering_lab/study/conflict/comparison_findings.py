@@ -83,6 +83,19 @@ def first_sentence(parts: Parts) -> str:
     )
 
 
+def opening(parts: Parts) -> str:
+    """The page's first paragraph: `first_sentence`, and what the controls of the chosen vector do, in one more.
+
+    Args:
+        parts: The run's files by name.
+    """
+    if not is_chosen(parts):
+        return first_sentence(parts)
+    beside = controls_beside(first_conflicts(parts["summary"]), parts["chosen"]["coeff"])
+    beside = beside[beside["metric"] == "context"]
+    return f"{first_sentence(parts)} {controls_sentence(beside, 'context answers', _percent, ' points')}".rstrip()
+
+
 def points(row: pd.Series) -> str:
     """An effect of shares in percentage points with its interval.
 
@@ -133,7 +146,7 @@ def moved(row: pd.Series) -> str:
 
 
 def findings(parts: Parts) -> list[str]:
-    """What else there is to say: of the controls, how many questions changed sides, what turns with the sign, costs.
+    """What else there is to say: on how many questions, how many changed sides, what turns with the sign, the costs.
 
     Args:
         parts: The run's files by name; of one that chose nothing `chosen` and `known` are enough.
@@ -156,12 +169,7 @@ def findings(parts: Parts) -> list[str]:
     at = f"{focus(parts)}, layer {parts['chosen']['layer']}"
     first = f"{at}: {held.verdict.said}. Counting the first conflict of each question, {changed}.{instead}"
     small = _how_small(parts, held.cell, int(counts["n"].max()))
-    return list(filter(None, [_controls(parts), small, first, _reversal(parts), f"{_cost_sentence(parts)}."]))
-
-
-def _controls(parts: Parts) -> str:
-    beside = controls_beside(first_conflicts(parts["summary"]), parts["chosen"]["coeff"])
-    return controls_sentence(beside[beside["metric"] == "context"], "context answers, in points", _percent)
+    return list(filter(None, [small, first, _reversal(parts), f"{_cost_sentence(parts)}."]))
 
 
 def _own(rows: pd.DataFrame, parts: Parts) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from steering_lab.analysis.condition_table import condition_table
 from steering_lab.analysis.plots import (
     Figure,
     condition_bars,
@@ -19,7 +20,7 @@ from steering_lab.evaluation.running.control_vectors import RANDOM, RANDOM_CONTR
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import search_report
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, FLUENCY
-from steering_lab.study.conflict.comparison_findings import answered, findings, first_sentence, focus, is_chosen, judged
+from steering_lab.study.conflict.comparison_findings import answered, findings, focus, is_chosen, judged, opening
 from steering_lab.study.conflict.naming import (
     LABELS,
     OVER_QUESTIONS,
@@ -63,7 +64,7 @@ def report_comparison(folder: str | Path) -> Path:
         folder,
         parts,
         title=f"Context against memory on {parts['model']['name']}{nothing}",
-        findings=[first_sentence(parts), *findings(parts)],
+        findings=[opening(parts), *findings(parts)],
         headline=headline(parts),
         answers=answered(parts),
         figures=drawn,
@@ -132,8 +133,11 @@ def tables(parts: Parts) -> dict[str, pd.DataFrame]:
     shares = ["n", "p_context", "p_context_or_both", "p_memory", "memorisation_ratio", "exact_match", "both", "neither"]
     counts = ["n", "n_missing", "helped", "hurt", "kept", "without", "effect", "p"]
     searched = {} if is_chosen(parts) else search_report.tables(parts)
+    conflict = of_conflicts(parts["summary"])
+    every = condition_table(conflict, metric="context", costs=[], groups=["kind"])
     return {
         **searched,
+        "Context answers under conflict, with intervals, random vectors' bands and p (nothing is corrected)": every,
         "By both scorers, in percent (p_context is P_c, p_context_or_both p_s, p_memory P_o)": scores[
             ["regime", "kind", "condition", "scorer", *shares]
         ],
@@ -275,7 +279,7 @@ def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
     of_kinds = list(of_conflicts(plain).groupby("group", sort=False))
     kinds = [f"{_on_questions(rows)}{f' ({kind})' if len(of_kinds) > 1 else ''}" for kind, rows in of_kinds]
     texts = int(plain.loc[plain["regime"] == FLUENCY, "n"].max())
-    tried = int(validation.loc[validation["metric"] == "context", "n"].max())
+    tried = search_report.n_conflicts(validation)
     said = {
         "context_answers": f"Conflicts: {', '.join(kinds)}.",
         "cost_agreement": f"Conflicts: {kinds[0]}; agreement: {n.get('agreement', 0)}.",

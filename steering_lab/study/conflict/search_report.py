@@ -26,9 +26,9 @@ def report_search(folder: str | Path, parts: Parts) -> Path:
         folder: The folder of the finished run.
         parts: The run's files by name, of a run that chose nothing.
     """
-    drawn, table, searched = figures(parts), search_table(parts), parts["validation"]
-    n = int(searched.loc[searched["metric"] == "context", "n"].max())
-    caption = f"{n} conflicts; wanted: the most context answers with {budgets_said(parts['chosen']['budgets'])}."
+    drawn, table = figures(parts), search_table(parts)
+    n, budgets = n_conflicts(parts["validation"]), budgets_said(parts["chosen"]["budgets"])
+    caption = f"{n} conflicts; wanted: the most context answers with {budgets}."
     return publish(
         folder,
         parts,
@@ -90,6 +90,11 @@ def validation(parts: Parts) -> pd.DataFrame:
     """
     searched = parts["validation"]
     return searched.assign(state=states(searched, "context", parts["chosen"]["budgets"]))
+
+
+def n_conflicts(searched: pd.DataFrame) -> int:
+    """How many conflicts every cell of the search was asked; `searched` is its summary."""
+    return int(searched.loc[(searched["metric"] == "context") & is_unsteered(searched), "n"].max())
 
 
 def paler(parts: Parts, held: Judged) -> str:
