@@ -2,8 +2,9 @@
 
 Expected, written before the run: on held-out conflicts without an instruction, ContextFocus (Anand et al. 2026,
 arXiv:2601.04131) raises context answers by 25 points or more at a normal norm, norm-matched random vectors move them by
-5 or less, the reversed vector moves toward memory, and agreement and closed-book answers lose 3 points or less.
-Prompting with the instruction is the ceiling; CAD and COIECD also raise context answers, at two passes a token.
+5 or less, shuffled labels and another concept by 10 or less, another layer's vector by less than its own, the reversed
+vector moves toward memory, and agreement and closed-book answers lose 3 points or less. Prompting with the instruction
+is the ceiling; CAD and COIECD also raise context answers, at two passes a token.
 
 Vectors come from one set of questions, layer and coefficient from a second by rule, every number reported from a third.
 What the model knows without a context is written down before anything is steered.
