@@ -163,9 +163,12 @@ def _asked(
     answering: Answering, by_model: ByModel, parts: Sequence[Part], texts: Sequence[str],
     priced: ByModel | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
-    """The answers to all parts, and their tidy table with the perplexity of `texts`; of costs those `priced` alone."""
+    """The answers to all parts, and their tidy table with the perplexity of `texts`.
+
+    Where some are `priced`, the others are asked the conflicts alone, and their first step is not measured.
+    """
     priced = priced or by_model
-    each = [answering.table(by_model if part.regime == "conflict" else priced, part) for part in parts]
+    each = [answering.table(by_model if part.regime == "conflict" else priced, part, priced) for part in parts]
     table = pd.concat([*(measured for _, measured in each), tables.fluency(priced, texts)], ignore_index=True)
     return pd.concat([answers for answers, _ in each], ignore_index=True), table
 
