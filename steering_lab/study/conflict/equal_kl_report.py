@@ -66,7 +66,7 @@ def report_equal_kl(folder: str | Path) -> Path:
             f" Right answers elsewhere: read off at the same KL under conflict, {_nats(config['kl'])}."
             f"{' A synthetic model: shapes, not sizes.' if config['model'] == 'organism' else ''}"
         ),
-        captions=CAPTIONS,
+        captions={**CAPTIONS, "context_against_kl": f"{CAPTIONS['context_against_kl']}{_deltas_note(parts)}"},
         tables={f"Context answers less those of the {VECTOR} vector": differences(parts["equal"])},
     )
 
@@ -270,6 +270,16 @@ def _beside_deltas(parts: Parts) -> str:
         drawn = "vector of its norm" if method == VECTOR else "delta of its KL"
         said[method] = f"{_estimate(signed, row['effect'], row['low'], row['high'])}, one more random {drawn} {band}"
     return f"What each does to the share of context answers at its chosen strength: {_listed(said)}."
+
+
+def _deltas_note(parts: Parts) -> str:
+    """What the points and the band of random deltas are, where there are some."""
+    if _random_deltas(parts).empty:
+        return ""
+    return (
+        f" Random deltas: {parts['config']['n_random_deltas']} beside each gradient form at its chosen strength, at the"
+        " KL over its objective's steps; the points of the forms are joined, the band is where one more would fall."
+    )
 
 
 def _random_deltas(parts: Parts) -> pd.DataFrame:
