@@ -255,7 +255,7 @@ class PromptSettings(ModelSettings):
 
 
 @dataclass(frozen=True)
-class NamedControls(Settings):
+class NamedControlSettings(Settings):
     """What stands beside a steered cell, each as long as the cell's own vector.
 
     Args:
@@ -287,7 +287,7 @@ class NamedControls(Settings):
 
 
 @dataclass(frozen=True)
-class ControlSettings(NamedControls):
+class ControlSettings(NamedControlSettings):
     """What stands beside every cell and beside the chosen one, and what the chosen cell may cost in perplexity.
 
     Args:

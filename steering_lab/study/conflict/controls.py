@@ -15,12 +15,12 @@ from steering_lab.study.conflict.questions import Rows
 from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.conflict.settings import ComparisonSettings
 from steering_lab.study.controls import controls_of, other_pairs
-from steering_lab.study.settings import NamedControls
+from steering_lab.study.settings import NamedControlSettings
 from steering_lab.study.vectors import Contrast, Form, Vectors, exchange
 
 
 @dataclass(frozen=True)
-class ConflictControls(ComparisonSettings, NamedControls):
+class ConflictControls(ComparisonSettings, NamedControlSettings):
     """What stands beside every searched cell and beside the chosen vector; `n_random` draws are beside the latter.
 
     Args:
