@@ -2,8 +2,9 @@
 
 Expected, written before the run: on held-out conflicts without an instruction, ContextFocus (Anand et al. 2026,
 arXiv:2601.04131) raises context answers by 25 points or more at a normal norm, norm-matched random vectors move them by
-5 or less, the reversed vector moves toward memory, and agreement and closed-book answers lose 3 points or less.
-Prompting with the instruction is the ceiling; CAD and COIECD also raise context answers, at two passes a token.
+5 or less, shuffled labels and another concept by 10 or less, another layer's vector by less than its own, the reversed
+vector moves toward memory, and agreement and closed-book answers lose 3 points or less. Prompting with the instruction
+is the ceiling; CAD and COIECD also raise context answers, at two passes a token.
 
 Vectors come from one set of questions, layer and coefficient from a second by rule, every number reported from a third.
 What the model knows without a context is written down before anything is steered.
@@ -29,17 +30,17 @@ from steering_lab.study.conflict.answers import AGREEMENT_LOST, Answering, ByMod
 from steering_lab.study.conflict.asking import PLACE, Asking
 from steering_lab.study.conflict.comparison_findings import check_expectations
 from steering_lab.study.conflict.comparison_report import report_comparison
+from steering_lab.study.conflict.controls import ConflictControls, beside_chosen, beside_searched
 from steering_lab.study.conflict.naming import named
 from steering_lab.study.conflict.questions import Part, Questions
 from steering_lab.study.conflict.rivals import METHOD, RIVALS, Rival, compared, finetuned, without_vector
-from steering_lab.study.conflict.settings import ComparisonSettings
 from steering_lab.study.setup import opened
 
 TIMED_ROWS = 8
 
 
 @dataclass(frozen=True)
-class Config(ComparisonSettings):
+class Config(ConflictControls):
     """Settings of the comparison.
 
     Args:
@@ -101,9 +102,10 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
             facts = {"vector_norm": vector.norm, "median_resid_norm": norms[vector.site], "budgets": chosen.budgets}
             facts |= {"layer": int(chosen.layer), "coeff": chosen.coeff, "instead_of": chosen.instead_of}
             folder.write_json("chosen.json", facts)
+            controls = beside_chosen(asking, config, questions.vector, vector, questions.validation[0].rows)
             own = compared(
                 asking, questions.vector, vector, chosen.coeff, norms, compare=config.compare,
-                cad_alpha=config.cad_alpha, n_random=config.n_random,
+                cad_alpha=config.cad_alpha, controls=controls,
             )  # fmt: skip
         by_model = [(asking.model, own), *((rival.model, [finetuned(rival)]) for rival in rivals)]
         if sum(len(each) for _, each in by_model) > 1:
@@ -117,8 +119,12 @@ def _search(
 ) -> Selected | None:  # fmt: skip
     """The cell chosen on the validation questions; None, with the reason and the answers in the folder, if none is."""
     folder = answering.setup.folder
-    grid = [(asking.model, [asking.unsteered(), *asking.grid(vectors, config.coeffs, norms, method=METHOD)])]
-    generations, table = _asked(answering, grid, questions.validation, questions.texts)
+    drawn = beside_searched(asking, config, questions.vector, vectors, questions.validation[0].rows)
+    grid = [asking.unsteered(), *asking.grid(vectors, config.coeffs, norms, method=METHOD, controls=drawn)]
+    cells = [condition for condition in grid if condition.factors.role != "control"]
+    generations, table = _asked(
+        answering, [(asking.model, grid)], questions.validation, questions.texts, priced=[(asking.model, cells)]
+    )
     validation = tables.summaries(table, config.seed)
     budgets = {AGREEMENT_LOST: config.agreement_budget, HELD_OUT_PERPLEXITY: config.perplexity_budget}
     # Without the original contexts nobody knows what steering does to agreement.
@@ -154,11 +160,16 @@ def _compare(
 
 
 def _asked(
-    answering: Answering, by_model: ByModel, parts: Sequence[Part], texts: Sequence[str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The answers to all parts, and their tidy table with the perplexity of `texts`."""
-    each = [answering.table(by_model, part) for part in parts]
-    table = pd.concat([*(measured for _, measured in each), tables.fluency(by_model, texts)], ignore_index=True)
+    answering: Answering, by_model: ByModel, parts: Sequence[Part], texts: Sequence[str],
+    priced: ByModel | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """The answers to all parts, and their tidy table with the perplexity of `texts`.
+
+    Where some are `priced`, the others are asked the conflicts alone, and their first step is not measured.
+    """
+    priced = priced or by_model
+    each = [answering.table(by_model if part.regime == "conflict" else priced, part, priced) for part in parts]
+    table = pd.concat([*(measured for _, measured in each), tables.fluency(priced, texts)], ignore_index=True)
     return pd.concat([answers for answers, _ in each], ignore_index=True), table
 
 

@@ -41,7 +41,7 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     conflict = (
         "model=smollm2", "data=capitals", "min_population=10000000", "wording=plain", "chat=true", "max_new_tokens=10",
         "batch_size=64", "n_vector=24", "n_random=3", "compare=['instructed']", "agreement_budget=1", "sure=false",
-        "n_rounds=1",
+        "n_rounds=1", "controls=['random']", "n_random_search=0",
         *(("layers=[18]", "coeffs=[0, 0.5]", "n_validation=8", "n_test=8")
           if quick else
           ("layers=[16, 18]", "coeffs=[0, 0.5]", "n_validation=12", "n_test=14")),

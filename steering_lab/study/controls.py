@@ -17,13 +17,13 @@ from steering_lab.methods.by_name import MethodName
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import read_tokens
-from steering_lab.study.settings import ControlSettings
+from steering_lab.study.settings import NamedControlSettings
 from steering_lab.study.vectors import Form, vectors_at
 
 OTHER_PAIR, OTHER_PAIRS = "french_english", "wedding_sentences"  # the other concept, unless the settings name one
 
 
-def check_form(form: Form, config: ControlSettings) -> None:
+def check_form(form: Form, config: NamedControlSettings) -> None:
     """Nothing when every control of the settings can be made for the form, as far as can be said without a model.
 
     Args:
@@ -46,7 +46,7 @@ def check_form(form: Form, config: ControlSettings) -> None:
         )
 
 
-def _check_labels(form: Form, config: ControlSettings) -> None:
+def _check_labels(form: Form, config: NamedControlSettings) -> None:
     if form.contrast is None:
         raise ValueError(f'the control "shuffled_labels" needs pairs, and {form.label} is not made from any here')
     if form.method == "pca":
@@ -57,7 +57,7 @@ def _check_labels(form: Form, config: ControlSettings) -> None:
     exchanges(form.contrast.n, config.n_shuffled, config.seed)
 
 
-def other_pairs(form: Form, config: ControlSettings) -> Sequence[ContrastPair]:
+def other_pairs(form: Form, config: NamedControlSettings) -> Sequence[ContrastPair]:
     """The pairs of the other concept: all of them, or the first for a method that takes one.
 
     Args:
@@ -78,7 +78,7 @@ def other_pairs(form: Form, config: ControlSettings) -> Sequence[ContrastPair]:
 
 
 def controls_of(
-    form: Form, model: HookedModel, sites: Sequence[HookSite], config: ControlSettings, *,
+    form: Form, model: HookedModel, sites: Sequence[HookSite], config: NamedControlSettings, *,
     prompts: Sequence[str], n_random: int, seed: int,
 ) -> tuple[Vectors, list[Control]]:  # fmt: skip
     """The form's vectors at `sites`, and its controls there.

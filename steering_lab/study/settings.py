@@ -254,29 +254,25 @@ class PromptSettings(ModelSettings):
 
 
 @dataclass(frozen=True)
-class ControlSettings(Settings):
-    """What stands beside every cell and beside the chosen one, and what the chosen cell may cost in perplexity.
+class NamedControlSettings(Settings):
+    """What stands beside a steered cell, each as long as the cell's own vector.
 
     Args:
         controls: Which controls (`control_vectors.CONTROLS`): "random", "covariance", "shuffled_labels",
             "other_concept", "shuffled_layer".
         n_random: Draws of each kind of random vector beside every cell.
-        n_random_confirm: And beside the chosen one.
         n_shuffled: Draws of shuffled labels.
         other_pairs: The pairs of the other concept: a built-in set or a file; unset, one that comes along.
-        perplexity_budget: A ratio to unsteered text, for the upper end of the cell's interval.
 
     Raises:
-        ValueError: an unknown control, none that is random, too few draws, pairs of another concept where that is no
-            control, or a budget that is not above 0.
+        ValueError: an unknown control, none that is random, too few draws, or pairs of another concept where that is no
+            control.
     """
 
     controls: tuple[ControlName, ...] = ("random",)
     n_random: int = 5
-    n_random_confirm: int = 10
     n_shuffled: int = 3
     other_pairs: str = ""
-    perplexity_budget: float = 1.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -286,6 +282,26 @@ class ControlSettings(Settings):
                 f'other_pairs is {self.other_pairs!r}, but "other_concept" is not among controls: add it there'
             )
         self.at_least(1, "n_shuffled")
-        self.at_least(3, "n_random", "n_random_confirm", why="a control's interval needs 3 draws or more")
+        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
+
+
+@dataclass(frozen=True)
+class ControlSettings(NamedControlSettings):
+    """What stands beside every cell and beside the chosen one, and what the chosen cell may cost in perplexity.
+
+    Args:
+        n_random_confirm: Draws of each kind of random vector beside the chosen cell.
+        perplexity_budget: A ratio to unsteered text, for the upper end of the cell's interval.
+
+    Raises:
+        ValueError: too few draws, or a budget that is not above 0.
+    """
+
+    n_random_confirm: int = 10
+    perplexity_budget: float = 1.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(3, "n_random_confirm", why="a control's interval needs 3 draws or more")
         if not self.perplexity_budget > 0:
             raise ValueError(f"perplexity_budget is {self.perplexity_budget}: it must be above 0")

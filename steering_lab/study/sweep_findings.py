@@ -11,10 +11,12 @@ from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
 from steering_lab.evaluation.inferring.reasons import amount, spaced
 from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.study.control_findings import NOT_RANDOM, controls_sentence
 from steering_lab.study.expectations import unmeasured
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import NOTHING
 from steering_lab.study.vectors import METHODS, Described
+from steering_lab.tables import in_cell
 
 UNSURE_OF_COSTS = "Nothing surely works within the budgets"
 
@@ -35,12 +37,14 @@ class Result:
         cell: The chosen cell, or why none was chosen.
         table: What `confirm` says of it; None without a cell.
         verdict: In words.
+        controls: What its controls did there, a row each; None without a cell.
     """
 
     form: Described
     cell: Selected | str
     table: pd.DataFrame | None
     verdict: Verdict
+    controls: pd.DataFrame | None = None
 
     @classmethod
     def of(cls, form: Described, cell: Selected | str, confirmed: pd.DataFrame) -> "Result":
@@ -54,7 +58,8 @@ class Result:
         if isinstance(cell, str):
             return cls(form, cell, None, Verdict(False, "nothing chosen"))
         table = confirm(cell, confirmed)
-        return cls(form, cell, table, verdict(table))
+        beside = _beside(confirmed, cell)
+        return cls(form, cell, table, verdict(table), beside[beside["metric"] == cell.effect["metric"]])
 
     @property
     def done(self) -> str:
@@ -106,6 +111,14 @@ class Result:
         moved = f"to {moved} of unsteered text's" if effect.scale == "ratio" else f"by {moved}"
         return f"{moved}; {band}; {', '.join(spent)}"
 
+    def controlled(self) -> str:
+        """What its controls did on new prompts, where they are more than random vectors."""
+        if self.table is None or self.controls is None:
+            return ""
+        effect = self.table.iloc[0]
+        said = controls_sentence(self.controls, f"the {subject_of(effect['metric'])}", lambda x: _shown(x, effect))
+        return f" {said}" if said else ""
+
 
 def _shown(value: float, effect: Any) -> str:
     """An effect on its own scale."""
@@ -126,7 +139,7 @@ def first_sentence(results: Sequence[Result], metric: str, on: str, n_prompts: i
         one = held[0]
         return (
             f"On {n_prompts} new prompts, {one.done} ({one.at}) raises the {subject_of(metric)} of {on}'s text"
-            f" {one.measured()}, {one.budgets}."
+            f" {one.measured()}, {one.budgets}.{one.controlled()}"
         )
     asked = [one for one in results if one.table is not None]
     on_new = f", on {n_prompts} new prompts" if asked else ""
@@ -156,15 +169,16 @@ def sentence(result: Result, metric: str) -> str:
     chosen = _shown(effect["chosen"], effect)
     return (
         f"{result.form.label}, {result.at}: {result.verdict.said}. {subject_of(metric).capitalize()} moves"
-        f" {result.measured()} on new prompts; it was {chosen} where it was chosen."
+        f" {result.measured()} on new prompts; it was {chosen} where it was chosen.{result.controlled()}"
     )
 
 
 def measured(results: Sequence[Result], confirmed: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """What expectations are answered by: the chosen cells, reversed too, random vectors and prompting.
+    """What expectations are answered by: the chosen cells, reversed too, their controls and prompting.
 
     A form goes by its method, its place, and both; `metric`, which chose, by "effect" too. One without a chosen cell
-    has rows that say so in place of numbers.
+    has rows that say so in place of numbers. "random" is the band of all random vectors; the other controls have their
+    mean over draws.
 
     Args:
         results: Of every form.
@@ -185,11 +199,18 @@ def measured(results: Sequence[Result], confirmed: pd.DataFrame, metric: str) ->
             if not word:
                 drawn = {"who": "random", "effect": float("nan"), "low": at["control_low"], "high": at["control_high"]}
                 blocks.append(at.assign(**drawn))
+        beside = _beside(rows, one.cell)
+        blocks.append(beside[beside["method"].isin(NOT_RANDOM)].assign(who=lambda table: table["method"]))
     if len(blocks) == 1:
-        absent.append("random")
+        absent += ["random", *NOT_RANDOM]
     blocks.append(unmeasured(dict.fromkeys(absent), confirmed["metric"].unique(), "no cell was chosen"))
     found = pd.concat(blocks, ignore_index=True)
     return pd.concat([found, found[found["metric"] == metric].assign(metric="effect")], ignore_index=True)
+
+
+def _beside(rows: pd.DataFrame, cell: Selected) -> pd.DataFrame:
+    """Those of `rows` that are of the controls of a cell."""
+    return rows[(rows["control_of"] == cell.method) & in_cell(rows, cell.effect, ("place", "layer", "coeff"))]
 
 
 def names_of(method: str, place: str) -> tuple[str, ...]:
@@ -203,7 +224,7 @@ def names_of(method: str, place: str) -> tuple[str, ...]:
 
 
 def who_may(forms: Sequence[tuple[str, str]], sides: Sequence[str]) -> set[str]:
-    """All that an expectation on a sweep may be about: forms of this run or of another, random vectors, prompting.
+    """All that an expectation on a sweep may be about: forms of this run or of another, controls, prompting.
 
     Args:
         forms: The run's, as method and place.
@@ -211,4 +232,10 @@ def who_may(forms: Sequence[tuple[str, str]], sides: Sequence[str]) -> set[str]:
     """
     pairs = [*forms, *((method, place) for method in METHODS for place in WHERE)]
     names = {name for method, place in pairs for name in names_of(method, place)}
-    return {*names, *(f"{name} reversed" for name in names), "random", *(f"prompting {side}" for side in sides)}
+    return {
+        *names,
+        *(f"{name} reversed" for name in names),
+        "random",
+        *NOT_RANDOM,
+        *(f"prompting {side}" for side in sides),
+    }

@@ -85,7 +85,11 @@ def test_the_run_leaves_a_whole_folder_with_its_tables_its_vectors_and_its_page(
     assert {p.stem for p in (folder / "figures").glob("*.html")} >= {
         "context_against_kl", "iterations_answers", "iterations_loss", "side_effects", "cost",
     }  # fmt: skip
-    assert "A synthetic model: shapes, not sizes" in (folder / "index.html").read_text()
+    page = (folder / "index.html").read_text()
+    assert "A synthetic model: shapes, not sizes" in page
+    assert "one more random delta of its KL [" in page
+    assert "one more random vector of its norm [" in page
+    assert "random deltas" in (folder / "figures" / "context_against_kl.html").read_text()
 
 
 def test_every_method_is_a_curve_on_the_test_and_is_gated_on_every_regime(

@@ -18,6 +18,7 @@ from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
 from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.control_vectors import CONTROLS
 from steering_lab.evaluation.running.evaluate import row_seed
 from steering_lab.evaluation.running.writing import Prefixed
 from steering_lab.interventions.intervention import Add
@@ -292,7 +293,8 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ("layers=[1]", "coeffs=[0, 1]", "n_vector=40", "n_validation=24", "n_test=12", "n_random=3",
-             "agreement_budget=1", "perplexity_budget=10", "n_rounds=1", f"finetuned={organism_folder()}")  # fmt: skip
+             "n_shuffled=1", "agreement_budget=1", "perplexity_budget=10", "n_rounds=1",
+             f"finetuned={organism_folder()}")  # fmt: skip
     run_command(CONFLICT, set=small, results=tmp_path / "results")
     path = next((tmp_path / "results" / "contextfocus_conflict").iterdir())
     parts = read_run(path)
@@ -306,6 +308,7 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     shares = subjects[subjects["metric"] == "context"].groupby("method")["value"].mean()
     assert shares["contextfocus"] > shares["random"]
     assert set(shares.index) >= RIVALS
+    check_controls(summary, parts["validation"])
     # A checkpoint equal to the model does as the model does.
     twin = subjects[subjects["method"] == "fine-tuned"].set_index("metric")["effect"]
     assert twin[["context", "memory", "log_odds", "kl"]].tolist() == pytest.approx([0, 0, 0, 0], abs=1e-5)
@@ -327,6 +330,12 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
     assert set(parts["scores"]["scorer"]) == {"strict", "official"}
     printed, page = capsys.readouterr().out, (path / "index.html").read_text()
     assert "ContextFocus +1 at layer 1" in printed.splitlines()[0]
+    assert " points [" in printed.splitlines()[0].split("; one more random vector")[0]
+    assert " (p " in printed.splitlines()[0]
+    assert "At its norm and on average over draws, random vectors move context answers by " in printed.splitlines()[0]
+    assert "another layer's vector by " in printed.splitlines()[0]
+    assert "shuffled labels: context moves by at most 0.1" in printed
+    assert "not measured in this run" not in printed
     assert "contextfocus: context rises by at least 0.25" in printed
     assert "Expected, and what came of it" in page
     assert set(parts["generations_test"]["verdict"]) >= {"context", "memory"}
@@ -340,6 +349,22 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
         "layer_coeff", "context_answers", "verdicts", "log_odds", "odd_part", "cost_agreement", "cost_perplexity",
         "costs",
     }  # fmt: skip
+
+
+def check_controls(summary: pd.DataFrame, validation: pd.DataFrame) -> None:
+    """Every control stands beside the chosen vector at its norm, plain random vectors beside every searched cell."""
+    beside = summary[summary["role"] == "control"]
+    assert set(beside["method"]) == set(CONTROLS)
+    assert set(beside.loc[beside["coeff"] == -1, "method"]) == {"random"}
+    own = summary[(summary["method"] == "contextfocus") & (summary["coeff"] == 1)]
+    assert beside["relative_norm"].to_numpy() == pytest.approx(own["relative_norm"].iloc[0])
+    for regime in ("conflict", "agreement", "irrelevant", "closed_book"):
+        assert set(beside.loc[(beside["regime"] == regime) & (beside["coeff"] == 1), "method"]) == set(CONTROLS)
+    assert (own.loc[own["regime"] == "conflict", "n_draws"] == 6).all()  # of each kind of random vector 3
+    cells = validation[validation["role"] == "steered"]
+    assert (cells.loc[cells["metric"] == "context", "n_draws"] == 3).all()
+    assert (cells.loc[cells["regime"] != "conflict", "n_draws"] == 0).all()
+    assert set(validation.loc[validation["role"] == "control", "method"]) == {"random"}
 
 
 @pytest.mark.parametrize("compare", [["instructed", "CAD"], ["reversed"]], ids=["rivals", "none"])
@@ -376,18 +401,21 @@ def test_a_small_comparison_says_how_small_it_is_and_what_a_random_vector_may_do
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ("layers=[1]", "coeffs=[0, 0.5]", "n_vector=24", "n_validation=8", "n_test=8", "n_random=3", "n_rounds=1",
-             "agreement_budget=1", "sure=false", "compare=['instructed']")  # fmt: skip
+             "agreement_budget=1", "sure=false", "compare=['instructed']", "controls=['random']",
+             "n_random_search=0")  # fmt: skip
     run_command(CONFLICT, set=small, results=tmp_path)
     path = next((tmp_path / "contextfocus_conflict").iterdir())
     parts = read_run(path)
     methods = {"unsteered", "instructed", "contextfocus", "random"}
     assert set(parts["summary"]["method"]) == methods
+    assert set(parts["validation"]["method"]) == {"unsteered", "contextfocus"}  # no random vector was searched
     assert set(parts["summary"].query("layer == 1")["coeff"]) == {0.5}  # nothing was asked to be reversed
     assert "odd" not in parts
     assert not (path / "figures" / "odd_part.html").exists()
     validation = parts["validation"].query("method == 'contextfocus' and metric == 'context'")
     n_tested = len(parts["splits"]["test"]["conflict, subjects"])
     printed = capsys.readouterr().out
+    assert "At its norm" not in printed  # their band says it
     assert "Right answers elsewhere: agreement from" in printed
     assert f"chosen on {int(validation['n'].iloc[0])} conflicts, where it" in printed
     assert "the best within agreement lost ≤ 1 and held out perplexity ≤ 1.25" in printed
@@ -448,8 +476,16 @@ def test_coefficients_without_the_unsteered_model_or_others_are_refused(coeffs: 
         read_config(load_experiment(CONFLICT).Config, CONFLICT, [f"coeffs={coeffs}"])
 
 
-@pytest.mark.parametrize(("setting", "said"), [("n_rounds=0", "1 round or more"), ("compare=['CAP']", "CAP")])
-def test_a_rival_that_is_none_and_no_round_of_timing_are_refused(setting: str, said: str) -> None:
+@pytest.mark.parametrize(("setting", "said"), [
+        ("n_rounds=0", "1 round or more"),
+        ("compare=['CAP']", "CAP"),
+        ("controls=['shuffled_labels']", "hold no random vector"),
+        ("n_random_search=2", "n_random_search is 2: a control's interval needs 3 draws or more, or none at all"),
+        ("other_pairs=no_such", "pairs 'no_such' are neither a file nor one of the sets"),
+        ("n_shuffled=10000000000000000000", "and 10000000000000000000 are asked for"),
+    ],
+)  # fmt: skip
+def test_a_rival_or_a_control_that_is_none_and_no_round_of_timing_are_refused(setting: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read_config(load_experiment(CONFLICT).Config, CONFLICT, [setting])
 

@@ -2,23 +2,29 @@
 
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.analysis.report import Beside
 from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
 from steering_lab.data.contrast_pairs import PAIRS
+from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.running.control_vectors import CONTROLS
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.at_hand import smollm2_file
 from steering_lab.runs import Run, RunFolder, read_run
+from steering_lab.study.control_findings import CALLED, NOT_RANDOM
+from steering_lab.study.expectations import check
 from steering_lab.study.finding import experiments_folder, read_study
+from steering_lab.study.sweep_findings import measured, who_may
 from steering_lab.study.sweep_report import DRAWN, Told
 from tests.tiny_models import save_tiny_model
 
@@ -82,7 +88,26 @@ def test_every_control_is_one_word_of_a_sweep_and_stands_beside_every_cell(
     assert (steered["n_draws"] == 3 * len({"random", "covariance"} & set(kinds))).all()
     confirmed = run["confirmed"].query("role == 'control'")
     assert set(confirmed["method"]) == set(kinds)
+    _check_said(run, kinds)
     _check_beside(run, method, next(kind for kind in ("random", "covariance") if kind in kinds))
+
+
+def _check_said(run: Run, kinds: Sequence[str]) -> None:
+    """Every control's effect stands in a sentence, as in the table; an expectation may name all that make no band."""
+    told = Told(run)
+    [one] = told.results
+    assert isinstance(one.cell, Selected)
+    at = run["confirmed"].query("role == 'control' and metric == 'repetition'")
+    at = at[(at["layer"] == one.cell.layer) & (at["coeff"] == one.cell.coeff)].set_index("method")
+    for kind in kinds:
+        row = at.loc[kind]
+        assert f"{CALLED[kind]}" in one.controlled()
+        assert f" by {signed(row['effect'])} [{signed(row['low'])}, {signed(row['high'])}]" in one.controlled()
+    found = measured(told.results, run["confirmed"], "repetition").query("metric == 'effect'").set_index("who")
+    for kind in set(kinds) & set(NOT_RANDOM):
+        assert found.loc[kind, "effect"] == at.loc[kind, "effect"]
+        check([f"{kind.replace('_', ' ')}: effect moves by at most 0.1"], who_may([], []), [])
+    assert "covariance" not in found.index  # a part of the band of "random"
 
 
 def _check_beside(run: Run, method: str, kind: str) -> None:

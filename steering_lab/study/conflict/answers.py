@@ -76,7 +76,7 @@ class Answering:
         judged = with_answers(pd.concat(asked, ignore_index=True), {row.id: row for row in rows})
         return judged.assign(**part.columns)
 
-    def table(self, by_model: ByModel, part: Part) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def table(self, by_model: ByModel, part: Part, stepped: ByModel | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The generations, and their tidy table.
 
         Under a conflict it has the first step too, compared with the first condition of all. Agreements also have the
@@ -85,16 +85,18 @@ class Answering:
         Args:
             by_model: The models, each with its conditions.
             part: The rows that are asked.
+            stepped: Those whose first step is measured; by default all.
         """
+        stepped = stepped or by_model
         generations = self.generations(by_model, part)
         tables = [self.measured(generations, part)]
         if part.regime == "agreement":
             right = tables[0][tables[0]["metric"] == "right"]
             tables.append(right.assign(metric=AGREEMENT_LOST, value=1 - right["value"]))
         if part.regime == "conflict":
-            model, own = by_model[0]
+            model, own = stepped[0]
             reference = next_token_log_probs(model, own[0], part.rows)
-            tables += [by_question(first_steps(m, its, part.rows, reference), part) for m, its in by_model]
+            tables += [by_question(first_steps(m, its, part.rows, reference), part) for m, its in stepped]
         turns = by_question(generations[["prompt", "sample"]], part)["sample"]  # the prompt stays the row's own
         return generations.assign(sample=turns), pd.concat(tables, ignore_index=True)
 

@@ -7,6 +7,7 @@ from typing import Literal
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.templates import PromptStyle, Wording
 from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.control_vectors import Control
 from steering_lab.evaluation.running.grid import layer_coeff_grid
 from steering_lab.evaluation.running.writing import Asked
 from steering_lab.interventions.steering_vector import SteeringVector
@@ -98,9 +99,9 @@ class Asking:
 
     def grid(
         self, vectors: Mapping[HookSite, SteeringVector], coeffs: Sequence[float], norms: Mapping[HookSite, float], *,
-        method: str, n_random: int = 0,
+        method: str, n_random: int = 0, controls: Sequence[Control] = (),
     ) -> list[Condition]:  # fmt: skip
-        """The vectors at every coefficient but 0, and their random controls.
+        """The vectors at every coefficient but 0, and their controls.
 
         Args:
             vectors: The vector of each site.
@@ -108,9 +109,10 @@ class Asking:
             norms: The median residual norm at each site (`norms`).
             method: The vectors' method, by its name.
             n_random: Random vectors of the same length for each site.
+            controls: Further controls, each with a vector for every site.
         """
         return layer_coeff_grid(
-            vectors, coeffs, norms, method=method, place=PLACE, n_random=n_random, seed=self.seed,
+            vectors, coeffs, norms, method=method, place=PLACE, n_random=n_random, seed=self.seed, controls=controls,
             write=self.written("with_context"),
         )  # fmt: skip
 

@@ -11,8 +11,9 @@ from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, ver
 from steering_lab.evaluation.inferring.selection import Selected, row_of
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.study.conflict.asking import PROMPTING
-from steering_lab.study.conflict.naming import budgets_said, first_conflicts, kinds_of, named
+from steering_lab.study.conflict.naming import budgets_said, controls_beside, first_conflicts, kinds_of, named
 from steering_lab.study.conflict.rivals import BOTH, FINETUNED, METHOD, PARTS, cad_name
+from steering_lab.study.control_findings import NOT_RANDOM, controls_sentence
 from steering_lab.study.expectations import check, expected_answers, unmeasured
 from steering_lab.study.page import NOTHING, Parts
 
@@ -72,26 +73,57 @@ def first_sentence(parts: Parts) -> str:
     context = _own(first_conflicts(parts["summary"]), parts).set_index("metric").loc["context"]
     kind = f" ({context['kind']})" if context["kind"] else ""
     on = f"n {context['n']} new conflicts{kind}"
+    found = f"{points(context)} ({_p(context['p'])}); {_beyond_random(context)}"
     if not held.verdict.held:
-        return f"{NOTHING}, o{on}: {name}, {held.verdict.said}; context answers {moved(context)} ({points(context)})."
+        return f"{NOTHING}, o{on}: {name}, {held.verdict.said}; context answers {moved(context)}, {found}."
     spent = ", ".join(_cost(cost) for cost in held.table[held.table["role"] == "cost"].itertuples())
     return (
-        f"O{on}, {name} raises context answers on {parts['model']['name']} {moved(context)}, {points(context)}; one"
-        f" more random vector of its norm would fall in {points(context, 'control_low', 'control_high')}; {spent},"
-        f" within {budgets_said(parts['chosen']['budgets'])}."
+        f"O{on}, {name} raises context answers on {parts['model']['name']} {moved(context)}, {found}; {spent}, within"
+        f" {budgets_said(parts['chosen']['budgets'])}."
     )
 
 
-def points(row: pd.Series, low: str = "low", high: str = "high") -> str:
-    """An effect of shares in percentage points with its interval, or the interval alone.
+def opening(parts: Parts) -> str:
+    """The page's first paragraph: `first_sentence`, and what the controls of the chosen vector do, in one more.
+
+    Args:
+        parts: The run's files by name.
+    """
+    if not is_chosen(parts):
+        return first_sentence(parts)
+    beside = controls_beside(first_conflicts(parts["summary"]), parts["chosen"]["coeff"])
+    beside = beside[beside["metric"] == "context"]
+    return f"{first_sentence(parts)} {controls_sentence(beside, 'context answers', _percent, ' points')}".rstrip()
+
+
+def points(row: pd.Series) -> str:
+    """An effect of shares in percentage points with its interval.
 
     Args:
         row: A row of a summary whose metric is a share.
-        low: The column of the lower end; another than the interval's own gives that range alone.
-        high: The column of the upper end.
     """
-    ends = "" if isnan(row[low]) else f"[{signed(100 * row[low], 0)}, {signed(100 * row[high], 0)}]"
-    return f"by {signed(100 * row['effect'], 0)} points {ends}".rstrip() if low == "low" else f"{ends} points"
+    return f"by {_percent(row['effect'])} points {_ends(row['low'], row['high'])}".rstrip()
+
+
+def _beyond_random(row: pd.Series) -> str:
+    """Where one more random vector would fall, and how likely it would do as much."""
+    if isnan(row["control_low"]):
+        return "fewer than three random vectors were run"
+    as_much = "" if isnan(row["p_random"]) else f" (as much or more with {_p(row['p_random'])})"
+    band = _ends(row["control_low"], row["control_high"])
+    return f"one more random vector of its norm would fall in {band} points{as_much}"
+
+
+def _ends(low: float, high: float) -> str:
+    return "" if isnan(low) else f"[{_percent(low)}, {_percent(high)}]"
+
+
+def _percent(share: float) -> str:
+    return signed(100 * share, 0)
+
+
+def _p(p: float) -> str:
+    return "p unknown" if isnan(p) else "p < .001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def _cost(cost: Any) -> str:
@@ -100,7 +132,7 @@ def _cost(cost: Any) -> str:
     if cost.scale == "ratio":
         value, low, high = (f"{end:.2f}" for end in ends)
         return f"{name} ×{value} [{low}, {high}]"
-    value, low, high = (signed(100 * end, 0) for end in ends)
+    value, low, high = map(_percent, ends)
     return f"{name} {value} points [{low}, {high}]"
 
 
@@ -136,7 +168,8 @@ def findings(parts: Parts) -> list[str]:
     instead = f" In the search, {held.cell.instead_of}." if held.cell.instead_of else ""
     at = f"{focus(parts)}, layer {parts['chosen']['layer']}"
     first = f"{at}: {held.verdict.said}. Counting the first conflict of each question, {changed}.{instead}"
-    return list(filter(None, [_how_small(parts, counts), first, _reversal(parts), f"{_cost_sentence(parts)}."]))
+    small = _how_small(parts, held.cell, int(counts["n"].max()))
+    return list(filter(None, [small, first, _reversal(parts), f"{_cost_sentence(parts)}."]))
 
 
 def _own(rows: pd.DataFrame, parts: Parts) -> pd.DataFrame:
@@ -169,19 +202,17 @@ def _cost_sentence(parts: Parts) -> str:
     return f"Right answers elsewhere: {', '.join(spent)}"
 
 
-def _how_small(parts: Parts, counts: pd.DataFrame) -> str:
+def _how_small(parts: Parts, cell: Selected, n_questions: int) -> str:
     """Where the conflicts are few: on how many all this stands, and what the choice was made by."""
-    validation, tested = parts["validation"], next(iter(parts["splits"]["test"].values()))
+    tested = next(iter(parts["splits"]["test"].values()))
     if len(tested) >= FEW:
         return ""
-    tried = _own(validation[validation["metric"] == "context"], parts)
-    cell = tried[tried["layer"] == parts["chosen"]["layer"]].iloc[0]
-    gain = "raised" if cell["effect"] > 0 else "did not raise"
+    gain = "raised" if cell.effect["effect"] > 0 else "did not raise"
     return (
-        f"A small comparison, its intervals are wide. The cell was chosen on {int(cell['n'])} conflicts, where it"
-        f" {gain} context answers ({points(cell).removeprefix('by ')}), as the best within"
-        f" {budgets_said(parts['chosen']['budgets'])}; what follows was measured on {len(tested)} others about"
-        f" {int(counts['n'].max())} questions."
+        f"A small comparison, its intervals are wide. The cell was chosen on {int(cell.effect['n'])} conflicts, where"
+        f" it {gain} context answers ({points(cell.effect).removeprefix('by ')}), as the best within"
+        f" {budgets_said(cell.budgets)}; what follows was measured on {len(tested)} others about {n_questions}"
+        " questions."
     )
 
 
@@ -210,6 +241,8 @@ def answered(parts: Parts) -> pd.DataFrame | None:
 def measured(parts: Parts) -> pd.DataFrame:
     """What expectations are answered by: the first kind of conflict, right answers elsewhere, perplexity.
 
+    "random" is the band of all random vectors; the other controls have their own mean over draws.
+
     Args:
         parts: The run's files by name; `summary` and `chosen` are read.
     """
@@ -219,15 +252,17 @@ def measured(parts: Parts) -> pd.DataFrame:
     rows = pd.concat(
         [first_conflicts(summary), right.assign(metric=right["regime"]), fluent.assign(metric="perplexity")]
     )
-    rows = rows[rows["role"] != "control"].assign(against=None)
-    own = rows["method"] == METHOD
     coeff = parts["chosen"].get("coeff", float("nan"))
+    beside = controls_beside(rows, coeff)
+    beside = beside[beside["method"].isin(NOT_RANDOM)]
+    rows = pd.concat([rows[rows["role"] != "control"], beside]).assign(against=None)
+    own = rows["method"] == METHOD
     chosen = rows[own & (rows["coeff"] == coeff)]
     bands = chosen.assign(who="random", effect=float("nan"), low=chosen["control_low"], high=chosen["control_high"])
     turned = rows[own & (rows["coeff"] == -coeff)].assign(who=f"{METHOD} reversed")
     names = rows["method"].replace({cad_name(parts["config"]["cad_alpha"]): "CAD"})
     others = rows[~own].assign(who=names[~own])
-    absent = [] if is_chosen(parts) else [METHOD, f"{METHOD} reversed", "random"]
+    absent = [] if is_chosen(parts) else [METHOD, f"{METHOD} reversed", "random", *NOT_RANDOM]
     silent = unmeasured(absent, rows["metric"].unique(), "no cell was chosen")
     return pd.concat([chosen.assign(who=METHOD), turned, others, bands, silent], ignore_index=True)
 
@@ -238,5 +273,5 @@ def check_expectations(expects: Sequence[str]) -> None:
     Args:
         expects: Lines such as "WHO: METRIC CLAIM" (`study.expectations`); none is allowed.
     """
-    who = {METHOD, f"{METHOD} reversed", BOTH, FINETUNED, "CAD", "COIECD", "random", *PROMPTING, *PARTS}
+    who = {METHOD, f"{METHOD} reversed", BOTH, FINETUNED, "CAD", "COIECD", "random", *NOT_RANDOM, *PROMPTING, *PARTS}
     check(expects, who, [*ANSWERS_OF, *ELSEWHERE, "perplexity"])

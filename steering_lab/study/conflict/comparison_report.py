@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from steering_lab.analysis.condition_table import condition_table
 from steering_lab.analysis.plots import (
     Figure,
     condition_bars,
@@ -15,13 +16,16 @@ from steering_lab.analysis.plots import (
 )
 from steering_lab.analysis.plots.parts.labels import short_signed
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.evaluation.running.control_vectors import RANDOM, RANDOM_CONTROLS
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import search_report
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, FLUENCY
-from steering_lab.study.conflict.comparison_findings import answered, findings, first_sentence, focus, is_chosen, judged
+from steering_lab.study.conflict.comparison_findings import answered, findings, focus, is_chosen, judged, opening
 from steering_lab.study.conflict.naming import (
+    LABELS,
     OVER_QUESTIONS,
     budgets_said,
+    controls_beside,
     first_conflicts,
     kinds_of,
     named,
@@ -52,7 +56,7 @@ def report_comparison(folder: str | Path) -> Path:
         folder,
         parts,
         title=f"Context against memory on {parts['model']['name']}{nothing}",
-        findings=[first_sentence(parts), *findings(parts)],
+        findings=[opening(parts), *findings(parts)],
         headline=headline(parts),
         answers=answered(parts),
         figures=drawn,
@@ -60,7 +64,7 @@ def report_comparison(folder: str | Path) -> Path:
             "Share of greedy answers that state the context's answer and not the memory's (conflicts), or the right"
             " answer (elsewhere), by the strict scorer, on questions used neither for the vector nor for choosing, so"
             " that the search's heatmap shows other numbers. Log-odds shift: context against memory at the first token,"
-            f" first kind of conflict, in nats.{_random_note(parts)}"
+            f" first kind of conflict, in nats.{_controls_note(parts)}"
         ),
         captions=captions(parts, drawn),
         tables=tables(parts),
@@ -70,10 +74,16 @@ def report_comparison(folder: str | Path) -> Path:
     )
 
 
-def _random_note(parts: Parts) -> str:
+def _controls_note(parts: Parts) -> str:
+    """How many draws the rows of controls are means of."""
     if not is_chosen(parts):
         return ""
-    return f" Random: mean over {parts['config']['n_random']} vectors of the chosen vector's norm."
+    config = parts["config"]
+    controls = config.get("controls", (RANDOM,))
+    drawn = {name: config["n_shuffled"] if name == "shuffled_labels" else config["n_random"] for name in controls
+             if name in (*RANDOM_CONTROLS, "shuffled_labels")}  # fmt: skip
+    means = ", ".join(f"{LABELS[name]} of {n}" for name, n in drawn.items())
+    return f" Controls are as long as the chosen vector; means over draws: {means}."
 
 
 def about(parts: Parts) -> str:
@@ -115,8 +125,11 @@ def tables(parts: Parts) -> dict[str, pd.DataFrame]:
     shares = ["n", "p_context", "p_context_or_both", "p_memory", "memorisation_ratio", "exact_match", "both", "neither"]
     counts = ["n", "n_missing", "helped", "hurt", "kept", "without", "effect", "p"]
     searched = {} if is_chosen(parts) else search_report.tables(parts)
+    conflict = of_conflicts(parts["summary"])
+    every = condition_table(conflict, metric="context", costs=[], groups=["kind"])
     return {
         **searched,
+        "Context answers under conflict, with intervals, random vectors' bands and p (nothing is corrected)": every,
         "By both scorers, in percent (p_context is P_c, p_context_or_both p_s, p_memory P_o)": scores[
             ["regime", "kind", "condition", "scorer", *shares]
         ],
@@ -136,22 +149,24 @@ def figures(parts: Parts) -> dict[str, Figure]:
     summary, where, chosen = parts["summary"], about(parts), parts["chosen"]
     single = summary[summary["role"] != "control"].assign(condition=named, group=kinds_of)
     conflict, first, own = of_conflicts(single), first_conflicts(single), _focus(parts)
-    order = _ordered(conflict, parts)
+    beside = controls_beside(of_conflicts(summary), chosen.get("coeff", float("nan")))
+    compared = pd.concat([conflict, beside.assign(condition=named, group=kinds_of)])
+    order = _ordered(compared, parts)
     shares = first.pivot_table(index="condition", columns="metric", values="value", sort=False)
     shares = shares.assign(n=first.groupby("condition")["n"].max()).reset_index()
     kind = "" if (first["kind"] == "").all() else f": {first['kind'].iloc[0]}"
     drawn = {
         "context_answers": condition_bars(
-            conflict, metric="context", metric_label="context answers", percent=True, conditions=order, focus=own,
+            compared, metric="context", metric_label="context answers", percent=True, conditions=order, focus=own,
             **OVER_QUESTIONS,
             title="Context answers under conflict", subtitle=where,
         ),
         **_search_figures(parts),
         "verdicts": verdict_stack(
-            shares, title=f"Whose answer under conflict{kind}", subtitle=where, conditions=order
+            shares, title=f"Whose answer under conflict{kind}", subtitle=where, conditions=_ordered(first, parts)
         ),
         "log_odds": condition_bars(
-            conflict, metric="log_odds", show="effect", metric_label="log-odds in nats", focus=own, subtitle=where,
+            compared, metric="log_odds", show="effect", metric_label="log-odds in nats", focus=own, subtitle=where,
             **OVER_QUESTIONS,
             conditions=[name for name in order if name != UNSTEERED],
             title="Context against memory at the first token of the answer",
@@ -256,7 +271,7 @@ def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
     of_kinds = list(of_conflicts(plain).groupby("group", sort=False))
     kinds = [f"{_on_questions(rows)}{f' ({kind})' if len(of_kinds) > 1 else ''}" for kind, rows in of_kinds]
     texts = int(plain.loc[plain["regime"] == FLUENCY, "n"].max())
-    tried = int(validation.loc[validation["metric"] == "context", "n"].max())
+    tried = search_report.n_conflicts(validation)
     said = {
         "context_answers": f"Conflicts: {', '.join(kinds)}.",
         "cost_agreement": f"Conflicts: {kinds[0]}; agreement: {n.get('agreement', 0)}.",
@@ -268,7 +283,8 @@ def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
         marked = "Marked" if held.verdict.held else "Chosen, and not marked because it did not hold"
         at = f"layer {held.cell.layer:g}, coefficient {short_signed(held.cell.coeff)}"
         instead = f" Of these cells, {held.cell.instead_of}." if held.cell.instead_of else ""
-        said["layer_coeff"] = f"{wanted}. {marked}: {at}. On new questions: {held.verdict.said}.{instead}"
+        paler = search_report.paler(parts, held)
+        said["layer_coeff"] = f"{wanted}. {marked}: {at}. On new questions: {held.verdict.said}.{paler}{instead}"
     else:
         said["layer_coeff_context"] = f"{wanted}. None was chosen, none is marked."
     return {name: said[name] for name in drawn if name in said}

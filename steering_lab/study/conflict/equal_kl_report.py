@@ -9,12 +9,13 @@ import pandas as pd
 from steering_lab.analysis.plots import Figure, condition_bars, tradeoff_curves
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.inferring.equal_cost import control_curve
+from steering_lab.evaluation.running.control_vectors import RANDOM_DELTA
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, STEERED, TARGETS, UNSTEERED, VECTOR
 from steering_lab.study.conflict.naming import OVER_QUESTIONS, kinds_of, of_conflicts, parts_of
 from steering_lab.study.expectations import check, expected_answers
 from steering_lab.study.page import NOTHING, Parts, publish
-from steering_lab.tables import TIDY, is_unsteered
+from steering_lab.tables import TIDY, is_unsteered, strength
 
 INTERVAL = "95 % interval over questions"
 CAPTIONS = {
@@ -63,7 +64,7 @@ def report_equal_kl(folder: str | Path) -> Path:
             f" Right answers elsewhere: read off at the same KL under conflict, {_nats(config['kl'])}."
             f"{' A synthetic model: shapes, not sizes.' if config['model'] == 'organism' else ''}"
         ),
-        captions=CAPTIONS,
+        captions={**CAPTIONS, "context_against_kl": f"{CAPTIONS['context_against_kl']}{_deltas_note(parts)}"},
         tables={f"Context answers less those of the {VECTOR} vector": differences(parts["equal"])},
     )
 
@@ -185,14 +186,16 @@ def findings(parts: Parts) -> list[str]:
         for m in (*GRADIENT[1:], GATE)
     }
     base = at.loc[VECTOR]
-    return [
+    said = [
         f"At {_nats(nearest)} of KL the {VECTOR} vector gives a share of"
         f" {_estimate(_share, base.value, base.low, base.high)} context answers; against it:"
         f" {_listed(apart)} (a dash: it does not move the model that far).",
+        _beside_deltas(parts),
         f"Iterations chosen on the questions for choosing: {_listed(parts['chosen']['iterations'])}; context answers"
         f" there from one layer to {layers.columns.max()}: {_listed(wide)}.",
         f"Forward-equivalents per query: {_listed(each)}.",
     ]
+    return [sentence for sentence in said if sentence]
 
 
 def answered(parts: Parts) -> pd.DataFrame | None:
@@ -210,12 +213,15 @@ def check_expectations(expects: Sequence[str]) -> None:
     Args:
         expects: Lines such as "WHO: METRIC CLAIM" (`study.expectations`); none is allowed.
     """
-    who = {*STEERED, *(method + GATED for method in STEERED), "random"}
+    who = {*STEERED, *(method + GATED for method in STEERED), "random", RANDOM_DELTA}
     check(expects, who, ["context", "agreement", "irrelevant", "closed book", "unknown"])
 
 
 def _measured(parts: Parts) -> pd.DataFrame:
-    """What expectations are answered by: effects at one KL, differences to the vector, random vectors' bands."""
+    """What expectations are answered by: effects at one KL, differences to the vector, random vectors' bands.
+
+    "random delta" is the band of random deltas beside each method, at its chosen strength.
+    """
     equal = parts["equal"]
     at = equal[equal["cost"] == _nearest(parts)].assign(metric="context")
     elsewhere = parts["elsewhere"].assign(metric=parts["elsewhere"]["regime"])
@@ -227,6 +233,9 @@ def _measured(parts: Parts) -> pd.DataFrame:
         drawn = {"method": "random", "effect": np.nan, "low": band.control_low, "high": band.control_high}
         blocks += [effects, pd.DataFrame([drawn]).assign(metric=metric, against=None)]
         blocks[-2] = effects.assign(control_low=band.control_low, control_high=band.control_high)
+    beside = _chosen_strengths(parts).loc[lambda rows: rows.index.isin(GRADIENT)].dropna(subset="control_high")
+    drawn = {"method": RANDOM_DELTA, "metric": "context", "effect": np.nan, "against": None}
+    blocks.append(beside.assign(**drawn, low=beside["control_low"], high=beside["control_high"]))
     apart = at[at["draw"].isna() & (at["method"] != VECTOR)]
     apart = apart.assign(effect=apart["difference"], low=apart["difference_low"], high=apart["difference_high"])
     return pd.concat([*blocks, apart.assign(against=VECTOR)], ignore_index=True).assign(
@@ -236,6 +245,51 @@ def _measured(parts: Parts) -> pd.DataFrame:
 
 def _listed(things: Mapping[str, object]) -> str:
     return "; ".join(f"{name} {thing}" for name, thing in things.items())
+
+
+def _chosen_strengths(parts: Parts) -> pd.DataFrame:
+    """What each method does to context answers at its chosen strength, a row each."""
+    conflict = of_conflicts(parts["summary"])
+    rows = conflict[(conflict["metric"] == "context") & (conflict["role"] == "steered")]
+    return rows[strength(rows) == rows["method"].map(parts["chosen"]["strengths"])].set_index("method")
+
+
+def _beside_deltas(parts: Parts) -> str:
+    """Each method at its chosen strength, beside random vectors of its norm or random deltas of its KL."""
+    at = _chosen_strengths(parts)
+    known = [method for method in STEERED if method in at.index and not np.isnan(at.loc[method, "control_high"])]
+    if not set(known) & set(GRADIENT):
+        return ""
+    said = {}
+    for method in known:
+        row = at.loc[method]
+        band = _estimate(signed, None, row["control_low"], row["control_high"])
+        drawn = "vector of its norm" if method == VECTOR else "delta of its KL"
+        said[method] = f"{_estimate(signed, row['effect'], row['low'], row['high'])}, one more random {drawn} {band}"
+    return f"What each does to the share of context answers at its chosen strength: {_listed(said)}."
+
+
+def _deltas_note(parts: Parts) -> str:
+    """What the points and the band of random deltas are, where there are some."""
+    if _random_deltas(parts).empty:
+        return ""
+    return (
+        f" Random deltas: {parts['config']['n_random_deltas']} beside each gradient form at its chosen strength, at the"
+        " KL over its objective's steps; the points of the forms are joined, the band is where one more would fall."
+    )
+
+
+def _random_deltas(parts: Parts) -> pd.DataFrame:
+    """Where one more random delta would fall, at the mean KL of those beside each method; empty where none were run."""
+    conflict = of_conflicts(parts["summary"])
+    drawn = conflict[conflict["method"] == RANDOM_DELTA]
+    drawn = drawn.pivot_table(index="control_of", columns="metric", values="value").reindex(columns=["kl", "context"])
+    at = _chosen_strengths(parts)
+    at = at[at.index.isin(drawn.index)]
+    plain = at["value"] - at["effect"]
+    band = {end: (plain + at[f"control_{end}"]).clip(0, 1) for end in ("low", "high")}
+    points = at.assign(cost=drawn["kl"], value=drawn["context"], measured=True, **band)
+    return points.assign(method=RANDOM_DELTA)[["method", "cost", "value", "low", "high", "measured"]]
 
 
 def figures(parts: Parts, about: str) -> dict[str, Figure]:
@@ -263,12 +317,15 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
     }  # fmt: skip
     points = _cost_points(parts, conflict)
     reaching = [name for name in CURVES if name in set(points["method"])]
+    deltas = _random_deltas(parts)
+    names = {name: name for name in CURVES} | ({RANDOM_DELTA: "random deltas"} if len(deltas) else {})
+    others = ", of random deltas where one more would fall" if len(deltas) else ""
     return {
         "context_against_kl": tradeoff_curves(
-            pd.concat([parts["curves"], _target_points(conflict)]), x="cost", y="value", curves=CURVES,
+            pd.concat([parts["curves"], _target_points(conflict), deltas]), x="cost", y="value", curves=names,
             levels={UNSTEERED: plain["value"]}, x_label="KL(unsteered ‖ steered) at the answer's first token, nats",
             title="Context answers against distance from the unsteered model", subtitle=f"{about}, {n}",
-            interval=f"Bands: {INTERVAL}", y_label="context answers", percent=True,
+            interval=f"Bands: {INTERVAL}{others}", y_label="context answers", percent=True,
         ),
         "iterations_answers": over_iterations["context"],
         "iterations_loss": over_iterations["left"],

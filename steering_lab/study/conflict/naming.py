@@ -6,21 +6,24 @@ from typing import Any
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import short_signed
-from steering_lab.evaluation.running.control_vectors import RANDOM
+from steering_lab.evaluation.running.control_vectors import CONTROLS, RANDOM
 from steering_lab.study.conflict.rivals import BOTH, METHOD, PARTS, order_of_methods
 
 LABELS = {METHOD: "ContextFocus", BOTH: "ContextFocus and instructed"} | {
     method: f"part: {recipe.replace('_', ' ')}" for method, recipe in PARTS.items()
-}
+} | {
+    RANDOM: "random vectors", "covariance": "random, by covariance", "shuffled_labels": "shuffled labels",
+    "other_concept": "another concept", "shuffled_layer": "another layer",
+}  # fmt: skip
 
 # What figures call the units of conflicts: a question has several, one for each context.
 OVER_QUESTIONS: dict[str, Any] = {"interval": "95 % interval over questions", "units": ("questions", "answers")}
 
 
 def named(rows: pd.DataFrame) -> pd.Series:
-    """What a reader calls the condition of each of `rows`: vectors with their coefficient, its parts, the rivals."""
+    """What a reader calls the condition of each of `rows`: vectors with their coefficient, parts, rivals, controls."""
     names = rows["method"].map(LABELS).fillna(rows["method"].str.replace("_", " "))
-    coeffs = rows["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {short_signed(c)}")
+    coeffs = rows["coeff"].map(lambda c: "" if pd.isna(c) or c == 0 else f" {short_signed(c)}").astype(str)
     return names + coeffs.where(rows["method"].isin([METHOD, RANDOM]), "")
 
 
@@ -40,6 +43,11 @@ def first_conflicts(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the first kind of conflict."""
     conflict = of_conflicts(rows)
     return conflict[conflict["kind"] == conflict["kind"].iloc[0]]
+
+
+def controls_beside(rows: pd.DataFrame, coeff: float) -> pd.DataFrame:
+    """Those of `rows` that are of the chosen vector's controls at `coeff`, the chosen coefficient."""
+    return rows[(rows["control_of"] == METHOD) & rows["method"].isin(CONTROLS) & (rows["coeff"] == coeff)]
 
 
 def kinds_of(rows: pd.DataFrame) -> pd.Series:

@@ -1,11 +1,11 @@
-"""What stands beside a ContextFocus vector: prompts, decoding rules, its reverse, its parts, random vectors."""
+"""What stands beside a ContextFocus vector: prompts, decoding rules, its reverse, its parts, its controls."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, get_args
 
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.evaluation.running.condition import Condition
-from steering_lab.evaluation.running.control_vectors import RANDOM
+from steering_lab.evaluation.running.control_vectors import CONTROLS, RANDOM, Control
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
@@ -31,7 +31,7 @@ def cad_name(alpha: float) -> str:
 def order_of_methods(cad_alpha: float) -> tuple[str, ...]:
     """All methods of a comparison, CAD with `cad_alpha` among them, from what is compared with downward."""
     prompts = ("opinion", "instructed", "instructed_opinion")
-    return (UNSTEERED, FINETUNED, *prompts, cad_name(cad_alpha), "COIECD", METHOD, BOTH, *PARTS, RANDOM)
+    return (UNSTEERED, FINETUNED, *prompts, cad_name(cad_alpha), "COIECD", METHOD, BOTH, *PARTS, *CONTROLS)
 
 
 def finetuned(asking: Asking) -> Condition:
@@ -74,9 +74,11 @@ def compared(
     *,
     compare: Collection[Rival] = RIVALS,
     cad_alpha: float,
-    n_random: int,
+    controls: Sequence[Control],
 ) -> list[Condition]:
-    """Every condition of the comparison: the model alone, the chosen vector, random ones, and the rivals to `compare`.
+    """Every condition of the comparison: the model alone, the chosen vector, its controls, and the rivals to `compare`.
+
+    Of the controls the plain random vectors alone are reversed with the vector.
 
     Args:
         asking: The model, and how it is asked.
@@ -86,14 +88,15 @@ def compared(
         norms: The median residual norm at its site.
         compare: Which rivals; "reversed" reverses the vector and the random ones alike.
         cad_alpha: The weight of context-aware decoding.
-        n_random: Random vectors of the vector's norm.
+        controls: The vector's controls.
     """
     at, steered = {vector.site: vector}, coeff * vector.from_last_prompt_token()
     signs = [coeff, -coeff] if "reversed" in compare else [coeff]
-    conditions = [
-        *without_vector(asking, compare, cad_alpha),
-        *asking.grid(at, signs, norms, method=METHOD, n_random=n_random),
-    ]
+    conditions = without_vector(asking, compare, cad_alpha)
+    for one in asking.grid(at, signs, norms, method=METHOD, controls=controls):
+        factors = one.factors
+        if factors.coeff == coeff or factors.role != "control" or factors.method == RANDOM:
+            conditions.append(one)
     if "both" in compare:
         conditions.append(Condition(BOTH, steered, asking.written("instructed"), role="baseline"))
     for method, recipe in PARTS.items() if "parts" in compare else ():

@@ -8,11 +8,11 @@ from steering_lab.analysis.plots import Figure, layer_coeff_heatmap
 from steering_lab.evaluation.inferring.states import states
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.study.conflict.answers import AGREEMENT_LOST
-from steering_lab.study.conflict.comparison_findings import findings, first_sentence
+from steering_lab.study.conflict.comparison_findings import Judged, findings, first_sentence
 from steering_lab.study.conflict.naming import OVER_QUESTIONS, budgets_said, named
 from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.page import Parts, publish
-from steering_lab.tables import is_unsteered
+from steering_lab.tables import in_cell, is_unsteered
 
 FILTERS = ("regime", "kind", "condition", "layer", "verdict", "right", "prompt")
 KEY = ["method", "role", "layer", "coeff"]
@@ -26,9 +26,9 @@ def report_search(folder: str | Path, parts: Parts) -> Path:
         folder: The folder of the finished run.
         parts: The run's files by name, of a run that chose nothing.
     """
-    drawn, table, searched = figures(parts), search_table(parts), parts["validation"]
-    n = int(searched.loc[searched["metric"] == "context", "n"].max())
-    caption = f"{n} conflicts; wanted: the most context answers with {budgets_said(parts['chosen']['budgets'])}."
+    drawn, table = figures(parts), search_table(parts)
+    n, budgets = n_conflicts(parts["validation"]), budgets_said(parts["chosen"]["budgets"])
+    caption = f"{n} conflicts; wanted: the most context answers with {budgets}."
     return publish(
         folder,
         parts,
@@ -64,9 +64,10 @@ def search_table(parts: Parts) -> pd.DataFrame:
     Args:
         parts: The run's files by name; `validation` is the summary of the search.
     """
-    searched = parts["validation"].drop_duplicates([*KEY, "metric"])
+    every = validation(parts)
+    searched = every[every["role"] != "control"].drop_duplicates([*KEY, "metric"])
     cells = searched[searched["metric"] == "context"].set_index(KEY)
-    table = cells[["effect", "low", "high", "over_budget"]].rename(columns={"effect": "shift"})
+    table = cells[["effect", "low", "high", "over_budget", "state"]].rename(columns={"effect": "shift"})
     for metric, column in SHOWN.items():
         own = searched[searched["metric"] == metric].set_index(KEY)
         if not own.empty:
@@ -76,7 +77,7 @@ def search_table(parts: Parts) -> pd.DataFrame:
     order = pd.concat([first, -table["shift"].fillna(0)], axis=1).sort_values(["steered", "shift"]).index
     table = table.loc[order].assign(condition=named)
     costs = [metric for metric in (AGREEMENT_LOST, HELD_OUT_PERPLEXITY) if metric in table]
-    columns = ["condition", "layer", "context", "memory", "shift", "low", "high", *costs, "over_budget"]
+    columns = ["condition", "layer", "context", "memory", "shift", "low", "high", *costs, "over_budget", "state"]
     table["over_budget"] = table["over_budget"].map({True: "yes", False: "no"})
     return table[columns].rename(columns=lambda name: name.replace("_", " "))
 
@@ -89,6 +90,28 @@ def validation(parts: Parts) -> pd.DataFrame:
     """
     searched = parts["validation"]
     return searched.assign(state=states(searched, "context", parts["chosen"]["budgets"]))
+
+
+def n_conflicts(searched: pd.DataFrame) -> int:
+    """How many conflicts every cell of the search was asked; `searched` is its summary."""
+    return int(searched.loc[(searched["metric"] == "context") & is_unsteered(searched), "n"].max())
+
+
+def paler(parts: Parts, held: Judged) -> str:
+    """Why a cell that held on new questions is pale in the search, where it is.
+
+    Args:
+        parts: The run's files by name.
+        held: The chosen cell on new questions.
+    """
+    every = validation(parts)
+    state = every.loc[in_cell(every, held.cell.effect) & (every["metric"] == "context"), "state"].iloc[0]
+    if held.verdict.held and state == "moves, not told from random vectors":
+        few, many = parts["config"]["n_random_search"], parts["config"]["n_random"]
+        return f" {few} draws here do not tell it from random vectors, {many} on new questions do."
+    if held.verdict.held and state == "nothing shown":
+        return " Here, one of many cells, it is not told from unsteered; asked alone on new questions it is."
+    return ""
 
 
 def figures(parts: Parts) -> dict[str, Figure]:
