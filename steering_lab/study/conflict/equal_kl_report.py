@@ -225,11 +225,11 @@ def _measured(parts: Parts) -> pd.DataFrame:
     blocks = []
     for metric, rows in pd.concat([at, elsewhere]).groupby("metric", sort=False):
         [band] = control_curve(rows, of="effect").itertuples()
-        own = rows[rows["draw"].isna()]
-        effects = own.assign(low=own["effect_low"], high=own["effect_high"], against=None)
+        reach = {"control_low": band.control_low, "control_high": band.control_high}
+        own = rows[rows["draw"].isna()].assign(**reach, against=None)
+        own = own.assign(low=own["effect_low"], high=own["effect_high"])
         drawn = {"method": "random", "effect": np.nan, "low": band.control_low, "high": band.control_high}
-        blocks += [effects, pd.DataFrame([drawn]).assign(metric=metric, against=None)]
-        blocks[-2] = effects.assign(control_low=band.control_low, control_high=band.control_high)
+        blocks += [own, pd.DataFrame([drawn]).assign(metric=metric, against=None)]
     apart = at[at["draw"].isna() & (at["method"] != VECTOR)]
     apart = apart.assign(effect=apart["difference"], low=apart["difference_low"], high=apart["difference_high"])
     return pd.concat([*blocks, apart.assign(against=VECTOR)], ignore_index=True).assign(
