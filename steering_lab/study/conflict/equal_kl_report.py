@@ -47,6 +47,8 @@ def report_equal_kl(folder: str | Path) -> Path:
     """
     parts = read_run(folder, {name: TIDY[name] for name in ("table", "summary")})
     model, config = parts["model"], parts["config"]
+    if "nothing_chosen" in parts["chosen"]:
+        return _report_nothing(folder, parts)
     kind = f"synthetic model {model['name']}" if config["model"] == "organism" else model["name"]
     drawn = figures(parts, f"{kind}, layer {parts['chosen']['layer']} of {model['n_layers']}")
     return publish(
@@ -67,6 +69,42 @@ def report_equal_kl(folder: str | Path) -> Path:
         ),
         captions=CAPTIONS,
         tables={f"Context answers less those of the {VECTOR} vector": differences(parts["equal"])},
+    )
+
+
+def _report_nothing(folder: str | Path, parts: Parts) -> Path:
+    """The page of a run in which no layer could be chosen: what was tried on the questions for choosing."""
+    reason, tried = parts["chosen"]["nothing_chosen"], parts["validation"].sort_values("low", ascending=False)
+    best = tried.drop_duplicates("layer").head(8)["layer"]
+    curves = tried[tried["layer"].isin(best) & (tried["kl"] > 0)].sort_values(["layer", "coeff"])
+    label = "KL(unsteered ‖ steered) at the answer's first token, nats"
+    figure = tradeoff_curves(
+        curves.assign(layer=[f"layer {layer:g}" for layer in curves["layer"]]).drop(columns=["low", "high", "why"]),
+        x="kl", y="context", by="layer", percent=True, x_label=label, y_label="context answers",
+        title="Context answers of every layer tried", subtitle=f"{parts['model']['name']}, questions for choosing",
+    )  # fmt: skip
+    rows = [
+        {
+            "layer": f"{row.layer:g}",
+            "coefficient": f"{row.coeff:g}",
+            "KL, nats": f"{row.kl:.2g}",
+            "context answers": _share(row.context),
+            "less unsteered": _estimate(signed, row.effect, row.low, row.high),
+        }
+        for row in tried.itertuples()
+    ]
+    expects = parts["config"].get("expects", [])
+    nothing = pd.DataFrame(columns=["who", "metric", "against"])
+    return publish(
+        folder,
+        parts,
+        title=f"Context steering by gradient on {parts['model']['name']}",
+        findings=[f"{NOTHING}: {reason.split('; the nearest')[0]}.", f"Nothing chosen: {reason}."],
+        headline=pd.DataFrame(rows),
+        answers=answers(expects, nothing) if expects else None,
+        figures={"validation": figure},
+        headline_note=f"On the questions for choosing; {INTERVAL}. Nothing was chosen, so nothing was tested.",
+        captions={"validation": "A curve for each of the eight best layers, a mark for each coefficient."},
     )
 
 
