@@ -21,13 +21,15 @@ side. In a table without p_random the whole interval has to be beyond the band.
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isnan
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from steering_lab.analysis.plots.parts.labels import signed, times
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.inferring.states import LEVEL
+from steering_lab.numerics.written import times
 
 Answer = Literal["failed", "held", "cannot say"]
 ORDER: tuple[Answer, ...] = ("failed", "cannot say", "held")
@@ -208,13 +210,9 @@ def _each(one: Expectation, row: Any, others: pd.DataFrame) -> list[Answer]:
     return [bound.answer(row.low, row.high) for bound in bounds] if known else ["cannot say"]
 
 
-def _ratio(value: float) -> str:
-    return f"×{value:.2f}" if value < 10 else times(value)
-
-
 def _said(row: Any, band: bool = False) -> str:
     """An effect with its interval, or an interval alone, as a difference or a ratio; with random vectors' band."""
-    show = _ratio if row.scale == "ratio" else signed
+    show = partial(times, fine=True) if row.scale == "ratio" else signed
 
     def span(low: float, high: float) -> str:
         return "" if isnan(low) else f"[{show(low)}, {show(high)}]"
