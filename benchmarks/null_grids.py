@@ -140,7 +140,6 @@ def hard_grids() -> list[Grids]:
         Grids("cells differ (σ of logs 1)", along_layers(0.7, cells=1.0)),
         Grids("six of eight layers still", along_layers(0.7, still=6)),
         Grids("skewed random vectors, skewed measure", along_layers(0.7, skewed), Kind.SKEWED),
-        as_in_run("organism", "repetition", "everywhere"),
     ]
 
 
