@@ -153,3 +153,16 @@ def test_a_figure_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="'figure_99' is no figure of a paper: there are actadd, "):
         paper(("figure_99",), list=True)
     assert (experiments_folder() / "actadd").is_dir()
+
+
+def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
+    rows = (experiments_folder() / "README.md").read_text(encoding="utf-8").splitlines()
+    for figure in paper_figures():
+        [row] = [line for line in rows if f"`{figure.command}`" in line]
+        _, source, _, _, run, verdict, ours, published, _ = (cell.strip() for cell in row.split("|"))
+        assert (source, published) == (figure.study.config.source, figure.study.config.published)
+        if not run:
+            assert verdict == "not run here"
+            continue
+        held = json.loads((experiments_folder().parent / "results" / run.strip("`") / "verdict.json").read_text())
+        assert (verdict, ours) == (held["verdict"], held["ours"])
