@@ -1,0 +1,302 @@
+"""What does a ContextFocus vector do to answers, layer by layer, m by m, contrast by contrast, with an instruction?
+
+Every cell is asked the same held-out questions: answers with the context, with the memory, and the log-odds of the
+two at the first token; at the prices that are asked for, right answers where context and memory agree, where the
+context is about something else, and where there is none. Nothing is chosen, so that nothing has to be confirmed:
+what is expected of a cell or of a band of layers was written before the run.
+
+Beside every cell stand random vectors of its norm. Cells of different contrasts can be given one length, that of a
+share of the stream's, and then share their random vectors too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from steering_lab.analysis.plots import Figure, claim_curves, condition_bars
+from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.control_vectors import exchanges
+from steering_lab.evaluation.running.grid import check_coeffs, layer_coeff_grid
+from steering_lab.evaluation.running.groups import Elsewhere
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.contextfocus import Recipe, contextfocus_pairs
+from steering_lab.methods.mean_difference import mean_difference_vectors
+from steering_lab.models.hook_points import HookSite
+from steering_lab.runs import read_run
+from steering_lab.study.conflict import answers as tables
+from steering_lab.study.conflict.answers import Answering
+from steering_lab.study.conflict.asking import PLACE, Asking
+from steering_lab.study.conflict.comparison_findings import ANSWERS_OF, ELSEWHERE
+from steering_lab.study.conflict.naming import OVER_QUESTIONS
+from steering_lab.study.conflict.questions import Questions, Rows
+from steering_lab.study.conflict.rivals import METHOD
+from steering_lab.study.conflict.settings import ComparisonSettings
+from steering_lab.study.expectations import Expectation, check, named, said
+from steering_lab.study.page import described
+from steering_lab.study.paper.claim import ClaimSettings, judge
+from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.paper.pooling import pooled
+from steering_lab.study.setup import opened
+from steering_lab.study.vectors import exchange
+
+Contrasted = Recipe | Literal["shuffled_labels"]
+Cost = Literal["agreement", "irrelevant", "closed_book", "perplexity"]
+INSTRUCTED = "instructed"
+SHOWN = {"context": "context answers", "memory": "memory answers", "log_odds": "log-odds, nats"}
+Vectors = Mapping[HookSite, SteeringVector]
+
+
+@dataclass(frozen=True)
+class Config(ClaimSettings, ComparisonSettings):
+    """Which vectors are added where and how often, what else is asked, and what is claimed of the answers.
+
+    Expectations are of a cell: the contrast ("contextfocus" is the published one), with "layer 18" where there are
+    several, "m 0.5" where there are several, or a band's name: "contextfocus layer 18: context rises". With
+    `instructed` there are "instructed", the instruction alone, and "contextfocus and instructed", both at once.
+    Compared with another cell ("above contextfocus") a difference is paired by question.
+
+    Args:
+        recipes: The contrasts (`methods.contextfocus`), and "shuffled_labels": the published one, sides exchanged in
+            half of the pairs.
+        coeffs: What each vector is multiplied by.
+        relative_norm: The length of every vector, as a share of the stream's median norm; 0 leaves each its own.
+        bands: First and last layer by name: what these layers do on average.
+        instructed: Whether the instruction is asked for too, alone and with every vector.
+        costs: What is asked besides conflicts; random vectors are not asked it.
+        x: What the figure goes along.
+        curves: Published points by name: (depth from 0 to 1, or m; change against unsteered).
+
+    Raises:
+        ValueError: no contrast, one twice, coefficients that cannot be swept, or a length below 0.
+    """
+
+    recipes: tuple[Contrasted, ...] = ("joint",)
+    coeffs: tuple[float, ...] = (2.0,)
+    relative_norm: float = 0.0
+    bands: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    instructed: bool = False
+    costs: tuple[Cost, ...] = ("agreement", "irrelevant", "closed_book", "perplexity")
+    x: Literal["layer", "coeff", "contrast"] = "contrast"
+    curves: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_coeffs("coeffs", self.coeffs)
+        self.each_once("recipes", "costs")
+        if not self.recipes:
+            raise ValueError('recipes is empty: name contrasts, such as "joint"')
+        if self.relative_norm < 0:
+            raise ValueError(f"relative_norm is {self.relative_norm}: it is a share of the stream's norm, 0 for none")
+
+    @property
+    def methods(self) -> dict[str, Contrasted]:
+        """The contrasts by their names in tables."""
+        return {METHOD if recipe == "joint" else recipe.replace("_", " "): recipe for recipe in self.recipes}
+
+
+def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
+    """Asks every cell, judges the claim, and returns the finished run folder."""
+    rows, asking = config.all_rows(), Asking.of(config.load(), config)
+    asking.check_room(rows, config.max_new_tokens)
+    with opened(asking.model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
+        answering = Answering(setup, config.decoding)
+        questions = answering.questions(asking, config)
+        conditions = _conditions(config, asking, questions)
+        who = {_who(config, one.factors) for one in conditions if one.factors.role != "control"}
+        who |= {f"{method} {band}" for band in config.bands for method in _all_methods(config)}
+        told = (*config.expects, *(f"{name} at least 0" for name in config.numbers))
+        check(told, who, [*ANSWERS_OF, *ELSEWHERE, "perplexity"])
+        generations, table = _asked(config, answering, asking, conditions, questions)
+        table = pooled(_with_shared(config, table), config.bands)
+        found = measured(config, table)
+        setup.folder.write_table("generations.jsonl", tables.browsable(generations, questions.test))
+        setup.folder.write_table("table", table)
+        setup.folder.write_table("measured", found)
+        setup.folder.write_json("verdict.json", judge(config, found, _ours(config, found)).as_json())
+        return setup.folder.finish(report)
+
+
+def _all_methods(config: Config) -> list[str]:
+    both = [f"{method} and {INSTRUCTED}" for method in config.methods] if config.instructed else []
+    return [*config.methods, *both]
+
+
+def _conditions(config: Config, asking: Asking, questions: Questions) -> list[Condition]:
+    """The model alone, the instruction if it is asked for, and every vector in both prompts with its random ones."""
+    sites = config.sites(asking.model, post=True)
+    norms = asking.norms(questions.test[0].rows, sites)
+    conditions = [asking.unsteered()]
+    if config.instructed:
+        conditions.append(Condition(INSTRUCTED, write=asking.written("instructed")))
+    for i, (method, recipe) in enumerate(config.methods.items()):
+        vectors = _vectors(asking, questions.vector, sites, recipe)
+        if config.relative_norm:
+            vectors = {site: v.unit() * (config.relative_norm * norms[site]) for site, v in vectors.items()}
+        n_random = 0 if config.relative_norm and i else config.n_random  # of one length, they share the first's
+        prompts = {method: asking.written("with_context")}
+        prompts |= {f"{method} and {INSTRUCTED}": asking.written("instructed")} if config.instructed else {}
+        for name, write in prompts.items():
+            conditions += layer_coeff_grid(
+                vectors,
+                config.coeffs,
+                norms,
+                method=name,
+                place=PLACE,
+                n_random=n_random,
+                seed=config.seed,
+                write=write,
+            )
+    return conditions
+
+
+def _vectors(asking: Asking, rows: Rows, sites: Sequence[HookSite], recipe: Contrasted) -> Vectors:
+    if recipe != "shuffled_labels":
+        return asking.vectors(rows, sites, recipe)
+    pairs = contextfocus_pairs(
+        asking.model, rows, wording=asking.wording, chat=asking.chat, answer_prefix=asking.answer_prefix,
+        seed=asking.seed,
+    )  # fmt: skip
+    [flips] = exchanges(len(pairs), 1, asking.seed)
+    return mean_difference_vectors(asking.model, exchange(pairs, flips), sites)
+
+
+def _asked(
+    config: Config, answering: Answering, asking: Asking, conditions: Sequence[Condition], questions: Questions
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The answers to the first kind of conflict and to what the costs name, and their tidy table."""
+    priced = [one for one in conditions if one.factors.role != "control"]
+    parts = [questions.conflicts[0], *(part for part in questions.test if part.regime in config.costs)]
+    each = [
+        answering.table([(asking.model, conditions if part.regime == "conflict" else priced)], part) for part in parts
+    ]
+    found = [table for _, table in each]
+    if "perplexity" in config.costs:
+        found.append(tables.fluency([(asking.model, priced)], questions.texts))
+    return pd.concat([answers for answers, _ in each], ignore_index=True), pd.concat(found, ignore_index=True)
+
+
+def _with_shared(config: Config, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the first contrast's random vectors beside the others too, where all have one length."""
+    if not config.relative_norm:
+        return table
+    first, *others = config.methods
+    blocks = [table]
+    for own in [first, *([f"{first} and {INSTRUCTED}"] if config.instructed else [])]:
+        rows = table[table["control_of"] == own]
+        blocks += [rows.assign(control_of=own.replace(first, other, 1)) for other in others]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _who(config: Config, row: Any) -> str:
+    """A cell by its name in expectations."""
+    if row.role in ("unsteered", "baseline"):
+        return str(row.method)
+    if row.place != PLACE:
+        return f"{row.method} {row.place}"
+    layer = [f"layer {row.layer:g}"] if len(config.layers) != 1 else []
+    return " ".join([row.method, *layer, *([f"m {row.coeff:g}"] if len(config.coeffs) > 1 else [])])
+
+
+def measured(config: Config, table: pd.DataFrame) -> pd.DataFrame:
+    """What expectations are answered by: the summary of every cell by its name, and the paired differences asked for.
+
+    Args:
+        config: Says which are asked for.
+        table: The tidy table of all answers.
+    """
+    drawn = table["role"] == "control"
+    names = pd.Series([_who(config, row) for row in table[~drawn].itertuples()], table.index[~drawn])
+    own = _summed(config, table).assign(against=None)
+    blocks = [own.assign(who=[_who(config, row) for row in own.itertuples()])]
+    asked = {(one.who, one.other) for one in map(Expectation.read, config.expects) if one.other}
+    for who, other in sorted(asked):
+        sides = names[names.map(named).isin([who, other])]
+        rows = table.loc[sides.index]
+        rows = rows.assign(role=rows["role"].where(sides.map(named) != other, "unsteered"))
+        blocks.append(_summed(config, rows[(rows["role"] == "unsteered") | (sides.map(named) == who)]))
+        blocks[-1] = blocks[-1][blocks[-1]["role"] != "unsteered"].assign(who=who, against=other)
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _summed(config: Config, table: pd.DataFrame) -> pd.DataFrame:
+    summary = tables.summaries(table, config.seed)
+    conflict = summary[(summary["regime"] == "conflict") & summary["metric"].isin([*SHOWN, "kl", "exact", "neither"])]
+    right = summary[(summary["metric"] == "right") & (summary["regime"] != "conflict")]
+    fluent = summary[summary["metric"] == HELD_OUT_PERPLEXITY]
+    every = pd.concat([conflict, right.assign(metric=right["regime"]), fluent.assign(metric="perplexity")])
+    return every[every["role"] != "control"]
+
+
+def _ours(config: Config, found: pd.DataFrame) -> str:
+    """The numbers that are claimed; or else the cell with the most context answers."""
+    own = found[found["against"].isna()]
+    asked = [tuple(map(named, name.split(": ", 1))) for name in config.numbers]
+    rows = [row for row in own.itertuples() if (named(row.who), named(row.metric)) in asked]
+    if not asked:
+        steered = own[(own["metric"] == "context") & (own["role"] == "steered")]
+        rows = list(steered.loc[[steered["effect"].idxmax()]].itertuples())
+    return "; ".join(f"{row.who}, {named(row.metric)} {said(row)}" for row in rows) + ", against unsteered"
+
+
+def report(folder: str | Path) -> Path:
+    """Draws the page of a finished run from its files alone."""
+    parts = read_run(folder)
+    config, found = parts["config"], parts["measured"]
+    own = found[found["against"].isna()]
+    about = described(config["model"], parts.get("model", {}))
+    plain = own[(own["metric"] == "context") & (own["role"] == "unsteered")].iloc[0]
+    words = f"{about}; {plain['n']} answers on {plain['n_prompts']} questions, {plain['value']:.0%} context unsteered"
+    figures = {
+        metric: _curves(own, parts, metric, label, words)
+        if config["x"] != "contrast"
+        else condition_bars(
+            own.assign(condition=own["who"]), metric=metric, metric_label=label, percent=metric != "log_odds",
+            show="effect" if metric == "log_odds" else "value", title=config["source"], subtitle=words,
+            **OVER_QUESTIONS,
+        )
+        for metric, label in SHOWN.items()
+    }  # fmt: skip
+    columns = ["who", "metric", "relative_norm", "value", "effect", "low", "high", "control_low", "control_high"]
+    table = own[[*columns, "p_random", "p_family", "n", "n_prompts"]]
+    wide = own.pivot_table(index="who", columns="metric", values="value", sort=False, aggfunc="first").reset_index()
+    paired = found[found["against"].notna()][["who", "against", "metric", "effect", "low", "high"]]
+    return publish_claim(
+        folder,
+        parts,
+        headline=wide,
+        figures=figures,
+        tables={"Every cell, with its interval and random vectors' band": table, "Paired differences": paired},
+        generations=parts["generations"],
+    )
+
+
+def _curves(own: pd.DataFrame, parts: Mapping[str, Any], metric: str, label: str, words: str) -> Figure:
+    """One metric along layers or m, the published points beside it where they are of the same kind."""
+    config, column = parts["config"], parts["config"]["x"]
+    cells = own[(own["metric"] == metric) & (own["role"] == "steered") & (own["place"] == PLACE)]
+    values = sorted(cells[column].unique())
+    low, high = (0, parts["model"]["n_layers"] - 1) if column == "layer" else (values[0], values[-1])
+
+    def at(value: float) -> float:
+        return (value - low) / ((high - low) or 1)
+
+    other = "coeff" if column == "layer" else "layer"
+    several = cells[other].nunique() > 1
+    names = cells["method"] + (cells[other].map(lambda one: f", {other} {one:g}") if several else "")
+    points = config["curves"] if metric == "context" else {}
+    if column == "coeff":
+        points = {name: [(at(m), y) for m, y in its if low <= m <= high] for name, its in points.items()}
+    shown = values[:: max(1, len(values) // 10)] if column == "layer" else values
+    return claim_curves(
+        {name: rows.assign(x=rows[column].map(at)) for name, rows in cells.groupby(names, sort=False)},
+        points,
+        x_label="layer" if column == "layer" else "m",
+        y_label=f"{label}, more than unsteered",
+        ticks={at(value): f"{value:g}" for value in shown},
+        title=config["source"],
+        subtitle=words,
+    )
