@@ -18,7 +18,7 @@ import pandas as pd
 import tyro
 from tqdm import tqdm
 
-from benchmarks.interval_methods import ENDED, OPEN, Data, Method
+from benchmarks.interval_methods import ENDED, OPEN, TAILED, Data, Method
 from benchmarks.populations import Population, populations
 from steering_lab.numerics.bootstrap import resamples
 from steering_lab.numerics.kinds import Kind
@@ -26,8 +26,14 @@ from steering_lab.numerics.kinds import Kind
 PAGE = Path(__file__).parents[1] / "docs/measures.md"
 START, END = "<!-- made by make calibration: from here -->", "<!-- to here -->"
 BEFORE = "percentile"
-CHOSEN = {Kind.BOUNDED: "two added", Kind.SYMMETRIC: "t", Kind.SKEWED: "t and bootstrap-t"}
-PROMPTS, SAMPLES = (8, 16, 37, 100), (1, 4)
+SUITED = {Kind.BOUNDED: ENDED, Kind.SYMMETRIC: OPEN, Kind.SKEWED: OPEN, Kind.HEAVY: TAILED}
+CHOSEN = {
+    Kind.BOUNDED: "two added",
+    Kind.SYMMETRIC: "t",
+    Kind.SKEWED: "t and bootstrap-t",
+    Kind.HEAVY: list(TAILED)[-1],
+}
+PROMPTS = (8, 16, 37, 100)
 
 
 def simulate(
@@ -41,7 +47,7 @@ def simulate(
     rng = np.random.default_rng([seed, n, samples])
     weighting = resamples(n, n_boot, rng)
     data = Data(population.draw(n, samples, sets, rng), samples, weighting, seed, population.bounds)
-    suited = ENDED if population.kind == Kind.BOUNDED else OPEN
+    suited = SUITED[population.kind]
     chosen = {name: suited[name] for name in methods} if methods else suited
     rows = [_count(name, method, data, population.truth) for name, method in chosen.items()]
     facts = {"population": population.name, "kind": str(population.kind), "samples": samples, "n": n}
@@ -71,6 +77,8 @@ def table(found: pd.DataFrame) -> str:
 def _cell(rows: pd.DataFrame) -> str:
     kind = Kind(rows["kind"].iloc[0])
     before, after = (rows[rows["method"] == name].iloc[0] for name in (BEFORE, CHOSEN[kind]))
+    if not after["shown"]:
+        return f"{before['covered']:.2f} ({before['width']:.2g}) → none shown".replace("0.", ".", 1)
     partly = f", shown {after['shown']:.0%}" if after["shown"] < 0.995 else ""
     coverage = f"{before['covered']:.2f} → {after['covered']:.2f}".replace("0.", ".")
     return f"{coverage} ({before['width']:.2g} → {after['width']:.2g}{partly})"
@@ -85,10 +93,14 @@ def worst(found: pd.DataFrame) -> str:
     lines = ["| kind | method | " + " | ".join(f"n = {n}" for n in sizes) + " |", "|---|---|" + "---|" * len(sizes)]
     for (kind, method), rows in found.groupby(["kind", "method"], sort=False):
         by_n = rows.groupby("n")
-        cells = [f"{r['covered'].min():.2f} to {r['covered'].max():.2f} (x{r['wider'].median():.2f})" for _, r in by_n]
+        cells = ["none shown" if r["covered"].isna().all() else _span(r) for _, r in by_n]
         name = f"**{method}**" if CHOSEN[Kind(kind)] == method else method
         lines.append(f"| {kind} | {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _span(rows: pd.DataFrame) -> str:
+    return f"{rows['covered'].min():.2f} to {rows['covered'].max():.2f} (x{rows['wider'].median():.2f})"
 
 
 def main(sets: int = 2000, n_boot: int = 1000, seed: int = 0, write: bool = False) -> None:
@@ -100,7 +112,7 @@ def main(sets: int = 2000, n_boot: int = 1000, seed: int = 0, write: bool = Fals
         seed: Of everything drawn.
         write: Also put the tables into docs/measures.md.
     """
-    asked = [(one, n, samples) for one in populations() for samples in SAMPLES for n in PROMPTS]
+    asked = [(one, n, samples) for one in populations() for samples in one.samples for n in PROMPTS]
     bar = tqdm(asked, desc="calibration", disable=not sys.stderr.isatty())
     blocks = [simulate(one, n, m, sets=sets, n_boot=n_boot, seed=seed) for one, n, m in bar]
     found = pd.concat(blocks, ignore_index=True)

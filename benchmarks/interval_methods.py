@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import norm, t
 
 from steering_lab.numerics.bootstrap import expanded_tail, percentile_ends
-from steering_lab.numerics.intervals import Kind, paired_mean_interval, paired_share_interval
+from steering_lab.numerics.intervals import MIN_HEAVY, Kind, paired_mean_interval, paired_share_interval
 
 LEVEL = 0.95
 Ends = tuple[np.ndarray, np.ndarray]
@@ -78,6 +78,14 @@ def skewed(data: Data) -> Ends:
     return found.low, found.high
 
 
+def heavy(data: Data) -> Ends:
+    """Chosen for heavy measures: the same, with enough prompts."""
+    found = paired_mean_interval(
+        data.effects, Kind.HEAVY, level=LEVEL, n_boot=len(data.weighting), rng=np.random.default_rng(data.seed)
+    )
+    return found.low, found.high
+
+
 def bounded(data: Data) -> Ends:
     """Chosen for shares and bounded scores: two prompts added at the bounds."""
     found = paired_share_interval(data.effects, level=LEVEL, bounds=data.bounds)
@@ -122,6 +130,7 @@ def _tango_end(gained: np.ndarray, lost: np.ndarray, n: np.ndarray, z: float, si
 
 Method = Callable[[Data], Ends]
 OPEN: dict[str, Method] = {"percentile": percentile, "BCa": bca, "t": symmetric, "t and bootstrap-t": skewed}
+TAILED: dict[str, Method] = {**OPEN, f"the same from {MIN_HEAVY} prompts on": heavy}
 ENDED: dict[str, Method] = {
     "percentile": percentile,
     "BCa": bca,

@@ -29,7 +29,7 @@ from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.study.choosing import choose_iterations, choose_site, choose_strength, choose_threshold
 from steering_lab.study.conflict.answers import Answering, summaries
 from steering_lab.study.conflict.asking import Asking
-from steering_lab.study.conflict.descent_tables import costs, gate_table, measured, swept
+from steering_lab.study.conflict.descent_tables import costs, gate_table, measured, swept, swept_with_intervals
 from steering_lab.study.conflict.descents import (
     DELTAS,
     GATED,
@@ -68,6 +68,7 @@ class Config(DescentSettings):
         iterations: Numbers of iterations of a descent.
         kls: The costs in nats at which methods are compared.
         kl: The one at which side effects and expenses are looked at.
+        sure: Choose only a layer whose interval lies above no effect.
 
     Raises:
         ValueError: a number that is not above 0 or there twice, or a `budget` that is not among `budgets`.
@@ -77,6 +78,7 @@ class Config(DescentSettings):
     iterations: tuple[int, ...] = (1, 2, 4, 8, 16)
     kls: tuple[float, ...] = (0.1, 0.3, 1.0, 2.0)
     kl: float = 1.0
+    sure: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,7 +127,10 @@ class Choice(NamedTuple):
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
-    """Runs the comparison, or resumes it, and returns the finished run folder."""
+    """Runs the comparison, or resumes it, and returns the finished run folder; its page is `index.html`.
+
+    Where no layer surely raises context answers, the page says so and shows what was tried.
+    """
     check_expectations(config.expects)
     rows = config.all_rows()
     asking = Asking.of(config.load(), config)
@@ -138,16 +143,26 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         vectors = asking.vectors(questions.vector, sites)
         seconds = time.perf_counter() - started
         comparison = Comparison(answering, asking, config, questions.vector, vectors)
-        _test(comparison, config, questions.test, _validate(comparison, config, questions.validation), seconds)
+        choice = _validate(comparison, config, questions.validation)
+        if choice is not None:
+            _test(comparison, config, questions.test, choice, seconds)
         return setup.folder.finish(report, working=DELTAS)
 
 
-def _validate(comparison: Comparison, config: Config, parts: Sequence[Part]) -> Choice:
-    """Layer, iterations, strengths and threshold, each by its rule; leaves the tables they were chosen from."""
+def _validate(comparison: Comparison, config: Config, parts: Sequence[Part]) -> Choice | None:
+    """Layer, iterations, strengths and threshold, each by its rule; leaves the tables they were chosen from.
+
+    None, with the reason in the folder, where no layer can be chosen: nothing that follows would have a place.
+    """
     conflict, folder = parts[0], comparison.folder
-    cells = swept(comparison, vector_conditions(comparison, conflict.rows, list(comparison.vectors)), conflict)
+    vectors = vector_conditions(comparison, conflict.rows, list(comparison.vectors))
+    cells = swept_with_intervals(comparison, vectors, conflict)
     folder.write_table("validation", cells)
-    site = choose_site(cells, "context", max(config.kls))
+    try:
+        site = choose_site(cells, "context answers", max(config.kls), sure=config.sure)
+    except ValueError as refusal:
+        folder.write_json("chosen.json", {"nothing_chosen": str(refusal)})
+        return None
 
     def searched(varied: str, settings: Sequence[Setting]) -> pd.DataFrame:
         table = swept(comparison, all_descended(comparison, conflict.rows, settings, varied), conflict)

@@ -24,7 +24,7 @@ MEANING: dict[State, str] = {
     "works": "told from unsteered and from random vectors, corrected over the grid, within budget",
     "works, over budget": "told from unsteered and from random vectors, corrected over the grid, but costs too much",
     "moves, not told from random vectors": "told from unsteered, not from random vectors of equal norm",
-    "moves": "told from unsteered; under three random vectors of equal norm were run beside it, or all do the same",
+    "moves": "told from unsteered; fewer than three random vectors of equal norm were run beside it",
     "nothing shown": "not told from unsteered",
 }
 """What each state of a cell says: the word, and what it stands for."""

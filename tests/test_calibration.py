@@ -8,16 +8,32 @@ import pandas as pd
 import pytest
 
 from benchmarks.calibration import BEFORE, CHOSEN, END, PAGE, START, simulate, table, worst, write_between
-from benchmarks.populations import Population, exponential, normal, populations, shares
+from benchmarks.populations import (
+    Population,
+    answers,
+    exponential,
+    judged,
+    neutral_texts,
+    normal,
+    shares,
+    texts,
+)
 from steering_lab.evaluation.measuring.answer_measures import AnswerMeasure, Reading, RightAnswer
 from steering_lab.evaluation.measuring.first_step import FIRST_STEP
 from steering_lab.evaluation.measuring.named_measures import LABELS, TOPIC_MEASURES, named_measure
+from steering_lab.evaluation.measuring.neutral import DECLARED
 from steering_lab.numerics.kinds import Kind
 from steering_lab.tables import described
 
 QUICK = {"sets": 1000, "n_boot": 400, "seed": 1}
 # Three standard errors of a share of .93 over 1,000 sets.
 NOISE = 3 * (0.93 * 0.07 / 1000) ** 0.5
+
+
+@pytest.fixture(scope="module")
+def populations() -> list[Population]:
+    """All but the stories, which the organism would read for minutes."""
+    return [*texts(), *neutral_texts(), *answers(), *judged()]
 
 
 def covered(population: Population, n: int, samples: int, method: str) -> float:
@@ -48,15 +64,17 @@ def test_the_percentile_bootstrap_misses_at_the_ceiling() -> None:
     assert covered(shares(1.00, 0.97), 8, 1, BEFORE) < 0.3
 
 
-def test_every_measure_of_the_lab_declares_a_kind_that_the_calibration_covers_and_the_page_names() -> None:
-    calibrated = {population.kind for population in populations()}
+def test_every_measure_of_the_lab_declares_a_kind_that_the_calibration_covers_and_the_page_names(
+    populations: list[Population],
+) -> None:
+    calibrated = {population.kind for population in populations}
     assert calibrated == set(Kind)
     page = PAGE.read_text(encoding="utf-8").split("### Do the intervals hold?")[1]
     row = {kind: next(line for line in page.splitlines() if line.startswith(f"| {kind} |")) for kind in Kind}
     named = {name: named_measure(name) for name in LABELS}
     named |= {name: named_measure(f"{name}:weddings") for name in TOPIC_MEASURES}
     kinds = {name: measure.kind for name, measure in named.items()} | {
-        name: kind for name, (kind, _) in FIRST_STEP.items()
+        name: kind for name, (kind, _) in {**FIRST_STEP, **DECLARED}.items()
     }
     for name, kind in kinds.items():
         assert f"`{name}`" in row[kind], f"{name} is {kind}: the table of kinds in docs/measures.md does not say so"
@@ -64,19 +82,20 @@ def test_every_measure_of_the_lab_declares_a_kind_that_the_calibration_covers_an
         described(measure.name, measure.scale, measure.kind, measure.bounds)  # refuses what cannot be
 
 
-def test_populations_of_texts_have_the_kind_of_their_measure() -> None:
+def test_populations_of_texts_have_the_kind_of_their_measure(populations: list[Population]) -> None:
     kinds = {"VADER": "vader", "valence balance": "valence_balance", "log perplexity": "perplexity",
-             "degenerate": "degenerate", "repetition": "repetition", "topic words": "topic:weddings",
+             "degenerate": "degenerate", "repetition": "repetition", "distinct-2": "distinct_2",
+             "length": "length", "topic words": "topic:weddings",
              "topic rate": "topic_rate:weddings"}  # fmt: skip
     for start, name in kinds.items():
-        own = [population for population in populations() if population.name.startswith(start)]
+        own = [population for population in populations if population.name.startswith(start)]
         assert own, name
         assert {population.kind for population in own} == {named_measure(name).kind}
 
 
-def test_every_population_draws_effects_around_its_truth() -> None:
-    for population in populations():
-        effects = population.draw(200, 4, 400, np.random.default_rng(0)).mean(axis=0)
+def test_every_population_draws_effects_around_its_truth(populations: list[Population]) -> None:
+    for population in populations:
+        effects = population.draw(200, population.samples[-1], 400, np.random.default_rng(0)).mean(axis=0)
         assert abs(effects.mean() - population.truth) < 4 * effects.std() / 400**0.5, population.name
 
 

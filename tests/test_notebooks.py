@@ -33,6 +33,7 @@ SMALLER = {
     },
     "04": {},
     "05": {"[2.0, 3.0]": "[2.0]", "max_new_tokens=12": "max_new_tokens=8"},
+    "06": {"[0, 4, 8, 12, 20, 29]": "[0, 8, 20, 29]"},
 }
 
 # Run after a notebook's last cell, on what its cells left: what it is about shows.
@@ -56,6 +57,10 @@ assert parts["effect"].abs().max() > 0
     "05": """
 texts = reported_on.generations.pivot(index="prompt", columns="condition", values="text")
 assert (texts[f"wedding everywhere {site} coeff {chosen.coeff:g}"] != texts["unsteered"]).any()
+""",
+    "06": """
+assert verdict.word == "in shape" and set(verdict.checks["about"]) == {"shape", "number"}
+assert len(run["measured"]) > 12
 """,
 }
 needs_smollm2 = pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")
@@ -91,7 +96,7 @@ def test_a_notebook_is_short_and_defines_nothing(source: Path) -> None:
     assert len(cells) < 15
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     assert "def " not in code
-    assert code.count("load_model(") == 1
+    assert code.count("load_model(") + code.count("read_study(") == 1
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)

@@ -4,7 +4,21 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration import PAGE
-from benchmarks.null_grids import CELLS, COEFFS, EFFECTS, MARKS, Grids, along_layers, counted, largest_error, table
+from benchmarks.null_grids import (
+    CELLS,
+    COEFFS,
+    EFFECTS,
+    MARKS,
+    Grids,
+    Shape,
+    along_layers,
+    counted,
+    heavy,
+    largest_error,
+    normal,
+    skewed,
+    table,
+)
 
 
 def test_grids_are_as_large_as_the_default_sweep_and_unlike_each_other() -> None:
@@ -25,18 +39,25 @@ def test_the_largest_error_is_that_of_either_null() -> None:
 
 
 def test_the_pages_table_is_of_this_form() -> None:
-    row = {"grid": "any", "draws": 5, "prompts": 16, "apart": 0.01, "idle": 0.0, "random": 0.04}
-    row |= {"idle differs": 0.9, "random differs": 1.0, **{f"effect {size}": 0.5 for size in EFFECTS}}
+    row = {"grid": "any", "draws": 5, "prompts": 16, "sets": 400, "apart": 0.01, "idle": 0.0, "random": 0.04}
+    row |= {
+        "idle differs": 0.9,
+        "random differs": 1.0,
+        **{f"effect {size}": 0.5 for size in EFFECTS},
+        "effect 8 before": 0.6,
+    }
     head = table([row]).splitlines()[0]
     page = PAGE.read_text(encoding="utf-8")
     assert head in page.split(MARKS[0])[1].split(MARKS[1])[0]
     assert (
         table([row]).splitlines()[2]
-        == "| any | 5 | 16 | .900 | 1.000 | .010 | .000 | .040 | .500 | .500 | .500 | .500 |"
+        == "| any | 5 | 16 | 400 | .900 | 1.000 | .010 | .000 | .040 | .500 | .500 | .500 | .500 (.600) |"
     )
 
 
-@pytest.mark.parametrize("df", [np.inf, 4.0])
-def test_a_random_vectors_effect_is_about_one_at_the_largest_coefficient(df: float) -> None:
-    drawn = along_layers(0.0, df)(4000, np.random.default_rng(0)).reshape(4000, -1, len(COEFFS))[..., -1]
-    assert np.median(np.abs(drawn)) / 0.6745 == pytest.approx(1, abs=0.15)
+@pytest.mark.parametrize(("shape", "spread"), [(normal, 1.0), (heavy, 2**0.5), (skewed, 1.0)])
+def test_a_random_vectors_effect_spreads_as_its_directions_do_at_the_largest_coefficient(
+    shape: Shape, spread: float
+) -> None:
+    drawn = along_layers(0.0, shape)(4000, np.random.default_rng(0)).reshape(4000, -1, len(COEFFS))[..., -1]
+    assert drawn.std() == pytest.approx(spread, rel=0.05)  # t with 4 degrees of freedom has the variance 2

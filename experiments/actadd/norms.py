@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from steering_lab.analysis.plots import claim_curves
+from steering_lab.analysis.plots import Figure, claim_curves
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.progress import progress_bar
 from steering_lab.numerics.intervals import ratio_interval
 from steering_lab.runs import read_run
-from steering_lab.study.page import described
+from steering_lab.study.page import Parts, described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.settings import LayerSettings, ModelSettings
@@ -99,14 +99,26 @@ def _ours(measured: pd.DataFrame) -> str:
 def report(folder: str | Path) -> Path:
     """Draws the page of a finished run from its files alone."""
     parts = read_run(folder)
+    table = parts["measured"][["who", "effect", "low", "high"]]
+    table = table.rename(columns={"who": "where", "effect": "norm ratio"})
+    few = table[table["where"].str.contains("first|last")]
+    return publish_claim(folder, parts, headline=few, figures={"norms": figure(parts)}, tables={"Every layer": table})
+
+
+def figure(parts: Parts) -> Figure:
+    """The figure of a run: every position along the layers, the published points beside.
+
+    Args:
+        parts: What `read_run` gives of the run.
+    """
     config, measured = parts["config"], parts["measured"]
-    about = described(config["model"], parts.get("model", {}))
     own = measured[measured["layer"].notna()]
     last = own["layer"].max()
-    lines = {f"position {position}": rows.assign(x=rows["layer"] / last) for position, rows in own.groupby("position")}
+    by = own.groupby("position")
     step = max(1, int(last) // 10)
-    figure = claim_curves(
-        lines,
+    about = described(config["model"], parts.get("model", {}))
+    return claim_curves(
+        {f"position {position}": rows.assign(x=rows["layer"] / last) for position, rows in by},
         config["curves"],
         x_label="layer",
         y_label="norm of the vector over the stream's",
@@ -114,6 +126,3 @@ def report(folder: str | Path) -> Path:
         title=config["source"],
         subtitle=f"{about}; {config['positive']} − {config['negative']}; {parts['norms']['prompt'].nunique()} prompts",
     )
-    table = measured[["who", "effect", "low", "high"]].rename(columns={"who": "where", "effect": "norm ratio"})
-    few = table[table["where"].str.contains("first|last")]
-    return publish_claim(folder, parts, headline=few, figures={"norms": figure}, tables={"Every layer": table})

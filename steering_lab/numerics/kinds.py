@@ -12,4 +12,5 @@ class Kind(StrEnum):
 
     BOUNDED = "bounded"  # shares of 0 and 1, and scores between two ends that are mostly at one of them (repetition)
     SYMMETRIC = "symmetric"  # scores that move both ways: sentiment, log-odds, logarithms of perplexity
-    SKEWED = "skewed"  # counts, divergences, and anything of which nothing is known
+    SKEWED = "skewed"  # counts, divergences of whole texts, and anything of which nothing is known
+    HEAVY = "heavy"  # mostly next to nothing, in a few prompts very much: a divergence at one token

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from steering_lab.evaluation.inferring.reasons import amount, where
 from steering_lab.evaluation.inferring.selection import Selected, select
 from steering_lab.evaluation.running.grid import PlaceName
 from steering_lab.models.hook_points import HookSite, resid_post
@@ -44,24 +45,36 @@ def choose(
     return chosen
 
 
-def choose_site(cells: pd.DataFrame, effect: str, most_kl: float) -> HookSite:
-    """The block output where `effect` is the most for at most `most_kl` nats; the smaller KL wins ties.
+def choose_site(cells: pd.DataFrame, effect: str, most_kl: float, *, sure: bool = True) -> HookSite:
+    """The block output of the cell with the highest lower end of `effect`'s interval, among those that cost little.
+
+    Its mean KL may be at most `most_kl`, by estimate: it is no budget here but where methods are read off later, their
+    mean KL too. The smaller KL wins ties.
 
     Args:
-        cells: One row per layer and coefficient, with `layer`, `kl` in nats and the effect's column.
-        effect: The column that is to be high.
+        cells: One row per layer and coefficient, with `layer`, `coeff`, `kl` in nats, and `low` and `high`, the
+            interval of the effect less the unsteered model's.
+        effect: What is to rise, as a refusal calls it.
         most_kl: Nats that a cell may cost.
+        sure: Choose only a cell whose interval lies above no effect.
 
     Raises:
-        ValueError: no cell costs so little.
+        ValueError: no cell costs so little or has an interval, or none is sure; names the nearest three.
     """
-    affordable = cells[cells["kl"] <= most_kl]
+    affordable = cells[cells["kl"] <= most_kl].dropna(subset="low")
     if affordable.empty:
         raise ValueError(
             f"no coefficient keeps the vector within {most_kl:g} nats, the gentlest cell costs {cells['kl'].min():.3g}:"
             " add smaller coeffs"
         )
-    best = affordable.sort_values([effect, "kl"], ascending=[False, True]).iloc[0]
+    ordered = affordable.sort_values(["low", "kl"], ascending=[False, True])
+    best = ordered.iloc[0]
+    if sure and not best["low"] > 0:
+        near = "; ".join(
+            f"{where(cell)}: {amount(cell['low'], 'difference')} to {amount(cell['high'], 'difference')}"
+            for _, cell in ordered.head(3).iterrows()
+        )
+        raise ValueError(f"no cell within {most_kl:g} nats surely raises {effect}; the nearest are {near}")
     return resid_post(int(best["layer"]))
 
 

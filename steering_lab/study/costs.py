@@ -26,6 +26,7 @@ from steering_lab.study.setup import Setup
 COSTS = (*OF_TEXTS, *LABELS_BESIDE)
 NO_PROMPT = "neutral texts have no prompt before them"  # so they say nothing of prompting
 LESS_IS_LOSS = ("top1_agreement", "facts", "distinct_2")  # a budget is the most of a cost, and these are better high
+WITHOUT_INTERVAL = ("neutral_kl_median",)  # which would need 70 texts, and a budget is judged by its end
 N_TEXTS, N_FACTS = 16, 40
 LEAST_WORDS, MOST_WORDS = 10, 25  # of a story: as long as the passages
 LARGE = 35_000_000  # inhabitants: the countries that a small model has read about, 40 of them
@@ -46,8 +47,9 @@ def check_costs(names: Sequence[str], budgets: Mapping[str, float]) -> None:
     for name, most in budgets.items():
         if name == "perplexity":
             raise ValueError("the budget of perplexity is the setting perplexity_budget")
-        if name not in (*FLUENCY, *names) or name in LESS_IS_LOSS:
-            bounded = [cost for cost in (*FLUENCY, *names) if cost not in (*LESS_IS_LOSS, "perplexity")]
+        if name not in (*FLUENCY, *names) or name in (*LESS_IS_LOSS, *WITHOUT_INTERVAL):
+            never = (*LESS_IS_LOSS, *WITHOUT_INTERVAL, "perplexity")
+            bounded = [cost for cost in (*FLUENCY, *names) if cost not in never]
             raise ValueError(f"no budget of {name!r}: one may be of {', '.join(bounded)}, or of another of the costs")
         if not isfinite(most):
             raise ValueError(f"the budget of {name} is {most}: it must be finite")

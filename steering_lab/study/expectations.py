@@ -23,14 +23,16 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from itertools import product
 from math import isnan
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from steering_lab.analysis.plots.parts.labels import signed, times
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.inferring.states import LEVEL
+from steering_lab.numerics.written import times
 
 Answer = Literal["failed", "held", "cannot say"]
 ORDER: tuple[Answer, ...] = ("failed", "cannot say", "held")
@@ -267,10 +269,6 @@ def _each(one: Expectation, row: Any, others: pd.DataFrame) -> list[Answer]:
     return [bound.answer(row.low, row.high) for bound in bounds] if known else ["cannot say"]
 
 
-def _ratio(value: float) -> str:
-    return f"×{value:.2f}" if value < 10 else times(value)
-
-
 def said(row: Any, band: bool = False) -> str:
     """An effect with its interval, or an interval alone, as a difference or a ratio; with random vectors' band.
 
@@ -278,7 +276,7 @@ def said(row: Any, band: bool = False) -> str:
         row: Its row of the measured table, a named tuple.
         band: Whether random vectors' band is said too.
     """
-    show = _ratio if row.scale == "ratio" else signed
+    show = partial(times, fine=True) if row.scale == "ratio" else signed
 
     def span(low: float, high: float) -> str:
         return "" if isnan(low) else f"[{show(low)}, {show(high)}]"

@@ -1,7 +1,7 @@
 """How well what is seen before steering says what steering does: rank correlations over concepts and layers."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -107,7 +107,8 @@ def predictions(before: pd.DataFrame, after: pd.DataFrame, *, seed: int = 0, n_b
     for statistic in seen.columns:
         for outcome, label in OUTCOMES.items():
             pair = [block[:, [columns.index(statistic), columns.index(outcome)]] for block in blocks]
-            found = [_correlations(pair)] + [_correlations([pair[i] for i in draw]) for draw in drawn]
+            each = [_Concept(block, block.mean(axis=0), _spearman(block)) for block in pair]
+            found = [_correlations(each)] + [_correlations([each[i] for i in draw]) for draw in drawn]
             for k, over in enumerate(OVER):
                 values = np.array([one[k] for one in found])
                 known = values[1:][~np.isnan(values[1:])]
@@ -129,11 +130,19 @@ def _bounds(drawn: np.ndarray) -> tuple[float, float]:
     return (np.nan, np.nan) if np.isclose(low, high) else (float(low), float(high))
 
 
-def _correlations(blocks: list[np.ndarray]) -> tuple[float, float, float]:
-    within = [_spearman(block) for block in blocks]
-    known = [rho for rho in within if not np.isnan(rho)]
-    means = np.stack([block.mean(axis=0) for block in blocks])
-    return _spearman(np.concatenate(blocks)), _spearman(means), float(np.mean(known)) if known else np.nan
+class _Concept(NamedTuple):
+    """A concept's cells, the mean of them, and their own correlation: all that no resample of concepts changes."""
+
+    cells: np.ndarray
+    mean: np.ndarray
+    within: float
+
+
+def _correlations(concepts: list[_Concept]) -> tuple[float, float, float]:
+    known = [one.within for one in concepts if not np.isnan(one.within)]
+    means = np.stack([one.mean for one in concepts])
+    cells = np.concatenate([one.cells for one in concepts])
+    return _spearman(cells), _spearman(means), float(np.mean(known)) if known else np.nan
 
 
 def _spearman(points: np.ndarray) -> float:

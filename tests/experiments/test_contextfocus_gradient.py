@@ -23,7 +23,7 @@ from steering_lab.tables import strength
 TOML = experiments_folder() / "contextfocus_gradient.toml"
 SMALL = (
     "layers=[1, 2]", "coeffs=[0.5, 1.5]", "budgets=[0.1, 0.4]", "iterations=[1, 3]", "n_vector=24", "n_labelled=8",
-    "n_validation=8", "n_test=8", "n_random=3", "n_random_deltas=3",
+    "n_validation=8", "n_test=8", "n_random=3", "n_random_deltas=3", "sure=false",
 )  # fmt: skip
 
 
@@ -169,11 +169,30 @@ def test_the_report_is_drawn_again_from_the_tables_alone(folder: Path, experimen
     assert (folder / "index.html").is_file()
 
 
-def test_the_site_is_that_of_most_context_answers_within_the_kl() -> None:
-    cells = pd.DataFrame({"layer": [1, 2, 3, 4], "kl": [0.5, 0.2, 5.0, 0.4], "context": [0.6, 0.6, 0.9, 0.5]})
-    assert choose_site(cells, "context", 1.0).layer == 2
+def test_the_site_is_that_of_the_highest_lower_end_within_the_kl_and_surely_above_none() -> None:
+    cells = pd.DataFrame({
+        "layer": [1, 2, 3, 4], "coeff": 0.5, "kl": [0.5, 0.2, 5.0, 0.4],
+        "low": [0.1, 0.1, 0.8, -0.2], "high": [0.9, 0.7, 1.0, 1.0],
+    })  # fmt: skip
+    assert choose_site(cells, "context answers", 1.0).layer == 2
     with pytest.raises(ValueError, match=r"no coefficient keeps the vector within 0\.1 nats.*costs 0\.2"):
-        choose_site(cells, "context", 0.1)
+        choose_site(cells, "context answers", 0.1)
+    unsure = cells.assign(low=cells["low"] - 0.3)
+    said = r"no cell within 1 nats surely raises context answers; the nearest are layer 2, coefficient 0\.5: −0\.2 to"
+    with pytest.raises(ValueError, match=said):
+        choose_site(unsure, "context answers", 1.0)
+    assert choose_site(unsure, "context answers", 1.0, sure=False).layer == 2
+
+
+def test_where_no_layer_is_sure_there_is_a_whole_page_all_the_same(tmp_path: Path) -> None:
+    gentle = ("layers=[1]", "coeffs=[0.001]", "n_vector=8", "n_labelled=8", "n_validation=8", "n_test=8", "n_random=3")
+    run_command(TOML, set=gentle, results=tmp_path)
+    [folder] = (tmp_path / "contextfocus_gradient").iterdir()
+    page, parts = (folder / "index.html").read_text(encoding="utf-8"), read_run(folder)
+    assert "surely raises context answers" in parts["chosen"]["nothing_chosen"]
+    assert page.count("cannot say") >= len(parts["config"]["expects"]) > 0
+    assert len(parts["validation"]) == 1
+    assert "table" not in parts
 
 
 def test_iterations_are_the_fewest_that_come_within_two_points(experiment: ModuleType) -> None:

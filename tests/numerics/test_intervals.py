@@ -12,9 +12,11 @@ from scipy.stats import multinomial, ttest_rel
 from steering_lab.numerics.intervals import (
     ALL_ALIKE,
     FEW_DIFFER,
+    MIN_HEAVY,
     MIN_PROMPTS,
     NO_VALUE,
     TOO_FEW,
+    TOO_FEW_FOR_TAIL,
     Interval,
     Kind,
     paired_interval,
@@ -116,7 +118,8 @@ def test_a_prompt_without_a_value_is_nan_and_changes_no_other() -> None:
             for e in (found, found[rest])
         )
         resampled = 0.3 if kind == Kind.SKEWED else 1e-9  # other resamples
-        assert [whole.low[0], whole.high[0]] == pytest.approx([without.low[0], without.high[0]], abs=resampled)
+        ends = [without.low[0], without.high[0]]
+        assert [whole.low[0], whole.high[0]] == pytest.approx(ends, abs=resampled, nan_ok=True)
 
 
 def test_a_symmetric_interval_is_scipys_of_the_paired_t_test() -> None:
@@ -158,6 +161,16 @@ def test_all_alike_and_too_few_have_no_interval_and_say_why() -> None:
     for found in (skewed(effects), paired_mean_interval(effects, Kind.SYMMETRIC)):
         assert list(found.why) == [ALL_ALIKE, ALL_ALIKE, TOO_FEW, NO_VALUE]
         assert np.isnan([found.low, found.high]).all()
+
+
+def test_a_heavy_measure_has_a_skewed_ones_interval_from_enough_prompts_on() -> None:
+    effects = np.random.default_rng(0).lognormal(sigma=2, size=(MIN_HEAVY, 2))
+    effects[0, 1] = np.nan
+    found = paired_mean_interval(effects, Kind.HEAVY, rng=np.random.default_rng(0))
+    assert list(found.why) == ["", TOO_FEW_FOR_TAIL]
+    assert [found.low[0], found.high[0]] == [skewed(effects).low[0], skewed(effects).high[0]]
+    with pytest.raises(ValueError, match="a heavy measure's interval needs an rng"):
+        paired_mean_interval(effects, Kind.HEAVY)
 
 
 def test_one_prompt_has_an_interval_only_where_the_scale_has_ends() -> None:

@@ -115,6 +115,10 @@ def test_a_cell_over_any_budget_is_not_chosen(tmp_path: Path) -> None:
         ({"perplexity": 2.0}, "is the setting perplexity_budget"),
         ({"facts": 0.1}, "no budget of 'facts': one may be of repetition, degenerate, neutral_kl"),
         ({"length": 0.1}, "no budget of 'length'"),
+        (
+            {"neutral_kl_median": 0.1},
+            "no budget of 'neutral_kl_median': one may be of repetition, degenerate, neutral_kl,",
+        ),
         ({"neutral_kl": float("inf")}, "the budget of neutral_kl is inf"),
         ({"neutral_kl": -1.0}, "the budget of neutral_kl is -1.0: a divergence is never below 0, so give one above 0"),
         ({"neutral_kl": 0.0}, "the budget of neutral_kl is 0.0"),
@@ -122,7 +126,7 @@ def test_a_cell_over_any_budget_is_not_chosen(tmp_path: Path) -> None:
 )
 def test_a_budget_that_there_cannot_be_is_refused(budgets: dict[str, float], error: str) -> None:
     with pytest.raises(ValueError, match=error):
-        check_costs(["neutral_kl", "facts"], budgets)
+        check_costs(["neutral_kl", "neutral_kl_median", "facts"], budgets)
 
 
 @pytest.mark.parametrize("language", [ENGLISH, ORGANISM])

@@ -114,7 +114,7 @@ def test_failed_lines_come_first_and_all_forms_of_a_name_have_to_hold() -> None:
     assert told["answer"].tolist() == ["failed", "cannot say", "held", "held"]
     assert told["measured"].tolist() == [
         "+0.20 [+0.10, +0.30]; −0.20 [−0.30, −0.10]", "not measured in this run", "+0.20 [+0.10, +0.30]",
-        "×1.20 [×1.10, ×1.30]",
+        "×1.2 [×1.1, ×1.3]",
     ]  # fmt: skip
 
 

@@ -129,8 +129,6 @@ def test_a_group_holds_the_texts_that_it_names(tmp_path: Path) -> None:
 def test_figures_are_made_once_and_the_table_of_verdicts_finds_its_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steering_lab.study.paper.register.git_commit", lambda: "0123456789ab")
-    monkeypatch.setattr("steering_lab.models.provenance.git_commit", lambda: "0123456789ab")
     readme = tmp_path / "README.md"
     readme.write_text("before\n" + "".join(TABLE) + "after\n")
     paper(("norms",), variant="organism", results=tmp_path / "results", table=readme)
@@ -144,6 +142,8 @@ def test_figures_are_made_once_and_the_table_of_verdicts_finds_its_place(
     assert written.endswith("after\n")
     assert "figure 8" in written
     capsys.readouterr()
+    made = json.loads((verdict.parent / "provenance.json").read_text())["commit"]
+    monkeypatch.setattr("steering_lab.study.paper.register.git_commit", lambda: made)
     paper(("norms",), variant="organism", results=tmp_path / "results")
     assert "is there" in capsys.readouterr().err
     assert len(list((tmp_path / "results").glob("actadd_norms/*/verdict.json"))) == 1
@@ -153,3 +153,16 @@ def test_a_figure_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="'figure_99' is no figure of a paper: there are actadd, "):
         paper(("figure_99",), list=True)
     assert (experiments_folder() / "actadd").is_dir()
+
+
+def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
+    rows = (experiments_folder() / "README.md").read_text(encoding="utf-8").splitlines()
+    for figure in paper_figures():
+        [row] = [line for line in rows if f"`{figure.command}`" in line]
+        _, source, _, _, run, verdict, ours, published, _ = (cell.strip() for cell in row.split("|"))
+        assert (source, published) == (figure.study.config.source, figure.study.config.published)
+        if not run:
+            assert verdict == "not run here"
+            continue
+        held = json.loads((experiments_folder().parent / "results" / run.strip("`") / "verdict.json").read_text())
+        assert (verdict, ours) == (held["verdict"], held["ours"])

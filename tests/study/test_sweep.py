@@ -259,7 +259,10 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
             ("pairs=love_hate", "measures=['vadr']"),
             "unknown measure 'vadr': choose vader, sentiment, valence_balance",
         ),
-        (("pairs=love_hate", "measures=['topic:sea']"), "unknown topic 'sea': choose one of weddings, a file of words"),
+        (
+            ("pairs=love_hate", "measures=['topic:sea']"),
+            "unknown topic 'sea': choose one of weddings, politics, music, science, finance, war, a file of words",
+        ),
         (("pairs=love_hate", "measures=['topic:no.txt']"), "unknown topic 'no.txt': choose one of"),
         (("pairs=love_hate", "measures=['vader', 'vader']"), "the measure 'vader' is named twice"),
         (("pairs=love_hate", "coeffs=[0]"), "coeffs is [0.0]: give each once, and one that is not 0"),

@@ -7,9 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
-from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, signed, times
+from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.lines import MOST_LINES, Line, draw_band, draw_names, lone_intervals
+from steering_lab.numerics.written import times
 
 _LEFT, _PLOT = 72, (620, 340)
 

@@ -15,9 +15,10 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.cells import COUNTED, counts, placed_cells, sweep_cells
 from steering_lab.analysis.plots.parts.grid import QUIET, outline
-from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
+from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.sites import thinned
+from steering_lab.numerics.written import times
 
 UNITS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("neutral_kl", "neutral_kl_median", "neutral_kl_p95", "top1_agreement"), ("neutral texts",)),

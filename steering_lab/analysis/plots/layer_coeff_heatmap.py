@@ -38,10 +38,11 @@ from steering_lab.analysis.plots.parts.grid import (
     readable,
 )
 from steering_lab.analysis.plots.parts.hover import hover_text
-from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
+from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.possible import Bar, Bounds, possible
 from steering_lab.analysis.plots.parts.sites import thinned
+from steering_lab.numerics.written import times
 from steering_lab.tables import MEANING
 
 Value = Literal["value", "difference", "ratio"]

@@ -8,9 +8,10 @@ import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.grid import QUIET, Frame, colour_bar, draw_gaps, outline, readable
-from steering_lab.analysis.plots.parts.labels import short_signed, times
+from steering_lab.analysis.plots.parts.labels import short_signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.sites import thinned
+from steering_lab.numerics.written import times
 
 _LEFT, _LONG = 64, 97.5  # the left margin in pixels; the percentile beyond which a stream is called long or short
 

@@ -15,9 +15,10 @@ from plotly.colors import sample_colorscale, unlabel_rgb
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.cells import counts, sweep_cells
-from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, short_signed, signed, times
+from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, short_signed, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.lines import MOST_LINES, Line, apart, draw_band, draw_names, lone_intervals
+from steering_lab.numerics.written import times
 from steering_lab.tables import MEANING
 
 _LEFT, _PLOT = 72, (520, 320)  # left margin; width and height of the axes, in pixels

@@ -26,7 +26,11 @@ def draw_effects(measured: pd.DataFrame) -> pd.DataFrame:
     The effect is that of `summarise` (a paired difference, or a ratio) for one random vector, over the same prompts and
     samples. `log_effect` is the logarithm of a ratio, NaN for a difference.
     """
-    paired = pair_with_unsteered(measured)
+    return paired_draw_effects(pair_with_unsteered(measured))
+
+
+def paired_draw_effects(paired: pd.DataFrame) -> pd.DataFrame:
+    """`draw_effects` of a table that is `paired` already."""
     drawn = paired[paired["draw"].notna()]
     blocks = [_effects_of_draws(rows, metric) for metric, rows in drawn.groupby("metric")]
     columns = ["metric", *CELL, "draw", "effect", "log_effect"]

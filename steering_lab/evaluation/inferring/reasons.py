@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from steering_lab.numerics.written import times
 from steering_lab.tables import in_cell
 
 
@@ -41,7 +42,7 @@ def amount(value: float | int, scale: str) -> str:
         scale: "difference" or "ratio".
     """
     if scale == "ratio":
-        return f"×{value:.3g}" if value >= 10 else f"×{value:.2f}".rstrip("0").rstrip(".")
+        return times(value, fine=True)
     return "0" if value == 0 else f"{value:+.2g}".replace("-", "−")
 
 

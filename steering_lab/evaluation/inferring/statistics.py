@@ -7,7 +7,7 @@ comparison is paired: same prompt, same sample, steered against unsteered. Nothi
 import numpy as np
 import pandas as pd
 
-from steering_lab.evaluation.inferring.controls import attach_bands, draw_effects
+from steering_lab.evaluation.inferring.controls import attach_bands, paired_draw_effects
 from steering_lab.evaluation.inferring.pairing import DESCRIBED, PairedSums, pair_with_unsteered, paired_sums
 from steering_lab.evaluation.inferring.swap_test import swap_test
 from steering_lab.numerics.intervals import Interval, Kind, paired_interval
@@ -49,7 +49,7 @@ def summarise(
         for metric, rows in paired.groupby("metric")
     ]
     summary = _mark_degenerate(pd.concat(blocks, ignore_index=True))
-    summary = attach_bands(summary, draw_effects(measured), level, searched=searched)
+    summary = attach_bands(summary, paired_draw_effects(paired), level, searched=searched)
     summary = summary.sort_values(["metric", *CELL], ignore_index=True, na_position="first")
     return checked(summary, SUMMARY)[SUMMARY.names]
 

@@ -26,8 +26,8 @@ def swap_test(sums: PairedSums, kind: Kind, n_draws: int, rng: np.random.Generat
 
     p is the share of exchanges with an effect at least as large (all 2^P of them up to 11 prompts, beyond that the
     actual one and `n_draws` more). The corrected p compares each cell's effect, in its standard errors under idle
-    steering, with the largest of its grid in each exchange (Westfall and Young 1993, single step). For a skewed measure
-    both are the larger of this and of `bootstrap_test`. No p can be below 2 / 2^P.
+    steering, with the largest of its grid in each exchange (Westfall and Young 1993, single step). For a measure that
+    is skewed or heavy both are the larger of this and of `bootstrap_test`. No p can be below 2 / 2^P.
 
     Args:
         sums: The paired sums of each prompt and cell.
@@ -40,7 +40,7 @@ def swap_test(sums: PairedSums, kind: Kind, n_draws: int, rng: np.random.Generat
     if searched:
         families = list(sums.cells.groupby(list(FAMILY), dropna=False).indices.values())
     p, p_family = exchange_test(scores, families, n_draws, rng)
-    if kind == Kind.SKEWED:
+    if kind in (Kind.SKEWED, Kind.HEAVY):
         with_skew = bootstrap_test(scores, families, n_draws, rng)
         p, p_family = np.maximum(p, with_skew[0]), np.maximum(p_family, with_skew[1])
     return p, np.maximum(p, p_family)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.data.conflict_qa import ConflictQA
-from steering_lab.evaluation.measuring.next_token import each_next_token
+from steering_lab.evaluation.measuring.next_token import KL, KL_KIND, NATS, each_next_token
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.numerics.divergence import kl
@@ -23,12 +23,15 @@ from steering_lab.numerics.log_probs import any_of
 from steering_lab.tables import measurements
 
 FIRST_STEP: Mapping[str, tuple[Kind, Bounds]] = {
-    "log_prob_context": (Kind.SYMMETRIC, (-math.inf, 0)),
-    "log_prob_memory": (Kind.SYMMETRIC, (-math.inf, 0)),
+    "log_prob_context": (Kind.HEAVY, (-math.inf, 0)),
+    "log_prob_memory": (Kind.HEAVY, (-math.inf, 0)),
     "log_odds": (Kind.SYMMETRIC, OPEN),
-    "kl": (Kind.SKEWED, (0, math.inf)),
+    KL: (KL_KIND, NATS),
 }
-"""By metric: how its differences are distributed, and the smallest and the largest value there can be."""
+"""By metric: how its differences are distributed, and the smallest and the largest value there can be.
+
+An answer's log-probability ends at 0: near it, few questions move and these far. The difference of two does not.
+"""
 
 
 class FirstTokens(NamedTuple):

@@ -117,34 +117,6 @@ class TextMeasure:
         return pd.Series(values, index=generations.index, dtype=float)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The column `name` of the table as it is, measured while the model ran.
-
-    Args:
-        name: The column, and the metric's name in tables.
-        weight: The column that weighs the values; None is one each.
-        scale: How values are compared with the unsteered: "difference" or "ratio".
-        kind: How its differences are distributed; skewed where nothing is known.
-        bounds: The smallest and the largest value there can be; infinite where there is none.
-
-    Raises:
-        ValueError: no name, a weight that is no column, an unknown scale or kind, or bounds that are none.
-    """
-
-    name: str
-    weight: str | None = None
-    scale: Scale = "difference"
-    kind: Kind = Kind.SKEWED
-    bounds: Bounds = OPEN
-
-    def __post_init__(self) -> None:
-        _check_declared(self)
-
-    def __call__(self, generations: pd.DataFrame) -> pd.Series:
-        return generations[self.name].astype(float)
-
-
 def sentiment(lexicon: Lexicon, name: str = "sentiment") -> TextMeasure:
     """`name`: `sentiment_score` by `lexicon`, in [−1, 1], NaN for a text without valenced words."""
     return _leaning(name, partial(sentiment_score, positive=lexicon.positive, negative=lexicon.negative))

@@ -24,10 +24,13 @@ from steering_lab.models.memory import rows_that_fit
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.scoring import SCORED_LOGITS
 from steering_lab.numerics.divergence import kl
+from steering_lab.numerics.kinds import Bounds, Kind
 from steering_lab.numerics.log_probs import to_log_probs
 from steering_lab.tables import measurements
 
 KL = "kl"
+KL_KIND: Kind = Kind.HEAVY  # most prompts hardly move and a few far
+NATS: Bounds = (0, math.inf)
 
 
 def next_token_kl(
@@ -59,7 +62,9 @@ def next_token_kl(
             conditions, each_next_token(model, conditions, examples, **permissions), strict=True
         ):
             observed = pd.DataFrame({"prompt": keys, "sample": 0, "value": kl(base, log_probs).tolist()})
-            blocks.append(measurements(condition.name, condition.factors, observed, metric=KL, bounds=(0, math.inf)))
+            blocks.append(
+                measurements(condition.name, condition.factors, observed, metric=KL, kind=KL_KIND, bounds=NATS)
+            )
             bar.update()
     return pd.concat(blocks, ignore_index=True)
 

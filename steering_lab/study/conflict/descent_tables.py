@@ -16,7 +16,7 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.conflict_gate import ConflictGate
 from steering_lab.methods.delta.result import Result
 from steering_lab.models.hook_points import HookSite
-from steering_lab.study.conflict.answers import by_question
+from steering_lab.study.conflict.answers import by_question, summaries
 from steering_lab.study.conflict.asking import as_asked
 from steering_lab.study.conflict.descents import (
     GATE,
@@ -58,6 +58,25 @@ def swept(comparison: Comparison, steered: Sequence[Steered], part: Part) -> pd.
         part: The rows that are asked.
     """
     table = measured(comparison, list({one.condition.name: one.condition for one in steered}.values()), part)
+    return _swept(table, steered)
+
+
+def swept_with_intervals(comparison: Comparison, steered: Sequence[Steered], part: Part) -> pd.DataFrame:
+    """`swept` of vectors, with the effect on context answers less the unsteered model's: effect, low, high, why.
+
+    Args:
+        comparison: The run and its model.
+        steered: The conditions, each with a layer and coefficient of its own.
+        part: The rows that are asked.
+    """
+    table = measured(comparison, [comparison.asking.unsteered(), *(one.condition for one in steered)], part)
+    effects = summaries(table, comparison.config.seed)
+    effects = effects[(effects["metric"] == "context") & (effects["role"] == "steered")]
+    at = ["method", "layer", "coeff"]
+    return _swept(table, steered).merge(effects[[*at, "effect", "low", "high", "why"]], on=at, how="left")
+
+
+def _swept(table: pd.DataFrame, steered: Sequence[Steered]) -> pd.DataFrame:
     means = table.groupby(["condition", "metric"])["value"].mean()
 
     def row(one: Steered) -> dict[str, Any]:

@@ -46,6 +46,8 @@ def report_equal_kl(folder: str | Path) -> Path:
     """
     parts = read_run(folder, {name: TIDY[name] for name in ("table", "summary")})
     model, config = parts["model"], parts["config"]
+    if "nothing_chosen" in parts["chosen"]:
+        return _report_nothing(folder, parts)
     kind = f"synthetic model {model['name']}" if config["model"] == "organism" else model["name"]
     drawn = figures(parts, f"{kind}, layer {parts['chosen']['layer']} of {model['n_layers']}")
     return publish(
@@ -66,6 +68,41 @@ def report_equal_kl(folder: str | Path) -> Path:
         ),
         captions={**CAPTIONS, "context_against_kl": f"{CAPTIONS['context_against_kl']}{_deltas_note(parts)}"},
         tables={f"Context answers less those of the {VECTOR} vector": differences(parts["equal"])},
+    )
+
+
+def _report_nothing(folder: str | Path, parts: Parts) -> Path:
+    """The page of a run in which no layer could be chosen: what was tried on the questions for choosing."""
+    reason, tried = parts["chosen"]["nothing_chosen"], parts["validation"].sort_values("low", ascending=False)
+    best = tried.drop_duplicates("layer").head(8)["layer"]
+    curves = tried[tried["layer"].isin(best) & (tried["kl"] > 0)].sort_values(["layer", "coeff"])
+    label = "KL(unsteered ‖ steered) at the answer's first token, nats"
+    figure = tradeoff_curves(
+        curves.assign(layer=[f"layer {layer:g}" for layer in curves["layer"]]).drop(columns=["low", "high", "why"]),
+        x="kl", y="context", by="layer", percent=True, x_label=label, y_label="context answers",
+        title="Context answers of every layer tried", subtitle=f"{parts['model']['name']}, questions for choosing",
+    )  # fmt: skip
+    rows = [
+        {
+            "layer": f"{row.layer:g}",
+            "coefficient": f"{row.coeff:g}",
+            "KL, nats": f"{row.kl:.2g}",
+            "context answers": _share(row.context),
+            "less unsteered": _estimate(signed, row.effect, row.low, row.high),
+        }
+        for row in tried.itertuples()
+    ]
+    nothing = pd.DataFrame(columns=["who", "metric", "against"])
+    return publish(
+        folder,
+        parts,
+        title=f"Context steering by gradient on {parts['model']['name']}",
+        findings=[f"{NOTHING}: {reason.split('; the nearest')[0]}.", f"Nothing chosen: {reason}."],
+        headline=pd.DataFrame(rows),
+        answers=expected_answers(parts["config"], nothing),
+        figures={"validation": figure},
+        headline_note=f"On the questions for choosing; {INTERVAL}. Nothing was chosen, so nothing was tested.",
+        captions={"validation": "A curve for each of the eight best layers, a mark for each coefficient."},
     )
 
 
@@ -228,11 +265,11 @@ def _measured(parts: Parts) -> pd.DataFrame:
     blocks = []
     for metric, rows in pd.concat([at, elsewhere]).groupby("metric", sort=False):
         [band] = control_curve(rows, of="effect").itertuples()
-        own = rows[rows["draw"].isna()]
-        effects = own.assign(low=own["effect_low"], high=own["effect_high"], against=None)
+        reach = {"control_low": band.control_low, "control_high": band.control_high}
+        own = rows[rows["draw"].isna()].assign(**reach, against=None)
+        own = own.assign(low=own["effect_low"], high=own["effect_high"])
         drawn = {"method": "random", "effect": np.nan, "low": band.control_low, "high": band.control_high}
-        blocks += [effects, pd.DataFrame([drawn]).assign(metric=metric, against=None)]
-        blocks[-2] = effects.assign(control_low=band.control_low, control_high=band.control_high)
+        blocks += [own, pd.DataFrame([drawn]).assign(metric=metric, against=None)]
     beside = _chosen_strengths(parts).loc[lambda rows: rows.index.isin(GRADIENT)].dropna(subset="control_high")
     drawn = {"method": RANDOM_DELTA, "metric": "context", "effect": np.nan, "against": None}
     blocks.append(beside.assign(**drawn, low=beside["control_low"], high=beside["control_high"]))

@@ -135,10 +135,11 @@ def test_two_draws_say_nothing_of_how_far_random_vectors_fall() -> None:
     assert summary["p_random"].isna().all()
 
 
-def test_draws_that_all_do_the_same_say_nothing_of_how_far_random_vectors_fall() -> None:
-    own = observed("actadd", {"p": [0.4], "q": [0.6]}, layer=2, coeff=1)
-    summary = summarise(stacked(observed("unsteered", BASE), own, *drawn({0: 0.1, 1: 0.1, 2: 0.1}, layer=2)))
-    assert summary["p_random"].isna().all()
+def test_among_draws_that_all_do_the_same_a_cell_has_its_rank() -> None:
+    for effect, p in ((0.5, 1 / 4), (0.1, 1.0)):
+        own = observed("actadd", {"p": [effect - 0.1], "q": [effect + 0.1]}, layer=2, coeff=1)
+        summary = summarise(stacked(observed("unsteered", BASE), own, *drawn({0: 0.1, 1: 0.1, 2: 0.1}, layer=2)))
+        assert summary.set_index("method").loc["actadd", "p_random"] == p
 
 
 def test_the_cells_of_a_grid_are_judged_together_and_a_ratio_by_its_logarithm() -> None:

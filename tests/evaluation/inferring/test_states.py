@@ -1,4 +1,4 @@
-"""What a cell says: each state by its conditions, none for what is not steered, and a run judged on itself."""
+"""What a cell says: each state by its conditions, none for what is not steered, and agreement with the verdict."""
 
 from typing import get_args
 
@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steering_lab.evaluation.inferring.states import judge_draws, states
+from steering_lab.evaluation.inferring.confirmation import confirm, verdict
+from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.evaluation.inferring.states import states
+from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.tables import MEANING, State
 from tests.evaluation.summaries import cell
-from tests.evaluation.tables import noise, observed, shifted, stacked
+from tests.evaluation.tables import noise, observed, stacked
 
 BUDGETS = {"perplexity": 1.2}
 SOUND = {"p_family": 0.04, "p_random": 0.04}
@@ -38,6 +41,26 @@ def test_of_a_cell_without_random_vectors_no_more_is_said_than_that_it_moves() -
     assert said(p_random=np.nan) == "moves"
 
 
+@pytest.mark.parametrize(("draws", "state", "word"), [
+    (2, "moves", "held"),
+    (10, "moves, not told from random vectors", "not told from random vectors"),
+    (20, "works", "held"),
+])  # fmt: skip
+def test_where_random_vectors_all_do_the_same_state_and_verdict_agree(draws: int, state: str, word: str) -> None:
+    rng = np.random.default_rng(0)
+    base = noise(rng, 12, 1)
+    own = {p: [v[0] + 1 + rng.normal(0, 0.1)] for p, v in base.items()}
+    still = [observed("random", base, layer=2, coeff=1, draw=draw) for draw in range(draws)]
+    summary = summarise(
+        stacked(observed("unsteered", base), observed("actadd", own, layer=2, coeff=1), *still), searched=False
+    )
+    steered = summary[summary["role"] == "steered"]
+    assert states(summary, "sentiment", {})[steered.index].item() == state
+    chosen = Selected(steered.iloc[0], {}, {})
+    assert verdict(confirm(chosen, summary)).said == word
+    assert MEANING[state].count("fewer than three") == (draws < 3)
+
+
 def test_what_does_not_differ_from_unsteered_shows_nothing_whatever_random_vectors_do() -> None:
     assert said(p_family=0.06) == said(p_family=np.nan, p_random=0.0) == "nothing shown"
 
@@ -60,33 +83,3 @@ def test_a_metric_that_the_summary_has_not_is_refused() -> None:
 
 def test_every_state_has_its_sentence() -> None:
     assert set(MEANING) == set(get_args(State))
-
-
-def measured(moved: float) -> pd.DataFrame:
-    """An unsteered model and five random vectors at ten layers; the first vector moves layer 3 by so much."""
-    rng = np.random.default_rng(0)
-    base = noise(rng, 12, 1)
-    draws = [
-        observed(
-            "random",
-            {p: [v[0] + by + rng.normal(0, 0.3)] for p, v in shifted(base, rng.normal(0, 0.2)).items()},
-            layer=layer,
-            coeff=1,
-            draw=draw,
-        )
-        for draw in range(5)
-        for layer in range(10)
-        for by in [moved if (draw, layer) == (0, 3) else 0.0]
-    ]
-    return stacked(observed("unsteered", base), *draws)
-
-
-def test_a_random_vector_that_does_what_no_other_does_is_counted() -> None:
-    assert judge_draws(measured(9.0), "sentiment", {}, method="actadd", place="front") == (1, 5)
-    assert judge_draws(measured(0.0), "sentiment", {}, method="actadd", place="front") == (0, 5)
-
-
-def test_three_random_vectors_cannot_judge_each_other() -> None:
-    few = measured(0.0).query("draw < 3 or role == 'unsteered'")
-    with pytest.raises(ValueError, match="3 random vectors beside actadd: each is judged by at least 3 others"):
-        judge_draws(few, "sentiment", {}, method="actadd", place="front")

@@ -369,7 +369,7 @@ def test_a_file_that_describes_no_judge_is_refused(tmp_path: Path, monkeypatch: 
     with pytest.raises(ValueError, match="has the key 'prompt': a judge has model, base_url, rubric, low, high"):
         read_judge(toml)
     toml.write_text("model = 'm'\nbase_url = 'http://u'\nlow = 0\nhigh = 1\nrubric = '{text}'\nkind = 'odd'")
-    with pytest.raises(ValueError, match=r"kind in .* is 'odd': choose one of bounded, symmetric, skewed"):
+    with pytest.raises(ValueError, match=r"kind in .* is 'odd': choose one of bounded, symmetric, skewed, heavy"):
         read_judge(toml)
     toml.write_text(toml.read_text().replace("odd", "bounded"))
     assert (read_judge(toml).kind, read_judge(toml).bounds) == ("bounded", (0, 1))

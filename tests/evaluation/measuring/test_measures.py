@@ -140,7 +140,7 @@ class Anyones:
         ({"bounds": (1, 0)}, "words has the bounds 1 and 0: name the smallest value first"),
         ({"weight": "nope"}, "words is weighed by 'nope', of which the generations have no column"),
         ({"scale": "log"}, "scale of words is 'log': choose one of difference, ratio"),
-        ({"kind": "odd"}, "kind of words is 'odd': choose one of bounded, symmetric, skewed"),
+        ({"kind": "odd"}, "kind of words is 'odd': choose one of bounded, symmetric, skewed, heavy"),
     ],
 )
 def test_a_measure_that_says_what_cannot_be_is_refused_by_name(said: dict[str, Any], error: str) -> None:

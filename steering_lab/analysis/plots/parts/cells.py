@@ -21,7 +21,7 @@ OPTIONAL = (
 WORDS = ("state", "why")  # of a cell: what it shows, and why it has no interval; missing where the table is silent
 FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table is silent
 STATES = get_args(State)
-NULL_GRIDS = 0.05
+NULL_GRIDS = 0.07
 """The share of grids without steering that have a cell that works, at most: a number of docs/measures.md."""
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.cells import OPTIONAL, neutral_effect
-from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed, times
+from steering_lab.analysis.plots.parts.labels import escaped, short_signed, signed
+from steering_lab.numerics.written import times
 from steering_lab.tables import CELL, method_names
 
 Show = Literal["value", "effect"]
@@ -198,7 +199,7 @@ def number(value: float | int, show: Show, *, ratio: bool, percent: bool, reach:
     if np.isnan(value):
         return "no value"
     if show == "effect" and ratio:
-        return times(value) if value >= 1.95 or value < 0.995 else f"×{value:.2f}"
+        return times(value, fine=value < 1.95)
     digits = (0 if reach >= 0.1 else 1) if percent else 2 if reach < 10 else 1 if reach < 100 else 0
     text = signed(100 * value if percent else value, digits)
     if show == "effect":

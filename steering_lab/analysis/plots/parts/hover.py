@@ -7,7 +7,8 @@ import pandas as pd
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.cells import Sweep
-from steering_lab.analysis.plots.parts.labels import short_signed, signed, times, wrapped
+from steering_lab.analysis.plots.parts.labels import short_signed, signed, wrapped
+from steering_lab.numerics.written import times
 from steering_lab.tables import GENERATIONS, checked, is_unsteered
 
 

@@ -1,4 +1,4 @@
-"""Numbers and text as they stand on a figure: true minus signs, ratios, wrapped and escaped model text."""
+"""Numbers and text as they stand on a figure: true minus signs, wrapped and escaped model text."""
 
 import html
 import math
@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Callable
 
 import numpy as np
+
+from steering_lab.numerics.written import times
 
 
 def signed(value: float | int, digits: int = 2) -> str:
@@ -34,21 +36,6 @@ def amount(value: float | int, *, plus: bool = False) -> str:
     text = f"{value:+,.0f}" if abs(value) >= 999.5 else f"{value:+.3g}"
     text = text.replace("-", "−") if text.strip("+-0.") else "0"
     return text if plus else text.removeprefix("+")
-
-
-def times(ratio: float | int) -> str:
-    """A ratio as ×0.83, ×3.2, ×41, ×15k or ×2·10⁶; NaN is an en dash."""
-    if math.isnan(ratio):
-        return "–"
-    if math.isinf(ratio):
-        return "×∞"
-    for bound, text in ((0.995, f"{ratio:.2f}"), (9.95, f"{ratio:.1f}"), (999.5, f"{ratio:.0f}")):
-        if ratio < bound:
-            return f"×{text}"
-    if ratio < 999_500:
-        return f"×{ratio / 1000:.2g}k" if ratio < 9950 else f"×{ratio / 1000:.0f}k"
-    mantissa, exponent = f"{ratio:.0e}".split("e")
-    return f"×{mantissa}·10" + str(int(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def round_ticks(

@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering_lab.analysis.plots.parts.labels import (
-    escaped,
-    round_ticks,
-    short_signed,
-    signed,
-    times,
-    wrapped,
-)
+from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, short_signed, signed, wrapped
+from steering_lab.numerics.written import times
 
 
 @pytest.mark.parametrize(
