@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from steering_lab.analysis.plots import Figure, claim_curves, condition_bars
+from steering_lab.data.conflict_qa import Regime
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.evaluation.running.control_vectors import exchanges
@@ -32,7 +33,7 @@ from steering_lab.study.conflict.answers import Answering
 from steering_lab.study.conflict.asking import PLACE, Asking
 from steering_lab.study.conflict.comparison_findings import ANSWERS_OF, ELSEWHERE
 from steering_lab.study.conflict.naming import OVER_QUESTIONS
-from steering_lab.study.conflict.questions import Questions, Rows
+from steering_lab.study.conflict.questions import Part, Questions, Rows
 from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.conflict.settings import ComparisonSettings
 from steering_lab.study.expectations import Expectation, check, named, said
@@ -45,6 +46,7 @@ from steering_lab.study.vectors import exchange
 
 Contrasted = Recipe | Literal["shuffled_labels"]
 Cost = Literal["agreement", "irrelevant", "closed_book", "perplexity"]
+REGIMES: tuple[Regime, ...] = ("agreement", "irrelevant", "closed_book")
 INSTRUCTED = "instructed"
 SHOWN = {"context": "context answers", "memory": "memory answers", "log_odds": "log-odds, nats"}
 Vectors = Mapping[HookSite, SteeringVector]
@@ -113,7 +115,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         generations, table = _asked(config, answering, asking, conditions, questions)
         table = pooled(_with_shared(config, table), config.bands)
         found = measured(config, table)
-        setup.folder.write_table("generations.jsonl", tables.browsable(generations, questions.test))
+        setup.folder.write_table("generations.jsonl", tables.browsable(generations, _parts(config, questions)))
         setup.folder.write_table("table", table)
         setup.folder.write_table("measured", found)
         setup.folder.write_json("verdict.json", judge(config, found, _ours(config, found)).as_json())
@@ -167,9 +169,9 @@ def _vectors(asking: Asking, rows: Rows, sites: Sequence[HookSite], recipe: Cont
 def _asked(
     config: Config, answering: Answering, asking: Asking, conditions: Sequence[Condition], questions: Questions
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The answers to the first kind of conflict and to what the costs name, and their tidy table."""
+    """The answers to all parts, and their tidy table."""
     priced = [one for one in conditions if one.factors.role != "control"]
-    parts = [questions.conflicts[0], *(part for part in questions.test if part.regime in config.costs)]
+    parts = _parts(config, questions)
     each = [
         answering.table([(asking.model, conditions if part.regime == "conflict" else priced)], part) for part in parts
     ]
@@ -177,6 +179,18 @@ def _asked(
     if "perplexity" in config.costs:
         found.append(tables.fluency([(asking.model, priced)], questions.texts))
     return pd.concat([answers for answers, _ in each], ignore_index=True), pd.concat(found, ignore_index=True)
+
+
+def _parts(config: Config, questions: Questions) -> list[Part]:
+    """What is asked: the first kind of conflict, and what the costs name, also of the questions for choosing.
+
+    Nothing is chosen here, so that those may report too.
+    """
+    kept = [*questions.validation, questions.conflicts[0], *(p for p in questions.test if p.regime != "conflict")]
+    regimes = [regime for regime in ("conflict", *REGIMES) if regime == "conflict" or regime in config.costs]
+    return [
+        Part(regime, tuple(row for part in kept if part.regime == regime for row in part.rows)) for regime in regimes
+    ]
 
 
 def _with_shared(config: Config, table: pd.DataFrame) -> pd.DataFrame:
@@ -232,14 +246,14 @@ def _summed(config: Config, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ours(config: Config, found: pd.DataFrame) -> str:
-    """The numbers that are claimed; or else the cell with the most context answers."""
-    own = found[found["against"].isna()]
+    """The numbers that are claimed; or else what the first lines of the expectations are about."""
+    own = found[found["against"].isna()].assign(who=lambda rows: rows["who"].map(named))
+    own = own.assign(metric=own["metric"].map(named))
+    lines = [Expectation.read(line) for line in config.expects]
     asked = [tuple(map(named, name.split(": ", 1))) for name in config.numbers]
-    rows = [row for row in own.itertuples() if (named(row.who), named(row.metric)) in asked]
-    if not asked:
-        steered = own[(own["metric"] == "context") & (own["role"] == "steered")]
-        rows = list(steered.loc[[steered["effect"].idxmax()]].itertuples())
-    return "; ".join(f"{row.who}, {named(row.metric)} {said(row)}" for row in rows) + ", against unsteered"
+    asked = asked or [*dict.fromkeys((one.who, one.metric) for one in lines)][:2]
+    rows = [row for one in asked for row in own[(own["who"] == one[0]) & (own["metric"] == one[1])].itertuples()]
+    return "; ".join(f"{row.who}, {row.metric} {said(row)}" for row in rows) + ", against unsteered"
 
 
 def report(folder: str | Path) -> Path:
@@ -255,6 +269,8 @@ def report(folder: str | Path) -> Path:
         if config["x"] != "contrast"
         else condition_bars(
             own.assign(condition=own["who"]), metric=metric, metric_label=label, percent=metric != "log_odds",
+            conditions=[who for who in _order(own) if metric != "log_odds" or who != "unsteered"],
+            focus=[who for who in _order(own) if who.startswith(METHOD)],
             show="effect" if metric == "log_odds" else "value", title=config["source"], subtitle=words,
             **OVER_QUESTIONS,
         )
@@ -262,7 +278,7 @@ def report(folder: str | Path) -> Path:
     }  # fmt: skip
     columns = ["who", "metric", "relative_norm", "value", "effect", "low", "high", "control_low", "control_high"]
     table = own[[*columns, "p_random", "p_family", "n", "n_prompts"]]
-    wide = own.pivot_table(index="who", columns="metric", values="value", sort=False, aggfunc="first").reset_index()
+    wide = _headline(own, config)
     paired = found[found["against"].notna()][["who", "against", "metric", "effect", "low", "high"]]
     return publish_claim(
         folder,
@@ -274,18 +290,46 @@ def report(folder: str | Path) -> Path:
     )
 
 
+def _headline(own: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """A row for each cell: shares before their change, which has its interval, of context answers random ones too."""
+    shown = [*SHOWN, *config["costs"]]
+    told = own[own["metric"].isin(shown)].assign(
+        text=[
+            ("" if row.metric in ("log_odds", "perplexity") else f"{row.value:.0%} ")
+            + ("" if row.role == "unsteered" else said(row, band=row.metric == "context"))
+            for row in own[own["metric"].isin(shown)].itertuples()
+        ]
+    )
+    wide = told.pivot(index="who", columns="metric", values="text").reindex(columns=shown)
+    return wide.loc[_order(own)].rename(columns=named).reset_index().fillna("")
+
+
+def _order(own: pd.DataFrame) -> list[str]:
+    """The cells as they were asked, by layer and m within a contrast."""
+    first = {"unsteered": 0, INSTRUCTED: 1}
+    cells = own.drop_duplicates("who").assign(first=lambda rows: rows["who"].map(first).fillna(2))
+    cells["own"] = cells["method"].str.replace(METHOD, "")  # the published contrast before the others
+    return list(cells.sort_values(["first", "own", "layer", "coeff"], kind="stable")["who"])
+
+
 def _curves(own: pd.DataFrame, parts: Mapping[str, Any], metric: str, label: str, words: str) -> Figure:
     """One metric along layers or m, the published points beside it where they are of the same kind."""
     config, column = parts["config"], parts["config"]["x"]
     cells = own[(own["metric"] == metric) & (own["role"] == "steered") & (own["place"] == PLACE)]
     values = sorted(cells[column].unique())
+    other = "coeff" if column == "layer" else "layer"
+    several = cells[other].nunique() > 1
+    if column == "coeff":  # at 0 every vector leaves the model as it is
+        still = cells.drop_duplicates(["method", "layer"]).assign(
+            coeff=0.0, effect=0.0, low=0.0, high=0.0, control_low=0.0, control_high=0.0
+        )
+        cells = pd.concat([cells, still]).sort_values("coeff")
+        values = sorted(cells["coeff"].unique())
     low, high = (0, parts["model"]["n_layers"] - 1) if column == "layer" else (values[0], values[-1])
 
     def at(value: float) -> float:
         return (value - low) / ((high - low) or 1)
 
-    other = "coeff" if column == "layer" else "layer"
-    several = cells[other].nunique() > 1
     names = cells["method"] + (cells[other].map(lambda one: f", {other} {one:g}") if several else "")
     points = config["curves"] if metric == "context" else {}
     if column == "coeff":
