@@ -19,6 +19,8 @@ from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.runs import Run as Parts
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import comparison_findings, equal_kl_report
+from steering_lab.study.paper.claim import WORDS as WORDS_OF_VERDICTS
+from steering_lab.study.paper.register import paper_figures
 from steering_lab.study.sweep_findings import first_sentence
 from steering_lab.study.sweep_report import Told
 
@@ -200,13 +202,23 @@ def of_equal_kl() -> list[str]:
     ]
 
 
+def of_the_papers() -> list[str]:
+    """How many figures there are of each verdict, what failed first, and which."""
+    runs = {f.toml.stem: next(f.runs(ROOT / "results"), None) for f in paper_figures()}
+    made = {name: json.loads((run / "verdict.json").read_text()) for name, run in runs.items() if run is not None}
+    by = {word: [name for name, held in made.items() if held["verdict"] == word] for word in WORDS_OF_VERDICTS}
+    each = [f"{count(len(names))} {word} ({', '.join(names)})" for word, names in by.items() if names]
+    return [f"Of {count(len(made))} figures and tables made on {SMOLLM2} so far: {'; '.join(each)}."]
+
+
 SECTIONS: dict[str, tuple[str, str, tuple[Callable[[], list[str]], ...]]] = {
     "sweep": ("![Sentiment of the text", "## Two commands", (of_the_sweep,)),
     "context against memory": (
         "## Context against memory",
-        "## How the code is laid out",
+        "## The papers, made again",
         (of_the_capitals, of_a_small_comparison, of_the_conflict, of_equal_kl),
     ),
+    "papers": ("## The papers, made again", "## How the code is laid out", (of_the_papers,)),
 }
 
 

@@ -73,6 +73,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
         negative: And the one whose are taken away; "" is spaces.
         coeffs: What the difference is multiplied by.
         relations: Of countries: capital, currency, continent; of the synthetic model, of its own world.
+        templates: How many sentences ask for each fact.
         min_population: Smaller countries are left out.
         ks: The K of P@K.
         n_random: Random vectors of the vector's norm.
@@ -85,6 +86,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
     negative: str = ""
     coeffs: tuple[float, ...] = (1.0,)
     relations: tuple[str, ...] = ("capital", "currency", "continent")
+    templates: int = 3
     min_population: int = 2_000_000
     ks: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 19, 24, 30, 38, 49, 62, 79, 100)
     n_random: int = 5
@@ -95,6 +97,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
         check_coeffs("coeffs", self.coeffs)
         self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
         self.each_once("relations", "ks")
+        self.at_least(1, "templates")
         known = set(TEMPLATES) if self.model != "organism" else {fact.relation for fact in WORLD}
         if unknown := [name for name in self.relations if name not in known]:
             raise ValueError(f"relations has {unknown[0]!r}: choose of {', '.join(sorted(known))}")
@@ -113,7 +116,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
         return [
             Asked(f.country, f.relation, text.format(subject=f.subject, Subject=_capital(f.subject)), f.answers[0])
             for f in facts
-            for text in TEMPLATES[f.relation]
+            for text in TEMPLATES[f.relation][: self.templates]
         ]
 
 
