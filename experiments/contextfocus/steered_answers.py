@@ -1,9 +1,9 @@
 """What does a ContextFocus vector do to answers, layer by layer, m by m, contrast by contrast, with an instruction?
 
 Every cell is asked the same held-out questions: answers with the context, with the memory, and the log-odds of the
-two at the first token; at the prices that are asked for, right answers where context and memory agree, where the
-context is about something else, and where there is none. Nothing is chosen, so that nothing has to be confirmed:
-what is expected of a cell or of a band of layers was written before the run.
+two at the first token; as costs, right answers where context and memory agree, where the context is about something
+else, and where there is none. Nothing is chosen, so that nothing has to be confirmed: what is expected of a cell or of
+a band of layers was written before the run.
 
 Beside every cell stand random vectors of its norm. Cells of different contrasts can be given one length, that of a
 share of the stream's, and then share their random vectors too.
