@@ -10,7 +10,8 @@ Vectors come from one set of questions, layer and coefficient from a second by r
 What the model knows without a context is written down before anything is steered.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
+from steering_lab.runs import RunFolder
 from steering_lab.study.choosing import choose
 from steering_lab.study.conflict import answers as tables
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, Answering, ByModel
@@ -72,10 +74,26 @@ class Config(ConflictControls):
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
-    """Runs the comparison, or resumes it, and returns the finished run folder; its page is `index.html`.
+    """Runs the comparison, or resumes it, and returns the finished run folder; its page is `index.html`."""
+    with comparison(config, results, elsewhere, module=__name__, doc=__doc__) as folder:
+        return folder.finish(report)
+
+
+@contextmanager
+def comparison(
+    config: Config, results: str | Path, elsewhere: Elsewhere | None = None, *, module: str, doc: str | None = None
+) -> Iterator[RunFolder]:
+    """The folder of a run with all of its tables, still to be finished.
 
     Where no cell is within the budgets, or the best may as well raise nothing, the rivals that need no vector are
     compared, and the page shows them and the search.
+
+    Args:
+        config: The settings.
+        results: The folder above all runs.
+        elsewhere: Does its cells in other processes.
+        module: `__name__` of the experiment whose run it is.
+        doc: And its `__doc__`, for the question.
     """
     check_expectations(config.expects)
     rows = config.all_rows()
@@ -84,7 +102,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     for asked in (asking, *rivals):
         asked.check_room(rows, config.max_new_tokens)
 
-    with opened(asking.model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
+    with opened(asking.model, config, results, module=module, doc=doc, elsewhere=elsewhere) as setup:
         answering, folder = Answering(setup, config.decoding), setup.folder
         questions, known = answering.questions(asking, config), {}
         if not config.asks_first:
@@ -110,7 +128,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         by_model = [(asking.model, own), *((rival.model, [finetuned(rival)]) for rival in rivals)]
         if sum(len(each) for _, each in by_model) > 1:
             _compare(answering, by_model, questions, known, config)
-        return folder.finish(report)
+        yield folder
 
 
 def _search(

@@ -50,6 +50,17 @@ def test_the_verdict_follows_from_the_lines_and_the_numbers(
     assert set(verdict.checks["about"]) == ({"shape", "number"} if numbers else {"shape"})
 
 
+def test_a_paired_difference_answers_a_comparison_and_no_number() -> None:
+    paired = measured(0.5, 0.1, 0.9).assign(against="other")
+    both = pd.concat([measured(2.0, 1.0, 3.0), measured(1.5, 0.5, 2.5).assign(who="other"), paired])
+    config = claim(expects=("vector: effect above other",), numbers={"vector: effect": 2.0})
+    verdict = judge(config, both, "ours")
+    assert verdict.word == "reproduced"
+    assert verdict.checks["measured"].str.contains("against other").tolist() == [True, False]
+    alone = judge(config, both[both["against"].isna()], "ours")
+    assert alone.word == "cannot say"  # the two intervals overlap
+
+
 def test_a_number_of_something_that_was_not_measured_is_refused() -> None:
     with pytest.raises(ValueError, match="numbers has 'other: effect', and the run measures vector: effect"):
         judge(claim(numbers={"other: effect": 1.0}), measured(1.0, 0.0, 2.0), "ours")

@@ -94,10 +94,11 @@ def judge(config: ClaimSettings, measured: pd.DataFrame, ours: str) -> Verdict:
 
     Args:
         config: What is claimed.
-        measured: The columns `MEASURED`, a row for each who and metric; where there is no number, NaN.
+        measured: The columns `MEASURED`, a row for each who and metric; where there is no number, NaN. With `against`,
+            a row may be a paired difference to another who.
         ours: Our number beside the paper's, in a few words.
     """
-    measured = measured.reindex(columns=list(MEASURED)).assign(against=None)
+    measured = measured.reindex(columns=[*MEASURED, "against"])
     shapes = answers(config.expects, measured)
     asked = pd.DataFrame(
         [_asked(name, number, measured) for name, number in config.numbers.items()], columns=shapes.columns
@@ -115,7 +116,8 @@ def judge(config: ClaimSettings, measured: pd.DataFrame, ours: str) -> Verdict:
 
 def _asked(name: str, number: float, measured: pd.DataFrame) -> dict[str, str]:
     who, _, metric = name.partition(": ")
-    rows = list(measured[(measured["who"] == who) & (measured["metric"] == metric)].itertuples())
+    alone = measured[measured["against"].isna()]
+    rows = list(alone[(alone["who"] == who) & (alone["metric"] == metric)].itertuples())
     if not rows:
         raise ValueError(f"numbers has {name!r}, and the run measures {', '.join(names_in(measured))}")
     low, high = rows[0].low, rows[0].high

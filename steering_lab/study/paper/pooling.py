@@ -26,7 +26,9 @@ def pooled(table: pd.DataFrame, bands: Mapping[str, tuple[int, ...]]) -> pd.Data
         if inside.empty:
             raise ValueError(f"band {name!r} is layers {first} to {last}, and the run has none of them")
         ratio = inside["scale"] == "ratio"
-        logs = inside.assign(value=np.where(ratio, np.log(inside["value"]), inside["value"]), place=name, layer=np.nan)
+        logs = inside.assign(
+            value=np.log(inside["value"].where(ratio, 1)).where(ratio, inside["value"]), place=name, layer=np.nan
+        )
         logs["condition"] = [f"{m} {name} {d}" for m, d in zip(logs["method"], logs["draw"], strict=True)]
         kept = [column for column in table.columns if column not in ("value", "weight", "layer", "relative_norm")]
         mean = logs.groupby(kept, dropna=False, as_index=False)[["value", "weight"]].mean()
