@@ -233,6 +233,17 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
     assert set(zip(grid["layer"], grid["coeff"], strict=True)) == {(at, c) for at in layers for c in (-20, 20)}
 
 
+def test_two_lists_of_unequal_length_are_swept_beside_their_shuffled_labels(tmp_path: Path, tiny: Path) -> None:
+    lists = "pairs={positive=['I love it', 'so kind', 'joy', 'the best'], negative=['I hate it', 'cruel', 'anger']}"
+    toml = written(tmp_path)
+    controls = "controls=['random', 'shuffled_labels']", "n_shuffled=2", "measures=['repetition']"
+    run = swept(toml, *SMALL, *EIGHT, f"model={tiny}", lists, *controls)
+    table = run["generations"]
+    assert {"random", "shuffled_labels"} == set(table.loc[table["role"] == "control", "method"])
+    assert "prompting I love it" in set(table["condition"])
+    assert "mean of 4 texts − mean of 3" in str(run["sweep"]["forms"])
+
+
 # -- wrong settings, before anything runs ------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("settings", "message"),
@@ -254,6 +265,17 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
         (("pairs=love_hate", "data=capitals"), 'data is a setting of method = "contextfocus", not of "mean_diff'),
         (("pairs=love_hate_sentences", "method=actadd"), 'method "actadd" takes one pair, and here are 12'),
         (("pairs=love_hate", "method=probe"), "a probe needs 4 of each"),
+        (
+            ("pairs={positive=['a', 'b'], negative=['c']}", "method=actadd"),
+            "actadd takes one pair, token by token, and",
+        ),
+        (("pairs={positive=['a', 'b'], negative=['c']}", "method=pca"), "pca takes the differences of pairs, and here"),
+        (("pairs={positive=['a', 'b'], negative=[]}",), "the negative list holds no text"),
+        (("pairs={positive='a', negative='b'}",), "two lists hold texts each"),
+        (
+            ("pairs={positive=['a', 'b'], negative=['c']}", BESIDE.format("shuffled_labels")),
+            "it needs two texts or more on both sides",
+        ),
         (("pairs=[{positive='a', negative='a'}]",), "both sides of the contrast pair are 'a'"),
         (
             ("pairs=love_hate", "measures=['vadr']"),
