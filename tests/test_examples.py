@@ -123,7 +123,10 @@ def steering_changed_texts(generations: pd.DataFrame) -> bool:
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_an_example_runs_and_steering_changes_what_it_shows(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_runs_and_steering_changes_what_it_shows(
+    code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # some write files
     said, names = shown(code)
     assert len(said) >= code.count("print(")
     if "evaluate(" in code:

@@ -151,6 +151,7 @@ class VectorOptions(PairOptions):
 
     Args:
         vector: A file of `steering-lab vector make` or `SteeringVector.save`, instead of pairs; it says its own site.
+            Or a bare tensor (.pt, .npy, .safetensors) for this model, at the --layer and --stream that you name.
     """
 
     vector: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -174,9 +175,7 @@ class VectorOptions(PairOptions):
         if self.vector is not None:
             if super().given or self.method is not None:
                 raise ValueError(f"--vector {self.vector} is a vector already: leave out pairs and --method")
-            from steering_lab.interventions.steering_vector import SteeringVector
-
-            SteeringVector.load(self.vector)
+            self._read(self.vector, None)
             return
         from steering_lab.data.contrast_lists import ContrastLists
 
@@ -202,7 +201,7 @@ class VectorOptions(PairOptions):
                 `made`.
         """
         self.check(place, otherwise)
-        vector, what = self._read(self.vector) if self.vector is not None else self._of_pairs(lm, place, otherwise)
+        vector, what = self._read(self.vector, lm) if self.vector is not None else self._of_pairs(lm, place, otherwise)
         if vector.rows.shape[0] > 1 and place != "front":
             raise ValueError(f"{what} has {vector.rows.shape[0]} rows, one per token: choose --place front")
         return vector, what
@@ -216,9 +215,16 @@ class VectorOptions(PairOptions):
             return vector, f"{name}, {by} of {pairs}"
         return vector, str(pairs[0]) if len(pairs) == 1 else f"{name}, {by} of {len(pairs)} pairs"
 
-    def _read(self, path: Path) -> "tuple[SteeringVector, str]":
+    def _read(self, path: Path, lm: "HookedModel | None") -> "tuple[SteeringVector, str]":
+        from steering_lab.interventions.formats.bare import is_bare, read_tensor, site_asked
         from steering_lab.interventions.steering_vector import SteeringVector
 
+        if is_bare(path):
+            site = site_asked(
+                path, self.layer, self.stream, "--layer N, and --stream resid_post where a block leaves it"
+            )
+            vector = read_tensor(path, site, model=lm)
+            return vector.unit() if self.normalise else vector, str(path)
         vector = SteeringVector.load(path)
         if self.layer is not None and (self.layer, self.stream) != (vector.site.layer, vector.site.stream):
             raise ValueError(f"--layer is {self.layer}, {path} is a vector for {vector.site}: leave --layer out")

@@ -9,6 +9,7 @@ from steering_lab.data.contrast_lists import ContrastLists, find_contrasts
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
 from steering_lab.evaluation.running.control_vectors import exchanges, relabellings
 from steering_lab.evaluation.running.grid import PlaceName, check_coeffs
+from steering_lab.interventions.formats.bare import is_bare, read_tensor, site_asked
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.by_name import MethodName, check_takes, pair_vectors
 from steering_lab.models.hook_points import HookSite
@@ -173,7 +174,8 @@ class VectorSettings(LayerSettings):
     """One form of steering by name.
 
     Args:
-        method: "actadd", "mean_difference", "pca", "probe", "contextfocus", or "vector:FILE" (of `vector make`).
+        method: "actadd", "mean_difference", "pca", "probe", "contextfocus", or "vector:FILE" (of `vector make`, or a
+            bare tensor for this model, .pt, .npy or .safetensors, at the one layer that `layers` names).
         pairs: What the first four are made from: a list of {positive, negative}, a built-in set
             (`data.contrast_pairs.PAIRS`), or a file of pairs; for "mean_difference" and "probe" also two lists of
             texts, {positive = [...], negative = [...]}, of whatever lengths, here or in a file.
@@ -241,6 +243,8 @@ class VectorSettings(LayerSettings):
         return {site: vector.unit() for site, vector in vectors.items()} if self.normalise else vectors
 
     def _of_file(self, path: Path) -> Form:
+        if is_bare(path):
+            return self._of_tensor(path)
         vector = SteeringVector.load(path)
         if self.layers not in ((), (vector.site.layer,)):
             raise ValueError(f"{path} holds a vector at layer {vector.site.layer}, not at layers {list(self.layers)}")
@@ -250,6 +254,19 @@ class VectorSettings(LayerSettings):
             return self.scaled({vector.site: vector})
 
         return Form("vector", METHODS[f"{FILE}FILE"], path.stem, self.place, self.coeffs, lambda _: [vector.site], make)
+
+    def _of_tensor(self, path: Path) -> Form:
+        """A bare tensor for the run's own model, at the one layer that is named (what the block reads)."""
+        if len(self.layers) > 1:
+            raise ValueError(f"{path} is one vector, and layers are {list(self.layers)}: name one")
+        how = "layers = [N], the layer whose input it is for"
+        site = site_asked(path, self.layers[0] if self.layers else None, "resid_pre", how)
+        read_tensor(path, site)
+
+        def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
+            return self.scaled({site: read_tensor(path, site, model=model)})
+
+        return Form("vector", METHODS[f"{FILE}FILE"], path.stem, self.place, self.coeffs, lambda _: [site], make)
 
 
 def as_json(forms: Sequence[Form]) -> list[dict[str, Any]]:

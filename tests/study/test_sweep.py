@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -188,6 +189,17 @@ def test_a_vector_from_a_file_steers_as_the_one_that_was_saved(tmp_path: Path, t
     assert texts[0] == texts[1]
     with pytest.raises(ValueError, match=r"love\.safetensors holds a vector at layer 1, not at layers \[0\]"):
         run_command(tmp_path / "mine.toml", set=(f"model={tiny}", *SMALL, "layers=[0]"), results=tmp_path)
+
+
+def test_a_bare_tensor_is_swept_at_the_one_layer_that_is_named(tmp_path: Path, tiny: Path) -> None:
+    vector = mean_difference_vectors(load_model(str(tiny)), PAIRS["love_hate_sentences"], [resid_pre(1)])[resid_pre(1)]
+    np.save(tmp_path / "love.npy", vector.rows[0].numpy())
+    toml = written(tmp_path, f'method = "vector:{tmp_path / "love.npy"}"')
+    summary = swept(toml, f"model={tiny}", *SMALL, "measures=['repetition']")["summary"]
+    assert set(summary.query("method == 'vector'")["layer"]) == {1}
+    for layers, message in (("[]", "does not say where it belongs: add layers"), ("[0, 1]", "is one vector, and")):
+        with pytest.raises(ValueError, match=message):
+            run_command(toml, set=(f"model={tiny}", *SMALL, f"layers={layers}"), results=tmp_path)
 
 
 def test_coefficients_of_unit_vectors_are_lengths_in_the_stream(tmp_path: Path, tiny: Path) -> None:
