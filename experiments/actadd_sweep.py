@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
+from steering_lab.data.contrast_lists import ContrastLists, find_contrasts
+from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.running.grid import PlaceName, check_coeffs
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.methods.by_name import MethodName
@@ -24,7 +25,7 @@ from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.sweep import SweepSettings, run_sweep
 from steering_lab.study.sweep_report import report_sweep
-from steering_lab.study.vectors import OF_PAIRS, Form, Vectors, contrast_of, said_pairs, vectors_at
+from steering_lab.study.vectors import OF_PAIRS, Form, Given, Vectors, contrast_of, said_pairs, vectors_at
 
 
 @dataclass(frozen=True)
@@ -63,21 +64,24 @@ class Config(SweepSettings):
             ValueError: neither a built-in set nor a file of pairs.
         """
         one = (ContrastPair(self.positive, self.negative),)
-        many = find_pairs(self.pairs) if self.pairs else one
+        many = find_contrasts(self.pairs) if self.pairs else one
         front, everywhere = (
             self._form(one, "front", self.front_coeffs),
             self._form(many, "everywhere", self.everywhere_coeffs),
         )
         return [form for form in (front, everywhere) if form.coeffs]
 
-    def _form(self, pairs: tuple[ContrastPair, ...], place: PlaceName, coeffs: tuple[float, ...]) -> Form:
-        method: MethodName = "actadd" if len(pairs) == 1 else "mean_difference"
+    def _form(
+        self, pairs: tuple[ContrastPair, ...] | ContrastLists, place: PlaceName, coeffs: tuple[float, ...]
+    ) -> Form:
+        said = pairs.side_by_side() if isinstance(pairs, ContrastLists) else pairs
+        method: MethodName = "actadd" if pairs == said and len(said) == 1 else "mean_difference"
 
-        def make(model: HookedModel, sites: Sequence[HookSite], some: Sequence[ContrastPair] = pairs) -> Vectors:
+        def make(model: HookedModel, sites: Sequence[HookSite], some: Given = pairs) -> Vectors:
             return vectors_at(method, model, some, sites, place)
 
         what, contrast = said_pairs(self.pairs, pairs), contrast_of(pairs, make)
-        return Form(method, OF_PAIRS[method], what, place, coeffs, self.sites, make, pairs, contrast)
+        return Form(method, OF_PAIRS[method], what, place, coeffs, self.sites, make, said, contrast)
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:

@@ -105,6 +105,16 @@ def unsteered_generate(model: HookedModel, prompts: Any, **options: Any) -> Any:
     return WRITTEN[key]
 
 
+class Unsteering(nullcontext):  # type: ignore[type-arg]
+    """Stands for `steer`, as a block and by hand, and steers nothing."""
+
+    def enable(self) -> None:
+        """Nothing."""
+
+    def disable(self) -> None:
+        """Nothing."""
+
+
 def steering_changed_texts(generations: pd.DataFrame) -> bool:
     """Whether every condition that steers, random vectors too, has a text that differs from the unsteered one."""
     texts = generations.pivot(index=["prompt", "sample"], columns="condition", values="text")
@@ -113,7 +123,10 @@ def steering_changed_texts(generations: pd.DataFrame) -> bool:
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_an_example_runs_and_steering_changes_what_it_shows(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_runs_and_steering_changes_what_it_shows(
+    code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # some write files
     said, names = shown(code)
     assert len(said) >= code.count("print(")
     if "evaluate(" in code:
@@ -121,7 +134,7 @@ def test_an_example_runs_and_steering_changes_what_it_shows(code: str, monkeypat
     if "steer(" in code:
         assert len(set(said)) == len(said)
         left_out: list[object] = []
-        monkeypatch.setattr(steering_lab, "steer", lambda model, what: nullcontext(left_out.append(what)))
+        monkeypatch.setattr(steering_lab, "steer", lambda model, what: Unsteering(left_out.append(what)))
         monkeypatch.setattr(steering_lab, "generate", unsteered_generate)
         unsteered, _ = shown(code)
         assert sum(one != other for one, other in zip(said, unsteered, strict=True)) == len(left_out) > 0

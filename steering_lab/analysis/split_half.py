@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.analysis.geometry import random_cosine
-from steering_lab.data.contrast_pairs import Pairs, pair_list
+from steering_lab.data.contrast_lists import only_pairs
+from steering_lab.data.contrast_pairs import Pairs
 from steering_lab.models.hook_points import Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import Read, read_pairs
@@ -44,9 +45,9 @@ def split_half(
         batch_size: Prompts read in one pass.
 
     Raises:
-        ValueError: fewer than two pairs.
+        ValueError: fewer than two pairs, or two lists, which have no pairs.
     """
-    pairs, sites = pair_list(pairs), site_list(sites)
+    pairs, sites = only_pairs(pairs, "split_half compares the differences of pairs"), site_list(sites)
     if len(pairs) < 2:
         raise ValueError(f"{len(pairs)} pairs cannot be split into halves: give two or more")
     positive, negative = read_pairs(model, pairs, sites, read=read, batch_size=batch_size)

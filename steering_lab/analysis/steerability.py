@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.analysis.split_half import random_halves
-from steering_lab.data.contrast_pairs import Pairs, pair_list
+from steering_lab.data.contrast_lists import only_pairs
+from steering_lab.data.contrast_pairs import Pairs
 from steering_lab.models.hook_points import Sites, site_list
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import Read, read_pairs
@@ -64,9 +65,9 @@ def steerability(
         batch_size: Prompts read in one pass.
 
     Raises:
-        ValueError: fewer than three pairs.
+        ValueError: fewer than three pairs, or two lists, which have no pairs.
     """
-    pairs, sites = pair_list(pairs), site_list(sites)
+    pairs, sites = only_pairs(pairs, "steerability asks how the differences of pairs agree"), site_list(sites)
     if len(pairs) < 3:
         raise ValueError(f"{len(pairs)} pairs say nothing of one another: give three or more")
     positive, negative = read_pairs(model, pairs, sites, read=read, batch_size=batch_size)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from steering_lab.data.contrast_lists import ContrastLists
     from steering_lab.data.contrast_pairs import ContrastPair
     from steering_lab.evaluation.running.writing import Prefixed
     from steering_lab.interventions.steering_vector import SteeringVector
@@ -73,7 +74,7 @@ class PairOptions:
     """What a vector is made from.
 
     Args:
-        pairs: A built-in set of pairs, or a file of them (.json, .jsonl, .csv, .toml).
+        pairs: A built-in set of pairs, or a file of them (.json, .jsonl, .csv, .toml), or of two lists of texts.
         positive: Of one pair instead: the prompt to steer toward; spaces at its ends count.
         negative: The prompt to steer away from; may be empty.
         method: actadd: one pair's difference, token by token; mean_difference: the mean of the pairs' differences at
@@ -98,22 +99,25 @@ class PairOptions:
         """Whether pairs or one pair were named."""
         return bool(self.pairs or self.positive or self.negative)
 
-    def chosen(self, otherwise: str = "") -> "tuple[ContrastPair, ...]":
-        """The pairs, those of `otherwise` where none were named.
+    def chosen(self, otherwise: str = "") -> "tuple[ContrastPair, ...] | ContrastLists":
+        """The pairs or the two lists, those of `otherwise` where none were named.
 
         Raises:
-            ValueError: a set and a pair, neither, or what `find_pairs` refuses.
+            ValueError: a set and a pair, neither, or what `find_contrasts` refuses.
         """
-        from steering_lab.data.contrast_pairs import ContrastPair, find_pairs
+        from steering_lab.data.contrast_lists import find_contrasts
+        from steering_lab.data.contrast_pairs import ContrastPair
 
         one = bool(self.positive or self.negative)
         if one and self.pairs:
             raise ValueError(f"give --pairs ({self.pairs!r}) or one pair, --positive and --negative, not both")
         if not one and not (self.pairs or otherwise):
             raise ValueError("give --pairs, a built-in set or a file, or one pair, --positive and --negative")
-        return (ContrastPair(self.positive, self.negative),) if one else find_pairs(self.pairs or otherwise)
+        return (ContrastPair(self.positive, self.negative),) if one else find_contrasts(self.pairs or otherwise)
 
-    def made(self, lm: "HookedModel", pairs: "tuple[ContrastPair, ...]", method: MethodName) -> "SteeringVector":
+    def made(
+        self, lm: "HookedModel", pairs: "tuple[ContrastPair, ...] | ContrastLists", method: MethodName
+    ) -> "SteeringVector":
         """The vector of `pairs` by `method` at the layer asked for.
 
         Args:
@@ -147,6 +151,7 @@ class VectorOptions(PairOptions):
 
     Args:
         vector: A file of `steering-lab vector make` or `SteeringVector.save`, instead of pairs; it says its own site.
+            Or a bare tensor (.pt, .npy, .safetensors) for this model, at the --layer and --stream that you name.
     """
 
     vector: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -170,13 +175,18 @@ class VectorOptions(PairOptions):
         if self.vector is not None:
             if super().given or self.method is not None:
                 raise ValueError(f"--vector {self.vector} is a vector already: leave out pairs and --method")
-            from steering_lab.interventions.steering_vector import SteeringVector
-
-            SteeringVector.load(self.vector)
+            self._read(self.vector, None)
             return
-        n_pairs, name = len(self.chosen(otherwise)), self.pairs or otherwise
-        if place == "front" and self.method in (None, "actadd") and n_pairs > 1:
-            raise ValueError(f"at the front stands one pair, {name} has {n_pairs}: give --positive and --negative")
+        from steering_lab.data.contrast_lists import ContrastLists
+
+        chosen, name = self.chosen(otherwise), self.pairs or otherwise
+        if place == "front" and self.method in (None, "actadd"):
+            if isinstance(chosen, ContrastLists):
+                raise ValueError(f"at the front stands one pair, {name} is two lists: choose --method mean_difference")
+            if len(chosen) > 1:
+                raise ValueError(
+                    f"at the front stands one pair, {name} has {len(chosen)}: give --positive and --negative"
+                )
 
     def found(self, lm: "HookedModel", place: Place, otherwise: str = "") -> "tuple[SteeringVector, str]":
         """The vector, and what it is in words; pairs are those of `otherwise` where nothing was named.
@@ -191,7 +201,7 @@ class VectorOptions(PairOptions):
                 `made`.
         """
         self.check(place, otherwise)
-        vector, what = self._read(self.vector) if self.vector is not None else self._of_pairs(lm, place, otherwise)
+        vector, what = self._read(self.vector, lm) if self.vector is not None else self._of_pairs(lm, place, otherwise)
         if vector.rows.shape[0] > 1 and place != "front":
             raise ValueError(f"{what} has {vector.rows.shape[0]} rows, one per token: choose --place front")
         return vector, what
@@ -200,12 +210,21 @@ class VectorOptions(PairOptions):
         pairs, name = self.chosen(otherwise), self.pairs or otherwise
         method: MethodName = self.method or ("actadd" if place == "front" else "mean_difference")
         by = {"pca": "first component", "probe": "probe"}.get(method, "mean")
-        what = str(pairs[0]) if len(pairs) == 1 else f"{name}, {by} of {len(pairs)} pairs"
-        return self.made(lm, pairs, method), what
+        vector = self.made(lm, pairs, method)
+        if not isinstance(pairs, tuple):
+            return vector, f"{name}, {by} of {pairs}"
+        return vector, str(pairs[0]) if len(pairs) == 1 else f"{name}, {by} of {len(pairs)} pairs"
 
-    def _read(self, path: Path) -> "tuple[SteeringVector, str]":
+    def _read(self, path: Path, lm: "HookedModel | None") -> "tuple[SteeringVector, str]":
+        from steering_lab.interventions.formats.bare import is_bare, read_tensor, site_asked
         from steering_lab.interventions.steering_vector import SteeringVector
 
+        if is_bare(path):
+            site = site_asked(
+                path, self.layer, self.stream, "--layer N, and --stream resid_post where a block leaves it"
+            )
+            vector = read_tensor(path, site, model=lm)
+            return vector.unit() if self.normalise else vector, str(path)
         vector = SteeringVector.load(path)
         if self.layer is not None and (self.layer, self.stream) != (vector.site.layer, vector.site.stream):
             raise ValueError(f"--layer is {self.layer}, {path} is a vector for {vector.site}: leave --layer out")

@@ -259,7 +259,10 @@ def _json_entries(text: str, path: Path) -> Iterator[tuple[str, object]]:
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
     if not isinstance(entries, list):
-        raise ValueError(f"{path}: a .json file of contrast pairs is a list of objects, not {type(entries).__name__}")
+        raise ValueError(
+            f"{path}: a .json file of contrast pairs is a list of objects, not {type(entries).__name__}; two lists of"
+            " texts, the keys 'positive' and 'negative', are no pairs"
+        )
     return ((f"{path}: pair {number}", entry) for number, entry in enumerate(entries, start=1))
 
 
@@ -294,5 +297,8 @@ def _toml_entries(text: str, path: Path) -> Iterator[tuple[str, object]]:
         raise ValueError(f"{path}: not TOML: {error}") from None
     if set(document) != {"pairs"} or not isinstance(document["pairs"], list):
         found = ", ".join(document) or "nothing"
-        raise ValueError(f"{path}: a .toml file of contrast pairs holds only [[pairs]] tables; found {found}")
+        raise ValueError(
+            f"{path}: a .toml file of contrast pairs holds only [[pairs]] tables; found {found} (two lists of texts are"
+            " no pairs)"
+        )
     return ((f"{path}: pair {number}", entry) for number, entry in enumerate(document["pairs"], start=1))

@@ -1,11 +1,13 @@
 """The only place where an edit meets a model.
 
 `with steer(model, intervention):` compiles the intervention into one hook per site, checks everything before the first
-hook is placed, and takes every hook away again however the block ends.
+hook is placed, and takes every hook away again however the block ends. `enable()` and `disable()` do the same by hand.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Unpack
@@ -27,22 +29,86 @@ from steering_lab.interventions.intervention import (
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering_vector import LONGEST
 from steering_lab.models.hook_points import HookSite
-from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.hooked_model import HookedModel, StreamEdit
 from steering_lab.models.tokens import ForwardPass
 
 
-@contextmanager
+class Steering:
+    """An intervention that a model is under while it is enabled: what `steer` returns.
+
+    As a block, `with steer(model, intervention):`, it is enabled where the block begins and its hooks are taken away
+    however the block ends. Without a block whoever calls `enable()` removes the hooks, by `disable()`: an exception in
+    between does not. A handle that is lost while it is enabled takes its hooks with it and says so in a warning: keep
+    it in a variable. Inside a block `disable()` and `enable()` switch it off and on again; the block's end leaves it
+    disabled. Several that are enabled compose in the order of enabling, and may be disabled in any.
+    """
+
+    def __init__(self, model: HookedModel, edits: Mapping[HookSite, StreamEdit]) -> None:
+        self.model = model
+        self._edits = dict(edits)
+        self._placed: ExitStack | None = None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether its hooks are in the model now."""
+        return self._placed is not None
+
+    def enable(self) -> "Steering":
+        """Itself, after placing its hooks; they stay until `disable()`.
+
+        Raises:
+            ValueError: it is enabled already, and would be added twice.
+        """
+        if self.enabled:
+            raise ValueError(
+                "this steering is enabled already: disable() it first, or call steer again to add it twice"
+            )
+        with ExitStack() as placing:
+            placing.enter_context(self.model.hooks(self._edits))
+            self._placed = placing.pop_all()
+        return self
+
+    def disable(self) -> None:
+        """Takes its hooks out of the model; where they are out already, nothing happens."""
+        placed, self._placed = self._placed, None
+        if placed is not None:
+            placed.close()
+
+    def __enter__(self) -> HookedModel:
+        self.enable()
+        return self.model
+
+    def __exit__(self, *_: object) -> None:
+        self.disable()
+
+    def __del__(self) -> None:
+        if getattr(self, "_placed", None) is None or sys.is_finalizing():
+            return
+        self.disable()
+        warnings.warn(
+            "a steering was lost while enabled, and its hooks were removed: write handle = steer(...), and"
+            " handle.disable() at the end",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def __repr__(self) -> str:
+        sites = ", ".join(map(str, self._edits)) or "nowhere"
+        return f"Steering({self.model.name!r} at {sites}, {'enabled' if self.enabled else 'disabled'})"
+
+
 def steer(
     model: HookedModel,
     intervention: Placed | Sequence[Placed],
     *,
     allow_other_model: bool = False,
     allow_other_prefix: bool = False,
-) -> Iterator[HookedModel]:
+) -> Steering:
     """The model under `intervention` until the block ends; a sequence gives every batch row an intervention of its own.
 
     Blocks nest, and the inner one sees what the outer one left. Passes must go through `model.logits`,
-    `model.residuals` or `generate`, which give the hooks each token's position.
+    `model.residuals` or `generate`, which give the hooks each token's position. Without a block, `handle = steer(...)`
+    places nothing until `handle.enable()`, and who enables it disables it (`Steering`).
 
     A vector belongs to the weights it was made with, by their fingerprint, and to what stood in front of the texts.
     `allow_other_model` lets one of other or unknown weights through (a fine-tune's, say), `allow_other_prefix` one made
@@ -64,8 +130,7 @@ def steer(
         check_placed(one)
         _check(model, one, allow_other_model=allow_other_model, allow_other_prefix=allow_other_prefix)
     sites = sorted({site for one in interventions for site in one.sites})
-    with model.hooks({site: _SiteEdit(site, interventions, shared, model) for site in sites}):
-        yield model
+    return Steering(model, {site: _SiteEdit(site, interventions, shared, model) for site in sites})
 
 
 def _check(model: HookedModel, intervention: Intervention, **permissions: Unpack[Permissions]) -> None:

@@ -25,7 +25,8 @@ KIND = "a steering vector saved by steering_lab"
 OTHERS = {
     ".gguf": "read_gguf(path)",
     ".svec": 'read_svec(path, reading="act_add")',
-    ".pt": "read_steering_vectors(path)",
+    ".pt": "read_steering_vectors(path), or read_tensor(path, site) for a bare tensor",
+    ".npy": "read_tensor(path, site)",
     ".json": "read_neuronpedia(path), or read_easysteer(path) for a spec",
 }
 
@@ -99,7 +100,9 @@ def stored_digest(path: str | Path) -> str | None:
 def _opened(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["steering_lab"])
+            if "steering_lab" not in (file.metadata() or {}):
+                raise ValueError("no provenance in it; a bare tensor is read with formats.read_tensor(path, site)")
+            header = json.loads(file.metadata()["steering_lab"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:  # JSON errors are ValueErrors
         raise ValueError(f"{path} is not {KIND}: {error}") from error

@@ -8,7 +8,6 @@ from steering_lab.evaluation.running.control_vectors import (
     Vectors,
     at_norms_of,
     covariance_controls,
-    exchanges,
     random_controls,
     shuffled_layer,
 )
@@ -54,7 +53,7 @@ def _check_labels(form: Form, config: NamedControlSettings) -> None:
             'the control "shuffled_labels" cannot be made for "pca": the differences\' first component is the same line'
             " whichever sides are exchanged"
         )
-    exchanges(form.contrast.n, config.n_shuffled, config.seed)
+    form.contrast.drawn(config.n_shuffled, config.seed)
 
 
 def other_pairs(form: Form, config: NamedControlSettings) -> Sequence[ContrastPair]:
@@ -102,7 +101,7 @@ def controls_of(
     if "covariance" in named:
         found += covariance_controls(vectors, read_tokens(model, prompts, sites), n_random, seed)
     if "shuffled_labels" in named and form.contrast is not None:
-        draws = exchanges(form.contrast.n, config.n_shuffled, seed_of(seed, "shuffled_labels"))
+        draws = form.contrast.drawn(config.n_shuffled, seed_of(seed, "shuffled_labels"))
         for draw, flips in enumerate(draws):
             shuffled = form.contrast.exchanged(model, sites, flips)
             found.append(

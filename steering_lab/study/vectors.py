@@ -5,15 +5,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from steering_lab.data.contrast_pairs import PAIRS, ContrastPair, find_pairs
+from steering_lab.data.contrast_lists import ContrastLists, find_contrasts
+from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
+from steering_lab.evaluation.running.control_vectors import exchanges, relabellings
 from steering_lab.evaluation.running.grid import PlaceName, check_coeffs
+from steering_lab.interventions.formats.bare import is_bare, read_tensor, site_asked
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.by_name import MethodName, pair_vectors
+from steering_lab.methods.by_name import MethodName, check_takes, pair_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.settings import LayerSettings
 
 Vectors = Mapping[HookSite, SteeringVector]
+Given = Sequence[ContrastPair] | ContrastLists
 FILE = "vector:"
 OF_PAIRS: dict[MethodName, str] = {
     "actadd": "ActAdd",
@@ -48,12 +52,25 @@ class Contrast(NamedTuple):
     """Contrasts that vectors are made from: how many, and the vectors that come of them with some sides exchanged.
 
     Args:
-        n: How many contrasts there are.
-        exchanged: A model's vectors at sites, the sides of those contrasts exchanged for which there is True.
+        n: How many contrasts there are; of two lists, how many positive texts.
+        exchanged: A model's vectors at sites, the sides of those contrasts (of two lists: of those texts, the positive
+            ones first) exchanged for which there is True.
+        n_negative: How many negative texts two lists hold; None of pairs.
     """
 
     n: int
     exchanged: Callable[[HookedModel, Sequence[HookSite], Sequence[bool]], Vectors]
+    n_negative: int | None = None
+
+    def drawn(self, n_draws: int, seed: int) -> list[tuple[bool, ...]]:
+        """Draws of shuffled labels: what is exchanged in each (`exchanges`, of two lists `relabellings`).
+
+        Raises:
+            ValueError: fewer such draws than asked for.
+        """
+        if self.n_negative is None:
+            return exchanges(self.n, n_draws, seed)
+        return relabellings(self.n, self.n_negative, n_draws, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +85,7 @@ class Form:
         coeffs: At which coefficients.
         sites: The sites that are searched, of a model.
         vectors: The vectors of a model at sites.
-        pairs: What they are made from, where it is pairs; prompting writes the first of them.
+        pairs: What they are made from, where it is pairs, or two lists side by side; prompting writes the first.
         contrast: How they are made from contrasts whose sides can be exchanged, and how many contrasts there are.
     """
 
@@ -89,7 +106,7 @@ class Form:
 
 
 def vectors_at(
-    method: MethodName, model: HookedModel, pairs: Sequence[ContrastPair], sites: Sequence[HookSite], place: PlaceName
+    method: MethodName, model: HookedModel, pairs: Given, sites: Sequence[HookSite], place: PlaceName
 ) -> Vectors:
     """The vectors of a method that takes contrast pairs, for a place.
 
@@ -99,23 +116,29 @@ def vectors_at(
     Args:
         method: A method that takes pairs.
         model: The model that reads them.
-        pairs: Contrast pairs.
+        pairs: Contrast pairs, or two lists.
         sites: Where the stream is read, and steered later.
         place: Where the vectors will be added.
 
     Raises:
         ValueError: ActAdd of several pairs, or what `pair_vectors` refuses.
     """
-    if method == "actadd" and len(pairs) > 1:
+    if method == "actadd" and not isinstance(pairs, ContrastLists) and len(pairs) > 1:
         raise ValueError(f'method "actadd" takes one pair, and here are {len(pairs)}: take "mean_difference"')
+    check_takes(method, pairs)
     last = method == "actadd" and place != "front"
     return pair_vectors("mean_difference" if last else method, model, pairs, sites)
 
 
-def contrast_of(
-    pairs: Sequence[ContrastPair], make: Callable[[HookedModel, Sequence[HookSite], Sequence[ContrastPair]], Vectors]
-) -> Contrast:
-    """The contrast of pairs from which `make` makes vectors."""
+def contrast_of(pairs: Given, make: Callable[[HookedModel, Sequence[HookSite], Any], Vectors]) -> Contrast:
+    """The contrast of pairs, or of two lists, from which `make` makes vectors."""
+    if isinstance(pairs, ContrastLists):
+        lists = pairs
+
+        def relabelled(model: HookedModel, sites: Sequence[HookSite], flips: Sequence[bool]) -> Vectors:
+            return make(model, sites, lists.relabelled(flips))
+
+        return Contrast(len(lists.positive), relabelled, len(lists.negative))
 
     def exchanged(model: HookedModel, sites: Sequence[HookSite], flips: Sequence[bool]) -> Vectors:
         return make(model, sites, exchange(pairs, flips))
@@ -128,13 +151,18 @@ def exchange(pairs: Sequence[ContrastPair], flips: Sequence[bool]) -> list[Contr
     return [pair.reversed() if flip else pair for pair, flip in zip(pairs, flips, strict=True)]
 
 
-def said_pairs(setting: str | Sequence[ContrastPair], pairs: Sequence[ContrastPair]) -> str:
+def said_pairs(setting: str | Given, pairs: Given) -> str:
     """What pairs are called: the one pair, or their set's name (else the first of them) and how many there are.
+
+    Two lists are their file's name, or their first texts, and how many texts are on each side.
 
     Args:
         setting: As the user named them: a set, a file, or the pairs themselves.
-        pairs: The pairs that this is, one or more.
+        pairs: The pairs that this is, one or more, or the two lists.
     """
+    if isinstance(pairs, ContrastLists):
+        called = Path(setting).stem if isinstance(setting, str) else f"{pairs.side_by_side()[0]} and others"
+        return f"{called} (mean of {len(pairs.positive)} texts − mean of {len(pairs.negative)})"
     if len(pairs) == 1:
         return str(pairs[0])
     name = Path(setting).stem if isinstance(setting, str) else f"{pairs[0]} and others"
@@ -146,9 +174,11 @@ class VectorSettings(LayerSettings):
     """One form of steering by name.
 
     Args:
-        method: "actadd", "mean_difference", "pca", "probe", "contextfocus", or "vector:FILE" (of `vector make`).
+        method: "actadd", "mean_difference", "pca", "probe", "contextfocus", or "vector:FILE" (of `vector make`, or a
+            bare tensor for this model, .pt, .npy or .safetensors, at the one layer that `layers` names).
         pairs: What the first four are made from: a list of {positive, negative}, a built-in set
-            (`data.contrast_pairs.PAIRS`), or a file of pairs.
+            (`data.contrast_pairs.PAIRS`), or a file of pairs; for "mean_difference" and "probe" also two lists of
+            texts, {positive = [...], negative = [...]}, of whatever lengths, here or in a file.
         normalise: Every row at length 1, so that a coefficient is a length in residual-stream units.
         place: Where the vector is added.
         coeffs: At which coefficients, for every layer.
@@ -159,7 +189,7 @@ class VectorSettings(LayerSettings):
     """
 
     method: str = "mean_difference"
-    pairs: str | tuple[ContrastPair, ...] = ""
+    pairs: str | tuple[ContrastPair, ...] | ContrastLists = ""
     normalise: bool = False
     place: PlaceName = "everywhere"
     coeffs: tuple[float, ...] = (-1.0, -0.5, 0.5, 1.0)
@@ -176,6 +206,8 @@ class VectorSettings(LayerSettings):
                 f'method "{self.method}" needs pairs: a list of {{positive, negative}}, a file of pairs, or one of'
                 f" the sets {', '.join(PAIRS)}"
             )
+        if isinstance(self.pairs, ContrastLists):
+            check_takes(next(name for name in OF_PAIRS if name == self.method), self.pairs)
         check_coeffs("coeffs", self.coeffs)
 
     def form(self) -> Form:
@@ -188,13 +220,16 @@ class VectorSettings(LayerSettings):
         if self.method.startswith(FILE):
             return self._of_file(Path(self.method.removeprefix(FILE)))
         method = next(name for name in OF_PAIRS if name == self.method)
-        pairs = find_pairs(self.pairs) if isinstance(self.pairs, str) else self.pairs
+        pairs = find_contrasts(self.pairs) if isinstance(self.pairs, str) else self.pairs
+        if isinstance(pairs, ContrastLists):
+            check_takes(method, pairs)
 
-        def make(model: HookedModel, sites: Sequence[HookSite], some: Sequence[ContrastPair] = pairs) -> Vectors:
+        def make(model: HookedModel, sites: Sequence[HookSite], some: Given = pairs) -> Vectors:
             return self.scaled(vectors_at(method, model, some, sites, self.place))
 
         what, contrast = said_pairs(self.pairs, pairs), contrast_of(pairs, make)
-        return Form(method, OF_PAIRS[method], what, self.place, self.coeffs, self.sites, make, pairs, contrast)
+        said = pairs.side_by_side() if isinstance(pairs, ContrastLists) else pairs
+        return Form(method, OF_PAIRS[method], what, self.place, self.coeffs, self.sites, make, said, contrast)
 
     def scaled(self, vectors: Vectors) -> Vectors:
         """The vectors, with `normalise` every row at length 1.
@@ -208,6 +243,8 @@ class VectorSettings(LayerSettings):
         return {site: vector.unit() for site, vector in vectors.items()} if self.normalise else vectors
 
     def _of_file(self, path: Path) -> Form:
+        if is_bare(path):
+            return self._of_tensor(path)
         vector = SteeringVector.load(path)
         if self.layers not in ((), (vector.site.layer,)):
             raise ValueError(f"{path} holds a vector at layer {vector.site.layer}, not at layers {list(self.layers)}")
@@ -217,6 +254,19 @@ class VectorSettings(LayerSettings):
             return self.scaled({vector.site: vector})
 
         return Form("vector", METHODS[f"{FILE}FILE"], path.stem, self.place, self.coeffs, lambda _: [vector.site], make)
+
+    def _of_tensor(self, path: Path) -> Form:
+        """A bare tensor for the run's own model, at the one layer that is named (what the block reads)."""
+        if len(self.layers) > 1:
+            raise ValueError(f"{path} is one vector, and layers are {list(self.layers)}: name one")
+        how = "layers = [N], the layer whose input it is for"
+        site = site_asked(path, self.layers[0] if self.layers else None, "resid_pre", how)
+        read_tensor(path, site)
+
+        def make(model: HookedModel, sites: Sequence[HookSite]) -> Vectors:
+            return self.scaled({site: read_tensor(path, site, model=model)})
+
+        return Form("vector", METHODS[f"{FILE}FILE"], path.stem, self.place, self.coeffs, lambda _: [site], make)
 
 
 def as_json(forms: Sequence[Form]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import torch
 
 from steering_lab.analysis.geometry import random_cosine
 from steering_lab.analysis.split_half import agreement, split_half
+from steering_lab.data.contrast_lists import ContrastLists
 from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
 from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import resid_post, resid_pre
@@ -85,3 +86,8 @@ def test_one_pair_is_refused_and_pairs_that_do_not_differ_are_missing() -> None:
         split_half(model, [ContrastPair("a", "b")], [resid_pre(1)])
     still = [ContrastPair("a you", "e you"), ContrastPair("i you", "o you")]
     assert split_half(model, still, [resid_pre(0)], n_splits=4)["cosine"].isna().all()
+
+
+def test_two_lists_have_no_pairs_to_halve() -> None:
+    with pytest.raises(ValueError, match="split_half compares the differences of pairs, and two lists"):
+        split_half(hooked("gpt2"), ContrastLists(("a", "b"), ("c",)), [resid_pre(1)])

@@ -14,6 +14,7 @@ from steering_lab.analysis.steerability import (
     split_halves,
     steerability,
 )
+from steering_lab.data.contrast_lists import ContrastLists
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
@@ -117,3 +118,8 @@ def test_sides_that_do_not_differ_have_no_value(model: HookedModel) -> None:
 def test_two_pairs_are_too_few(model: HookedModel) -> None:
     with pytest.raises(ValueError, match="2 pairs say nothing of one another"):
         steerability(model, PAIRS[:2], [resid_pre(1)])
+
+
+def test_two_lists_have_no_differences_to_agree(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match="steerability asks how the differences of pairs agree, and two lists"):
+        steerability(model, ContrastLists(("a", "b"), ("c",)), [resid_pre(1)])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -47,6 +48,19 @@ def test_a_vector_from_a_file_may_be_scaled_to_length_1(
     normalised = said(monkeypatch, capsys, tiny, *options, "--vector", str(paths[0]), "--normalise")
     unit = said(monkeypatch, capsys, tiny, *options, "--vector", str(paths[1]))
     assert normalised[1:] == unit[1:]
+
+
+def test_a_bare_tensor_writes_what_its_vector_writes_once_its_layer_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+) -> None:
+    vector = averaged(tiny)
+    np.save(tmp_path / "love.npy", vector.rows[0].numpy())
+    bare = ["--vector", str(tmp_path / "love.npy"), "--coeff", "8"]
+    at_layer = said(monkeypatch, capsys, tiny, *PROMPT, *bare, "--layer", "1")
+    from_pairs = said(monkeypatch, capsys, tiny, *PROMPT, "--layer", "1", "--coeff", "8")
+    assert at_layer[1:] == from_pairs[1:]
+    assert call(monkeypatch, "steer", "--model", "nobody/nothing", *PROMPT, *bare) == 2
+    assert "does not say where it belongs: add --layer N" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

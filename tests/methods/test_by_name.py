@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from steering_lab.data.contrast_lists import ContrastLists
 from steering_lab.data.contrast_pairs import PAIRS
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.actadd import actadd_vectors
@@ -44,3 +45,14 @@ def test_normalised_rows_have_length_1_where_they_are_not_zero(method: str) -> N
 def test_actadd_of_several_pairs_is_refused() -> None:
     with pytest.raises(ValueError, match="actadd takes one pair, not 12: choose mean_difference, pca or probe"):
         pair_vectors("actadd", hooked("gpt2"), MANY, SITES)
+
+
+def test_two_lists_are_taken_where_no_pair_is_needed_and_refused_elsewhere() -> None:
+    model, lists = hooked("gpt2"), ContrastLists(tuple(p.positive for p in MANY), tuple(p.negative for p in MANY[:7]))
+    for site, vector in pair_vectors("mean_difference", model, lists, SITES).items():
+        torch.testing.assert_close(vector.rows, mean_difference_vectors(model, lists, SITES)[site].rows)
+    probe = fit_probe(model, lists.positive, lists.negative, SITES[0]).direction
+    torch.testing.assert_close(pair_vectors("probe", model, lists, SITES)[SITES[0]].rows, probe.rows)
+    for method, why in (("actadd", "takes one pair, token by token"), ("pca", "takes the differences of pairs")):
+        with pytest.raises(ValueError, match=rf"{method} {why}, and here are two lists \(12 texts − 7 texts\)"):
+            pair_vectors(method, model, lists, SITES)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from steering_lab.data.contrast_lists import ContrastLists
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.mean_difference import mean_difference_vectors
@@ -139,3 +140,34 @@ def test_no_pairs_and_a_layer_outside_are_refused(gpt2: HookedModel) -> None:
         mean_difference_vectors(gpt2, [], [resid_pre(1)])
     with pytest.raises(ValueError, match=r"layer 4 is outside 0\.\.2"):
         mean_difference_vectors(gpt2, PAIRS, [resid_pre(4)])
+
+
+LISTS = ContrastLists(("I love the sea", "joy", "the quick brown fox jumps"), ("I hate the sea at night", "no"))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@torch.no_grad()
+def test_of_two_lists_the_vector_is_one_mean_less_the_other_by_hugging_face(name: str) -> None:
+    model, hf, site = hooked(name), plain(name), resid_pre(2)
+
+    def mean(texts: tuple[str, ...]) -> torch.Tensor:
+        ids = (torch.tensor([model.token_ids(text)]) for text in texts)
+        return torch.stack([hf(i, output_hidden_states=True).hidden_states[2][0, -1] for i in ids]).mean(dim=0)
+
+    vector = mean_difference_vectors(model, LISTS, [site])[site]
+    assert gap(vector.rows[0], mean(LISTS.positive) - mean(LISTS.negative)) <= 1e-6
+    assert gap(mean_difference_vectors(model, LISTS.reversed(), [site])[site].rows, -vector.rows) <= 1e-6
+    assert vector.source.details["n_texts"] == [3, 2]
+    assert "mean_cosine_with_vector" not in vector.source.details
+
+
+def test_lists_of_equal_length_give_the_vector_of_their_pairs_whatever_their_order(model: HookedModel) -> None:
+    site = resid_pre(2)
+    pairs = mean_difference_vectors(model, PAIRS, [site])[site]
+    lists = ContrastLists(tuple(p.positive for p in PAIRS), tuple(p.negative for p in PAIRS[::-1]))
+    assert gap(mean_difference_vectors(model, lists, [site])[site].rows, pairs.rows) <= 1e-6
+
+
+def test_the_first_component_of_two_lists_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"pca takes the differences of pairs, and two lists \(3 texts − 2 texts\)"):
+        mean_difference_vectors(hooked("gpt2"), LISTS, [resid_pre(1)], pca=True)

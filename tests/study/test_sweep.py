@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -190,6 +191,17 @@ def test_a_vector_from_a_file_steers_as_the_one_that_was_saved(tmp_path: Path, t
         run_command(tmp_path / "mine.toml", set=(f"model={tiny}", *SMALL, "layers=[0]"), results=tmp_path)
 
 
+def test_a_bare_tensor_is_swept_at_the_one_layer_that_is_named(tmp_path: Path, tiny: Path) -> None:
+    vector = mean_difference_vectors(load_model(str(tiny)), PAIRS["love_hate_sentences"], [resid_pre(1)])[resid_pre(1)]
+    np.save(tmp_path / "love.npy", vector.rows[0].numpy())
+    toml = written(tmp_path, f'method = "vector:{tmp_path / "love.npy"}"')
+    summary = swept(toml, f"model={tiny}", *SMALL, "measures=['repetition']")["summary"]
+    assert set(summary.query("method == 'vector'")["layer"]) == {1}
+    for layers, message in (("[]", "does not say where it belongs: add layers"), ("[0, 1]", "is one vector, and")):
+        with pytest.raises(ValueError, match=message):
+            run_command(toml, set=(f"model={tiny}", *SMALL, f"layers={layers}"), results=tmp_path)
+
+
 def test_coefficients_of_unit_vectors_are_lengths_in_the_stream(tmp_path: Path, tiny: Path) -> None:
     toml = written(tmp_path, "normalise = true", 'pairs = [{positive = "Love", negative = "Hate"}]')
     summary = swept(toml, f"model={tiny}", *SMALL, "layers=[0, 1]", "coeffs=[1, 3]")["summary"]
@@ -233,6 +245,17 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
     assert set(zip(grid["layer"], grid["coeff"], strict=True)) == {(at, c) for at in layers for c in (-20, 20)}
 
 
+def test_two_lists_of_unequal_length_are_swept_beside_their_shuffled_labels(tmp_path: Path, tiny: Path) -> None:
+    lists = "pairs={positive=['I love it', 'so kind', 'joy', 'the best'], negative=['I hate it', 'cruel', 'anger']}"
+    toml = written(tmp_path)
+    controls = "controls=['random', 'shuffled_labels']", "n_shuffled=2", "measures=['repetition']"
+    run = swept(toml, *SMALL, *EIGHT, f"model={tiny}", lists, *controls)
+    table = run["generations"]
+    assert {"random", "shuffled_labels"} == set(table.loc[table["role"] == "control", "method"])
+    assert "prompting I love it" in set(table["condition"])
+    assert "mean of 4 texts − mean of 3" in str(run["sweep"]["forms"])
+
+
 # -- wrong settings, before anything runs ------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("settings", "message"),
@@ -254,6 +277,17 @@ def test_the_founding_grid_runs(tmp_path: Path, tiny: Path, model: str) -> None:
         (("pairs=love_hate", "data=capitals"), 'data is a setting of method = "contextfocus", not of "mean_diff'),
         (("pairs=love_hate_sentences", "method=actadd"), 'method "actadd" takes one pair, and here are 12'),
         (("pairs=love_hate", "method=probe"), "a probe needs 4 of each"),
+        (
+            ("pairs={positive=['a', 'b'], negative=['c']}", "method=actadd"),
+            "actadd takes one pair, token by token, and",
+        ),
+        (("pairs={positive=['a', 'b'], negative=['c']}", "method=pca"), "pca takes the differences of pairs, and here"),
+        (("pairs={positive=['a', 'b'], negative=[]}",), "the negative list holds no text"),
+        (("pairs={positive='a', negative='b'}",), "two lists hold texts each"),
+        (
+            ("pairs={positive=['a', 'b'], negative=['c']}", BESIDE.format("shuffled_labels")),
+            "it needs two texts or more on both sides",
+        ),
         (("pairs=[{positive='a', negative='a'}]",), "both sides of the contrast pair are 'a'"),
         (
             ("pairs=love_hate", "measures=['vadr']"),

@@ -199,6 +199,39 @@ def exchanges(n_pairs: int, n_draws: int, seed: int) -> list[tuple[bool, ...]]:
     return list(drawn)
 
 
+def relabellings(n_positive: int, n_negative: int, n_draws: int, seed: int) -> list[tuple[bool, ...]]:
+    """For each draw, whether each text of two lists changes sides, the positive ones first; no draw twice.
+
+    From either side as many texts change, k of n and of m: the expected vector is 1 - k/n - k/m of the one that the
+    lists make, so that k is n m / (n + m), rounded, which is where what the lists share cancels as nearly as it can.
+
+    Args:
+        n_positive: Texts in the positive list, two or more.
+        n_negative: Texts in the negative list, two or more.
+        n_draws: How many; 0 is none.
+        seed: What they follow from.
+
+    Raises:
+        ValueError: fewer such draws than asked for.
+    """
+    n_each = round(n_positive * n_negative / (n_positive + n_negative)) if min(n_positive, n_negative) > 1 else 0
+    mirrored = n_positive == n_negative == 2 * n_each  # then a draw and its opposite are one line
+    possible = comb(n_positive, n_each) * comb(n_negative, n_each) // (2 if mirrored else 1) if n_each else 0
+    if possible < n_draws:
+        raise ValueError(
+            f'the control "shuffled_labels" cannot be made: lists of {n_positive} and {n_negative} texts have'
+            f" {possible} ways to exchange {n_each} of each, and {n_draws} are asked for"
+            + ("; it needs two texts or more on both sides" if not n_each else "")
+        )
+    rng, drawn = np.random.default_rng(seed), dict[tuple[bool, ...], None]()
+    while len(drawn) < n_draws:
+        flips = np.zeros(n_positive + n_negative, dtype=bool)
+        flips[rng.choice(n_positive, n_each, replace=False)] = True
+        flips[n_positive + rng.choice(n_negative, n_each, replace=False)] = True
+        drawn[tuple((~flips if mirrored and flips[0] else flips).tolist())] = None
+    return list(drawn)
+
+
 def _at_norms(rows: Tensor, vector: SteeringVector, like: SteeringVector) -> SteeringVector:
     scaled = torch.nn.functional.normalize(rows, dim=-1) * vector.norms[:, None]
     return replace(like, rows=scaled)

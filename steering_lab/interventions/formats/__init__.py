@@ -5,6 +5,7 @@ cannot say is refused at the door. Nothing is ever unpickled beyond tensors.
 """
 
 from steering_lab.interventions.formats.baked import bake
+from steering_lab.interventions.formats.bare import read_tensor
 from steering_lab.interventions.formats.easysteer import export_easysteer, read_easysteer
 from steering_lab.interventions.formats.gguf import export_gguf, read_gguf
 from steering_lab.interventions.formats.neuronpedia import export_neuronpedia, read_neuronpedia
@@ -30,4 +31,5 @@ __all__ = [
     "read_neuronpedia",
     "read_steering_vectors",
     "read_svec",
+    "read_tensor",
 ]

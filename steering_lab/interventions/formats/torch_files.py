@@ -64,7 +64,7 @@ def read_steering_vectors(path: str | Path, *, model: HookedModel | None = None)
     """
     path = Path(path)
     with torch.serialization.safe_globals([(_TheirSteeringVector, _THEIRS)]):
-        held = _tensors(path)
+        held = tensors_in(path)
     if isinstance(held, _TheirSteeringVector):
         if held.layer_type != "decoder_block":
             raise ValueError(f"{path} steers {held.layer_type!r}, only 'decoder_block' is the residual stream")
@@ -121,7 +121,7 @@ def read_caa(
     for layer, path in chosen.items():
         site = resid_post(layer)
         source = source_in(None, site, path, model=model, hint=named or models[0] or UNKNOWN)
-        found[site] = vector_from(_tensors(path), site, source, path)
+        found[site] = vector_from(tensors_in(path), site, source, path)
     return found
 
 
@@ -131,7 +131,7 @@ def _caa_files(folder: Path) -> dict[tuple[int, str], Path]:
     return {(int(name[1]), name[2] or ""): path for name, path in named if name is not None}
 
 
-def _tensors(path: Path) -> Any:
+def tensors_in(path: Path) -> Any:
     """What `path` holds, read as tensors and containers only.
 
     Raises:

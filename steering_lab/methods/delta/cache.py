@@ -17,8 +17,8 @@ from safetensors.torch import save
 
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.delta.objectives import Objective
 from steering_lab.methods.delta.result import Result
+from steering_lab.methods.delta.weighted import AnyObjective
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.safe_files import make_folder, replace_file
@@ -35,7 +35,7 @@ def hash_json(value: Any) -> str:
 def result_key(
     model: HookedModel,
     prompts: Sequence[str],
-    objective: Objective,
+    objective: AnyObjective,
     init: Sequence[SteeringVector] | None,
     settings: Mapping[str, Any],
 ) -> str:

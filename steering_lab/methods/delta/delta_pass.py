@@ -9,7 +9,7 @@ Some models' caches do not allow it: linear-attention layers write their state i
 model is tried once (`reuses_prefix`), and where it fails every pass reads the whole prompt, to the same effect.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -104,7 +104,35 @@ class DeltaPass:
 
     def __call__(self, deltas: Float[Tensor, "batch site d_model"]) -> Float[Tensor, "batch step d_vocab"]:
         """Float32 log-probabilities with row b's delta k added at site k, from its last prompt token on."""
-        return self._run({site: self._adding(deltas[:, k]) for k, site in enumerate(self.sites)})
+        return self.seeing(deltas, ())[0]
+
+    def seeing(
+        self, deltas: Float[Tensor, "batch site d_model"], reads: Sequence[HookSite]
+    ) -> tuple[Float[Tensor, "batch step d_vocab"], dict[HookSite, Float[Tensor, "batch step d_model"]]]:
+        """The same, and what the steered stream holds at `reads` at the tokens from the last prompt token on.
+
+        Args:
+            deltas: What is added at each row's sites.
+            reads: Where the stream is read, after the delta.
+        """
+        adding = {site: self._adding(deltas[:, k]) for k, site in enumerate(self.sites)}
+        held: dict[HookSite, list[Tensor]] = {site: [] for site in reads}
+
+        def reader(site: HookSite) -> Hook:
+            def read(resid: Tensor) -> Tensor:
+                edited = adding[site](resid) if site in adding else resid
+                held[site].append(edited)
+                return edited
+
+            return read
+
+        log_probs = self._run(adding | {site: reader(site) for site in held})
+        widths = [last - first for first, last in self._spans]
+        stream = {
+            site: torch.cat([part[:, -width:] for part, width in zip(parts, widths, strict=True)], dim=1)
+            for site, parts in held.items()
+        }
+        return log_probs, stream
 
     @torch.no_grad()
     def unsteered(self) -> Unsteered:
@@ -120,7 +148,7 @@ class DeltaPass:
         log_probs = self._run({site: reader(site) for site in self.sites})
         return Unsteered(log_probs, torch.stack([seen[site] for site in self.sites], dim=1))
 
-    def _adding(self, delta: Float[Tensor, "batch d_model"]) -> Hook:
+    def _adding(self, delta: Float[Tensor, "batch d_model"]) -> Callable[[Tensor], Tensor]:
         first = self._last - self._start
 
         def add(resid: Tensor) -> Tensor:

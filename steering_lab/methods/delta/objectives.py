@@ -6,7 +6,7 @@ found by it. Targets are those of the unedited model, whatever steering block is
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,27 +14,16 @@ from torch import Tensor
 
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.delta.target import Avoided, Target
+from steering_lab.methods.delta.weighted import Objective as Objective
+from steering_lab.methods.delta.weighted import Weighable
 from steering_lab.models.generation import LogitsRule, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.scoring import forced_logits
 from steering_lab.numerics.log_probs import to_log_probs
 
 
-@runtime_checkable
-class Objective(Protocol):
-    """One objective per prompt. `described` is JSON that determines the target; `take` keeps those of some prompts."""
-
-    def __len__(self) -> int: ...
-
-    def take(self, rows: Sequence[int]) -> "Objective": ...
-
-    def described(self, model: HookedModel) -> Mapping[str, Any]: ...
-
-    def target(self, model: HookedModel, prompts: Sequence[str]) -> Target: ...
-
-
 @dataclass(frozen=True)
-class GroundedAnswer:
+class GroundedAnswer(Weighable):
     """Say the context's answer and not the memory's: labelled, for single examples or a vector learnt from many.
 
         J = - mean over tokens of log p(answer) - log(1 - p(memory answer))
@@ -82,13 +71,13 @@ class GroundedAnswer:
         memory = self.memory_answers or (None,) * len(self)
         tokens, avoid = [], []
         for prompt, answer, other in zip(prompts, self.answers, memory, strict=True):
-            tokens.append(_following(model, prompt, answer))
-            avoid.append(None if other is None else _parting(tokens[-1], _following(model, prompt, other), answer))
+            tokens.append(following(model, prompt, answer))
+            avoid.append(None if other is None else _parting(tokens[-1], following(model, prompt, other), answer))
         return Target(tuple(tokens), avoid=tuple(avoid), tokens_run=(0,) * len(tokens))
 
 
 @dataclass(frozen=True)
-class ImitateInstructed:
+class ImitateInstructed(Weighable):
     """Answer the plain prompt as the model answers the instructed one: per-query distillation of a prompt, unlabelled.
 
     J is the divergence from the unsteered model's distribution on the instructed prompt, along that prompt's own greedy
@@ -119,7 +108,7 @@ class ImitateInstructed:
 
 
 @dataclass(frozen=True)
-class ContrastClosedBook:
+class ContrastClosedBook(Weighable):
     """Decode plainly what context-aware decoding would decode with two streams: unlabelled, per query.
 
         wanted = softmax( (1 + alpha) log p(y | context, question) - alpha log p(y | question) )
@@ -182,8 +171,12 @@ def _lengths(model: HookedModel, prompts: Sequence[str], tokens: Sequence[Sequen
     return [len(model.token_ids(p)) + len(t) for p, t in zip(prompts, tokens, strict=True)]
 
 
-def _following(model: HookedModel, prompt: str, answer: str) -> tuple[int, ...]:
-    """The tokens by which `answer` continues `prompt`."""
+def following(model: HookedModel, prompt: str, answer: str) -> tuple[int, ...]:
+    """The tokens by which `answer` continues `prompt`.
+
+    Raises:
+        ValueError: its first letters melt into the prompt's last token.
+    """
     before, whole = model.token_ids(prompt), model.token_ids(prompt + answer)
     if whole[: len(before)] != before or len(whole) == len(before):
         raise ValueError(

@@ -12,7 +12,7 @@ them: steps normalised to the residual norm, backtracking, several sites at once
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.delta.cache import find_result, hash_json, keep_result, result_key
 from steering_lab.methods.delta.delta_pass import DeltaPass, Unsteered
 from steering_lab.methods.delta.descent import Descended, Descent, Evaluation, descend
-from steering_lab.methods.delta.objectives import Objective
 from steering_lab.methods.delta.result import OptimisedDelta, Result
 from steering_lab.methods.delta.target import Target
+from steering_lab.methods.delta.weighted import AnyObjective, terms_of
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.progress import progress_bar
@@ -39,7 +39,7 @@ def optimise_delta(
     model: HookedModel,
     prompts: str | Sequence[str],
     sites: HookSite | Sequence[HookSite],
-    objective: Objective,
+    objective: AnyObjective,
     *,
     descent: Descent | None = None,
     shared: bool = False,
@@ -58,7 +58,7 @@ def optimise_delta(
         model: The model that is read.
         prompts: One prompt or several.
         sites: Where deltas are added.
-        objective: What they are optimised for, one entry per prompt.
+        objective: What they are optimised for, one entry per prompt; or a weighted sum, `0.5 * a + 0.5 * b`.
         descent: How far and how long to go.
         shared: Whether one delta serves all prompts.
         init: One-row vectors, one for each site, that every problem starts from; None is zero.
@@ -98,6 +98,56 @@ def optimise_delta(
     return OptimisedDelta(tuple(results.get(i) for i in range(len(prompts))), shared)
 
 
+class Term:
+    """One weighted target of all rows of a batch, and the passes that measure it.
+
+    Args:
+        model: The model that is read.
+        ids: Each row's prompt.
+        sites: Where deltas are added.
+        weight: What its loss is multiplied by.
+        target: What is wanted of each row.
+        batch_size: Rows in one pass.
+    """
+
+    def __init__(
+        self,
+        model: HookedModel,
+        ids: Sequence[Sequence[int]],
+        sites: Sequence[HookSite],
+        weight: float,
+        target: Target,
+        batch_size: int,
+    ) -> None:
+        self.weight, self.target = weight, target
+        more = max(map(len, target.tokens)) - 1
+        groups = model.batching.groups([model.batching.kind(len(row), more) for row in ids])
+        self.parts = [own[i : i + batch_size] for own in groups for i in range(0, len(own), batch_size)]
+        self.targets = [target.take(part) for part in self.parts]
+        self.passes = [
+            DeltaPass(model, [ids[i] for i in part], own.tokens, sites)
+            for part, own in zip(self.parts, self.targets, strict=True)
+        ]
+        self.unsteered = [one.unsteered() for one in self.passes]
+
+    def batches(self) -> Iterator[tuple[list[int], DeltaPass, Target, Unsteered]]:
+        """The rows of each pass, the pass, what is wanted of them and what the unsteered model does there."""
+        return zip(self.parts, self.passes, self.targets, self.unsteered, strict=True)
+
+    def resid_norms(self) -> Float[Tensor, "row site"]:
+        """The residual norm of each row at each site, at its last prompt token."""
+        norms = torch.cat([seen.resid_norms for seen in self.unsteered])
+        return norms[torch.tensor([i for part in self.parts for i in part], device=norms.device).argsort()]
+
+    def keeps_prefix(self, rows: Sequence[int]) -> bool:
+        """Whether every pass over `rows` reads from the last prompt token on."""
+        return all(
+            one.keeps_prefix
+            for part, one in zip(self.parts, self.passes, strict=True)
+            if not set(part).isdisjoint(rows)
+        )
+
+
 class Batch:
     """Problems that descend together: their prompts in passes of `batch_size` rows, each row owned by a problem.
 
@@ -116,29 +166,22 @@ class Batch:
         prompts: Sequence[str],
         problems: Sequence[Sequence[int]],
         sites: Sequence[HookSite],
-        objective: Objective,
+        objective: AnyObjective,
         batch_size: int,
     ) -> None:
         self.started = time.perf_counter()
         self.model, self.sites = model, list(sites)
         rows = [i for problem in problems for i in problem]
         self.prompts = [prompts[i] for i in rows]
-        self.objective = objective.take(rows)
+        self.objective: AnyObjective = objective.take(rows)
         self.ids = [model.token_ids(prompt) for prompt in self.prompts]
         self.owner = torch.tensor([k for k, problem in enumerate(problems) for _ in problem], device=model.device)
         self.n_rows = torch.bincount(self.owner, minlength=len(problems))
-        self.target = self.objective.target(model, self.prompts)
-        more = max(map(len, self.target.tokens)) - 1
-        groups = model.batching.groups([model.batching.kind(len(ids), more) for ids in self.ids])
-        self.parts = [own[i : i + batch_size] for own in groups for i in range(0, len(own), batch_size)]
-        self.targets = [self.target.take(part) for part in self.parts]
-        self.passes = [
-            DeltaPass(model, [self.ids[i] for i in part], target.tokens, sites)
-            for part, target in zip(self.parts, self.targets, strict=True)
+        self.terms = [
+            Term(model, self.ids, sites, weight, one.target(model, self.prompts), batch_size)
+            for weight, one in terms_of(self.objective)
         ]
-        self.unsteered = [one.unsteered() for one in self.passes]
-        norms = torch.cat([seen.resid_norms for seen in self.unsteered])
-        norms = norms[torch.tensor([i for part in self.parts for i in part], device=norms.device).argsort()]
+        norms = self.terms[0].resid_norms()
         self.scales = torch.stack([norms[self.owner == k].median(dim=0).values for k in range(len(problems))])
 
     def optimise(
@@ -168,14 +211,16 @@ class Batch:
         totals = Evaluation(
             torch.zeros_like(deltas[:, 0, 0]), torch.zeros_like(deltas), torch.zeros_like(deltas[:, 0, 0])
         )
-        for part, one, target, before in zip(self.parts, self.passes, self.targets, self.unsteered, strict=True):
-            owner = self.owner[part]
-            leaf = deltas.detach()[owner].requires_grad_()
-            steered = one(leaf)
-            losses = target.losses(steered)
-            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-            for total, per_row in zip(totals, (losses, gradient, _kl(target, before, steered.detach())), strict=True):
-                total.index_add_(0, owner, per_row.detach())
+        for term in self.terms:
+            for part, one, target, before in term.batches():
+                owner = self.owner[part]
+                leaf = deltas.detach()[owner].requires_grad_()
+                steered, stream = one.seeing(leaf, target.reads)
+                losses = term.weight * target.losses(steered, stream)
+                (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+                kl = _kl(target, before, steered.detach()) / len(self.terms)
+                for total, per_row in zip(totals, (losses, gradient, kl), strict=True):
+                    total.index_add_(0, owner, per_row.detach())
         count = self.n_rows.to(deltas)
         return Evaluation(totals.loss / count, totals.gradient / count[:, None, None], totals.kl / count)
 
@@ -187,9 +232,10 @@ class Batch:
             deltas: What is added at each problem's sites; 0 gives 0.
         """
         total = torch.zeros_like(deltas[:, 0, 0])
-        for part, one, target, before in zip(self.parts, self.passes, self.targets, self.unsteered, strict=True):
-            total.index_add_(0, self.owner[part], _kl(target, before, one(deltas[self.owner[part]])))
-        return total / self.n_rows.to(deltas)
+        for term in self.terms:
+            for part, one, target, before in term.batches():
+                total.index_add_(0, self.owner[part], _kl(target, before, one(deltas[self.owner[part]])))
+        return total / self.n_rows.to(deltas) / len(self.terms)
 
     def _result(self, k: int, end: Descended, seconds: float, started_elsewhere: bool, settings: Any) -> Result:
         deltas, norms = end.deltas[k].detach().float().cpu(), self.scales[k].cpu()
@@ -222,19 +268,17 @@ class Batch:
         lowest = min(site.layer + (site.stream == "resid_post") for site in self.sites)
         back = 2 * (self.model.n_layers - lowest) / self.model.n_layers
         prompt = sum(len(self.ids[i]) for i in rows)
-        forced = sum(len(self.target.tokens[i]) for i in rows)
-        made = sum(self.target.tokens_run[i] for i in rows) if self.target.tokens_run else 0
-        prefix = prompt - len(rows)
-        once, each = (prefix, forced) if self._keeps_prefix(rows) else (0, prefix + forced)
-        return (made + once + each * (1 + n_evaluated * (1 + back))) / prompt
+        prefix, total = prompt - len(rows), 0.0
+        for term in self.terms:
+            forced = sum(len(term.target.tokens[i]) for i in rows)
+            made = sum(term.target.tokens_run[i] for i in rows) if term.target.tokens_run else 0
+            once, each = (prefix, forced) if term.keeps_prefix(rows) else (0, prefix + forced)
+            total += made + once + each * (1 + n_evaluated * (1 + back))
+        return total / prompt
 
     def _keeps_prefix(self, rows: Sequence[int]) -> bool:
         """Whether every pass over the problem's rows reads from the last prompt token on."""
-        return all(
-            one.keeps_prefix
-            for part, one in zip(self.parts, self.passes, strict=True)
-            if not set(part).isdisjoint(rows)
-        )
+        return all(term.keeps_prefix(rows) for term in self.terms)
 
 
 def _kl(target: Target, before: Unsteered, steered: Float[Tensor, "batch step d_vocab"]) -> Float[Tensor, " batch"]:
@@ -247,7 +291,7 @@ def _check(
     model: HookedModel,
     prompts: Sequence[str],
     sites: Sequence[HookSite],
-    objective: Objective,
+    objective: AnyObjective,
     init: Sequence[SteeringVector] | None,
     gate: Sequence[bool] | None,
     batch_size: int,

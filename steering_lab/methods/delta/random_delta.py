@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.delta.objectives import Objective
 from steering_lab.methods.delta.optimise import Batch
 from steering_lab.methods.delta.result import OptimisedDelta, Result
+from steering_lab.methods.delta.weighted import AnyObjective
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import whole_number
 
@@ -28,7 +28,7 @@ DOUBLINGS, HALVINGS = 10, 12  # of the optimised delta's length, then of the gap
 def random_at_equal_kl(
     model: HookedModel,
     prompts: Sequence[str],
-    objective: Objective,
+    objective: AnyObjective,
     found: OptimisedDelta,
     seed: SupportsIndex,
     *,

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.numerics.divergence import kl_terms
 from steering_lab.numerics.log_probs import none_of
@@ -38,6 +39,7 @@ class Target:
         log_probs: The distribution wanted at each step; None wants the tokens themselves.
         avoid: What is to become less likely, for each prompt.
         tokens_run: How many tokens were read to make each target.
+        reads: Sites whose stream `losses` is given.
 
     Raises:
         ValueError: no prompt, an empty continuation, or entries that do not match it.
@@ -47,6 +49,7 @@ class Target:
     log_probs: tuple[Float[Tensor, "_ d_vocab"], ...] | None = None
     avoid: tuple[Avoided | None, ...] | None = None
     tokens_run: tuple[int, ...] = ()
+    reads: tuple[HookSite, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.tokens or not all(self.tokens):
@@ -81,8 +84,17 @@ class Target:
         """Itself, whatever `model` and `prompts` are."""
         return self
 
-    def losses(self, steered: Float[Tensor, "batch step d_vocab"]) -> Float[Tensor, " batch"]:
-        """J of each row, in nats, from steered log-probabilities; steps beyond a row's continuation do not count."""
+    def losses(
+        self,
+        steered: Float[Tensor, "batch step d_vocab"],
+        stream: Mapping[HookSite, Float[Tensor, "batch step d_model"]] | None = None,
+    ) -> Float[Tensor, " batch"]:
+        """J of each row, in nats, from steered log-probabilities; steps beyond a row's continuation do not count.
+
+        Args:
+            steered: Log-probabilities of each row and step.
+            stream: What the stream holds at `reads`, for targets that look there.
+        """
         return torch.stack([self._loss(steered[i, : len(tokens)], i) for i, tokens in enumerate(self.tokens)])
 
     def _loss(self, steered: Float[Tensor, "step d_vocab"], i: int) -> Float[Tensor, ""]:

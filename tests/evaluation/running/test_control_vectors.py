@@ -17,6 +17,7 @@ from steering_lab.evaluation.running.control_vectors import (
     covariance_like,
     exchanges,
     random_controls,
+    relabellings,
     shuffled_layer,
 )
 from steering_lab.evaluation.running.grid import layer_coeff_grid
@@ -174,3 +175,28 @@ def test_a_grids_further_controls_stand_at_every_cell_with_its_norm() -> None:
         assert (facts.control_of, facts.place, facts.draw is None) == (
             "caa", "front", facts.method not in RANDOM_CONTROLS
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("n_positive", "n_negative"), [(6, 3), (3, 6), (4, 4), (12, 5)])
+def test_relabelling_two_lists_cancels_what_they_share_as_nearly_as_whole_texts_can(
+    n_positive: int, n_negative: int
+) -> None:
+    draws = relabellings(n_positive, n_negative, 4, 0)
+    assert draws == relabellings(n_positive, n_negative, 4, 0)
+    assert len(set(draws)) == 4
+
+    def left(k: int) -> float:
+        return abs(1 - k / n_positive - k / n_negative)
+
+    for flips in draws:
+        changed, other = sum(flips[:n_positive]), sum(flips[n_positive:])
+        assert changed == other
+        assert left(changed) == min(left(k) for k in range(min(n_positive, n_negative) + 1))
+        assert tuple(not flip for flip in flips) not in draws
+
+
+def test_lists_too_short_to_relabel_are_refused_with_the_reason() -> None:
+    with pytest.raises(ValueError, match="needs two texts or more on both sides"):
+        relabellings(1, 5, 3, 0)
+    with pytest.raises(ValueError, match="lists of 2 and 2 texts have 2 ways to exchange 1 of each, and 3 are asked"):
+        relabellings(2, 2, 3, 0)
