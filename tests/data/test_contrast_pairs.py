@@ -57,6 +57,9 @@ def test_sets_for_mean_differences_hold_at_least_twelve_sentences() -> None:
         "calm_anger_sentences",
         "wedding_sentences",
         "formal_casual_sentences",
+        "empathetic_support",
+        "documented_code",
+        "careful_medicine",
     }
 
 
