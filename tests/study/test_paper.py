@@ -61,6 +61,12 @@ def test_a_paired_difference_answers_a_comparison_and_no_number() -> None:
     assert alone.word == "cannot say"  # the two intervals overlap
 
 
+def test_a_number_is_found_by_its_name_with_spaces_as_a_line_is() -> None:
+    closed = measured(0.5, 0.1, 0.9).assign(metric="closed_book")
+    lines = ("vector: closed book rises",)
+    assert judge(claim(expects=lines, numbers={"vector: closed book": 0.5}), closed, "ours").word == "reproduced"
+
+
 def test_a_number_of_something_that_was_not_measured_is_refused() -> None:
     with pytest.raises(ValueError, match="numbers has 'other: effect', and the run measures vector: effect"):
         judge(claim(numbers={"other: effect": 1.0}), measured(1.0, 0.0, 2.0), "ours")

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from steering_lab.study.expectations import answers, said
+from steering_lab.study.expectations import answers, named, said
 from steering_lab.study.settings import ExpectationSettings
 
 Word = Literal["reproduced", "in shape", "not reproduced", "cannot say"]
@@ -117,7 +117,8 @@ def judge(config: ClaimSettings, measured: pd.DataFrame, ours: str) -> Verdict:
 def _asked(name: str, number: float, measured: pd.DataFrame) -> dict[str, str]:
     who, _, metric = name.partition(": ")
     alone = measured[measured["against"].isna()]
-    rows = list(alone[(alone["who"] == who) & (alone["metric"] == metric)].itertuples())
+    asked = (alone["who"].map(named) == named(who)) & (alone["metric"].map(named) == named(metric))
+    rows = list(alone[asked].itertuples())
     if not rows:
         raise ValueError(f"numbers has {name!r}, and the run measures {', '.join(names_in(measured))}")
     low, high = rows[0].low, rows[0].high
