@@ -104,7 +104,10 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         )  # fmt: skip
         measured = summary[summary["role"] == "steered"].assign(against=None)
         measured = measured.assign(who=measured["demonstration"])
-        setup.folder.write_table("generations.jsonl", pd.concat(texts, ignore_index=True))
+        every = pd.concat(texts, ignore_index=True)
+        shown = every[every["role"].isin(["unsteered", "steered"]) & (every["sample"] < 3)]
+        setup.folder.write_table("generations.jsonl", every)
+        setup.folder.write_table("samples", shown[["demonstration", "role", "sample", "prompt", "text"]])
         setup.folder.write_table("table", pd.concat(tables, ignore_index=True))
         setup.folder.write_table("rates", summary)
         setup.folder.write_json("verdict.json", judge(config, measured, _ours(measured)).as_json())
@@ -121,7 +124,7 @@ def _ours(measured: pd.DataFrame) -> str:
 def report(folder: str | Path) -> Path:
     """Draws the page of a finished run from its files alone."""
     parts = read_run(folder)
-    config, rates, texts = parts["config"], parts["rates"], parts["generations"]
+    config, rates = parts["config"], parts["rates"]
     about = described(config["model"], parts.get("model", {}))
     steered = rates[(rates["role"] == "steered") & (rates["metric"].isin([RATE, "perplexity", "degenerate"]))]
     shown = steered.pivot(index="demonstration", columns="metric", values=["value", "effect"])
@@ -142,18 +145,17 @@ def report(folder: str | Path) -> Path:
             "perplexity ratio": [shown.loc[name, ("effect", "perplexity")] for name in head["demonstration"]],
         }
     )
-    first = texts[texts["role"].isin(["unsteered", "steered"]) & (texts["sample"] < 3)]
-    samples = first[["demonstration", "role", "sample", "prompt", "text"]]
-    n = int(texts["sample"].max()) + 1
-    note = f"{about}. Of {n} samples of one prompt each, the share with a word of what was steered to."
+    note = (
+        f"{about}. Of {config['n_samples']} samples of one prompt each, the share with a word of what was steered to."
+    )
     return publish_claim(
         folder,
         parts,
         headline=table,
         headline_note=note,
         figures={},
-        tables={"The first three samples of each, chosen by nobody": samples},
-        generations=texts,
+        tables={"The first three samples of each, chosen by nobody": parts["samples"]},
+        generations=parts.get("generations"),
     )
 
 

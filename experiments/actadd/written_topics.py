@@ -195,7 +195,7 @@ def report(folder: str | Path) -> Path:
     parts = read_run(folder)
     config, summary, cells = parts["config"], parts["summary"], parts["cells"]
     about = described(config["model"], parts.get("model", {}))
-    n = parts["generations"].groupby("condition").size().max()
+    n = parts["table"].groupby(["condition", "metric"]).size().max()
     words = (config["source"], f"{about}; {n} continuations a cell")
     steered = summary[(summary["role"] == "steered") & (summary["place"] == config["place"])]
     steered = steered.assign(
@@ -240,5 +240,5 @@ def report(folder: str | Path) -> Path:
         headline=few.dropna(axis=1, how="all"),
         figures={"words": figure},
         tables={"Every cell and metric": table},
-        generations=parts["generations"],
+        generations=parts.get("generations"),
     )
