@@ -144,7 +144,9 @@ def test_an_example_runs_and_steering_changes_what_it_shows(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with what a checkout holds and commands name."""
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
-    shutil.copytree(ROOT / "results", tmp_path / "results")
+    for experiment in filter(Path.is_dir, (ROOT / "results").iterdir()):  # the last run of each, on either model
+        run = max(run for run in experiment.iterdir() if run.is_dir() and not run.name.endswith(".partial"))
+        shutil.copytree(run, tmp_path / "results" / experiment.name / run.name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
