@@ -56,7 +56,7 @@ def report_answers(folder: str | Path) -> Path:
         headline=wide,
         figures=figures,
         tables={"Every cell, with its interval and random vectors' band": table, "Paired differences": paired},
-        generations=parts["generations"],
+        generations=parts.get("generations"),
     )
 
 

@@ -17,11 +17,11 @@ _LEFT, _PLOT = 72, (620, 340)
 
 def claim_curves(
     lines: Mapping[str, pd.DataFrame],
-    published: Mapping[str, Sequence[Sequence[float]]],
+    published: Mapping[str, Sequence[Sequence[float | int]]],
     *,
     x_label: str,
     y_label: str,
-    neutral: float = 0,
+    neutral: float | int = 0,
     ticks: Mapping[float, str] | None = None,
     title: str = "",
     subtitle: str = "",
