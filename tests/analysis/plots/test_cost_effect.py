@@ -83,7 +83,7 @@ def test_a_budget_is_a_line_with_its_number(comparison: ComparisonTable) -> None
     figure = draw(comparison(), budget=1.3)
     assert notes(figure, "budget") == ["budget ×1.3"]
     assert next(shape for shape in figure.layout.shapes if shape.x0 == shape.x1).x0 == 1.3
-    assert notes(draw(comparison(), budget=2), "budget") == ["budget ×2"]
+    assert notes(draw(comparison(), budget=2), "budget") == ["budget ×2.0"]
     assert notes(draw(comparison()), "budget") == []
 
 

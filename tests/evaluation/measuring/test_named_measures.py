@@ -93,7 +93,10 @@ def test_sentiment_counts_the_words_of_the_lexicon_given() -> None:
     [
         (["vadr"], "unknown measure 'vadr': choose vader, sentiment"),
         (["topic"], "unknown measure 'topic': write topic:NAME, NAME one of weddings"),
-        (["topic:cars"], "unknown topic 'cars': choose one of weddings, a file of words, or words with commas"),
+        (
+            ["topic:cars"],
+            "unknown topic 'cars': choose one of weddings, politics, music, science, finance, war, a file",
+        ),
         (["topic:Sea,ship"], "not single lower-case words, so never counted: 'Sea'"),
         (["vader", "vader"], "the measure 'vader' is named twice"),
         ("vader", r"measures are a list of names: write \['vader'\]"),
