@@ -205,7 +205,7 @@ def experiment_of(run: str | Path, own: Path | None = None) -> Experiment:
         known[_script(own, read_toml(own).get("experiment")).stem] = own
     if name not in known:
         raise ValueError(
-            f"{run} is a run of {name!r}, which is none of the experiments here: {', '.join(known)}."
+            f"{run} is a run of {name!r}, which is none of the experiments here: {', '.join(sorted(known))}."
             " For one of your own name its file: --experiment FILE.toml"
         )
     return load_experiment(known[name])
