@@ -33,7 +33,7 @@ from steering_lab.study.expectations import said
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
-from steering_lab.study.settings import LayerSettings, ModelSettings
+from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
 from steering_lab.study.setup import opened
 from steering_lab.tables import measurements
 
@@ -62,7 +62,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings):
+class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
     """What is added, and what is asked.
 
     Expectations are of the vector at a layer and coefficient: "actadd: P@1 moves by at most 0.02", or where several are
@@ -76,10 +76,9 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
         templates: How many sentences ask for each fact.
         min_population: Smaller countries are left out.
         ks: The K of P@K.
-        n_random: Random vectors of the vector's norm.
 
     Raises:
-        ValueError: an unknown relation, too few random vectors, or a K below 1.
+        ValueError: an unknown relation, or a K below 1.
     """
 
     positive: str = " weddings"
@@ -89,13 +88,11 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
     templates: int = 3
     min_population: int = 2_000_000
     ks: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 19, 24, 30, 38, 49, 62, 79, 100)
-    n_random: int = 5
     curves: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_coeffs("coeffs", self.coeffs)
-        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
         self.each_once("relations", "ks")
         self.at_least(1, "templates")
         known = set(TEMPLATES) if self.model != "organism" else {fact.relation for fact in WORLD}

@@ -26,7 +26,7 @@ from steering_lab.study.expectations import said
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
-from steering_lab.study.settings import ModelSettings, SamplingSettings
+from steering_lab.study.settings import ModelSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
 
 RATE = "any word"
@@ -54,21 +54,19 @@ class Demonstration:
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, SamplingSettings):
+class Config(ClaimSettings, ModelSettings, SamplingSettings, RandomSettings):
     """The demonstrations, and how many samples are drawn of each.
 
     Expectations are of a demonstration: "weddings: any word rises beyond random vectors", "weddings: perplexity ...".
 
     Args:
         demonstrations: By name.
-        n_random: Random vectors of each vector's norm.
 
     Raises:
-        ValueError: none, words that no text can match, or too few random vectors.
+        ValueError: none, or words that no text can match.
     """
 
     demonstrations: Mapping[str, Demonstration] = field(default_factory=dict)
-    n_random: int = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +74,6 @@ class Config(ClaimSettings, ModelSettings, SamplingSettings):
             raise ValueError("demonstrations is empty: name one, as [demonstrations.weddings]")
         for one in self.demonstrations.values():
             topic_words(one.words)
-        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:

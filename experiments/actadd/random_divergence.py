@@ -30,12 +30,12 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.texts import TextGroup
-from steering_lab.study.settings import LayerSettings, ModelSettings
+from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
 from steering_lab.study.setup import opened
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings):
+class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
     """What is added, and to which texts.
 
     Expectations are of "actadd": "draws that move it more" (of a text's random vectors, how many move the model more),
@@ -50,7 +50,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
         n_random: Random vectors of the vector's norm.
 
     Raises:
-        ValueError: another number of layers than one, or too few random vectors.
+        ValueError: another number of layers than one.
     """
 
     positive: str = "Anger"
@@ -64,7 +64,6 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
         super().__post_init__()
         if len(self.layers) != 1:
             raise ValueError(f"layers is {list(self.layers)}: name the one at which the vector is added")
-        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:

@@ -36,12 +36,12 @@ from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.paper.texts import TextGroup
-from steering_lab.study.settings import LayerSettings, ModelSettings
+from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
 from steering_lab.study.setup import Setup, opened
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings):
+class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
     """What is added, the groups of texts that are scored, and what is claimed of their ratios.
 
     Expectations are of a group's ratio: "over 7 %: ratio falls beyond random vectors". Along layers or coefficients, or
@@ -62,7 +62,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
         curves: Published points by name: (where between the first and the last of ours, from 0 to 1; ratio).
 
     Raises:
-        ValueError: no group, too few random vectors, or prompting at several layers or coefficients.
+        ValueError: no group, or coefficients that cannot be swept.
     """
 
     positive: str = " weddings"
@@ -82,7 +82,6 @@ class Config(ClaimSettings, ModelSettings, LayerSettings):
         check_coeffs("coeffs", self.coeffs)
         if not self.groups:
             raise ValueError("groups is empty: name the texts that are scored, as [groups.on] with its sources")
-        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:

@@ -38,7 +38,7 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.pooling import pooled
-from steering_lab.study.settings import LayerSettings, ModelSettings, SamplingSettings
+from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
 
 
@@ -56,7 +56,7 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings):
+class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, RandomSettings):
     """What is added, how continuations are drawn, and what is claimed of the words in them.
 
     Expectations are of a vector: "weddings: ..." or, along an axis, "weddings layer 6: ...", "weddings coeff 4: ...",
@@ -71,13 +71,12 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings):
         bands: First and last layer by name: what these layers do on average.
         beginnings: Prompts; left out, `n_prompts` that come along.
         n_prompts: How many of those.
-        n_random: Random vectors of each vector's norm.
         x: What the figure goes along.
         shown: The metric that the figure shows; of several topics, "any word of" and then a matrix is drawn.
         curves: Published points by name: (where between the first and the last of ours, from 0 to 1; value).
 
     Raises:
-        ValueError: no topic, too few random vectors, or shares outside (0, 1].
+        ValueError: no topic, or shares outside (0, 1].
     """
 
     topics: Mapping[str, Topic] = field(default_factory=dict)
@@ -87,7 +86,6 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings):
     bands: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     beginnings: tuple[str, ...] = ()
     n_prompts: int = 16
-    n_random: int = 5
     x: Literal["layer", "coeff", "dimensions", "topic"] = "layer"
     shown: str = "any word of weddings"
     curves: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
@@ -102,7 +100,6 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings):
             )
         for topic in self.topics.values():
             topic_words(topic.words)
-        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
         if odd := [share for share in self.dimensions if not 0 < share <= 1]:
             raise ValueError(f"dimensions has {odd[0]}: a share is above 0 and at most 1")
         if not self.beginnings and self.n_prompts > (most := len(self.language.choosing + self.language.reporting)):
@@ -162,10 +159,7 @@ def _first(vector: SteeringVector, share: float) -> SteeringVector:
 
 
 def _measured(config: Config, summary: pd.DataFrame) -> pd.DataFrame:
-    """What expectations are answered by: a row for every cell of a vector and each metric, the value itself as effect.
-
-    Where a value is counted (words, shares) expectations are of the effect against unsteered text, as everywhere.
-    """
+    """What expectations are answered by: a row for every cell of a vector and each metric, against unsteered text."""
     rows = summary[summary["role"].isin(["steered", "unsteered"])]
 
     def who(row: Any) -> str:

@@ -254,23 +254,46 @@ class PromptSettings(ModelSettings):
 
 
 @dataclass(frozen=True)
-class NamedControlSettings(Settings):
+class RandomSettings(Settings):
+    """How many random vectors of its norm stand beside every cell.
+
+    Args:
+        n_random: Draws of each kind of random vector.
+
+    Raises:
+        ValueError: fewer than a band needs.
+    """
+
+    n_random: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.enough_draws("n_random")
+
+    def enough_draws(self, *names: str) -> None:
+        """Nothing when each of the settings is enough for an interval. Raises ValueError otherwise.
+
+        Args:
+            *names: Settings that count draws.
+        """
+        self.at_least(3, *names, why="a control's interval needs 3 draws or more")
+
+
+@dataclass(frozen=True)
+class NamedControlSettings(RandomSettings):
     """What stands beside a steered cell, each as long as the cell's own vector.
 
     Args:
         controls: Which controls (`control_vectors.CONTROLS`): "random", "covariance", "shuffled_labels",
             "other_concept", "shuffled_layer".
-        n_random: Draws of each kind of random vector beside every cell.
         n_shuffled: Draws of shuffled labels.
         other_pairs: The pairs of the other concept: a built-in set or a file; unset, one that comes along.
 
     Raises:
-        ValueError: an unknown control, none that is random, too few draws, or pairs of another concept where that is no
-            control.
+        ValueError: an unknown control, none that is random, or pairs of another concept where that is no control.
     """
 
     controls: tuple[ControlName, ...] = ("random",)
-    n_random: int = 5
     n_shuffled: int = 3
     other_pairs: str = ""
 
@@ -282,7 +305,6 @@ class NamedControlSettings(Settings):
                 f'other_pairs is {self.other_pairs!r}, but "other_concept" is not among controls: add it there'
             )
         self.at_least(1, "n_shuffled")
-        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
 
 
 @dataclass(frozen=True)
@@ -302,6 +324,6 @@ class ControlSettings(NamedControlSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least(3, "n_random_confirm", why="a control's interval needs 3 draws or more")
+        self.enough_draws("n_random_confirm")
         if not self.perplexity_budget > 0:
             raise ValueError(f"perplexity_budget is {self.perplexity_budget}: it must be above 0")

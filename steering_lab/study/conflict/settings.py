@@ -20,7 +20,7 @@ from steering_lab.study.conflict.questions import (
     world_questions,
     world_vector,
 )
-from steering_lab.study.settings import ExpectationSettings, LayerSettings, ModelSettings, Settings
+from steering_lab.study.settings import ExpectationSettings, LayerSettings, ModelSettings, RandomSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ConflictSettings(Settings):
 
 
 @dataclass(frozen=True)
-class ComparisonSettings(ConflictSettings, ModelSettings, LayerSettings, ExpectationSettings):
+class ComparisonSettings(ConflictSettings, ModelSettings, LayerSettings, ExpectationSettings, RandomSettings):
     """What every comparison on conflicts needs: conflicts to choose by and to report on, greedy answers, controls.
 
     Args:
@@ -117,7 +117,6 @@ class ComparisonSettings(ConflictSettings, ModelSettings, LayerSettings, Expecta
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least(8, "n_validation", "n_test")
-        self.at_least(3, "n_random", why="a control's interval needs 3 draws or more")
         self.at_least(1, "max_new_tokens")
         if self.data == "organism" and self.known_only:
             raise ValueError('known_only is for data = "capitals" or a file: the organism was trained on its world')
