@@ -17,12 +17,11 @@ from steering_lab.analysis.plots import claim_curves
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.country_facts import country_facts
 from steering_lab.evaluation.inferring.statistics import summarise
-from steering_lab.evaluation.running.condition import UNSTEERED, Condition
-from steering_lab.evaluation.running.grid import check_coeffs, layer_coeff_grid, median_resid_norms
+from steering_lab.evaluation.running.condition import Condition
+from steering_lab.evaluation.running.grid import check_coeffs
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
-from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.scoring import forced_logits
@@ -36,6 +35,8 @@ from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
 from steering_lab.study.setup import opened
 from steering_lab.tables import measurements
+
+from .cells import front_cells
 
 TEMPLATES = {  # sentences that end in their answer, by relation
     "capital": ("The capital of {subject} is", "The capital city of {subject} is called", "Its capital: {subject},"),
@@ -124,11 +125,8 @@ def _capital(subject: str) -> str:
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Ranks every answer under every condition, and returns the finished run folder."""
     asked, model = config.asked(), config.load()
-    sites = config.sites(model)
-    vectors = actadd_vectors(model, ContrastPair(config.positive, config.negative), sites)
-    norms = median_resid_norms(model, [one.text for one in asked], sites)
-    cells: dict[str, Any] = {"method": "actadd", "place": "front", "n_random": config.n_random, "seed": config.seed}
-    conditions = [UNSTEERED, *layer_coeff_grid(vectors, config.coeffs, norms, **cells)]
+    pair, texts = ContrastPair(config.positive, config.negative), [one.text for one in asked]
+    _, conditions = front_cells(model, pair, config.sites(model), config.coeffs, texts, config)
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         ranks = pd.concat(
             [

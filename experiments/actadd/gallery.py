@@ -16,10 +16,7 @@ from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import Degenerate, Measure, Perplexity, measure_table, topic_any
 from steering_lab.evaluation.measuring.named_measures import topic_words
-from steering_lab.evaluation.running.condition import UNSTEERED
-from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
 from steering_lab.evaluation.running.groups import Elsewhere
-from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import said
@@ -28,6 +25,8 @@ from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.settings import ModelSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
+
+from .cells import front_cells
 
 RATE = "any word"
 
@@ -83,11 +82,8 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         for name, one in config.demonstrations.items():
             site = resid_pre(one.layer)
             model.check_site(site)
-            vectors = actadd_vectors(model, ContrastPair(one.positive, one.negative), [site])
-            norms = median_resid_norms(model, one.prompt, [site])
-            asked: dict[str, Any] = {"place": "front", "n_random": config.n_random, "seed": config.seed}
-            grid = layer_coeff_grid(vectors, [one.coeff], norms, method=name, **asked)
-            conditions = [UNSTEERED, *grid]
+            pair = ContrastPair(one.positive, one.negative)
+            _, conditions = front_cells(model, pair, [site], [one.coeff], one.prompt, config, name)
             written = setup.generations(conditions, [one.prompt], config.decoding)
             # One prompt: its samples are what was drawn, so that they are the units of its rate.
             drawn = written.assign(prompt=[f"sample {i}" for i in written["sample"]], sample=0)

@@ -16,10 +16,7 @@ import torch
 from steering_lab.analysis.plots import divergence_scatter
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.measuring.neutral import neutral_table
-from steering_lab.evaluation.running.condition import UNSTEERED
-from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
 from steering_lab.evaluation.running.groups import Elsewhere
-from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.scoring import forced_logits
 from steering_lab.numerics.intervals import paired_interval
@@ -32,6 +29,8 @@ from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.texts import TextGroup
 from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
 from steering_lab.study.setup import opened
+
+from .cells import front_cells
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,12 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Reads every text under the vector and the random ones, and returns the finished run folder."""
     texts, model = config.texts.texts(frozenset(), config.seed, config.folder), config.load()
-    sites = config.sites(model)
-    vectors = actadd_vectors(model, ContrastPair(config.positive, config.negative), sites)
-    norms = median_resid_norms(model, texts, sites)
-    cells: dict[str, Any] = {"method": "actadd", "place": "front", "n_random": config.n_random, "seed": config.seed}
-    conditions = [UNSTEERED, *layer_coeff_grid(vectors, [config.coeff], norms, **cells)]
-    first = len(vectors[sites[0]].rows) + 1
+    [site], pair = config.sites(model), ContrastPair(config.positive, config.negative)
+    cells = front_cells(model, pair, [site], [config.coeff], texts, config)
+    first = cells.n_rows + 1
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         keeping: dict[str, Any] = {"kept": setup.folder.kept, "keep": setup.folder.keep}
-        table = neutral_table(model, conditions, texts, prompt_tokens=first, **keeping)
+        table = neutral_table(model, cells.conditions, texts, prompt_tokens=first, **keeping)
         entropy = _entropies(model, texts, first)
         moved = table[(table["metric"] == "neutral_kl") & (table["role"] != "unsteered")]
         moved = moved.assign(
@@ -86,7 +82,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         measured = _measured(moved)
         setup.folder.write_table("moved", moved[["method", "draw", "prompt", "value", "entropy", "ratio"]])
         setup.folder.write_table("measured", measured)
-        setup.folder.write_json("norms.json", [float(x) for x in config.coeff * vectors[sites[0]].norms])
+        setup.folder.write_json("norms.json", [float(x) for x in config.coeff * cells.vectors[site].norms])
         setup.folder.write_json("verdict.json", judge(config, measured, _ours(measured)).as_json())
         return setup.folder.finish(report)
 

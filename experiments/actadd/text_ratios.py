@@ -22,12 +22,12 @@ from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.fluency import held_out_rows, log_probs_of
 from steering_lab.evaluation.measuring.named_measures import topic_words
-from steering_lab.evaluation.running.condition import UNSTEERED, Condition, prompting
+from steering_lab.evaluation.running.condition import Condition, prompting
 from steering_lab.evaluation.running.evaluate import DECODING, cell_key
-from steering_lab.evaluation.running.grid import check_coeffs, layer_coeff_grid, median_resid_norms
+from steering_lab.evaluation.running.grid import check_coeffs
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.intervention import Intervention
-from steering_lab.methods.actadd import actadd_vectors, pad_prompts
+from steering_lab.methods.actadd import pad_prompts
 from steering_lab.models.progress import progress_bar
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import said
@@ -38,6 +38,8 @@ from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.paper.texts import TextGroup
 from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
 from steering_lab.study.setup import Setup, opened
+
+from .cells import front_cells
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,10 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     groups = {name: group.texts(words, config.seed, config.folder) for name, group in config.groups.items()}
     texts = [text for members in groups.values() for text in members]
     model = config.load()
-    sites = config.sites(model)
-    vectors = actadd_vectors(model, ContrastPair(config.positive, config.negative), sites)
-    norms = median_resid_norms(model, texts, sites)
-    cells: dict[str, Any] = {"method": "actadd", "place": "front", "n_random": config.n_random, "seed": config.seed}
-    conditions = [UNSTEERED, *layer_coeff_grid(vectors, config.coeffs, norms, **cells)]
-    n_rows = max(len(vector.rows) for vector in vectors.values())
+    pair = ContrastPair(config.positive, config.negative)
+    cells = front_cells(model, pair, config.sites(model), config.coeffs, texts, config)
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
-        scored = _scored(setup, config, conditions, texts, n_rows)
+        scored = _scored(setup, config, cells.conditions, texts, cells.n_rows)
         of_group = np.repeat(list(groups), [len(members) for members in groups.values()])
         blocks = [held_out_rows(condition, rows).assign(metric=of_group) for condition, rows in scored.items()]
         table = pooled(pd.concat(blocks, ignore_index=True), config.bands)

@@ -1,0 +1,57 @@
+"""A pair's vector at its sites as conditions: unsteered, every coefficient, and random vectors of its norm beside."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.evaluation.running.condition import UNSTEERED, Condition
+from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
+from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.actadd import actadd_vectors
+from steering_lab.models.hook_points import HookSite
+from steering_lab.models.hooked_model import HookedModel
+from steering_lab.study.settings import RandomSettings
+
+
+class Cells(NamedTuple):
+    """What a pair adds.
+
+    Args:
+        vectors: The pair's vector at each site.
+        conditions: Unsteered, then every cell at the front and its random vectors.
+    """
+
+    vectors: Mapping[HookSite, SteeringVector]
+    conditions: Sequence[Condition]
+
+    @property
+    def n_rows(self) -> int:
+        """How many tokens the longest vector covers."""
+        return max(len(vector.rows) for vector in self.vectors.values())
+
+
+def front_cells(
+    model: HookedModel,
+    pair: ContrastPair,
+    sites: Sequence[HookSite],
+    coeffs: Sequence[float],
+    texts: str | Sequence[str],
+    config: RandomSettings,
+    method: str = "actadd",
+) -> Cells:
+    """The pair's ActAdd vectors, and the conditions that add them at the front.
+
+    Args:
+        model: The model that is steered.
+        pair: What is added, and what is taken away.
+        sites: Where.
+        coeffs: What the difference is multiplied by.
+        texts: Over whose tokens the stream's median norm is taken.
+        config: How many random vectors, and the seed that they follow from.
+        method: What the cells are called in tables.
+    """
+    vectors, norms = actadd_vectors(model, pair, sites), median_resid_norms(model, texts, sites)
+    grid = layer_coeff_grid(
+        vectors, coeffs, norms, method=method, place="front", n_random=config.n_random, seed=config.seed
+    )
+    return Cells(vectors, [UNSTEERED, *grid])
