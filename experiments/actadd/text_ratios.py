@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from steering_lab.analysis.plots import claim_curves
+from steering_lab.analysis.plots import along, claim_curves
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.fluency import held_out_rows, log_probs_of
@@ -161,10 +161,7 @@ def report(folder: str | Path) -> Path:
         lines = {"ActAdd": cells.assign(x=cells["metric"].map(places))}
         ticks = dict(zip(places.values(), places, strict=True))
     else:
-        column, values = config["x"], sorted(cells[config["x"]].unique())
-        span = values[-1] - values[0] or 1
-        lines = {name: rows.assign(x=(rows[column] - values[0]) / span) for name, rows in cells.groupby("metric")}
-        ticks = {(value - values[0]) / span: f"{value:g}" for value in values}
+        lines, ticks = along(cells, config["x"], by="metric")
     about = described(config["model"], parts.get("model", {}))
     figure = claim_curves(
         lines,

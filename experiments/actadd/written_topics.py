@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from steering_lab.analysis.plots import claim_curves, steered_measured
+from steering_lab.analysis.plots import along, claim_curves, steered_measured
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import (
@@ -200,16 +200,13 @@ def report(folder: str | Path) -> Path:
             steered, list(config["topics"]), prefix="any word of ", title=words[0], subtitle=words[1]
         )
     else:
-        own = steered[steered["metric"] == config["shown"]]
-        values = sorted(own[config["x"]].unique())
-        span = values[-1] - values[0] or 1
-        lines = {name: rows.assign(x=(rows[config["x"]] - values[0]) / span) for name, rows in own.groupby("topic")}
+        lines, ticks = along(steered[steered["metric"] == config["shown"]], config["x"], by="topic")
         figure = claim_curves(
             lines,
             config["curves"],
             x_label={"layer": "layer", "coeff": "coefficient", "dimensions": "share of dimensions"}[config["x"]],
             y_label=f"{config['shown']}, more than unsteered",
-            ticks={(value - values[0]) / span: f"{value:g}" for value in values},
+            ticks=ticks,
             title=words[0],
             subtitle=words[1],
         )

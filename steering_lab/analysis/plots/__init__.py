@@ -7,7 +7,7 @@ can be drawn again from a run's tables alone. All share one template, registered
 from plotly.graph_objects import Figure
 
 from steering_lab.analysis.plots.audit_strip import audit_html, audit_strip
-from steering_lab.analysis.plots.claim_curves import claim_curves
+from steering_lab.analysis.plots.claim_curves import along, claim_curves
 from steering_lab.analysis.plots.condition_bars import condition_bars
 from steering_lab.analysis.plots.cosine_matrix import cosine_matrix
 from steering_lab.analysis.plots.cost_bars import cost_bars
@@ -37,6 +37,7 @@ from steering_lab.analysis.plots.verdict_stack import verdict_stack
 __all__ = [
     "Figure",
     "SavedFigures",
+    "along",
     "audit_html",
     "audit_strip",
     "claim_curves",

@@ -15,6 +15,20 @@ from steering_lab.numerics.written import times
 _LEFT, _PLOT = 72, (620, 340)
 
 
+def along(cells: pd.DataFrame, column: str, by: str) -> tuple[dict[str, pd.DataFrame], dict[float, str]]:
+    """The lines of `claim_curves` and its ticks: each of `by`, its cells from 0 at the least to 1 at the most.
+
+    Args:
+        cells: Rows with effect, low and high.
+        column: What the figure goes along.
+        by: What tells the lines apart.
+    """
+    values = sorted(cells[column].unique())
+    span = values[-1] - values[0] or 1
+    lines = {str(name): rows.assign(x=(rows[column] - values[0]) / span) for name, rows in cells.groupby(by)}
+    return lines, {float((value - values[0]) / span): f"{value:g}" for value in values}
+
+
 def claim_curves(
     lines: Mapping[str, pd.DataFrame],
     published: Mapping[str, Sequence[Sequence[float | int]]],
