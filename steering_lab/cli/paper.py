@@ -33,7 +33,7 @@ def paper(
         table: A Markdown file in which the table of verdicts is written anew, between its two marks.
         list: Print the figures and what was made of them, and make none.
     """
-    from steering_lab.runs import finished
+    from steering_lab.cli.run import run
     from steering_lab.study.paper.register import paper_figures, verdict_table
 
     check_folder(results)
@@ -45,7 +45,9 @@ def paper(
             continue
         print(f"{say}: {figure.study.config.source}", file=sys.stderr)
         try:
-            finished(figure.study.experiment.run(figure.study.config, results))
+            run(figure.toml, figure.settings, results)
+        except SystemExit:  # some of its cells failed, which is said already
+            failed += 1
         except (ValueError, OSError, RuntimeError) as error:
             failed += 1
             print(f"steering-lab: {figure.toml.stem}: {error}", file=sys.stderr)

@@ -45,11 +45,6 @@ def read_toml(toml: str | Path, settings: Sequence[str] = ()) -> dict[str, Any]:
     return values | (variants[name] if name is not None else {}) | told
 
 
-def variants_in(toml: str | Path) -> list[str]:
-    """The names of the variants of `toml`, in its order."""
-    return list(tomllib.loads(text_in(toml, "settings")).get(VARIANTS, {}))
-
-
 def read_config(config: type, toml: str | Path, settings: Sequence[str] = ()) -> Any:
     """The `config` dataclass of `read_toml`; a `name` that nothing names is the file's own.
 

@@ -28,9 +28,14 @@ class PaperFigure(NamedTuple):
     variant: str = ""
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """What replaces the file's settings."""
+        return (f"variant={self.variant}",) if self.variant else ()
+
+    @property
     def command(self) -> str:
         """What runs it."""
-        chosen = f" --set variant={self.variant}" if self.variant else ""
+        chosen = "".join(f" --set {setting}" for setting in self.settings)
         return f"steering-lab run experiments/{self.toml.relative_to(experiments_folder()).as_posix()}{chosen}"
 
     def runs(self, results: Path) -> Iterator[Path]:
