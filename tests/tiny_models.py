@@ -320,6 +320,15 @@ def hf_logits(model: Any, tokens: Tokens) -> torch.Tensor:
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------
+@contextmanager
+def left_without_hooks(name: str, runtime: str) -> Iterator[HookedModel]:
+    """A model of `ON_BOTH` by its runtime, which keeps no hook after a test."""
+    with hooked(name).running(runtime) as model:
+        before = n_hooks(model)
+        yield model
+        assert n_hooks(model) == before
+
+
 def n_hooks(model: HookedModel) -> int:
     """Everything that hangs on any module of either runtime."""
     modules = list(model.backend.modules()) + (list(model.plain.hf_model.modules()) if model.plain else [])

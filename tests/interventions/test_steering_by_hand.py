@@ -8,7 +8,7 @@ import torch
 from steering_lab.interventions.steering import Steering, steer
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
-from tests.tiny_models import ON_BOTH, PROMPTS, hooked, n_hooks, placed, random_vector
+from tests.tiny_models import ON_BOTH, PROMPTS, left_without_hooks, n_hooks, placed, random_vector
 
 NAMES = [one for one in ON_BOTH if one.values[0][0] in ("gpt2", "llama")]
 
@@ -16,11 +16,8 @@ NAMES = [one for one in ON_BOTH if one.values[0][0] in ("gpt2", "llama")]
 @pytest.fixture(params=NAMES)
 def model(request: pytest.FixtureRequest) -> Iterator[HookedModel]:
     """Two architectures by each of their runtimes; none may keep a hook after a test."""
-    name, runtime = request.param
-    with hooked(name).running(runtime) as model:
-        before = n_hooks(model)
+    with left_without_hooks(*request.param) as model:
         yield model
-        assert n_hooks(model) == before
 
 
 def logits(model: HookedModel) -> torch.Tensor:
