@@ -112,14 +112,10 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
             ]
         facts = [f for name in self.relations for f in country_facts(name, min_population=self.min_population).facts]
         return [
-            Asked(f.country, f.relation, text.format(subject=f.subject, Subject=_capital(f.subject)), f.answers[0])
+            Asked(f.country, f.relation, text.format(**f.subjects), f.answers[0])
             for f in facts
             for text in TEMPLATES[f.relation][: self.templates]
         ]
-
-
-def _capital(subject: str) -> str:
-    return subject[0].upper() + subject[1:]
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:

@@ -125,7 +125,7 @@ def _conflicts(fact: Fact, seed: int) -> list[ConflictQA]:
     chosen: list[tuple[str, ...]] = []
     while len(chosen) < len(wording.statements):
         chosen += rng.sample(fact.substitutes, len(fact.substitutes))
-    subject = {"subject": fact.subject, "Subject": fact.subject[0].upper() + fact.subject[1:]}
+    subject = fact.subjects
     rows = []
     for number, (statement, substitute) in enumerate(zip(wording.statements, chosen, strict=False)):
         false, true = (statement.format(**subject, **_answer(answers[0])) for answers in (substitute, fact.answers))

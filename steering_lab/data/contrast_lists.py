@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steering_lab.data.contrast_pairs import KEYS, PAIRS, ContrastPair, pair_list, read_pairs
+from steering_lab.data.contrast_pairs import KEYS, PAIRS, ContrastPair, file_of_pairs, pair_list, read_pairs
 from steering_lab.data.text_files import text_in
 
 if TYPE_CHECKING:
@@ -131,11 +131,7 @@ def find_contrasts(name: str) -> tuple[ContrastPair, ...] | ContrastLists:
     Raises:
         ValueError: neither a built-in set nor a file, or what `read_contrasts` refuses.
     """
-    if name in PAIRS:
-        return PAIRS[name]
-    if not Path(name).is_file():
-        raise ValueError(f"pairs {name!r} are neither a file nor one of the sets {', '.join(PAIRS)}")
-    return read_contrasts(name)
+    return PAIRS[name] if name in PAIRS else read_contrasts(file_of_pairs(name))
 
 
 def _two_lists(path: Path) -> dict[str, Any] | None:

@@ -232,11 +232,18 @@ def find_pairs(name: str) -> tuple[ContrastPair, ...]:
     Raises:
         ValueError: neither a built-in set nor a file, or what `read_pairs` refuses.
     """
-    if name in PAIRS:
-        return PAIRS[name]
+    return PAIRS[name] if name in PAIRS else read_pairs(file_of_pairs(name))
+
+
+def file_of_pairs(name: str) -> Path:
+    """The file `name`, where no built-in set is called so.
+
+    Raises:
+        ValueError: there is no such file either.
+    """
     if not Path(name).is_file():
         raise ValueError(f"pairs {name!r} are neither a file nor one of the sets {', '.join(PAIRS)}")
-    return read_pairs(name)
+    return Path(name)
 
 
 def _pair(entry: object, where: str) -> ContrastPair:

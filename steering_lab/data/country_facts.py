@@ -67,6 +67,11 @@ class Fact:
     answers: Answers
     substitutes: tuple[Answers, ...]
 
+    @property
+    def subjects(self) -> dict[str, str]:
+        """The subject as a template takes it: `subject` inside a sentence, `Subject` at its beginning."""
+        return {"subject": self.subject, "Subject": self.subject[0].upper() + self.subject[1:]}
+
 
 class Facts(NamedTuple):
     """`facts` by country, and `left_out`: why, and which countries."""
