@@ -23,8 +23,7 @@ from steering_lab.evaluation.running.control_vectors import exchanges
 from steering_lab.evaluation.running.grid import check_coeffs, layer_coeff_grid
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.contextfocus import Recipe, contextfocus_pairs
-from steering_lab.methods.mean_difference import mean_difference_vectors
+from steering_lab.methods.contextfocus import Recipe
 from steering_lab.models.hook_points import HookSite
 from steering_lab.study.conflict import answers as tables
 from steering_lab.study.conflict.answers import Answering
@@ -37,7 +36,6 @@ from steering_lab.study.expectations import Expectation, check, named, said
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.setup import opened
-from steering_lab.study.vectors import exchange
 
 from .answers_page import INSTRUCTED, SHOWN, report_answers
 
@@ -153,12 +151,8 @@ def _conditions(config: Config, asking: Asking, questions: Questions) -> list[Co
 def _vectors(asking: Asking, rows: Rows, sites: Sequence[HookSite], recipe: Contrasted) -> Vectors:
     if recipe != "shuffled_labels":
         return asking.vectors(rows, sites, recipe)
-    pairs = contextfocus_pairs(
-        asking.model, rows, wording=asking.wording, chat=asking.chat, answer_prefix=asking.answer_prefix,
-        seed=asking.seed,
-    )  # fmt: skip
-    [flips] = exchanges(len(pairs), 1, asking.seed)
-    return mean_difference_vectors(asking.model, exchange(pairs, flips), sites)
+    [flips] = exchanges(len(rows), 1, asking.seed)
+    return asking.exchanged(rows, sites, flips)
 
 
 def _asked(

@@ -482,12 +482,12 @@ def test_coefficients_without_the_unsteered_model_or_others_are_refused(coeffs: 
         ("controls=['shuffled_labels']", "hold no random vector"),
         ("n_random_search=2", "n_random_search is 2: a control's interval needs 3 draws or more, or none at all"),
         ("other_pairs=no_such", "pairs 'no_such' are neither a file nor one of the sets"),
-        ("n_shuffled=10000000000000000000", "and 10000000000000000000 are asked for"),
+        ("n_vector=8 n_shuffled=36", "8 pairs have 35 ways to exchange half of them, and 36 are asked for"),
     ],
 )  # fmt: skip
 def test_a_rival_or_a_control_that_is_none_and_no_round_of_timing_are_refused(setting: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        read_config(load_experiment(CONFLICT).Config, CONFLICT, [setting])
+        read_config(load_experiment(CONFLICT).Config, CONFLICT, setting.split())
 
 
 def conflict_lines(count: int = 40) -> list[dict[str, object]]:

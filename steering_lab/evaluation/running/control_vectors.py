@@ -167,6 +167,25 @@ def shuffled_layer(vectors: Vectors) -> Control:
     return Control("shuffled_layer", at)
 
 
+def check_exchanges(n_pairs: int, n_draws: int) -> None:
+    """Nothing when the sides of half of `n_pairs` pairs can be exchanged in `n_draws` ways; draws nothing.
+
+    Args:
+        n_pairs: Contrast pairs.
+        n_draws: Ways asked for.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    half = n_pairs // 2
+    possible = comb(n_pairs, half) // (1 if n_pairs % 2 else 2) if n_pairs > 1 else 0
+    if possible < n_draws:
+        why = "one pair has no labels to shuffle, its exchange is the vector reversed" if n_pairs == 1 else (
+            f"{n_pairs} pairs have {possible} ways to exchange half of them, and {n_draws} are asked for"
+        )  # fmt: skip
+        raise ValueError(f'the control "shuffled_labels" cannot be made: {why}')
+
+
 def exchanges(n_pairs: int, n_draws: int, seed: int) -> list[tuple[bool, ...]]:
     """For each draw, whether each pair's sides are exchanged: those of half the pairs, drawn at random, no draw twice.
 
@@ -182,13 +201,8 @@ def exchanges(n_pairs: int, n_draws: int, seed: int) -> list[tuple[bool, ...]]:
     Raises:
         ValueError: fewer such draws than asked for.
     """
+    check_exchanges(n_pairs, n_draws)
     half = n_pairs // 2
-    possible = comb(n_pairs, half) // (1 if n_pairs % 2 else 2) if n_pairs > 1 else 0
-    if possible < n_draws:
-        why = "one pair has no labels to shuffle, its exchange is the vector reversed" if n_pairs == 1 else (
-            f"{n_pairs} pairs have {possible} ways to exchange half of them, and {n_draws} are asked for"
-        )  # fmt: skip
-        raise ValueError(f'the control "shuffled_labels" cannot be made: {why}')
     rng, drawn = np.random.default_rng(seed), dict[tuple[bool, ...], None]()
     while len(drawn) < n_draws:
         flips = np.zeros(n_pairs, dtype=bool)

@@ -11,11 +11,13 @@ from steering_lab.evaluation.running.control_vectors import Control
 from steering_lab.evaluation.running.grid import layer_coeff_grid
 from steering_lab.evaluation.running.writing import Asked
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.contextfocus import Recipe, contextfocus_vectors
+from steering_lab.methods.contextfocus import Recipe, contextfocus_pairs, contextfocus_vectors
+from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.reading import read_stream
 from steering_lab.study.conflict.settings import ComparisonSettings
+from steering_lab.study.vectors import exchange
 
 PLACE: Literal["from_last_prompt_token"] = "from_last_prompt_token"
 PROMPTING: tuple[PromptStyle, ...] = ("instructed", "opinion", "instructed_opinion")
@@ -87,6 +89,21 @@ class Asking:
             self.model, rows, sites, wording=self.wording, recipe=recipe, chat=self.chat,
             answer_prefix=self.answer_prefix, seed=self.seed,
         )  # fmt: skip
+
+    def exchanged(
+        self, rows: Sequence[ConflictQA], sites: Sequence[HookSite], flips: Sequence[bool]
+    ) -> dict[HookSite, SteeringVector]:
+        """The published vector of `rows` with the sides of some contrasts exchanged, at each of `sites`.
+
+        Args:
+            rows: The conflicts that it is made from.
+            sites: Where.
+            flips: Of which rows the sides are exchanged.
+        """
+        pairs = contextfocus_pairs(
+            self.model, rows, wording=self.wording, chat=self.chat, answer_prefix=self.answer_prefix, seed=self.seed
+        )
+        return mean_difference_vectors(self.model, exchange(pairs, flips), sites)
 
     def norms(self, rows: Sequence[ConflictQA], sites: Sequence[HookSite]) -> dict[HookSite, float]:
         """Median residual norm at each of `sites` where the vector starts: the last token of the prompts of `rows`."""

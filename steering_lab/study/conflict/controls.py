@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from steering_lab.evaluation.inferring.controls import MIN_DRAWS
-from steering_lab.evaluation.running.control_vectors import RANDOM, RANDOM_CONTROLS, Control, ControlName, exchanges
+from steering_lab.evaluation.running.control_vectors import (
+    RANDOM,
+    RANDOM_CONTROLS,
+    Control,
+    ControlName,
+    check_exchanges,
+)
 from steering_lab.interventions.steering_vector import SteeringVector
-from steering_lab.methods.contextfocus import contextfocus_pairs
-from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import HookSite, resid_post
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.conflict.asking import PLACE, Asking
@@ -16,7 +20,7 @@ from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.conflict.settings import ComparisonSettings
 from steering_lab.study.controls import controls_of, other_pairs
 from steering_lab.study.settings import NamedControlSettings
-from steering_lab.study.vectors import Contrast, Form, Vectors, exchange
+from steering_lab.study.vectors import Contrast, Form, Vectors
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class ConflictControls(ComparisonSettings, NamedControlSettings):
                 MIN_DRAWS, "n_random_search", why="a control's interval needs 3 draws or more, or none at all"
             )
         if "shuffled_labels" in self.controls:
-            exchanges(self.n_vector, self.n_shuffled, self.seed)
+            check_exchanges(self.n_vector, self.n_shuffled)
         if "other_concept" in self.controls:
             other_pairs(_form(lambda *_: {}, Contrast(self.n_vector, lambda *_: {})), self)
 
@@ -96,11 +100,8 @@ def _made(
         missing = [site for site in sites if site not in vectors]
         return {**vectors, **(asking.vectors(rows, missing) if missing else {})}
 
-    def exchanged(model: HookedModel, sites: Sequence[HookSite], flips: Sequence[bool]) -> Vectors:
-        pairs = contextfocus_pairs(
-            model, rows, wording=asking.wording, chat=asking.chat, answer_prefix=asking.answer_prefix, seed=asking.seed
-        )
-        return mean_difference_vectors(model, exchange(pairs, flips), sites)
+    def exchanged(_: HookedModel, sites: Sequence[HookSite], flips: Sequence[bool]) -> Vectors:
+        return asking.exchanged(rows, sites, flips)
 
     form = _form(made, Contrast(len(rows), exchanged))
     asked = asking.plain(prompts)

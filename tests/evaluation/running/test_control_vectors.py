@@ -15,6 +15,7 @@ from steering_lab.evaluation.running.control_vectors import (
     check_controls,
     covariance_controls,
     covariance_like,
+    check_exchanges,
     exchanges,
     random_controls,
     relabellings,
@@ -147,6 +148,12 @@ def test_what_all_pairs_share_cancels_where_half_of_them_are_exchanged() -> None
 def test_labels_that_cannot_be_shuffled_so_often_are_refused(n_pairs: int, n_draws: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         exchanges(n_pairs, n_draws, 0)
+    with pytest.raises(ValueError, match=message):
+        check_exchanges(n_pairs, n_draws)
+
+
+def test_whether_labels_can_be_shuffled_is_counted_and_not_tried() -> None:
+    check_exchanges(200, 10**19)  # drawn, they would fill the memory
 
 
 @pytest.mark.parametrize(
