@@ -264,7 +264,7 @@ class RandomSettings(Settings):
         ValueError: fewer than a band needs.
     """
 
-    n_random: int = 5
+    n_random: int = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()
