@@ -240,7 +240,7 @@ def worst(rows: list[dict[str, object]], draws: int) -> str:
 
 
 def main(sets: int = 400, hard_sets: int = 1000, seed: int = 0, write: bool = False) -> None:
-    """Simulate every kind of grid with five random vectors to a cell, and some of them with other numbers of draws and prompts.
+    """Simulate every kind of grid with five random vectors to a cell, some with other numbers of draws and prompts.
 
     Args:
         sets: Grids of each kind.

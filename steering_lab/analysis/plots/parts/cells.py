@@ -22,7 +22,7 @@ WORDS = ("state", "why")  # of a cell: what it shows, and why it has no interval
 FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table is silent
 STATES = get_args(State)
 NULL_GRIDS = {5: 0.07, 10: 0.04}
-"""By random vectors a cell, the share of grids without steering that have a cell that works, at most (docs/measures.md)."""
+"""By random vectors a cell: the share of null grids that have a cell that works, at most (docs/measures.md)."""
 
 
 class Sweep(NamedTuple):
@@ -154,8 +154,8 @@ def how_many_work(cells: pd.DataFrame) -> str:
     work = int((cells["state"] == "works").sum())
     return (
         f"{work or 'None'} of {int(said.sum())} cells {'works' if work == 1 else 'work'}; of simulated grids of"
-        f" 80 cells in which nothing steers, at most {NULL_GRIDS[10]:.0%} have one that does with ten random vectors to a"
-        f" cell, {NULL_GRIDS[5]:.0%} with five"
+        f" 80 cells in which nothing steers, at most {NULL_GRIDS[10]:.0%} have one that does with ten random vectors"
+        f" to a cell, {NULL_GRIDS[5]:.0%} with five"
     )
 
 
