@@ -27,6 +27,17 @@ def demo(quick: bool = False, results: Path = Path("results")) -> None:
     run(experiments_folder() / "contextfocus_conflict.toml", results=results, set=conflict)
 
 
+# Of the expectations of the whole comparison, those about what the demo measures.
+EXPECTED = (
+    "contextfocus: context rises by at least 0.25",
+    "contextfocus: context rises beyond random vectors",
+    "random: context moves by at most 0.05",
+    "contextfocus: agreement falls by at most 0.03",
+    "contextfocus: closed book falls by at most 0.03",
+    "instructed: context above contextfocus",
+)
+
+
 def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     sweep = (
         "model=smollm2", "pairs=love_hate_sentences", "temperature=0.7", "top_p=0.9", "n_samples=1",
@@ -41,7 +52,7 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     conflict = (
         "model=smollm2", "data=capitals", "min_population=10000000", "wording=plain", "chat=true", "max_new_tokens=10",
         "batch_size=64", "n_vector=24", "n_random=3", "compare=['instructed']", "agreement_budget=1", "sure=false",
-        "n_rounds=1", "controls=['random']", "n_random_search=0",
+        "n_rounds=1", "controls=['random']", "n_random_search=0", f"expects={list(EXPECTED)}",
         *(("layers=[18]", "coeffs=[0, 0.5]", "n_validation=8", "n_test=8")
           if quick else
           ("layers=[16, 18]", "coeffs=[0, 0.5]", "n_validation=12", "n_test=14")),
@@ -52,11 +63,12 @@ def _smollm2_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _organism_demo(quick: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     coarse = (
         "layers=[0, 2, 4, 6]", "front_coeffs=[-2, -1, 1, 2]", "everywhere_coeffs=[-0.5, -0.25, 0.25, 0.5]",
-        "n_samples=2", "n_random_confirm=5",
+        "n_samples=2", "n_random=5", "n_random_confirm=5",
     )  # fmt: skip
     nine = (
         "front_coeffs=[-8, -4, -2, -1, 1, 2, 4, 8]",
         "everywhere_coeffs=[-1, -0.5, -0.25, -0.125, 0.125, 0.25, 0.5, 1]",
+        "n_random=5",
     )
     fewer = ("layers=[1, 2]", "coeffs=[0, 0.5, 1]", "n_validation=40", "n_test=24", "n_random=5")
     fewest = ("layers=[1, 2, 3]", "coeffs=[0, 0.5, 1]", "n_validation=40", "n_test=12", "n_random=3")
