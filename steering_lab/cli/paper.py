@@ -34,9 +34,12 @@ def paper(
         list: Print the figures and what was made of them, and make none.
     """
     from steering_lab.cli.run import run
+    from steering_lab.safe_files import replace_file
     from steering_lab.study.paper.register import paper_figures, verdict_table
 
     check_folder(results)
+    if table is not None:
+        _around(table)
     asked, failed = paper_figures(figures, variant), 0
     for number, figure in enumerate(() if list else asked, 1):
         say = f"{number} of {len(asked)}: {figure.toml.parent.name}/{figure.toml.stem}"
@@ -53,23 +56,23 @@ def paper(
             print(f"steering-lab: {figure.toml.stem}: {error}", file=sys.stderr)
     written = verdict_table(results)
     if table is not None:
-        _put(table, written)
+        before, after = _around(table)
+        replace_file(table, f"{before}\n{written}\n{after}")
     print(written)
     if failed:
         raise SystemExit(1)
 
 
-def _put(file: Path, written: str) -> None:
-    """The table in its place in a file.
+def _around(file: Path) -> tuple[str, str]:
+    """What stands before and after the table in a Markdown file, its two marks included.
 
     Raises:
-        ValueError: the file has no place for it.
+        ValueError: there is no such file, or it has no place for the table.
     """
-    from steering_lab.safe_files import replace_file
-
-    text = file.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(TABLE[0])
+    if not file.is_file():
+        raise ValueError(f"there is no file {file} to write the table into")
+    before, begin, rest = file.read_text(encoding="utf-8").partition(TABLE[0])
     _, end, after = rest.partition(TABLE[1])
     if not begin or not end:
         raise ValueError(f"{file} has no place for the table: put {TABLE[0].strip()} and {TABLE[1].strip()} into it")
-    replace_file(file, f"{before}{begin}\n{written}\n{end}{after}")
+    return before + begin, end + after

@@ -173,6 +173,16 @@ def test_a_figure_that_there_is_not_is_refused() -> None:
     assert (experiments_folder() / "actadd").is_dir()
 
 
+def test_a_file_without_a_place_for_the_table_is_refused_before_a_figure_is_made(tmp_path: Path) -> None:
+    readme, results = tmp_path / "README.md", tmp_path / "results"
+    with pytest.raises(ValueError, match=r"there is no file .*README\.md to write the table into"):
+        paper(("norms",), results=results, table=readme)
+    readme.write_text("no marks\n")
+    with pytest.raises(ValueError, match="has no place for the table: put <!-- verdicts"):
+        paper(("norms",), results=results, table=readme)
+    assert not results.exists()
+
+
 def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
     rows = (experiments_folder() / "README.md").read_text(encoding="utf-8").splitlines()
     for figure in paper_figures():
