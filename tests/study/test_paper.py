@@ -1,6 +1,7 @@
 """Figures of papers: a claim and its verdict, variants of one file, texts in groups, the table of what came of it."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -185,12 +186,18 @@ def test_a_file_without_a_place_for_the_table_is_refused_before_a_figure_is_made
 
 def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
     rows = (experiments_folder() / "README.md").read_text(encoding="utf-8").splitlines()
+    results = experiments_folder().parent / "results"
     for figure in paper_figures():
         [row] = [line for line in rows if f"`{figure.command}`" in line]
-        _, source, _, _, run, verdict, ours, published, _ = (cell.strip() for cell in row.split("|"))
+        _, source, _, _, run, verdict, ours, published, known, _ = (cell.strip() for cell in row.split("|"))
         assert (source, published) == (figure.study.config.source, figure.study.config.published)
-        if not run:
+        if run:
+            held = json.loads((results / run.strip("`") / "verdict.json").read_text())
+            assert (verdict, ours) == (held["verdict"], held["ours"])
+        else:
             assert verdict == "not run here"
-            continue
-        held = json.loads((experiments_folder().parent / "results" / run.strip("`") / "verdict.json").read_text())
-        assert (verdict, ours) == (held["verdict"], held["ours"])
+        if known != "not run here":
+            [beside] = re.findall(r"\(`(.+)`\)$", known)
+            held = json.loads((results / beside / "verdict.json").read_text())
+            assert known == f"{held['verdict']}: {held['ours']} (`{beside}`)"
+            assert "organism" in beside

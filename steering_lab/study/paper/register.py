@@ -11,7 +11,9 @@ from steering_lab.models.provenance import git_commit
 from steering_lab.study.finding import Study, experiments_folder, read_study
 
 PAPERS = ("actadd", "contextfocus")
-HEAD = "| figure | command | minutes | run | verdict | ours | published |\n|---|---|---|---|---|---|---|\n"
+HEAD = "| figure | command | minutes | run | verdict | ours | published | on the organism |\n" + 8 * "|---" + "|\n"
+KNOWN_TRUTH = "organism"
+"""The variant whose verdict stands beside: the synthetic model, of which the truth is known."""
 
 
 class PaperFigure(NamedTuple):
@@ -81,24 +83,35 @@ def paper_figures(names: tuple[str, ...] = (), variant: str = "") -> list[PaperF
 
 
 def verdict_table(results: Path) -> str:
-    """The table of all figures in Markdown: what runs it, how long it took, and what came of it.
+    """The table of all figures in Markdown: what runs it, how long it took, what came of it, and on the organism.
 
     Args:
         results: The folder above all runs.
     """
-    return HEAD + "".join(_row(figure, next(figure.runs(results), None)) for figure in paper_figures())
+    known = (_first(figure, results) for figure in paper_figures(variant=KNOWN_TRUTH))
+    rows = (
+        _row(figure, _first(figure, results), beside) for figure, beside in zip(paper_figures(), known, strict=True)
+    )
+    return HEAD + "".join(rows)
 
 
-def _row(figure: PaperFigure, run: Path | None) -> str:
-    config = figure.study.config
-    cells = [config.source, f"`{figure.command}`"]
-    if run is None:
-        return f"| {' | '.join([*cells, '', '', 'not run here', '', config.published])} |\n"
+def _first(figure: PaperFigure, results: Path) -> Path | None:
+    return next(figure.runs(results), None)
+
+
+def _row(figure: PaperFigure, run: Path | None, beside: Path | None) -> str:
+    source, published = figure.study.config.source, figure.study.config.published
+    minutes, named, verdict, ours = ("", "", "not run here", "") if run is None else _found(run)
+    known = "not run here" if beside is None else "{2}: {3} ({1})".format(*_found(beside))
+    cells = (source, f"`{figure.command}`", minutes, named, verdict, ours, published, known)
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _found(run: Path) -> tuple[str, str, str, str]:
+    """A run's minutes, its folder, its verdict and its numbers."""
     verdict, made = _held(run, "verdict"), _held(run, "provenance")
     took = datetime.fromisoformat(made["finished"]) - datetime.fromisoformat(made["started"])
-    minutes = f"{took.total_seconds() / 60:.0f}"
-    found = [minutes, f"`{run.parent.name}/{run.name}`", verdict["verdict"], verdict["ours"], config.published]
-    return f"| {' | '.join([*cells, *found])} |\n"
+    return f"{took.total_seconds() / 60:.0f}", f"`{run.parent.name}/{run.name}`", verdict["verdict"], verdict["ours"]
 
 
 def _held(run: Path, name: str) -> dict[str, Any]:
