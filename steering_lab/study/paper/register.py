@@ -88,11 +88,8 @@ def verdict_table(results: Path) -> str:
     Args:
         results: The folder above all runs.
     """
-    known = (_first(figure, results) for figure in paper_figures(variant=KNOWN_TRUTH))
-    rows = (
-        _row(figure, _first(figure, results), beside) for figure, beside in zip(paper_figures(), known, strict=True)
-    )
-    return HEAD + "".join(rows)
+    both = zip(paper_figures(), paper_figures(variant=KNOWN_TRUTH), strict=True)
+    return HEAD + "".join(_row(figure, _first(figure, results), _first(known, results)) for figure, known in both)
 
 
 def _first(figure: PaperFigure, results: Path) -> Path | None:
