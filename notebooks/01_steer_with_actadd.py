@@ -51,7 +51,8 @@ with steer(model, 2.0 * front.at_front()):
 {"unsteered": unsteered.texts, "steered": steered.texts}
 
 # %% [markdown]
-# A random vector of this length may change the text too. Before believing an effect, look at a random one of the same norm.
+# A random vector of this length may change the text too. Before believing an effect, look at a random one of the same
+# norm.
 
 # %%
 with steer(model, 2.0 * random_like(front, seed=0).at_front()):

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # 4. Looking inside a steered run
 #
-# A heatmap shows where text changes; these views show what changes inside, and no random vector stands beside it here. Each is a table and a figure, and the same call works clean,
-# inside `with steer(...)`, and as the difference of both: viewers know nothing of steering. The vector is that of
-# notebooks 1 and 2, love minus hate.
+# A heatmap shows where text changes; these views show what changes inside, and no random vector stands beside it here.
+# Each is a table and a figure, and the same call works clean, inside `with steer(...)`, and as the difference of both:
+# viewers know nothing of steering. The vector is that of notebooks 1 and 2, love minus hate.
 
 # %%
 from steering_lab import (
