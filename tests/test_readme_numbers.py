@@ -183,8 +183,8 @@ def of_the_conflict() -> list[str]:
         f"Context answers and right answers over irrelevant passages are {both('unsteered')} unsteered,"
         f" {both('contextfocus')} with the vector, {both('instructed')} with the instruction,"
         f" {both('CAD alpha 1')} with CAD and {both('COIECD')} with COIECD, at different KL.",
-        f"The instruction's part alone gives {alone} %, the same vector from shuffled contexts {shuffled} %, from contexts"
-        f" without the instruction {uninstructed} %, and the vector of another layer, as long, {percent(elsewhere)} %:"
+        f"The instruction's part alone gives {alone} %, the same vector from shuffled contexts {shuffled} %, from"
+        f" contexts without the instruction {uninstructed} %, and the vector of another layer, as long, {percent(elsewhere)} %:"
         " nothing beyond the instruction's part is shown.",
     ]
 
@@ -226,8 +226,8 @@ def of_equal_kl() -> list[str]:
         f"Of {count(len(alone))} gradient forms {count(len(surely))} give more than the vector at 1 nat (nothing is"
         f" corrected), {unread} does not get that far.",
         equal_kl_report.first_sentence(run.parts),
-        f"Over irrelevant contexts {right(delta)} of its answers are right at 1 nat and {right(vector)} of the vector's,"
-        f" of {unsteered:.0f} % unsteered.",
+        f"Over irrelevant contexts {right(delta)} of its answers are right at 1 nat and {right(vector)} of the"
+        f" vector's, of {unsteered:.0f} % unsteered.",
         f"The delta costs about {run.table('costs', method=delta)['forward_equivalents'].iloc[0]:.0f} plain passes a"
         f" query, the vector {once:.0f} once",
     ]
