@@ -184,8 +184,8 @@ def of_the_conflict() -> list[str]:
         f" {both('contextfocus')} with the vector, {both('instructed')} with the instruction,"
         f" {both('CAD alpha 1')} with CAD and {both('COIECD')} with COIECD, at different KL.",
         f"The instruction's part alone gives {alone} %, the same vector from shuffled contexts {shuffled} %, from"
-        f" contexts without the instruction {uninstructed} %, and the vector of another layer, as long, {percent(elsewhere)} %:"
-        " nothing beyond the instruction's part is shown.",
+        f" contexts without the instruction {uninstructed} %, and the vector of another layer, as long,"
+        f" {percent(elsewhere)} %: nothing beyond the instruction's part is shown.",
     ]
 
 
