@@ -46,7 +46,7 @@ model = load_model("smollm2")
 # %% [markdown]
 # **Weighted objectives.** One question whose passage contradicts what the model knows. Half of the objective is to answer
 # as if it were told to follow the passage, half to decode as CAD would. Beside it a random delta that moves the model as
-# far, in KL.
+# far, in KL. The loss falls, and on this question the answer stays what memory says.
 
 # %%
 row = [row for row in capital_rows(min_population=60_000_000) if row.group == "JP"][2]
