@@ -11,8 +11,9 @@
 # %% [markdown]
 # # 7. Techniques, each once
 #
-# A delta by gradient with weighted objectives, a loss of your own, lists of unequal length, steering that stays on until
-# it is told, a bare tensor from somewhere else. Each is a look at one or two texts on SmolLM2; nothing here is measured.
+# A delta by gradient with weighted objectives, a loss of your own, lists of unequal length, steering that stays on
+# until it is told, a bare tensor from somewhere else. Each is a look at one or two texts on SmolLM2; nothing here is
+# measured.
 
 # %%
 from pathlib import Path
@@ -44,9 +45,9 @@ from steering_lab.methods.delta.random_delta import random_at_equal_kl
 model = load_model("smollm2")
 
 # %% [markdown]
-# **Weighted objectives.** One question whose passage contradicts what the model knows. Half of the objective is to answer
-# as if it were told to follow the passage, half to decode as CAD would. Beside it a random delta that moves the model as
-# far, in KL. The loss falls, and on this question the answer stays what memory says.
+# **Weighted objectives.** One question whose passage contradicts what the model knows. Half of the objective is to
+# answer as if it were told to follow the passage, half to decode as CAD would. Beside it a random delta that moves the
+# model as far, in KL. The loss falls, and on this question the answer stays what memory says.
 
 # %%
 row = [row for row in capital_rows(min_population=60_000_000) if row.group == "JP"][2]

@@ -33,7 +33,11 @@ SMALLER = {
     },
     "04": {},
     "05": {"[2.0, 3.0]": "[2.0]", "max_new_tokens=12": "max_new_tokens=8"},
-    "07": {"n_iterations=6": "n_iterations=3", "n_iterations=4": "n_iterations=2", "max_new_tokens=16": "max_new_tokens=8"},
+    "07": {
+        "n_iterations=6": "n_iterations=3",
+        "n_iterations=4": "n_iterations=2",
+        "max_new_tokens=16": "max_new_tokens=8",
+    },
     "06": {"[0, 4, 8, 12, 20, 29]": "[0, 8, 20, 29]"},
 }
 
