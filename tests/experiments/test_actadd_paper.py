@@ -1,0 +1,72 @@
+"""Figures of ActAdd, each end to end on the organism at its smallest sizes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from steering_lab.cli.run import run as run_command
+from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.interventions.steering import steer
+from steering_lab.methods.actadd import actadd_vector
+from steering_lab.models.hook_points import resid_pre
+from steering_lab.models.loading import load_model
+from steering_lab.organism.rng import Rng
+from steering_lab.organism.stories import story
+from steering_lab.runs import read_run
+from steering_lab.study.finding import experiments_folder, load_experiment, read_study
+
+FOLDER = experiments_folder() / "actadd"
+
+
+def ran(figure: str, results: Path, *settings: str) -> Path:
+    run_command(FOLDER / f"{figure}.toml", set=("variant=organism", "n_random=3", *settings), results=results)
+    return next((results / f"actadd_{figure}").iterdir())
+
+
+def test_a_tokens_shift_is_the_mean_change_of_its_log_probability(tmp_path: Path) -> None:
+    rng = Rng("texts of a test")
+    (tmp_path / "stories.txt").write_text("\n\n".join(story(rng).text for _ in range(20)))
+    groups = f"groups={{all = {{sources = ['{tmp_path / 'stories.txt'}'], words = 4}}}}"
+    parts = read_run(folder := ran("token_shifts", tmp_path, groups, "occurrences=3", "n_tails=3"))
+    config = read_study(FOLDER / "token_shifts.toml", ["variant=organism", groups]).config
+    words = frozenset(config.topic.split(","))
+    texts = [text for group in config.groups.values() for text in group.texts(words, 0)]
+    model = load_model("organism")
+    vector = actadd_vector(model, ContrastPair(config.positive, ""), resid_pre(config.layers[0]))
+    token, found = parts["tokens"].iloc[0], list[float]()
+    [wanted] = model.tokenizer.convert_tokens_to_ids([model.tokenizer.tokenize(token["token"])[0]])
+    for text in texts:
+        ids = model.to_tokens(text)
+        if wanted not in ids.ids:
+            continue
+        clean = model.logits(ids)[0].log_softmax(-1)
+        with steer(model, vector.at_front()):
+            steered = model.logits(ids)[0].log_softmax(-1)
+        for at in range(len(vector.rows) + 1, ids.ids.shape[1]):
+            if int(ids.ids[0, at]) == wanted:
+                found.append(float(steered[at - 1, wanted] - clean[at - 1, wanted]))
+    assert len(found) == token["n"]
+    assert token["value"] == pytest.approx(np.mean(found), abs=1e-4)
+    measured = {check["expected"] for check in parts["verdict"]["checks"]}
+    assert "topic words: shift rises beyond random vectors" in measured
+    assert "Words of the topic" in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_tokens_are_picked_on_one_half_of_the_texts_and_measured_on_the_other() -> None:
+    module: Any = load_experiment(FOLDER / "token_shifts.toml")
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 4, size=(40, 30))
+    sums = {"noise": counts * rng.normal(size=(40, 30)), "shift": counts * np.linspace(-1, 1, 30)}
+    shifts = module.Shifts([str(i) for i in range(30)], counts, sums)
+    every = np.arange(30)
+    assert module._tail(shifts, "shift", every, "raised tokens", 2).mean() == pytest.approx(
+        np.linspace(-1, 1, 30)[-2:].mean()
+    )
+    assert module._tail(shifts, "shift", every, "tails", 2) == pytest.approx(0, abs=1e-12)
+    own = shifts.sums["noise"][1::2].sum(axis=0) / counts[1::2].sum(axis=0)
+    picked = np.argsort(shifts.sums["noise"][::2].sum(axis=0) / counts[::2].sum(axis=0))[-5:]
+    noise = module._tail(shifts, "noise", every, "raised tokens", 5)
+    assert noise.mean() == pytest.approx(own[picked].mean())
+    assert noise.mean() < np.sort(own)[-5:].mean()
