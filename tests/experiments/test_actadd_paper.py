@@ -70,3 +70,41 @@ def test_tokens_are_picked_on_one_half_of_the_texts_and_measured_on_the_other() 
     noise = module._tail(shifts, "noise", every, "raised tokens", 5)
     assert noise.mean() == pytest.approx(own[picked].mean())
     assert noise.mean() < np.sort(own)[-5:].mean()
+
+
+@pytest.fixture(scope="module")
+def placed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    few = ("layers=[1]", "read=[1, 0]", 'positions=["front", "back"]', "n_prompts=4", "n_samples=1")
+    lines = 'expects=["read at 1, back: any word above read at 1, front"]'
+    return dict(read_run(ran("transplant", tmp_path_factory.mktemp("placed"), *few, "max_new_tokens=4", lines)))
+
+
+def test_a_vector_is_added_as_long_as_it_was_read_or_rescaled(placed: dict[str, Any]) -> None:
+    norms = placed["norms"]
+    assert list(norms) == ["read at 1", "read at 0", "read at 0, rescaled"]
+    assert norms["read at 0"] < norms["read at 1"]
+    own = placed["table"][placed["table"]["role"] == "steered"].drop_duplicates("method").set_index("method")
+    ratio = own.loc["read at 0, front", "relative_norm"] / own.loc["read at 1, front", "relative_norm"]
+    assert ratio == pytest.approx(norms["read at 0"] / norms["read at 1"], rel=1e-5)
+    drawn = placed["table"][placed["table"]["role"] == "control"]
+    assert set(drawn["control_of"]) == set(own.index)
+    assert set(own["layer"]) == {1}
+
+
+def test_places_are_compared_prompt_by_prompt(placed: dict[str, Any]) -> None:
+    measured = placed["measured"]
+    [paired] = measured[measured["against"].notna() & (measured["metric"] == "any word")].itertuples()
+    values = measured[measured["against"].isna() & (measured["metric"] == "any word")].set_index("who")["value"]
+    assert paired.effect == pytest.approx(values["read at 1, back"] - values["read at 1, front"])
+
+
+def test_the_middle_of_a_prompt_is_where_the_authors_code_begins_it() -> None:
+    module: Any = load_experiment(FOLDER / "transplant.toml")
+    config = read_study(FOLDER / "transplant.toml", ["variant=organism", "n_prompts=4"]).config
+    model = load_model("organism")
+    vector = actadd_vector(model, ContrastPair("weddings", ""), resid_pre(1))
+    for prompt, one in module._placed(config, model, vector, "middle").items():
+        [term] = one.terms
+        n_tokens, n_rows = len(model.token_ids(prompt)), len(vector.rows)
+        assert term.place.start == n_tokens // 2 - n_rows // 2
+        assert 0 <= term.place.start <= n_tokens - n_rows

@@ -15,18 +15,22 @@ from steering_lab.numerics.written import times
 _LEFT, _PLOT = 72, (620, 340)
 
 
-def along(cells: pd.DataFrame, column: str, by: str) -> tuple[dict[str, pd.DataFrame], dict[float, str]]:
+def along(
+    cells: pd.DataFrame, column: str, by: str, *, log: bool = False
+) -> tuple[dict[str, pd.DataFrame], dict[float, str]]:
     """The lines of `claim_curves` and its ticks: each of `by`, its cells from 0 at the least to 1 at the most.
 
     Args:
         cells: Rows with effect, low and high.
         column: What the figure goes along.
         by: What tells the lines apart.
+        log: Whether equal ratios are equally far, of values above 0.
     """
     values = sorted(cells[column].unique())
-    span = values[-1] - values[0] or 1
-    lines = {str(name): rows.assign(x=(rows[column] - values[0]) / span) for name, rows in cells.groupby(by)}
-    return lines, {float((value - values[0]) / span): f"{value:g}" for value in values}
+    scale = np.log if log else np.asarray
+    first, span = scale(values[0]), scale(values[-1]) - scale(values[0]) or 1
+    lines = {str(name): rows.assign(x=(scale(rows[column]) - first) / span) for name, rows in cells.groupby(by)}
+    return lines, {float((scale(value) - first) / span): f"{value:g}" for value in values}
 
 
 def claim_curves(
