@@ -8,6 +8,8 @@ import pytest
 
 from steering_lab.cli.run import run as run_command
 from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.data.rated_sentences import Rated
+from steering_lab.evaluation.measuring.metrics import valence_balance
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vector
 from steering_lab.models.hook_points import resid_pre
@@ -16,6 +18,7 @@ from steering_lab.organism.rng import Rng
 from steering_lab.organism.stories import story
 from steering_lab.runs import read_run
 from steering_lab.study.finding import experiments_folder, load_experiment, read_study
+from steering_lab.study.language import language_of
 
 FOLDER = experiments_folder() / "actadd"
 
@@ -108,3 +111,52 @@ def test_the_middle_of_a_prompt_is_where_the_authors_code_begins_it() -> None:
         n_tokens, n_rows = len(model.token_ids(prompt)), len(vector.rows)
         assert term.place.start == n_tokens // 2 - n_rows // 2
         assert 0 <= term.place.start <= n_tokens - n_rows
+
+
+def test_openings_are_turned_the_other_way_against_an_instruction(tmp_path: Path) -> None:
+    for side, word in (("positive", "joy"), ("negative", "pain")):
+        lines = [
+            f"{who} walked to the market full of {word} and saw the ships." for who in ("She", "He", "Ruth", "Tom")
+        ]
+        (tmp_path / f"{side}.txt").write_text(" ".join(lines))
+    group = "{{sources = ['{}'], words = 3}}"
+    sides = ", ".join(f"{side} = {group.format(tmp_path / f'{side}.txt')}" for side in ("positive", "negative"))
+    few = (f"openings={{{sides}}}", "n_samples=1", "max_new_tokens=6")
+    parts = read_run(folder := ran("flipped_sentiment", tmp_path, *few))
+    texts, module = parts["generations"], load_experiment(FOLDER / "flipped_sentiment.toml")
+    shown = parts["measured"][parts["measured"]["against"].isna()].set_index(["who", "metric"])["value"]
+    lexicon = language_of("organism").lexicon
+    for way, sign in (("positive to negative", -1), ("negative to positive", 1)):
+        own = texts[(texts["way"] == way) & (texts["role"] == "steered")]
+        scores = [valence_balance(t, positive=lexicon.positive, negative=lexicon.negative) for t in own["text"]]
+        assert shown[way, "flipped"] == np.mean([sign * score > 0 for score in scores])
+        opening = "joy" if sign < 0 else "pain"
+        assert own["prompt"].str.contains(opening).all()
+    paired = parts["measured"][parts["measured"]["against"].notna()]
+    assert set(paired["who"]) == {way.name for way in module.WAYS}  # type: ignore[attr-defined]
+    assert "nobody rated these texts" in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_scorer_that_agrees_with_people_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = load_experiment(FOLDER / "flipped_sentiment.toml")
+    config = read_study(FOLDER / "flipped_sentiment.toml").config
+    words = [
+        "horrible",
+        "bad",
+        "poor",
+        "dull",
+        "plain",
+        "a film",
+        "fine",
+        "nice",
+        "good",
+        "great",
+        "superb",
+        "the best ever",
+    ]
+    rated = [Rated(f"It was {word}.", rating) for rating, word in enumerate(words, -6)]
+    monkeypatch.setattr(module, "rated_sentences", lambda corpus: rated)
+    agreed = module._agreement(config)
+    assert agreed.n == 12
+    assert agreed.correlation > 0.8
+    assert "12 sentences of movies" in agreed.of

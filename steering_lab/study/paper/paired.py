@@ -13,7 +13,7 @@ def paired_differences(
     expects: Sequence[str],
     summed: Callable[[pd.DataFrame], pd.DataFrame],
 ) -> pd.DataFrame:
-    """The summary of every "WHO ... above OTHER" of `expects`, OTHER in the unsteered model's place; none is no row.
+    """The summary of every "WHO ... above OTHER" of `expects` that are both here, OTHER in the unsteered model's place.
 
     Prompt by prompt, so that what two conditions share does not widen the interval of their difference.
 
@@ -27,6 +27,8 @@ def paired_differences(
     blocks = []
     for who, other in sorted(asked):
         sides = names[names.map(named).isin([who, other])].map(named)
+        if set(sides) != {who, other}:
+            continue
         rows = table.loc[sides.index]
         rows = rows.assign(role=rows["role"].where(sides != other, "unsteered"))
         found = summed(rows[(rows["role"] == "unsteered") == (sides == other)])
