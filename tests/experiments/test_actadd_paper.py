@@ -160,3 +160,21 @@ def test_a_scorer_that_agrees_with_people_is_said_to(monkeypatch: pytest.MonkeyP
     assert agreed.n == 12
     assert agreed.correlation > 0.8
     assert "12 sentences of movies" in agreed.of
+
+
+def test_a_premium_is_the_median_of_ratios_within_rounds_and_models_are_of_their_layout(tmp_path: Path) -> None:
+    tiny = "layouts={a = {family = 'gpt2', width = 64, layers = 1}, b = {family = 'opt', width = 64, layers = 1}}"
+    few = ("rounds=6", "n_prompts=2", "prompt_tokens=12", "max_new_tokens=2", 'expects=["b: premium at most 1e9"]')
+    run_command(FOLDER / "time_premium.toml", set=("variant=organism", tiny, *few), results=tmp_path)
+    parts = read_run(next((tmp_path / "actadd_time_premium").iterdir()))
+    seconds, found = parts["seconds"], parts["measured"].set_index(["who", "metric"])
+    assert seconds.groupby("model").size().to_dict() == {"organism": 6, "a": 6, "b": 6}
+    own = seconds[seconds["model"] == "b"]
+    assert found.loc[("b", "premium"), "effect"] == pytest.approx(
+        100 * (own["steered"] / own["unsteered"] - 1).median()
+    )
+    again = found.loc[("unsteered again, a", "premium")]
+    assert again["low"] <= again["effect"] <= again["high"]
+    d_vocab = load_model("organism").d_vocab
+    block = 12 * 64**2 + 13 * 64  # four attention matrices, two of a feed-forward four times as wide, biases, two norms
+    assert found.loc[("a", "premium"), "parameters"] == d_vocab * 64 + 1024 * 64 + block + 2 * 64

@@ -43,6 +43,8 @@ def claim_curves(
     ticks: Mapping[float, str] | None = None,
     title: str = "",
     subtitle: str = "",
+    over: str = "texts or prompts",
+    chance: str = "random vectors of equal norm",
 ) -> go.Figure:
     """Effects along x from 0 to 1, a line each in its interval's band; published points as open marks on a thin line.
 
@@ -58,6 +60,8 @@ def claim_curves(
         ticks: What stands below the axis, by x; by default numbers.
         title: The figure's title, in plotly's HTML.
         subtitle: The line below it.
+        over: What the intervals are over.
+        chance: What the key calls the grey band.
 
     Raises:
         ValueError: no line, or more than eight.
@@ -107,9 +111,9 @@ def claim_curves(
         )  # fmt: skip
     draw_names(figure, [*drawn, *told], y_range, _PLOT[1], ratio=ratio)
     figure.add_hline(y=neutral, line={"color": theme.RULE, "width": 1}, layer="below")
-    marks = {"●": "ours, in its 95 % interval over texts or prompts"}
+    marks = {"●": f"ours, in its 95 % interval over {over}"}
     if has_control:
-        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = "random vectors of equal norm"
+        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = chance
     if told:
         marks[f"<span style='color:{theme.CONTROL}'>○</span>"] = "published, as the paper or its authors give it"
     xaxis = {"title": x_label, "showgrid": False, "range": (-0.03, 1.03), "tickangle": 0}
