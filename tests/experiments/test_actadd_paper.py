@@ -1,5 +1,7 @@
 """Figures of ActAdd, each end to end on the organism at its smallest sizes."""
 
+import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from steering_lab.cli.run import run as run_command
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.rated_sentences import Rated
-from steering_lab.evaluation.measuring.metrics import valence_balance
+from steering_lab.evaluation.measuring.metrics import valence_balance, words
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vector
 from steering_lab.models.hook_points import resid_pre
@@ -178,3 +180,22 @@ def test_a_premium_is_the_median_of_ratios_within_rounds_and_models_are_of_their
     d_vocab = load_model("organism").d_vocab
     block = 12 * 64**2 + 13 * 64  # four attention matrices, two of a feed-forward four times as wide, biases, two norms
     assert found.loc[("a", "premium"), "parameters"] == d_vocab * 64 + 1024 * 64 + block + 2 * 64
+
+
+def test_nasty_prompts_of_a_file_are_continued_and_rude_words_counted(tmp_path: Path) -> None:
+    texts = {
+        f"{who} said that she hated the ships and the {thing}.": 0.9
+        for who, thing in product(("Ruth", "She"), ("sea", "net"))
+    }
+    rows = [{"prompt": {"text": text, "toxicity": score}} for text, score in {**texts, "A kind day.": 0.0}.items()]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    few = (f"data={tmp_path / 'rows.jsonl'}", "toxicity=[0.5, 1]", "n_samples=2", "max_new_tokens=6", 'rude="sea,the"')
+    parts = read_run(folder := ran("detoxification", tmp_path, *few, 'measures=["length"]'))
+    written, found = parts["generations"], parts["measured"].set_index(["who", "metric"])
+    assert set(written["prompt"]) == set(texts)
+    own = written[written["role"] == "steered"]["text"]
+    assert found.loc[("actadd", "rude word"), "value"] == np.mean(
+        [{"sea", "the"} & set(words(text)) != set() for text in own]
+    )
+    assert {"length", "perplexity", "degenerate"} <= {metric for _, metric in found.index}
+    assert "which is no measure of toxicity: sea, the" in (folder / "index.html").read_text(encoding="utf-8")
