@@ -12,6 +12,7 @@ from steering_lab.cli.run import run as run_command
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.rated_sentences import Rated
 from steering_lab.evaluation.measuring.metrics import valence_balance, words
+from steering_lab.evaluation.running.grid import median_resid_norms
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vector
 from steering_lab.models.hook_points import resid_pre
@@ -199,3 +200,18 @@ def test_nasty_prompts_of_a_file_are_continued_and_rude_words_counted(tmp_path: 
     )
     assert {"length", "perplexity", "degenerate"} <= {metric for _, metric in found.index}
     assert "which is no measure of toxicity: sea, the" in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_coefficients_a_hundredfold_apart_stand_on_a_log_axis_beside_what_they_cost(tmp_path: Path) -> None:
+    line = 'expects=["love coeff 100: degenerate moves by at most 1"]'
+    few = ("coeffs=[1, 10, 100]", "n_prompts=2", "n_samples=1", "max_new_tokens=3", line)
+    parts = read_run(folder := ran("large_coefficients", tmp_path, *few))
+    summary = parts["summary"]
+    love = summary[(summary["method"] == "love") & (summary["metric"] == "perplexity")]
+    vector = actadd_vector(load_model("organism"), ContrastPair("love", "hate"), resid_pre(2))
+    prompts = read_study(FOLDER / "large_coefficients.toml", ["variant=organism", "n_prompts=2"]).config.prompts
+    [norm] = median_resid_norms(load_model("organism"), prompts, [resid_pre(2)]).values()
+    assert love["relative_norm"].tolist() == pytest.approx([c * vector.norm / norm for c in (1, 10, 100)], rel=1e-4)
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "perplexity, steered over unsteered" in page
+    assert parts["verdict"]["ours"].startswith("love coeff 100, degenerate ")
