@@ -35,10 +35,9 @@ def test_a_tokens_shift_is_the_mean_change_of_its_log_probability(tmp_path: Path
     rng = Rng("texts of a test")
     (tmp_path / "stories.txt").write_text("\n\n".join(story(rng).text for _ in range(20)))
     groups = f"groups={{all = {{sources = ['{tmp_path / 'stories.txt'}'], words = 4}}}}"
-    parts = read_run(folder := ran("token_shifts", tmp_path, groups, "occurrences=3", "n_tails=3"))
+    parts = read_run(folder := ran("token_shifts", tmp_path, groups, "occurrences=3", "n_tails=3", 'topic="she,he"'))
     config = read_study(FOLDER / "token_shifts.toml", ["variant=organism", groups]).config
-    words = frozenset(config.topic.split(","))
-    texts = [text for group in config.groups.values() for text in group.texts(words, 0)]
+    texts = [text for group in config.groups.values() for text in group.texts(frozenset(), 0)]
     model = load_model("organism")
     vector = actadd_vector(model, ContrastPair(config.positive, ""), resid_pre(config.layers[0]))
     token, found = parts["tokens"].iloc[0], list[float]()
@@ -167,7 +166,7 @@ def test_a_scorer_that_agrees_with_people_is_said_to(monkeypatch: pytest.MonkeyP
 
 def test_a_premium_is_the_median_of_ratios_within_rounds_and_models_are_of_their_layout(tmp_path: Path) -> None:
     tiny = "layouts={a = {family = 'gpt2', width = 64, layers = 1}, b = {family = 'opt', width = 64, layers = 1}}"
-    few = ("rounds=6", "n_prompts=2", "prompt_tokens=12", "max_new_tokens=2", 'expects=["b: premium at most 1e9"]')
+    few = ("rounds=6", "n_prompts=1", "prompt_tokens=9", "max_new_tokens=1", 'expects=["b: premium at most 1e9"]')
     run_command(FOLDER / "time_premium.toml", set=("variant=organism", tiny, *few), results=tmp_path)
     parts = read_run(next((tmp_path / "actadd_time_premium").iterdir()))
     seconds, found = parts["seconds"], parts["measured"].set_index(["who", "metric"])
@@ -204,14 +203,14 @@ def test_nasty_prompts_of_a_file_are_continued_and_rude_words_counted(tmp_path: 
 
 def test_coefficients_a_hundredfold_apart_stand_on_a_log_axis_beside_what_they_cost(tmp_path: Path) -> None:
     line = 'expects=["love coeff 100: degenerate moves by at most 1"]'
-    few = ("coeffs=[1, 10, 100]", "n_prompts=2", "n_samples=1", "max_new_tokens=3", line)
+    few = ("coeffs=[1, 100]", "n_prompts=2", "n_samples=1", "max_new_tokens=3", line)
     parts = read_run(folder := ran("large_coefficients", tmp_path, *few))
     summary = parts["summary"]
     love = summary[(summary["method"] == "love") & (summary["metric"] == "perplexity")]
     vector = actadd_vector(load_model("organism"), ContrastPair("love", "hate"), resid_pre(2))
     prompts = read_study(FOLDER / "large_coefficients.toml", ["variant=organism", "n_prompts=2"]).config.prompts
     [norm] = median_resid_norms(load_model("organism"), prompts, [resid_pre(2)]).values()
-    assert love["relative_norm"].tolist() == pytest.approx([c * vector.norm / norm for c in (1, 10, 100)], rel=1e-4)
+    assert love["relative_norm"].tolist() == pytest.approx([c * vector.norm / norm for c in (1, 100)], rel=1e-4)
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "perplexity, steered over unsteered" in page
     assert parts["verdict"]["ours"].startswith("love coeff 100, degenerate ")

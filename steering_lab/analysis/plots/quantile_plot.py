@@ -1,9 +1,10 @@
 """Values against the quantiles that a normal distribution would give them: a bulk on the line, tails that leave it."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from scipy.stats import norm
 
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import escaped, signed
@@ -38,7 +39,9 @@ def quantile_plot(
         raise ValueError(f"{n} values have no quantiles to draw: give four or more")
     if len(odd := drawn["draw"].value_counts().loc[lambda count: count != n]):
         raise ValueError(f"draw {odd.index[0]} has {odd.iloc[0]} values, and there are {n}")
-    points = values.sort_values("value", ignore_index=True).assign(x=norm.ppf((np.arange(n) + 0.5) / n))
+    points = values.sort_values("value", ignore_index=True).assign(
+        x=[NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)]
+    )
     figure = go.Figure()
     if len(drawn):
         ranked = drawn.sort_values(["draw", "value"]).assign(x=np.tile(points["x"], drawn["draw"].nunique()))
