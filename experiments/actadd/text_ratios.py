@@ -23,12 +23,10 @@ from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.fluency import held_out_rows, log_probs_of
 from steering_lab.evaluation.measuring.named_measures import topic_words
 from steering_lab.evaluation.running.condition import Condition, prompting
-from steering_lab.evaluation.running.evaluate import DECODING, cell_key
 from steering_lab.evaluation.running.grid import check_coeffs
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.methods.actadd import pad_prompts
-from steering_lab.models.progress import progress_bar
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import said
 from steering_lab.study.page import described
@@ -40,6 +38,7 @@ from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSett
 from steering_lab.study.setup import Setup, opened
 
 from .cells import front_cells
+from .scored_texts import scored_texts
 
 
 @dataclass(frozen=True)
@@ -112,18 +111,12 @@ def _scored(
     setup: Setup, config: Config, conditions: Sequence[Condition], texts: Sequence[str], n_rows: int
 ) -> dict[Condition, list[list[float]]]:
     """Nats of every scored token of every text under each condition; what the run folder holds is not scored again."""
-    model, found = setup.model, dict[Condition, list[list[float]]]()
+    model = setup.model
     rows = [model.token_ids(text) for text in texts]
     if config.prompting:
         padded = pad_prompts(model, list(texts), n_rows)
         rows = [ids[mask].tolist() for ids, mask in zip(padded.ids, padded.mask, strict=True)]
-    for condition in progress_bar(conditions, what="scored texts", leave=True):
-        key = f"{len(rows[0])} {n_rows} {cell_key(model, condition, texts, DECODING)}"
-        if key not in setup.folder.kept:
-            assert isinstance(condition.intervention, Intervention)
-            of_texts = log_probs_of(model, condition.intervention, rows, n_rows + 1)
-            setup.folder.keep({key: [{"log_probs": nats} for nats in of_texts]})
-        found[condition] = [row["log_probs"] for row in setup.folder.kept[key]]
+    found = scored_texts(setup, conditions, texts, rows, n_rows)
     if config.prompting:
         topic, front = model.token_ids(config.positive)[len(model.prefix_ids) :], len(model.front_ids)
         written = [[*ids[:front], *topic, *ids[front + len(topic) :]] for ids in rows]

@@ -1,7 +1,7 @@
 """How many words of a topic does the model write when the topic's vector is added, and how many of others?
 
-Each topic is a prompt pair, a word against spaces, added at the front of every beginning. Of each continuation two
-things are counted: the words of a topic in it, and whether there is one at all; its perplexity under the unsteered
+Each topic is a prompt pair, mostly a word against spaces, added at the front of every beginning. Of each continuation
+two things are counted: the words of a topic in it, and whether there is one at all; its perplexity under the unsteered
 model says what that cost. Beside every vector stand random vectors of its norm.
 
 Along layers this is figures 3 and 4 of the paper; over several topics the topic steered against the topic measured;
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from steering_lab.analysis.plots import along, claim_curves, steered_measured
+from steering_lab.analysis.plots import Figure, along, claim_curves, steered_measured
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import (
@@ -33,7 +33,7 @@ from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.runs import read_run
-from steering_lab.study.expectations import said
+from steering_lab.study.expectations import Expectation, said
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
@@ -47,12 +47,14 @@ class Topic:
     """A topic: the prompt that stands for it, and the words it is counted by.
 
     Args:
-        prompt: What is added, against spaces.
+        prompt: What is added.
         words: A topic's name, a file of words, or words with commas between.
+        against: What is taken away; "" is spaces.
     """
 
     prompt: str
     words: str
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     norms = median_resid_norms(model, config.prompts, config.sites(model))
     conditions, cells = [UNSTEERED], dict[str, dict[str, Any]]()
     for name, topic in config.topics.items():
-        vectors = actadd_vectors(model, ContrastPair(topic.prompt, ""), config.sites(model))
+        vectors = actadd_vectors(model, ContrastPair(topic.prompt, topic.against), config.sites(model))
         for share in config.dimensions:
             method = name if share == 1 else f"{name} {share:.0%}".replace("%", " %")
             cells[method] = {"topic": name, "dimensions": share}
@@ -173,14 +175,14 @@ def _measured(config: Config, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ours(config: Config, measured: pd.DataFrame) -> str:
-    """The numbers that the paper gives; or each topic under its own vector; or the largest effect on what is shown."""
+    """The numbers that the paper gives; or each topic under its own vector; or what is expected something of."""
     asked = [tuple(name.split(": ", 1)) for name in config.numbers]
     if config.x == "topic":
         asked = [(name, f"any word of {name}") for name in config.topics]
     rows = [row for row in measured.itertuples() if (row.who, row.metric) in asked]
     if not asked:
-        own = measured[(measured["metric"] == config.shown) & (measured["role"] == "steered")]
-        rows = list(own.loc[[own["effect"].idxmax()]].itertuples())
+        lines = {(one.who, one.metric) for one in map(Expectation.read, config.expects)}
+        rows = [row for row in measured.itertuples() if (row.who, row.metric) in lines]
     return "; ".join(f"{row.who}, {row.metric} {said(row)}" for row in rows) + ", against unsteered"
 
 
@@ -196,20 +198,12 @@ def report(folder: str | Path) -> Path:
         **{key: steered["method"].map(lambda m, key=key: cells[m][key]) for key in ("topic", "dimensions")}
     )
     if config["x"] == "topic":
-        figure = steered_measured(
-            steered, list(config["topics"]), prefix="any word of ", title=words[0], subtitle=words[1]
-        )
+        topics = list(config["topics"])
+        figures = {"words": steered_measured(steered, topics, prefix="any word of ", title=words[0], subtitle=words[1])}
     else:
-        lines, ticks = along(steered[steered["metric"] == config["shown"]], config["x"], by="topic")
-        figure = claim_curves(
-            lines,
-            config["curves"],
-            x_label={"layer": "layer", "coeff": "coefficient", "dimensions": "share of dimensions"}[config["x"]],
-            y_label=f"{config['shown']}, more than unsteered",
-            ticks=ticks,
-            title=words[0],
-            subtitle=words[1],
-        )
+        figures = {"words": _curves(config, steered, config["shown"], config["curves"], words)}
+    if config["x"] == "coeff":
+        figures["perplexity"] = _curves(config, steered, "perplexity", {}, words)
     columns = [
         "method",
         "place",
@@ -229,7 +223,31 @@ def report(folder: str | Path) -> Path:
         folder,
         parts,
         headline=few.dropna(axis=1, how="all"),
-        figures={"words": figure},
+        figures=figures,
         tables={"Every cell and metric": table},
         generations=parts.get("generations"),
+    )
+
+
+def _curves(
+    config: Mapping[str, Any],
+    steered: pd.DataFrame,
+    metric: str,
+    published: Mapping[str, Sequence[Sequence[float]]],
+    words: tuple[str, str],
+) -> Figure:
+    """A metric along what the figure goes along, each topic a line; coefficients a hundredfold apart on a log axis."""
+    coeffs = [coeff for coeff in config["coeffs"] if coeff]
+    far = config["x"] == "coeff" and min(coeffs) > 0 and max(coeffs) >= 100 * min(coeffs)
+    lines, ticks = along(steered[steered["metric"] == metric], config["x"], by="topic", log=far)
+    ratio = metric == "perplexity"
+    return claim_curves(
+        lines,
+        published,
+        x_label={"layer": "layer", "coeff": "coefficient", "dimensions": "share of dimensions"}[config["x"]],
+        y_label=f"{metric}, steered over unsteered" if ratio else f"{metric}, more than unsteered",
+        neutral=1 if ratio else 0,
+        ticks=ticks,
+        title=words[0],
+        subtitle=words[1],
     )

@@ -34,6 +34,7 @@ from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.conflict.settings import ComparisonSettings
 from steering_lab.study.expectations import Expectation, check, named, said
 from steering_lab.study.paper.claim import ClaimSettings, judge
+from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.setup import opened
 
@@ -214,15 +215,9 @@ def measured(config: Config, table: pd.DataFrame) -> pd.DataFrame:
     drawn = table["role"] == "control"
     names = pd.Series([_who(config, row) for row in table[~drawn].itertuples()], table.index[~drawn])
     own = _summed(config, table).assign(against=None)
-    blocks = [own.assign(who=[_who(config, row) for row in own.itertuples()])]
-    asked = {(one.who, one.other) for one in map(Expectation.read, config.expects) if one.other}
-    for who, other in sorted(asked):
-        sides = names[names.map(named).isin([who, other])]
-        rows = table.loc[sides.index]
-        rows = rows.assign(role=rows["role"].where(sides.map(named) != other, "unsteered"))
-        blocks.append(_summed(config, rows[(rows["role"] == "unsteered") | (sides.map(named) == who)]))
-        blocks[-1] = blocks[-1][blocks[-1]["role"] != "unsteered"].assign(who=who, against=other)
-    return pd.concat(blocks, ignore_index=True)
+    own = own.assign(who=[_who(config, row) for row in own.itertuples()])
+    paired = paired_differences(table, names, config.expects, lambda rows: _summed(config, rows))
+    return pd.concat([own, paired], ignore_index=True)
 
 
 def _summed(config: Config, table: pd.DataFrame) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from steering_lab.analysis.plots.prediction_scatter import prediction_scatter
 from steering_lab.analysis.plots.profile_curves import norm_curves, projection_curves
 from steering_lab.analysis.plots.projection_heatmap import projection_heatmap
 from steering_lab.analysis.plots.prompt_coeff_strip import prompt_coeff_strip
+from steering_lab.analysis.plots.quantile_plot import quantile_plot
 from steering_lab.analysis.plots.split_half_curves import split_half_curves
 from steering_lab.analysis.plots.steerability_curves import steerability_curves
 from steering_lab.analysis.plots.steered_measured import steered_measured
@@ -61,6 +62,7 @@ __all__ = [
     "projection_curves",
     "projection_heatmap",
     "prompt_coeff_strip",
+    "quantile_plot",
     "save_figures",
     "split_half_curves",
     "steerability_curves",

@@ -15,18 +15,22 @@ from steering_lab.numerics.written import times
 _LEFT, _PLOT = 72, (620, 340)
 
 
-def along(cells: pd.DataFrame, column: str, by: str) -> tuple[dict[str, pd.DataFrame], dict[float, str]]:
+def along(
+    cells: pd.DataFrame, column: str, by: str, *, log: bool = False
+) -> tuple[dict[str, pd.DataFrame], dict[float, str]]:
     """The lines of `claim_curves` and its ticks: each of `by`, its cells from 0 at the least to 1 at the most.
 
     Args:
         cells: Rows with effect, low and high.
         column: What the figure goes along.
         by: What tells the lines apart.
+        log: Whether equal ratios are equally far, of values above 0.
     """
     values = sorted(cells[column].unique())
-    span = values[-1] - values[0] or 1
-    lines = {str(name): rows.assign(x=(rows[column] - values[0]) / span) for name, rows in cells.groupby(by)}
-    return lines, {float((value - values[0]) / span): f"{value:g}" for value in values}
+    scale = np.log if log else np.asarray
+    first, span = scale(values[0]), scale(values[-1]) - scale(values[0]) or 1
+    lines = {str(name): rows.assign(x=(scale(rows[column]) - first) / span) for name, rows in cells.groupby(by)}
+    return lines, {float((scale(value) - first) / span): f"{value:g}" for value in values}
 
 
 def claim_curves(
@@ -39,6 +43,8 @@ def claim_curves(
     ticks: Mapping[float, str] | None = None,
     title: str = "",
     subtitle: str = "",
+    over: str = "texts or prompts",
+    chance: str = "random vectors of equal norm",
 ) -> go.Figure:
     """Effects along x from 0 to 1, a line each in its interval's band; published points as open marks on a thin line.
 
@@ -54,6 +60,8 @@ def claim_curves(
         ticks: What stands below the axis, by x; by default numbers.
         title: The figure's title, in plotly's HTML.
         subtitle: The line below it.
+        over: What the intervals are over.
+        chance: What the key calls the grey band.
 
     Raises:
         ValueError: no line, or more than eight.
@@ -103,9 +111,9 @@ def claim_curves(
         )  # fmt: skip
     draw_names(figure, [*drawn, *told], y_range, _PLOT[1], ratio=ratio)
     figure.add_hline(y=neutral, line={"color": theme.RULE, "width": 1}, layer="below")
-    marks = {"●": "ours, in its 95 % interval over texts or prompts"}
+    marks = {"●": f"ours, in its 95 % interval over {over}"}
     if has_control:
-        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = "random vectors of equal norm"
+        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = chance
     if told:
         marks[f"<span style='color:{theme.CONTROL}'>○</span>"] = "published, as the paper or its authors give it"
     xaxis = {"title": x_label, "showgrid": False, "range": (-0.03, 1.03), "tickangle": 0}

@@ -119,7 +119,7 @@ def topic_words(topic: str, topics: Mapping[str, frozenset[str]] = TOPICS) -> fr
     """
     if topic in topics:
         return topics[topic]
-    file = Path(topic).is_file()
+    file = _is_file(topic)
     if file or "," in topic:
         said = text_in(topic, "words").split() if file else map(str.strip, topic.split(","))
         if found := frozenset(filter(None, said)):
@@ -129,6 +129,13 @@ def topic_words(topic: str, topics: Mapping[str, frozenset[str]] = TOPICS) -> fr
         f"unknown topic {topic!r}: choose one of {', '.join(topics)}, a file of words, or words with commas between,"
         " say sea,ship,sail"
     )
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # many words are longer than a file's name may be
+        return False
 
 
 def label_of(name: str) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -72,8 +73,7 @@ class TextGroup:
 
     def _of(self, source: str, folder: Path) -> Sequence[str]:
         if source == STORIES:
-            rng = Rng("texts of a paper's figure")
-            return [story(rng).text.strip() for _ in range(4000)]
+            return _stories()
         if source in get_args(Corpus):
             rated: list[Rated] = rated_sentences(source)  # type: ignore[arg-type]
             low, high = self.rated or (-4, 4)
@@ -96,6 +96,12 @@ def density(text: str, topic: frozenset[str]) -> float:
     """
     said = words(text)
     return 100 * sum(word in topic for word in said) / len(said) if said else 0.0
+
+
+@cache
+def _stories() -> Sequence[str]:
+    rng = Rng("texts of a paper's figure")
+    return [story(rng).text.strip() for _ in range(4000)]
 
 
 def _sentences(block: str) -> list[str]:

@@ -144,3 +144,8 @@ def test_a_topic_without_words_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     Path("empty.txt").write_text("\n")
     with pytest.raises(ValueError, match="has no words"):
         named_measure(f"topic:{topic}")
+
+
+def test_a_topic_may_have_more_words_than_a_file_may_have_letters_in_its_name() -> None:
+    every = [f"word{i}" for i in range(400)]
+    assert topic_words(",".join(every)) == set(every)

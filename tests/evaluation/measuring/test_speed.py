@@ -24,6 +24,11 @@ def test_calls_take_turns_and_the_first_round_only_warms_up() -> None:
         interleaved({}, rounds=2)
 
 
+def test_seconds_are_those_of_the_clock_that_is_given() -> None:
+    ticks = iter(range(100))
+    assert interleaved({"a": lambda: next(ticks)}, rounds=3, clock=lambda: float(next(ticks))) == {"a": [2.0] * 3}
+
+
 def test_a_ratio_has_an_interval_from_six_rounds_on_whose_ends_are_two_of_the_rounds() -> None:
     assert np.isnan(median_interval([1.0, 2.0, 3.0, 4.0, 5.0])).all()
     assert median_interval([3.0, 1.0, 2.0, 6.0, 5.0, 4.0]) == (1, 6)

@@ -1,0 +1,36 @@
+"""Paired differences between two of a run's own conditions, for the lines of a claim that compare them."""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from steering_lab.study.expectations import Expectation, named
+
+
+def paired_differences(
+    table: pd.DataFrame,
+    names: pd.Series,
+    expects: Sequence[str],
+    summed: Callable[[pd.DataFrame], pd.DataFrame],
+) -> pd.DataFrame:
+    """The summary of every "WHO ... above OTHER" of `expects` that are both here, OTHER in the unsteered model's place.
+
+    Prompt by prompt, so that what two conditions share does not widen the interval of their difference.
+
+    Args:
+        table: Measurements, those of random vectors left out or not.
+        names: Who each row of it is, as lines have it; rows that are nobody's are left out of it.
+        expects: The lines.
+        summed: Makes the summary of a table, role and method among its columns.
+    """
+    asked = {(one.who, one.other) for one in map(Expectation.read, expects) if one.other}
+    blocks = []
+    for who, other in sorted(asked):
+        sides = names[names.map(named).isin([who, other])].map(named)
+        if set(sides) != {who, other}:
+            continue
+        rows = table.loc[sides.index]
+        rows = rows.assign(role=rows["role"].where(sides != other, "unsteered"))
+        found = summed(rows[(rows["role"] == "unsteered") == (sides == other)])
+        blocks.append(found[found["role"] != "unsteered"].assign(who=who, against=other))
+    return pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame()
