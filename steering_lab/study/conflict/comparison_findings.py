@@ -17,6 +17,7 @@ from steering_lab.study.control_findings import NOT_RANDOM, controls_sentence
 from steering_lab.study.expectations import check, expected_answers, unmeasured
 from steering_lab.study.page import NOTHING, Parts
 
+RAISED = 1  # what is wanted of context answers, whatever the search gave
 FEW = 50  # conflicts, below which the page says that it is a small comparison
 
 
@@ -54,7 +55,7 @@ def judged(parts: Parts) -> Judged:
     tried = _own(validation, parts)
     at = tried[tried["layer"] == chosen["layer"]].iloc[0]
     spent = {cost: row_of(validation, at, cost) for cost in budgets}
-    cell = Selected(row_of(validation, at, "context"), spent, budgets, chosen.get("instead_of", ""))
+    cell = Selected(row_of(validation, at, "context"), spent, budgets, chosen.get("instead_of", ""), RAISED)
     costs = summary[summary["metric"].isin(list(budgets)) & (summary["regime"] != "conflict")]
     table = confirm(cell, pd.concat([first_conflicts(summary), costs]))
     return Judged(cell, table, verdict(table))
