@@ -56,7 +56,7 @@ def _written(folder: RunFolder, name: str) -> Parts:
 def _ours(found: pd.DataFrame) -> str:
     """Context and memory answers of the chosen vector, as changes against unsteered."""
     rows = found[(found["who"] == METHOD) & found["metric"].isin(["context", "memory"])]
-    return ", ".join(f"{row.metric} answers {said(row)}" for row in rows.itertuples())
+    return ", ".join(f"{row.metric} answers {said(row, band=True)}" for row in rows.itertuples())
 
 
 def memorisation_ratios(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -99,6 +99,7 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=comparison_report.headline(parts),
         figures=drawn,
+        measured=measured(parts),
         findings=(opening(parts), *findings(parts)),
         captions=comparison_report.captions(parts, drawn),
         tables=tables,

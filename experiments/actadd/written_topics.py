@@ -142,7 +142,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         texts = setup.generations(conditions, config.prompts, config.decoding)
         table = pooled(measure_table(texts, measures), config.bands)
         summary = summarise(table, seed=config.seed)
-        measured = _measured(config, summary)
+        measured = _measured(config.x, config.place, summary)
         setup.folder.write_table("generations.jsonl", texts)
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
@@ -158,16 +158,16 @@ def _first(vector: SteeringVector, share: float) -> SteeringVector:
     return replace(vector, rows=rows).described(f"the first {share:g} of the coordinates of ({vector.source.recipe})")
 
 
-def _measured(config: Config, summary: pd.DataFrame) -> pd.DataFrame:
+def _measured(x: str, place: str, summary: pd.DataFrame) -> pd.DataFrame:
     """What expectations are answered by: a row for every cell of a vector and each metric, against unsteered text."""
     rows = summary[summary["role"].isin(["steered", "unsteered"])]
 
     def who(row: Any) -> str:
         if row.role == "unsteered":
             return "unsteered"
-        band = [str(row.place)] if row.place != config.place else []
-        along = config.x in ("layer", "coeff") and not band
-        return " ".join([row.method, *band, *([f"{config.x} {getattr(row, config.x):g}"] if along else [])])
+        band = [str(row.place)] if row.place != place else []
+        along = x in ("layer", "coeff") and not band
+        return " ".join([row.method, *band, *([f"{x} {getattr(row, x):g}"] if along else [])])
 
     return rows.assign(who=[who(row) for row in rows.itertuples()], against=None)
 
@@ -181,7 +181,7 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
     if not asked:
         own = measured[(measured["metric"] == config.shown) & (measured["role"] == "steered")]
         rows = list(own.loc[[own["effect"].idxmax()]].itertuples())
-    return "; ".join(f"{row.who}, {row.metric} {said(row)}" for row in rows) + ", against unsteered"
+    return "; ".join(f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows) + ", against unsteered"
 
 
 def report(folder: str | Path) -> Path:
@@ -230,6 +230,7 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=few.dropna(axis=1, how="all"),
         figures={"words": figure},
+        measured=_measured(config["x"], config["place"], summary),
         tables={"Every cell and metric": table},
         generations=parts.get("generations"),
     )

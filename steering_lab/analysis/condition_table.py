@@ -4,10 +4,12 @@ A table in, a table out: numbers stay numbers where they stand alone, an estimat
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import signed
+from steering_lab.numerics.written import reach
 from steering_lab.tables import CELL, PERCENTILES, SUMMARY, checked, method_names
 
 _UNUSED = {"distribution", "least", "most", "why", "p", "p_random", "degenerate", "n_draws", "n_prompts"}
@@ -47,7 +49,7 @@ def condition_table(
     table["relative norm"] = rows["relative_norm"]
     table[_spaced(metric)] = rows["value"]
     table[f"shift{_unit(rows)} [95 %]"] = _estimates(rows)
-    table["random vectors"] = _estimates(rows.assign(effect=pd.NA), "control_low", "control_high")
+    table["random vectors"] = _bands(rows)
     table["p, corrected"] = rows["p_family"]
     if "p_random" in rows and rows["p_random"].notna().any():
         table["p, random"] = rows["p_random"]
@@ -82,10 +84,16 @@ def _unit(rows: pd.DataFrame) -> str:
     return " ×" if (rows["scale"] == "ratio").any() else ""
 
 
-def _estimates(rows: pd.DataFrame, low: str = "low", high: str = "high") -> list[str]:
-    """Each effect with its interval, or the interval alone; a dash where there is neither."""
+def _bands(rows: pd.DataFrame) -> list[str]:
+    """Where one more random vector would fall; a dash where that is not known."""
+    ends = zip(rows["scale"], rows["control_low"], rows["control_high"], strict=True)
+    return [reach(low, high, partial(_number, scale=scale)) or "–" for scale, low, high in ends]
+
+
+def _estimates(rows: pd.DataFrame) -> list[str]:
+    """Each effect with its interval; a dash where there is neither."""
     texts = []
-    for scale, *numbers in zip(rows["scale"], rows["effect"], rows[low], rows[high], strict=True):
+    for scale, *numbers in zip(rows["scale"], rows["effect"], rows["low"], rows["high"], strict=True):
         value, *ends = ("" if pd.isna(x) else _number(float(x), scale) for x in numbers)
         texts.append(f"{value} [{', '.join(ends)}]".strip() if all(ends) else value or "–")
     return texts

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -11,8 +10,9 @@ from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
 from steering_lab.evaluation.inferring.reasons import amount, spaced
 from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.numerics.written import reach
 from steering_lab.study.control_findings import NOT_RANDOM, controls_sentence
-from steering_lab.study.expectations import unmeasured
+from steering_lab.study.expectations import shown_beside, unmeasured
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import NOTHING
 from steering_lab.study.vectors import METHODS, Described
@@ -96,18 +96,18 @@ class Result:
     def measured(self) -> str:
         """Effect with its interval, the band of random vectors, and the costs."""
         assert self.table is not None
-        effect, *costs = self.table.itertuples()
-        ends = f"[{_shown(effect.control_low, effect)}, {_shown(effect.control_high, effect)}]"
+        effect, *costs = self.table.assign(effect=self.table["held_out"]).itertuples()
+        show = shown_beside(effect)
+        ends = reach(effect.control_low, effect.control_high, show)
         band = f"one more random vector of its norm would fall in {ends}"
-        if isnan(effect.control_low):
-            band = "fewer than three random vectors were run"
+        if not ends or ends.startswith("all"):
+            band = f"random vectors of its norm are {ends}" if ends else "fewer than three random vectors were run"
         spent = [
             f"{spaced(cost.metric)} {amount(cost.held_out, cost.scale)}"
             f" [{amount(cost.held_out_low, cost.scale)}, {amount(cost.held_out_high, cost.scale)}]"
             for cost in costs
         ]
-        low, high = _shown(effect.held_out_low, effect), _shown(effect.held_out_high, effect)
-        moved = f"{_shown(effect.held_out, effect)} [{low}, {high}]"
+        moved = f"{show(effect.held_out)} [{show(effect.held_out_low)}, {show(effect.held_out_high)}]"
         moved = f"to {moved} of unsteered text's" if effect.scale == "ratio" else f"by {moved}"
         return f"{moved}; {band}; {', '.join(spent)}"
 

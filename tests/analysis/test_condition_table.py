@@ -43,6 +43,11 @@ def test_what_is_missing_is_a_dash_and_never_a_number(summary: pd.DataFrame) -> 
     assert table.loc[(1, 4), "shift [95 %]"] != "–"
 
 
+def test_random_vectors_that_did_the_same_make_no_band(summary: pd.DataFrame) -> None:
+    table = condition_table(summary.assign(control_low=1.0, control_high=1.0), metric="sentiment")
+    assert table["random vectors"].iloc[-1] == "all at +1.00"
+
+
 def test_an_effect_from_one_prompt_has_no_interval(summary: pd.DataFrame) -> None:
     table = condition_table(summary.assign(low=np.nan, high=np.nan), metric="sentiment")
     assert table["shift [95 %]"].iloc[-1] == "+0.10"

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import escaped, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.numerics.written import reach
 
 _CELL, _LEFT = 74, 120  # side of a cell and width of the names, in pixels
 
@@ -39,7 +40,7 @@ def steered_measured(
     most = float(np.nanmax(np.abs(effect))) or 1.0
     hover = [
         f"<b>{escaped(steered)}</b> steered, {escaped(measured)}<br>{signed(row.effect)} [{signed(row.low)},"
-        f" {signed(row.high)}]<br>random vectors [{signed(row.control_low)}, {signed(row.control_high)}]"
+        f" {signed(row.high)}]<br>random vectors {reach(row.control_low, row.control_high, signed) or '–'}"
         for (steered, measured), row in zip(wanted, rows.itertuples(), strict=True)
     ]
     names = [escaped(topic) for topic in topics]
