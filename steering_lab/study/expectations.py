@@ -238,7 +238,7 @@ def answers(expects: Sequence[str], measured: pd.DataFrame, *, bands: bool = Fal
         expects: The lines.
         measured: who, metric, scale, effect, low, high, control_low, control_high and against, which is missing, or the
             who that a paired difference is to; p_random and p_family where they are known, and why there is no number
-            or no interval.
+            or no interval, or where another row was taken than was asked for.
         bands: Whether random vectors' band is said of every line, and not only of one about them.
     """
     rows = measured.assign(who=measured["who"].map(named), metric=measured["metric"].map(named))
@@ -287,6 +287,8 @@ def said(row: Any, band: bool = False) -> str:
     if isinstance(why, str) and why and not ends:
         return f"{number} (no interval: {why}){against}" if number else why
     shown = (" ".join(filter(None, [number, ends])) or "no number") + against
+    where = getattr(row, "where", "")
+    shown += f", {where}" if isinstance(where, str) and where else ""
     random = reach(row.control_low, row.control_high, show) if band and number else ""
     return f"{shown}; random vectors {random}" if random else shown
 

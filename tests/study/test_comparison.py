@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from steering_lab.numerics.written import reach
-from steering_lab.study.conflict import comparison_costs, comparison_findings, comparison_report
+from steering_lab.runs import read_run
+from steering_lab.study.conflict import comparison_costs, comparison_findings, comparison_report, equal_kl_report
 
 CHOSEN = {"chosen": {"layer": 2, "coeff": 0.5, "budgets": {}}}
+WHO = ("context likelihood", "imitate instructed")  # of which the first does not reach a nat
 NOTHING = {"chosen": {"nothing_chosen": "no cell keeps agreement_lost within 0.12; the nearest are contextfocus"}}
 
 
@@ -88,3 +90,29 @@ def test_speed_without_an_interval_is_not_shown(run: Path, tmp_path: Path) -> No
         "tokens_per_second",
         "tokens_per_second_ratio",
     }
+
+
+@pytest.fixture(scope="module")
+def gradient() -> dict[str, Any]:
+    [folder] = (Path(__file__).parents[2] / "results" / "contextfocus_gradient").glob("*_organism_*")
+    return dict(read_run(folder))
+
+
+def test_a_method_that_falls_short_of_the_kl_is_answered_at_its_chosen_strength(gradient: dict[str, Any]) -> None:
+    gradient["config"] = {**gradient["config"], "expects": [f"{who}: context moves by at most 0.05" for who in WHO]}
+    told = equal_kl_report.answered(gradient)
+    assert told is not None
+    said = told.set_index("expected")["measured"].to_dict()
+    short, reached = (said[f"{who}: context moves by at most 0.05"] for who in WHO)
+    assert short.endswith("at its chosen strength, short of that KL")
+    assert "at its chosen strength" not in reached
+    assert (told["answer"] == "failed").all()
+
+
+def test_a_page_at_equal_kl_says_what_is_paid_once_and_how_far_a_random_delta_moved(gradient: dict[str, Any]) -> None:
+    said = " ".join(equal_kl_report.findings(gradient))
+    for name in ("mean difference", "grounded, shared"):
+        once = gradient["costs"].set_index("method").loc[name, "once_forward_equivalents"]
+        assert f"{name} {once:.0f}" in said.split("Once, before any query: ")[1]
+    assert said.count("over the objective's steps (first token ") == 4
+    assert "the strongest gives" in said
