@@ -30,7 +30,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from steering_lab.analysis.plots.parts.labels import signed
+from steering_lab.analysis.plots.parts.labels import digits_apart, signed
 from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.numerics.written import reach, times
 
@@ -302,5 +302,4 @@ def shown_beside(row: Any, *, band: bool = True) -> Callable[[float], str]:
     """
     if row.scale == "ratio":
         return partial(times, fine=True)
-    alike = band and signed(row.effect) in (signed(row.control_low), signed(row.control_high))
-    return partial(signed, digits=3) if alike and row.control_low != row.control_high else signed
+    return partial(signed, digits=digits_apart(row.effect, row.control_low, row.control_high) if band else 2)
