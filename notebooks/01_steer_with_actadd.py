@@ -51,7 +51,8 @@ with steer(model, 2.0 * front.at_front()):
 {"unsteered": unsteered.texts, "steered": steered.texts}
 
 # %% [markdown]
-# Any vector of this length perturbs the model. Before believing an effect, look at a random one of the same norm.
+# A random vector of this length may change the text too. Before believing an effect, look at a random one of the same
+# norm.
 
 # %%
 with steer(model, 2.0 * random_like(front, seed=0).at_front()):
@@ -60,9 +61,9 @@ with steer(model, 2.0 * random_like(front, seed=0).at_front()):
 
 # %% [markdown]
 # The random vector begins the third text as the difference did, so only the first text speaks for it here: at the
-# front, with no token before the text, one pair does little on this model. The mean difference of twelve pairs at the
-# input of block 20, added at every token, does more. An intervention is a value: it scales, reverses, adds up, and says
-# what it will do.
+# front, with no token before the text, one pair does little to these three texts. The mean difference of twelve pairs
+# at the input of block 20, added at every token, does more to them. An intervention is a value: it scales, reverses,
+# adds up, and says what it will do.
 
 # %%
 love = mean_difference_vectors(model, PAIRS["love_hate_sentences"], [resid_pre(20)])[resid_pre(20)]

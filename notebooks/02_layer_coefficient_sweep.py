@@ -67,8 +67,8 @@ columns = ["metric", "layer", "coeff", "relative_norm", "value", "effect", "low"
 summary.loc[(summary["method"] == "love") & (summary["metric"] == "vader"), columns].round(2)
 
 # %% [markdown]
-# With eight prompts one cell leaves out both zero and the band of three random vectors: block 20, coefficient −2,
-# toward hate. The same numbers as a map; under the pointer, a text of the cell.
+# Eight prompts and three random vectors show little: the interval of block 20, coefficient −2, toward hate, ends at
+# zero, and nothing is corrected for twelve cells. The same numbers as a map; under the pointer, a text of the cell.
 
 # %%
 about = "SmolLM2-135M-Instruct, eight prompts, greedy"

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # 4. Looking inside a steered run
 #
-# A heatmap says that steering works; these views say how. Each is a table and a figure, and the same call works clean,
-# inside `with steer(...)`, and as the difference of both: viewers know nothing of steering. The vector is that of
-# notebooks 1 and 2, love minus hate.
+# A heatmap shows where text changes; these views show what changes inside, and no random vector stands beside it here.
+# Each is a table and a figure, and the same call works clean, inside `with steer(...)`, and as the difference of both:
+# viewers know nothing of steering. The vector is that of notebooks 1 and 2, love minus hate.
 
 # %%
 from steering_lab import (
@@ -99,9 +99,8 @@ decomposition_bars(
 )
 
 # %% [markdown]
-# The tokens that moved, with their share of the KL; and what the vector says by itself, read off the unembedding. The
-# likelier words are kind ones; the direction itself, read at block 20, names none of them: a direction may steer
-# without being readable.
+# The tokens that moved, with their share of the KL; and what the vector says by itself, read off the unembedding. On
+# this prompt the likelier words are kind ones; the direction itself, read at block 20, names none of them.
 
 # %%
 token_change_bars(moved, title="The next token, steered against clean", subtitle=about).show()

@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 5. Your own concept: from pairs to a validated vector
+# # 5. Your own concept: from pairs to a tested vector
 #
 # Several pairs that differ in one thing only, their mean difference, a cell chosen on some prompts and confirmed on
 # others. The concept here is weddings; replace the pairs, the words that count as success, and the model.
@@ -44,8 +44,8 @@ words = (
 words += " engaged engagement husband wife newlyweds aisle"
 
 # %% [markdown]
-# The two sides of a pair share everything but the concept; the vector is the mean over pairs of the difference of the
-# mean residuals of their tokens.
+# The two sides of a pair are sentences of one shape, with the concept and without; the vector is the mean over pairs of
+# the difference of the mean residuals of their tokens.
 
 # %%
 pairs = PAIRS["wedding_sentences"]
@@ -107,9 +107,9 @@ confirm(chosen, held_out).round(2)
 
 # %% [markdown]
 # `holds` asks whether the interval on these prompts leaves out zero, and whether the cost is still within the budget.
-# The effect does not hold: one wedding word a text when choosing, an eighth of one here. (The budget, the reading and
-# the layers were changed once after a first cell had failed in the same way, so even this report is not untouched.)
-# All conditions:
+# Eight prompts leave counts of words without an interval, so nothing is confirmed: fewer wedding words a text than when
+# choosing, and fewer than asking in words gives. (The budget, the reading and the layers were changed once after a
+# first cell had failed in the same way, so even this report is not untouched.) All conditions:
 
 # %%
 columns = ["metric", "method", "coeff", "value", "effect", "low", "high", "control_low", "control_high", "n_prompts"]

@@ -54,7 +54,8 @@ SMALLER = {
     ),
     "contextfocus_conflict.toml": (
         "min_population=30_000_000", "layers=[17]", "coeffs=[0, 0.5]", "n_vector=8", "n_validation=8", "n_test=8",
-        "n_random=3", "controls=['random']", "n_random_search=0", "compare=['instructed']", "max_new_tokens=10",
+        "n_random=3", "controls=['random']", "n_random_search=0", "compare=['instructed']", "max_new_tokens=8",
+        "n_rounds=1",
     ),
 }  # fmt: skip
 

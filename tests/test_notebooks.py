@@ -33,6 +33,11 @@ SMALLER = {
     },
     "04": {},
     "05": {"[2.0, 3.0]": "[2.0]", "max_new_tokens=12": "max_new_tokens=8"},
+    "07": {
+        "n_iterations=6": "n_iterations=3",
+        "n_iterations=4": "n_iterations=2",
+        "max_new_tokens=16": "max_new_tokens=8",
+    },
     "06": {"[0, 4, 8, 12, 20, 29]": "[0, 8, 20, 29]"},
 }
 
@@ -61,6 +66,10 @@ assert (texts[f"wedding everywhere {site} coeff {chosen.coeff:g}"] != texts["uns
     "06": """
 assert verdict.word == "in shape" and set(verdict.checks["about"]) == {"shape", "number"}
 assert len(run["measured"]) > 12
+""",
+    "07": """
+assert delta.problems[0].losses[-1] < delta.problems[0].losses[0] and glad.problems[0].losses[-1] < -5
+assert len({on, off, by_chance}) == 3 and same == on and not steering.enabled
 """,
 }
 needs_smollm2 = pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")

@@ -6,6 +6,7 @@ prints the new ones.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -101,10 +102,15 @@ def of_the_sweep() -> list[str]:
     back = vader[(vader["method"] == "mean_difference") & (vader["role"] == "steered") & (vader["coeff"] < 0)].iloc[0]
     said = vader[(vader["role"] == "baseline") & vader["method"].str.contains("love")].iloc[0]
     n_draws = count(run.config["n_random_confirm"])
+    expected = told.answers()
+    assert expected is not None
+    answers = Counter(expected["answer"])
     return [
         first_sentence(told.results, told.metric, told.model, told.n_prompts),
-        f"Judged by {n_draws} draws, one more random vector of its norm would do as much with a probability of"
+        f"By a t distribution around its {n_draws} random vectors, one more would do as much with a probability of"
         f" {told.results[1].table['p_random'].iloc[0]:.3f}.",
+        f"Of {count(len(expected))} expectations {count(answers['held'])} held, {count(answers['failed'])} failed and"
+        f" {count(answers['cannot say'])} cannot be said.",
         f"A sentence of love before the prompt gives {moved(said)}; the vector reversed gives {moved(back)},"
         f" {where(back)} its band {band(back)}.",
     ]
@@ -151,23 +157,35 @@ def of_the_conflict() -> list[str]:
         assert len(own) == 1, f"{len(own)} rows of {method}, {metric}, {regime}"
         return own.iloc[0]
 
-    def resists(method: str) -> str:
-        return percent(of(method, "right", "irrelevant")["value"])
+    def both(method: str) -> str:
+        followed, resisted = of(method, "context", "conflict", "subjects"), of(method, "right", "irrelevant")
+        return f"{percent(followed['value'])} and {percent(resisted['value'])} %"
 
-    agreement, closed = (of("contextfocus", "right", regime) for regime in ("agreement", "closed_book"))
-    shuffled = of("part shuffled_context", "context", "conflict", "subjects")
-    uninstructed = of("part context_only", "context", "conflict", "subjects")
+    agreement, closed, irrelevant = (
+        of("contextfocus", "right", regime) for regime in ("agreement", "closed_book", "irrelevant")
+    )
+    parts = [
+        of(f"part {part}", "context", "conflict", "subjects")
+        for part in ("instruction_only", "shuffled_context", "context_only")
+    ]
+    alone, shuffled, uninstructed = (percent(part["value"]) for part in parts)
+    elsewhere = summary[(summary["method"] == "shuffled_layer") & (summary["metric"] == "context")]
+    elsewhere = elsewhere[(elsewhere["regime"] == "conflict") & (elsewhere["kind"] == "subjects")]
+    [elsewhere] = elsewhere[elsewhere["coeff"] > 0]["value"]
     return [
         comparison_findings.first_sentence(run.parts),
         f"Of {changed['n']} questions, each asked once, it helps {count(changed['helped'])} and hurts"
-        f" {count(changed['hurt'])}.",
-        f"Right answers over agreeing passages change by {points(agreement)} points, closed-book ones by"
-        f" {points(closed)}.",
-        f"It costs resistance to irrelevant contexts ({resists('unsteered')} → {resists('contextfocus')} %), as the"
-        f" instruction ({resists('instructed')} %), CAD ({resists('CAD alpha 1')} %) and COIECD ({resists('COIECD')} %)"
-        " do.",
-        f"The same vector from shuffled contexts gives {percent(shuffled['value'])} %, from contexts"
-        f" without the instruction {percent(uninstructed['value'])} %: what it carries here is the instruction.",
+        f" {count(changed['hurt'])} (p = {changed['p']:.2f}).",
+        f"Right answers over agreeing passages change by {100 * agreement['effect']:.0f} points {points(agreement)},"
+        f" closed-book ones by {100 * closed['effect']:.0f} points {points(closed)}, those over irrelevant passages by"
+        f" {signed(100 * irrelevant['effect'], 0)} points {points(irrelevant)} (random vectors"
+        f" [{signed(100 * irrelevant['control_low'], 0)}, {signed(100 * irrelevant['control_high'], 0)}]).",
+        f"Context answers and right answers over irrelevant passages are {both('unsteered')} unsteered,"
+        f" {both('contextfocus')} with the vector, {both('instructed')} with the instruction,"
+        f" {both('CAD alpha 1')} with CAD and {both('COIECD')} with COIECD, at different KL.",
+        f"The instruction's part alone gives {alone} %, the same vector from shuffled contexts {shuffled} %, from"
+        f" contexts without the instruction {uninstructed} %, and the vector of another layer, as long,"
+        f" {percent(elsewhere)} %: nothing beyond the instruction's part is shown.",
     ]
 
 
@@ -193,12 +211,25 @@ def of_equal_kl() -> list[str]:
     def reach(nats: float) -> str:
         return f"{percent(bands.loc[nats, 'control_low'])} to {percent(bands.loc[nats, 'control_high'])} %"
 
-    right = [percent(value(method, 1.0, elsewhere)["value"]) for method in (delta, vector)]
+    def right(method: str) -> str:
+        row = value(method, 1.0, elsewhere)
+        return f"{percent(row['value'])} % [{percent(row['low'])}, {percent(row['high'])}]"
+
+    alone = equal[equal["draw"].isna() & (equal["cost"] == 1.0) & (equal["method"] != vector)]
+    surely = alone[alone["difference_low"] > 0]
+    unread = count(int(alone["difference"].isna().sum()))
+    [once] = run.table("costs", method=vector)["once_forward_equivalents"]
+    unsteered = (value(vector, 1.0, elsewhere)["value"] - value(vector, 1.0, elsewhere)["effect"]) * 100
     return [
-        f"A delta optimised by gradient for each query gives {at(0.3)} at 0.3 nats, {at(1.0)} at 1 nat, and {at(2.0)}"
-        " at 2 nats.",
+        f"A delta optimised by gradient for each query, so that the organism answers as if it were instructed, gives"
+        f" {at(0.3)} at 0.3 nats, {at(1.0)} at 1 nat, and {at(2.0)} at 2 nats.",
+        f"Of {count(len(alone))} gradient forms {count(len(surely))} give more than the vector at 1 nat (nothing is"
+        f" corrected), {unread} does not get that far.",
         equal_kl_report.first_sentence(run.parts),
-        f"Over irrelevant contexts {right[0]} % of its answers are right at 1 nat, {right[1]} % of the vector's.",
+        f"Over irrelevant contexts {right(delta)} of its answers are right at 1 nat and {right(vector)} of the"
+        f" vector's, of {unsteered:.0f} % unsteered.",
+        f"The delta costs about {run.table('costs', method=delta)['forward_equivalents'].iloc[0]:.0f} plain passes a"
+        f" query, the vector {once:.0f} once",
     ]
 
 

@@ -65,7 +65,7 @@ def report_equal_kl(folder: str | Path) -> Path:
             f" named. A dash: the method at its strongest stays below. Intervals: {INTERVAL}, the cost's"
             f" uncertainty included. Random vectors: where one more would fall, judged by {config['n_random']} draws."
             f" Right answers elsewhere: read off at the same KL under conflict, {_nats(config['kl'])}."
-            f"{' A synthetic model: shapes, not sizes.' if config['model'] == 'organism' else ''}"
+            f"{' A synthetic model: what is shown is its own.' if config['model'] == 'organism' else ''}"
         ),
         captions={**CAPTIONS, "context_against_kl": f"{CAPTIONS['context_against_kl']}{_deltas_note(parts)}"},
         tables={f"Context answers less those of the {VECTOR} vector": differences(parts["equal"])},
