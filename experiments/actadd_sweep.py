@@ -1,4 +1,4 @@
-"""Where does adding one prompt pair's activation difference move the sentiment of the text, and what does it cost?
+"""Where does adding the activation difference of prompt pairs move the sentiment of the text, and what does it cost?
 
 Expected, written before the run: adding "Love" - "Hate" moves continuations toward positive words and subtracting it
 toward negative ones, at early and middle layers more than at the last; the effect grows with the coefficient until the

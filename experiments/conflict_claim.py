@@ -14,7 +14,7 @@ import pandas as pd
 
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.numerics.bootstrap import percentile_ends, resamples, weighted_means
-from steering_lab.runs import RunFolder, read_run
+from steering_lab.runs import RunFolder
 from steering_lab.study.conflict import comparison_report
 from steering_lab.study.conflict.comparison_findings import findings, measured, opening
 from steering_lab.study.conflict.naming import first_conflicts, named
@@ -23,7 +23,6 @@ from steering_lab.study.expectations import said
 from steering_lab.study.page import Parts
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
-from steering_lab.tables import TIDY
 
 from . import contextfocus_conflict
 
@@ -57,7 +56,7 @@ def _written(folder: RunFolder, name: str) -> Parts:
 def _ours(found: pd.DataFrame) -> str:
     """Context and memory answers of the chosen vector, as changes against unsteered."""
     rows = found[(found["who"] == METHOD) & found["metric"].isin(["context", "memory"])]
-    return ", ".join(f"{row.metric} answers {said(row)}" for row in rows.itertuples())
+    return ", ".join(f"{row.metric} answers {said(row, band=True)}" for row in rows.itertuples())
 
 
 def memorisation_ratios(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -83,7 +82,7 @@ def memorisation_ratios(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def report(folder: str | Path) -> Path:
     """Draws the page of a finished run from its files alone."""
-    parts = read_run(folder, TIDY)
+    parts = comparison_report.read_comparison(folder)
     drawn = comparison_report.figures(parts)
     exact = first_conflicts(parts["summary"])
     exact = exact[(exact["metric"] == "exact") & (exact["role"] != "control")].assign(condition=named)
@@ -100,6 +99,7 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=comparison_report.headline(parts),
         figures=drawn,
+        measured=measured(parts),
         findings=(opening(parts), *findings(parts)),
         captions=comparison_report.captions(parts, drawn),
         tables=tables,

@@ -1,9 +1,9 @@
 """Does what can be seen in the pairs before anything is generated say how far, and whom, their vector steers?
 
-Expected, written before the run: over concepts and layers together, the mean cosine of the pairs' differences goes with
-the mean slope (Spearman above 0, its interval too), and fewer prompts move the other way where it is high. Within one
-concept it says less of which layer to take. What d' and split halves say is much the same. The settings have these as
-lines (`expects`), and the page answers them.
+Expected: over concepts and layers together, the mean cosine of the pairs' differences goes with the mean slope
+(Spearman above 0, its interval too), and fewer prompts move the other way where it is high. Within one concept it says
+less of which layer to take. What d' and split halves say is much the same. The settings have these as lines
+(`expects`), put so after the first runs, and the page answers them.
 
 Every concept is a set of contrast pairs. A vector is made from half of them and steers the others, and the other way
 round; what it did to a pair is the gain of its positive over its negative side, in nats, along the coefficient.
@@ -12,6 +12,7 @@ round; what it did to a pair is the gain of its positive over its negative side,
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -107,26 +108,21 @@ def report(folder: str | Path) -> Path:
     parts = read_run(folder)
     found, seen = parts["predictions"], parts["before"]
     about = described(parts["config"]["model"], parts.get("model", {}))
-    title, label = f"Does it show before that a vector steers? {about}", "mean slope, nats per residual norm"
+    title, label = f"Seen before steering, and what came of it: {about}", "mean slope, nats per residual norm"
     shown: dict[str, Figure] = {"prediction": prediction_scatter(seen, parts["after"], label=label, title=title)}
     for concept, rows in seen[seen["half"] == 0].groupby("concept", sort=False):
         file = "".join(c if c.isalnum() else "_" for c in str(concept))
         shown[file] = steerability_curves(
-            rows, title=f"Will it steer? {str(concept).replace('_', ' ')}", subtitle=about
+            rows, title=f"Seen before steering: {str(concept).replace('_', ' ')}", subtitle=about
         )
-    first = found[(found["statistic"] == "mean_cosine") & (found["outcome"] == "mean slope")]
-    each = "; ".join(
-        f"{row.pairs} {signed(row.rho)}{_interval(row.low, row.high, row.n_concepts)}"
-        for row in first[first["over"] == "concepts and layers"].itertuples()
-    )
-    sentences = [f"Mean cosine against the mean slope over concepts and layers, Spearman: {each}."]
+    sentences = [finding(found, str(parts.get("model", {}).get("name", parts["config"]["model"])))]
     return publish(
         folder, parts, title=title, findings=sentences, headline=_headline(found),
         figures=shown, answers=expected_answers(parts["config"], measured(found)),
         tables={f"All {len(found)} correlations": found.round(3), "Whom each vector steers": parts["after"].round(3)},
         headline_note="Spearman's correlations over concepts and layers; intervals resample concepts, and fewer than"
-        " six have none. Pairs of words and of sentences differ in both, so that what all of them show together may be"
-        " that difference alone.",
+        " six have none; no slope has a random vector beside it. Pairs of words and of sentences differ in both, so"
+        " that what all of them show together may be that difference alone.",
     )  # fmt: skip
 
 
@@ -145,5 +141,30 @@ def _ends(low: float, high: float) -> str:
     return "" if isnan(low) else f"[{signed(low)}, {signed(high)}]"
 
 
-def _interval(low: float, high: float, n_concepts: int) -> str:
-    return f", no interval of {n_concepts} concepts" if isnan(low) else f" {_ends(low, high)}"
+def finding(found: pd.DataFrame, model: str) -> str:
+    """Whether the mean cosine shows how far a vector steers, of all pairs first, then of each kind.
+
+    Args:
+        found: The correlations, as `predictions_by_kind` makes them.
+        model: The model's name.
+    """
+    rows = found[(found["statistic"] == "mean_cosine") & (found["outcome"] == "mean slope")]
+    rows = rows[rows["over"] == "concepts and layers"].sort_values(
+        "pairs", key=lambda pairs: pairs != "all", kind="stable"
+    )
+    first, *kinds = rows.itertuples()
+    said = [f"On {model} the pairs' mean cosine {_shows(first)} how far a vector steers {_rho(first)}"]
+    said += [f"for {row.pairs} it {_shows(row)} it {_rho(row)}" for row in kinds]
+    alone = first.low > 0 and kinds and not any(row.low > 0 for row in kinds)
+    return f"{'; '.join(said)}{': what all show may be the difference between the kinds alone' if alone else ''}."
+
+
+def _shows(row: Any) -> str:
+    if isnan(row.low):
+        return "cannot be said to show"
+    return "goes with" if row.low > 0 else "goes against" if row.high < 0 else "does not show"
+
+
+def _rho(row: Any) -> str:
+    ends = f", no interval of {row.n_concepts} concepts" if isnan(row.low) else f" {_ends(row.low, row.high)}"
+    return f"({signed(row.rho)}{ends})"

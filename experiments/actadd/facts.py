@@ -133,7 +133,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         )
         table = pd.concat([_at_most(ranks, conditions, k) for k in config.ks], ignore_index=True)
         summary = summarise(table, seed=config.seed)
-        measured = _measured(config, summary)
+        measured = _measured(summary)
         setup.folder.write_table("ranks", ranks)
         setup.folder.write_table("summary", summary)
         setup.folder.write_json("verdict.json", judge(config, measured, _ours(config, measured)).as_json())
@@ -170,16 +170,17 @@ def _at_most(ranks: pd.DataFrame, conditions: Sequence[Condition], k: int) -> pd
     return pd.concat(blocks, ignore_index=True)
 
 
-def _measured(config: Config, summary: pd.DataFrame) -> pd.DataFrame:
-    one = len(config.layers) == 1 and len(config.coeffs) == 1
+def _measured(summary: pd.DataFrame) -> pd.DataFrame:
     rows = summary[summary["role"] == "steered"]
+    one = len(rows.drop_duplicates(["layer", "coeff"])) == 1
     who = ["actadd" if one else f"layer {row.layer:g} coeff {row.coeff:g}" for row in rows.itertuples()]
     return rows.assign(who=who, against=None)
 
 
 def _ours(config: Config, measured: pd.DataFrame) -> str:
     rows = measured[measured["metric"] == f"P@{config.ks[0]}"].itertuples()
-    return "; ".join(f"{row.who}, {row.metric} {row.value:.2f}, {said(row)} against unsteered" for row in rows)
+    each = "; ".join(f"{row.who}, {row.metric} {row.value:.2f}, {said(row, band=True)}" for row in rows)
+    return f"{each}, against unsteered"
 
 
 def report(folder: str | Path) -> Path:
@@ -223,4 +224,6 @@ def report(folder: str | Path) -> Path:
     ]
     table = shown.loc[shown["role"] == "steered", columns].sort_values(["layer", "coeff", "k"])
     few = table[table["k"].isin([1, 5, 12, 100])]
-    return publish_claim(folder, parts, headline=few, figures={"facts": figure}, tables={"Every K": table})
+    return publish_claim(
+        folder, parts, headline=few, figures={"facts": figure}, measured=_measured(summary), tables={"Every K": table}
+    )

@@ -95,8 +95,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
              for table, name in zip(tables, config.demonstrations, strict=True)],
             ignore_index=True,
         )  # fmt: skip
-        measured = summary[summary["role"] == "steered"].assign(against=None)
-        measured = measured.assign(who=measured["demonstration"])
+        measured = _measured(summary)
         every = pd.concat(texts, ignore_index=True)
         shown = every[every["role"].isin(["unsteered", "steered"]) & (every["sample"] < 3)]
         setup.folder.write_table("generations.jsonl", every)
@@ -107,10 +106,15 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         return setup.folder.finish(report)
 
 
+def _measured(summary: pd.DataFrame) -> pd.DataFrame:
+    rows = summary[summary["role"] == "steered"]
+    return rows.assign(against=None, who=rows["demonstration"])
+
+
 def _ours(measured: pd.DataFrame) -> str:
     rows = measured[measured["metric"] == RATE]
     surely = rows[(rows["low"] > 0) & ~(rows["effect"].between(rows["control_low"], rows["control_high"]))]
-    shown = "; ".join(f"{row.who} {row.value:.0%}, {said(row)} against unsteered" for row in surely.itertuples())
+    shown = "; ".join(f"{row.who} {row.value:.0%}, {said(row, band=True)}" for row in surely.itertuples())
     return f"{len(surely)} of {len(rows)} demonstrations beyond random vectors" + (f": {shown}" if shown else "")
 
 
@@ -133,8 +137,8 @@ def report(folder: str | Path) -> Path:
             "effect": head["effect"],
             "low": head["low"],
             "high": head["high"],
-            "random low": head["control_low"],
-            "random high": head["control_high"],
+            "control_low": head["control_low"],
+            "control_high": head["control_high"],
             "perplexity ratio": [shown.loc[name, ("effect", "perplexity")] for name in head["demonstration"]],
         }
     )
@@ -146,6 +150,7 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=table,
         headline_note=note,
+        measured=_measured(rates),
         figures={},
         tables={"The first three samples of each, chosen by nobody": parts["samples"]},
         generations=parts.get("generations"),

@@ -7,6 +7,7 @@ both prompts of the pair begin alike, is exactly 0. Intervals are over prompts.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,27 @@ def _row(who: str, values: pd.Series) -> dict[str, object]:
 
 def _ours(measured: pd.DataFrame) -> str:
     ends = measured[measured["who"].str.contains("first layer|last layer") & (measured["effect"] > 0)]
-    return "; ".join(f"{row.who} {row.effect:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in ends.itertuples())
+    said = [f"{row.who} {_interval(row)}" for row in ends.itertuples()]
+    return "; ".join([*said, *_between(measured)])
+
+
+def _interval(row: Any) -> str:
+    return f"{row.effect:.2f} [{row.low:.2f}, {row.high:.2f}]"
+
+
+def _between(measured: pd.DataFrame) -> list[str]:
+    """For each position the highest ratio between the ends, where that is surely above the first layer's, and rises."""
+    found = []
+    for position, own in measured[measured["layer"].notna()].sort_values("layer").groupby("position"):
+        top, first = own.loc[own["effect"].idxmax()], own.iloc[0]
+        rises = own.loc[own["low"] > own["high"].shift(), "layer"]
+        if len(rises):
+            peak = f"up to {_interval(top)} (layer {top['layer']:g}), " if top["low"] > first["high"] else ""
+            layers = ", ".join(f"{layer:g}" for layer in rises)
+            found.append(
+                f"between the ends position {position} is not ever shorter: {peak}surely up at layers {layers}"
+            )
+    return found
 
 
 def report(folder: str | Path) -> Path:
@@ -102,7 +123,16 @@ def report(folder: str | Path) -> Path:
     table = parts["measured"][["who", "effect", "low", "high"]]
     table = table.rename(columns={"who": "where", "effect": "norm ratio"})
     few = table[table["where"].str.contains("first|last")]
-    return publish_claim(folder, parts, headline=few, figures={"norms": figure(parts)}, tables={"Every layer": table})
+    between = tuple(f"{one[0].upper()}{one[1:]}." for one in _between(parts["measured"]))
+    return publish_claim(
+        folder,
+        parts,
+        headline=few,
+        figures={"norms": figure(parts)},
+        measured=parts["measured"],
+        findings=between,
+        tables={"Every layer": table},
+    )
 
 
 def figure(parts: Parts) -> Figure:

@@ -136,4 +136,6 @@ def report(folder: str | Path) -> Path:
         subtitle=f"{about}; {moved['prompt'].nunique()} texts, layer {config['layers'][0]}, coefficient"
         f" {config['coeff']:g}; rows of norm {', '.join(f'{norm:.0f}' for norm in parts['norms'])}",
     )
-    return publish_claim(folder, parts, headline=parts["measured"], figures={"divergence": figure})
+    return publish_claim(
+        folder, parts, headline=parts["measured"], figures={"divergence": figure}, measured=parts["measured"]
+    )

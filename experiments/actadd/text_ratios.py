@@ -40,6 +40,8 @@ from steering_lab.study.setup import Setup, opened
 from .cells import front_cells
 from .scored_texts import scored_texts
 
+UNCONTROLLED = "Prompting has no control beside it: no other prompt of its length was written before the texts."
+
 
 @dataclass(frozen=True)
 class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
@@ -99,7 +101,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         blocks = [held_out_rows(condition, rows).assign(metric=of_group) for condition, rows in scored.items()]
         table = pooled(pd.concat(blocks, ignore_index=True), config.bands)
         summary = summarise(table, seed=config.seed)
-        measured = _measured(config, summary)
+        measured = _measured(config.x, summary)
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
         setup.folder.write_json("verdict.json", judge(config, measured, _ours(config, measured)).as_json())
@@ -124,14 +126,14 @@ def _scored(
     return found
 
 
-def _measured(config: Config, summary: pd.DataFrame) -> pd.DataFrame:
-    """What expectations are answered by: every cell of the vector by its name, and prompting."""
+def _measured(x: str, summary: pd.DataFrame) -> pd.DataFrame:
+    """What expectations are answered by: every cell of the vector by its name along `x`, and prompting."""
     rows = summary[summary["role"].isin(["steered", "baseline"])]
 
     def who(row: Any) -> str:
         named = ["prompting"] if row.role == "baseline" else [] if row.place == "front" else [str(row.place)]
-        if config.x != "group" and row.place == "front" and row.role == "steered":
-            named.append(f"{config.x} {getattr(row, config.x):g}")
+        if x != "group" and row.place == "front" and row.role == "steered":
+            named.append(f"{x} {getattr(row, x):g}")
         return ", ".join([*named, row.metric])
 
     return rows.assign(who=[who(row) for row in rows.itertuples()], metric="ratio", against=None)
@@ -141,7 +143,7 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
     """The ratios that the paper gives numbers of, or else those of the groups, where there are as few as that."""
     asked = {name.partition(": ")[0] for name in config.numbers} or {*config.groups, *config.bands}
     shown = [row for row in measured.itertuples() if row.who in asked or str(row.place) in asked]
-    return "; ".join(f"{row.who} {said(row)}" for row in shown)
+    return "; ".join(f"{row.who} {said(row, band=True)}" for row in shown)
 
 
 def report(folder: str | Path) -> Path:
@@ -174,5 +176,6 @@ def report(folder: str | Path) -> Path:
     table = shown[[*columns, "p_family", "p_random"]].rename(columns={"metric": "texts", "effect": "ratio"})
     few = table[table["place"] != "front"] if config["bands"] else table
     return publish_claim(
-        folder, parts, headline=few.dropna(axis=1, how="all"), figures={"ratios": figure}, tables={"Every cell": table}
-    )
+        folder, parts, headline=few.dropna(axis=1, how="all"), figures={"ratios": figure}, tables={"Every cell": table},
+        measured=_measured(config["x"], summary), findings=(UNCONTROLLED,) if config["prompting"] else (),
+    )  # fmt: skip

@@ -144,7 +144,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         texts = setup.generations(conditions, config.prompts, config.decoding)
         table = pooled(measure_table(texts, measures), config.bands)
         summary = summarise(table, seed=config.seed)
-        measured = _measured(config, summary)
+        measured = _measured(config.x, config.place, summary)
         setup.folder.write_table("generations.jsonl", texts)
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
@@ -160,16 +160,16 @@ def _first(vector: SteeringVector, share: float) -> SteeringVector:
     return replace(vector, rows=rows).described(f"the first {share:g} of the coordinates of ({vector.source.recipe})")
 
 
-def _measured(config: Config, summary: pd.DataFrame) -> pd.DataFrame:
+def _measured(x: str, place: str, summary: pd.DataFrame) -> pd.DataFrame:
     """What expectations are answered by: a row for every cell of a vector and each metric, against unsteered text."""
     rows = summary[summary["role"].isin(["steered", "unsteered"])]
 
     def who(row: Any) -> str:
         if row.role == "unsteered":
             return "unsteered"
-        band = [str(row.place)] if row.place != config.place else []
-        along = config.x in ("layer", "coeff") and not band
-        return " ".join([row.method, *band, *([f"{config.x} {getattr(row, config.x):g}"] if along else [])])
+        band = [str(row.place)] if row.place != place else []
+        along = x in ("layer", "coeff") and not band
+        return " ".join([row.method, *band, *([f"{x} {getattr(row, x):g}"] if along else [])])
 
     return rows.assign(who=[who(row) for row in rows.itertuples()], against=None)
 
@@ -183,7 +183,7 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
     if not asked:
         lines = {(one.who, one.metric) for one in map(Expectation.read, config.expects)}
         rows = [row for row in measured.itertuples() if (row.who, row.metric) in lines]
-    return "; ".join(f"{row.who}, {row.metric} {said(row)}" for row in rows) + ", against unsteered"
+    return "; ".join(f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows) + ", against unsteered"
 
 
 def report(folder: str | Path) -> Path:
@@ -224,6 +224,7 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=few.dropna(axis=1, how="all"),
         figures=figures,
+        measured=_measured(config["x"], config["place"], summary),
         tables={"Every cell and metric": table},
         generations=parts.get("generations"),
     )

@@ -55,6 +55,7 @@ def report_answers(folder: str | Path) -> Path:
         parts,
         headline=wide,
         figures=figures,
+        measured=found,
         tables={"Every cell, with its interval and random vectors' band": table, "Paired differences": paired},
         generations=parts.get("generations"),
     )

@@ -239,7 +239,7 @@ def _ours(config: Config, found: pd.DataFrame) -> str:
         asked = [*dict.fromkeys(f"{one.who}: {one.metric}" for one in lines)][:2]
     about = own["who"] + ": " + own["metric"]
     rows = [row for one in asked for row in own[about == one].itertuples()]
-    return "; ".join(f"{row.who}, {row.metric} {said(row)}" for row in rows) + ", against unsteered"
+    return "; ".join(f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows) + ", against unsteered"
 
 
 report = report_answers

@@ -4,10 +4,12 @@ A table in, a table out: numbers stay numbers where they stand alone, an estimat
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
-from steering_lab.analysis.plots.parts.labels import signed
+from steering_lab.analysis.plots.parts.labels import digits_apart, signed
+from steering_lab.numerics.written import reach
 from steering_lab.tables import CELL, PERCENTILES, SUMMARY, checked, method_names
 
 _UNUSED = {"distribution", "least", "most", "why", "p", "p_random", "degenerate", "n_draws", "n_prompts"}
@@ -46,8 +48,11 @@ def condition_table(
         table["budget"] = rows["budget"]
     table["relative norm"] = rows["relative_norm"]
     table[_spaced(metric)] = rows["value"]
-    table[f"shift{_unit(rows)} [95 %]"] = _estimates(rows)
-    table["random vectors"] = _estimates(rows.assign(effect=pd.NA), "control_low", "control_high")
+    digits = [
+        digits_apart(*ends) for ends in zip(rows["effect"], rows["control_low"], rows["control_high"], strict=True)
+    ]
+    table[f"shift{_unit(rows)} [95 %]"] = _estimates(rows, digits)
+    table["random vectors"] = _bands(rows, digits)
     table["p, corrected"] = rows["p_family"]
     if "p_random" in rows and rows["p_random"].notna().any():
         table["p, random"] = rows["p_random"]
@@ -56,7 +61,7 @@ def condition_table(
             table[column.replace("_", ", ")] = rows[column].round(1)
     for name in costs:
         cost = rows[by].merge(summary[summary["metric"] == name], on=by, how="left")
-        table[f"{_spaced(name)}{_unit(cost)} [95 %]"] = _estimates(cost)
+        table[f"{_spaced(name)}{_unit(cost)} [95 %]"] = _estimates(cost, [2] * len(cost))
     table["n"], table["missing"] = rows["n"], rows["n_missing"]
     return table.sort_values("layer", key=pd.Series.notna, kind="stable", ignore_index=True)
 
@@ -82,16 +87,22 @@ def _unit(rows: pd.DataFrame) -> str:
     return " ×" if (rows["scale"] == "ratio").any() else ""
 
 
-def _estimates(rows: pd.DataFrame, low: str = "low", high: str = "high") -> list[str]:
-    """Each effect with its interval, or the interval alone; a dash where there is neither."""
+def _bands(rows: pd.DataFrame, digits: Sequence[int]) -> list[str]:
+    """Where one more random vector would fall; a dash where that is not known."""
+    ends = zip(rows["scale"], rows["control_low"], rows["control_high"], digits, strict=True)
+    return [reach(low, high, partial(_number, scale=scale, digits=n)) or "–" for scale, low, high, n in ends]
+
+
+def _estimates(rows: pd.DataFrame, digits: Sequence[int]) -> list[str]:
+    """Each effect with its interval; a dash where there is neither."""
     texts = []
-    for scale, *numbers in zip(rows["scale"], rows["effect"], rows[low], rows[high], strict=True):
-        value, *ends = ("" if pd.isna(x) else _number(float(x), scale) for x in numbers)
+    for scale, n, *numbers in zip(rows["scale"], digits, rows["effect"], rows["low"], rows["high"], strict=True):
+        value, *ends = ("" if pd.isna(x) else _number(float(x), scale, n) for x in numbers)
         texts.append(f"{value} [{', '.join(ends)}]".strip() if all(ends) else value or "–")
     return texts
 
 
-def _number(value: float, scale: str) -> str:
+def _number(value: float, scale: str, digits: int) -> str:
     if scale != "ratio":
-        return signed(value)
+        return signed(value, digits)
     return f"{value:.2f}" if value < 99.5 else f"{value:.0f}" if value < 999_999 else f"{value:.1e}"

@@ -1,6 +1,7 @@
-"""A ratio as it stands in a sentence or on a figure: written here and nowhere else."""
+"""A ratio, and what random vectors do, as they stand in a sentence or on a figure: written here and nowhere else."""
 
 import math
+from collections.abc import Callable
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -26,3 +27,20 @@ def times(ratio: float | int, *, fine: bool = False) -> str:
         return f"×{ratio / 1000:.2g}k" if ratio < 9950 else f"×{ratio / 1000:.0f}k"
     mantissa, exponent = f"{ratio:.0e}".split("e")
     return f"×{mantissa}·10" + str(int(exponent)).translate(SUPERSCRIPTS)
+
+
+def reach(low: float, high: float, show: Callable[[float], str]) -> str:
+    """Where one more random vector would fall: "[−0.10, +0.12]", "all at 0.00", or nothing where it is not known.
+
+    Draws that all did the same make a band without width, which bounds nothing: it is not written as one.
+
+    Args:
+        low: The band's lower end.
+        high: Its upper end.
+        show: How an end is written.
+    """
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    if math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12):
+        return f"all at {show(low)}"
+    return f"[{show(low)}, {show(high)}]"

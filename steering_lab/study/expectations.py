@@ -20,7 +20,7 @@ side. In a table without p_random the whole interval has to be beyond the band.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -30,9 +30,9 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from steering_lab.analysis.plots.parts.labels import signed
+from steering_lab.analysis.plots.parts.labels import digits_apart, signed
 from steering_lab.evaluation.inferring.states import LEVEL
-from steering_lab.numerics.written import times
+from steering_lab.numerics.written import reach, times
 
 Answer = Literal["failed", "held", "cannot say"]
 ORDER: tuple[Answer, ...] = ("failed", "cannot say", "held")
@@ -229,7 +229,7 @@ def expected_answers(config: Mapping[str, Any], measured: pd.DataFrame) -> pd.Da
     return answers(expects, measured) if expects else None
 
 
-def answers(expects: Sequence[str], measured: pd.DataFrame) -> pd.DataFrame:
+def answers(expects: Sequence[str], measured: pd.DataFrame, *, bands: bool = False) -> pd.DataFrame:
     """One row per line: answer, expected, measured; failed ones first, then those that nothing can be said of.
 
     Where several rows are of the same who and metric, a line held if it holds for all, and failed if it fails for one.
@@ -238,14 +238,15 @@ def answers(expects: Sequence[str], measured: pd.DataFrame) -> pd.DataFrame:
         expects: The lines.
         measured: who, metric, scale, effect, low, high, control_low, control_high and against, which is missing, or the
             who that a paired difference is to; p_random and p_family where they are known, and why there is no number
-            or no interval.
+            or no interval, or where another row was taken than was asked for.
+        bands: Whether random vectors' band is said of every line, and not only of one about them.
     """
     rows = measured.assign(who=measured["who"].map(named), metric=measured["metric"].map(named))
-    told = pd.DataFrame([_answered(one, rows) for one in map(Expectation.read, expects)])
+    told = pd.DataFrame([_answered(one, rows, bands) for one in map(Expectation.read, expects)])
     return told.sort_values("answer", key=lambda answer: answer.map(ORDER.index), kind="stable", ignore_index=True)
 
 
-def _answered(one: Expectation, measured: pd.DataFrame) -> dict[str, str]:
+def _answered(one: Expectation, measured: pd.DataFrame, bands: bool) -> dict[str, str]:
     other = one.other
     of_metric = measured[measured["metric"] == one.metric]
     own = of_metric[(of_metric["who"] == one.who) & of_metric["against"].isna()]
@@ -253,7 +254,7 @@ def _answered(one: Expectation, measured: pd.DataFrame) -> dict[str, str]:
     others = of_metric[(of_metric["who"] == other) & of_metric["against"].isna()]
     if len(paired):
         own, others = paired, pd.DataFrame([{"low": 0.0, "high": 0.0}])
-    told = [said(row, band="random" in one.claim) for row in own.itertuples()]
+    told = [said(row, band=bands or "random" in one.claim) for row in own.itertuples()]
     if told and not len(paired):
         told += [f"{other}{':' if isnan(row.low) else ''} {said(row)}" for row in others.itertuples()]
     each = [answer for row in own.itertuples() for answer in _each(one, row, others)]
@@ -276,7 +277,7 @@ def said(row: Any, band: bool = False) -> str:
         row: Its row of the measured table, a named tuple.
         band: Whether random vectors' band is said too.
     """
-    show = partial(times, fine=True) if row.scale == "ratio" else signed
+    show = shown_beside(row, band=band)
 
     def span(low: float, high: float) -> str:
         return "" if isnan(low) else f"[{show(low)}, {show(high)}]"
@@ -286,5 +287,19 @@ def said(row: Any, band: bool = False) -> str:
     if isinstance(why, str) and why and not ends:
         return f"{number} (no interval: {why}){against}" if number else why
     shown = (" ".join(filter(None, [number, ends])) or "no number") + against
-    reach = span(row.control_low, row.control_high) if band else ""
-    return f"{shown}; random vectors {reach}" if reach else shown
+    where = getattr(row, "where", "")
+    shown += f", {where}" if isinstance(where, str) and where else ""
+    random = reach(row.control_low, row.control_high, show) if band and number else ""
+    return f"{shown}; random vectors {random}" if random else shown
+
+
+def shown_beside(row: Any, *, band: bool = True) -> Callable[[float], str]:
+    """How an effect and its band are written: with a third digit where two do not tell it from an end of the band.
+
+    Args:
+        row: A row with scale, effect, control_low and control_high.
+        band: Whether the band stands beside it.
+    """
+    if row.scale == "ratio":
+        return partial(times, fine=True)
+    return partial(signed, digits=digits_apart(row.effect, row.control_low, row.control_high) if band else 2)

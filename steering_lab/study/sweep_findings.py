@@ -11,13 +11,15 @@ from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
 from steering_lab.evaluation.inferring.reasons import amount, spaced
 from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.numerics.written import reach
 from steering_lab.study.control_findings import NOT_RANDOM, controls_sentence
-from steering_lab.study.expectations import unmeasured
+from steering_lab.study.expectations import shown_beside, unmeasured
 from steering_lab.study.measures import subject_of
 from steering_lab.study.page import NOTHING
 from steering_lab.study.vectors import METHODS, Described
 from steering_lab.tables import in_cell
 
+TOP1, KL = "top1_agreement", "neutral_kl"  # of neutral text, the first of them that was measured is said
 UNSURE_OF_COSTS = "Nothing surely works within the budgets"
 
 WHERE = {
@@ -38,6 +40,7 @@ class Result:
         table: What `confirm` says of it; None without a cell.
         verdict: In words.
         controls: What its controls did there, a row each; None without a cell.
+        neutral: What it did to neutral text, a row for each metric; None without a cell.
     """
 
     form: Described
@@ -45,6 +48,7 @@ class Result:
     table: pd.DataFrame | None
     verdict: Verdict
     controls: pd.DataFrame | None = None
+    neutral: pd.DataFrame | None = None
 
     @classmethod
     def of(cls, form: Described, cell: Selected | str, confirmed: pd.DataFrame) -> "Result":
@@ -59,7 +63,8 @@ class Result:
             return cls(form, cell, None, Verdict(False, "nothing chosen"))
         table = confirm(cell, confirmed)
         beside = _beside(confirmed, cell)
-        return cls(form, cell, table, verdict(table), beside[beside["metric"] == cell.effect["metric"]])
+        beside = beside[beside["metric"] == cell.effect["metric"]]
+        return cls(form, cell, table, verdict(table), beside, confirmed[in_cell(confirmed, cell.effect)])
 
     @property
     def done(self) -> str:
@@ -96,20 +101,39 @@ class Result:
     def measured(self) -> str:
         """Effect with its interval, the band of random vectors, and the costs."""
         assert self.table is not None
-        effect, *costs = self.table.itertuples()
-        ends = f"[{_shown(effect.control_low, effect)}, {_shown(effect.control_high, effect)}]"
+        effect, *costs = self.table.assign(effect=self.table["held_out"]).itertuples()
+        show = shown_beside(effect)
+        ends = reach(effect.control_low, effect.control_high, show)
         band = f"one more random vector of its norm would fall in {ends}"
-        if isnan(effect.control_low):
-            band = "fewer than three random vectors were run"
+        if not ends or ends.startswith("all"):
+            band = f"random vectors of its norm are {ends}" if ends else "fewer than three random vectors were run"
         spent = [
             f"{spaced(cost.metric)} {amount(cost.held_out, cost.scale)}"
             f" [{amount(cost.held_out_low, cost.scale)}, {amount(cost.held_out_high, cost.scale)}]"
             for cost in costs
         ]
-        low, high = _shown(effect.held_out_low, effect), _shown(effect.held_out_high, effect)
-        moved = f"{_shown(effect.held_out, effect)} [{low}, {high}]"
+        moved = f"{show(effect.held_out)} [{show(effect.held_out_low)}, {show(effect.held_out_high)}]"
         moved = f"to {moved} of unsteered text's" if effect.scale == "ratio" else f"by {moved}"
         return f"{moved}; {band}; {', '.join(spent)}"
+
+    def unbudgeted(self) -> str:
+        """What it does to neutral text, where that was measured and no budget held it."""
+        if self.neutral is None or isinstance(self.cell, str):
+            return ""
+        of = (
+            self.neutral.drop_duplicates("metric")
+            .set_index("metric")
+            .drop(index=list(self.cell.budgets), errors="ignore")
+        )
+        if TOP1 in of.index and not isnan(of.loc[TOP1, "effect"]):
+            share, *ends = (f"{-100 * of.loc[TOP1, end]:.0f}" for end in ("effect", "high", "low"))
+            interval = "" if isnan(of.loc[TOP1, "low"]) else f" [{', '.join(ends)}]"
+            return f"; on neutral text the vector changes the likeliest next token in {share} %{interval}, not budgeted"
+        if KL in of.index and not isnan(of.loc[KL, "effect"]):
+            kl, *ends = (f"{of.loc[KL, end]:.2g}" for end in ("effect", "low", "high"))
+            interval = "" if isnan(of.loc[KL, "low"]) else f" [{', '.join(ends)}]"
+            return f"; on neutral text the vector moves the model by {kl} nats a token{interval}, not budgeted"
+        return ""
 
     def controlled(self) -> str:
         """What its controls did on new prompts, where they are more than random vectors."""
@@ -139,7 +163,7 @@ def first_sentence(results: Sequence[Result], metric: str, on: str, n_prompts: i
         one = held[0]
         return (
             f"On {n_prompts} new prompts, {one.done} ({one.at}) raises the {subject_of(metric)} of {on}'s text"
-            f" {one.measured()}, {one.budgets}.{one.controlled()}"
+            f" {one.measured()}, {one.budgets}{one.unbudgeted()}.{one.controlled()}"
         )
     asked = [one for one in results if one.table is not None]
     on_new = f", on {n_prompts} new prompts" if asked else ""
@@ -169,7 +193,8 @@ def sentence(result: Result, metric: str) -> str:
     chosen = _shown(effect["chosen"], effect)
     return (
         f"{result.form.label}, {result.at}: {result.verdict.said}. {subject_of(metric).capitalize()} moves"
-        f" {result.measured()} on new prompts; it was {chosen} where it was chosen.{result.controlled()}"
+        f" {result.measured()} on new prompts; it was {chosen} where it was chosen{result.unbudgeted()}."
+        f"{result.controlled()}"
     )
 
 

@@ -76,7 +76,10 @@ def report_sweep(folder: str | Path) -> Path:
         ),
         answers=told.answers(),
         beside=told.beside(),
-        tables={f"All {len(conditions)} conditions with intervals and costs{told.no_prompt}": conditions},
+        tables={
+            "Every cost on the new prompts, random vectors among them": told.costs(),
+            f"All {len(conditions)} conditions of the search with intervals and costs{told.no_prompt}": conditions,
+        },
         captions=told.captions(drawn),
         generations=told.generations(),
         filters=("prompts", *FILTERS),
@@ -162,6 +165,11 @@ class Told:
         rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
         costs = [] if self.metric == "perplexity" else ["perplexity"]
         table = self.named(condition_table(rows, metric=self.metric, costs=costs))
+        return table.drop(columns="missing").rename(columns={"p, corrected": "p"})
+
+    def costs(self) -> pd.DataFrame:
+        """One row per condition on prompts that chose nothing, controls among them: every cost that was measured."""
+        table = self.named(condition_table(self.confirmed, metric=self.metric))
         return table.drop(columns="missing").rename(columns={"p, corrected": "p"})
 
     def answers(self) -> pd.DataFrame | None:

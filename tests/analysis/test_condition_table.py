@@ -43,6 +43,17 @@ def test_what_is_missing_is_a_dash_and_never_a_number(summary: pd.DataFrame) -> 
     assert table.loc[(1, 4), "shift [95 %]"] != "–"
 
 
+def test_random_vectors_that_did_the_same_make_no_band(summary: pd.DataFrame) -> None:
+    table = condition_table(summary.assign(control_low=1.0, control_high=1.0), metric="sentiment")
+    assert table["random vectors"].iloc[-1] == "all at +1.00"
+
+
+def test_an_effect_that_looks_like_an_end_of_its_band_has_a_third_digit(summary: pd.DataFrame) -> None:
+    table = condition_table(summary.assign(control_high=0.098), metric="sentiment")
+    row = table[(table["layer"] == 1) & (table["coeff"] == 4)].iloc[0]
+    assert (row["shift [95 %]"], row["random vectors"]) == ("+0.100 [−0.050, +0.250]", "[−0.120, +0.098]")
+
+
 def test_an_effect_from_one_prompt_has_no_interval(summary: pd.DataFrame) -> None:
     table = condition_table(summary.assign(low=np.nan, high=np.nan), metric="sentiment")
     assert table["shift [95 %]"].iloc[-1] == "+0.10"

@@ -87,7 +87,7 @@ def test_the_run_leaves_a_whole_folder_with_its_tables_its_vectors_and_its_page(
     }  # fmt: skip
     page = (folder / "index.html").read_text()
     assert "A synthetic model: what is shown is its own" in page
-    assert "one more random delta of its KL [" in page
+    assert "one more random delta of its KL over the objective&#39;s steps (first token " in page
     assert "one more random vector of its norm [" in page
     assert "random deltas" in (folder / "figures" / "context_against_kl.html").read_text()
 

@@ -27,7 +27,8 @@ def test_the_comparison_is_judged_and_m_r_is_that_of_the_scorer(tmp_path: Path) 
     folder = ran("comparison", tmp_path / "results", *few)
     parts = read_run(folder)
     verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-    assert verdict["ours"].startswith("context answers +")
+    assert "context answers +" in verdict["ours"]
+    assert verdict["ours"].startswith('failed "') == (verdict["verdict"] == "not reproduced")
     assert {check["about"] for check in verdict["checks"]} == {"shape", "number"}
     scores = parts["scores"]
     own = (scores["regime"] == "conflict") & (scores["scorer"] == "strict") & (scores["method"] == "unsteered")

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from steering_lab.cli.run import run as run_command
 from steering_lab.runs import read_run
-from steering_lab.study.finding import experiments_folder
+from steering_lab.study.finding import experiments_folder, load_experiment
 from tests.tiny_models import save_tiny_model
 
 TOML = experiments_folder() / "steerability.toml"
@@ -30,10 +31,26 @@ def test_the_run_leaves_what_was_seen_before_and_what_came_of_it(
     assert {p.stem for p in (folder / "figures").glob("*.html")} == {"prediction", "love_hate", "joy_night", "sea_to"}
     assert parts["predictions"][["low", "high"]].isna().all(axis=None)
     out, answers = capsys.readouterr().out, parts["config"]["expects"]
-    assert ", no interval of 3 concepts." in out
+    assert "cannot be said to show how far a vector steers (" in out
+    assert ", no interval of 3 concepts)." in out
     assert out.count("cannot say") == len(answers) == 5  # no interval, no answer
     assert out.count("(no interval: 3 concepts)") >= 5
     assert "Expected, and what came of it" in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_first_sentence_says_what_each_kind_of_pairs_shows() -> None:
+    def row(pairs: str, rho: float, low: float, high: float) -> dict[str, object]:
+        own = {"statistic": "mean_cosine", "outcome": "mean slope", "over": "concepts and layers", "n_concepts": 8}
+        return {**own, "pairs": pairs, "rho": rho, "low": low, "high": high}
+
+    finding = load_experiment(TOML).finding  # type: ignore[attr-defined]
+    kinds = [row("words", -0.6, -0.78, -0.39), row("all", -0.19, -0.55, 0.15)]
+    assert finding(pd.DataFrame(kinds), "SmolLM2") == (
+        "On SmolLM2 the pairs' mean cosine does not show how far a vector steers (−0.19 [−0.55, +0.15]); for words it"
+        " goes against it (−0.60 [−0.78, −0.39])."
+    )
+    kinds = [row("all", 0.5, 0.2, 0.8), row("words", 0.3, -0.1, 0.7)]
+    assert finding(pd.DataFrame(kinds), "x").endswith("what all show may be the difference between the kinds alone.")
 
 
 @pytest.mark.parametrize(

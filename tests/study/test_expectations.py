@@ -91,6 +91,21 @@ def test_the_band_or_the_number_of_another_stands_beside_what_was_measured() -> 
     ]  # fmt: skip
 
 
+def test_a_third_digit_stands_where_two_do_not_tell_an_effect_from_an_end_of_its_band() -> None:
+    line = ["front: vader rises beyond random vectors"]
+    near = pd.DataFrame([row("front", "vader", 0.0441, -0.03, 0.10, band=(-0.03, 0.0385))])
+    assert answers(line, near)["measured"].item() == "+0.044 [−0.030, +0.100]; random vectors [−0.030, +0.038]"
+    far = near.assign(effect=0.06)
+    assert answers(line, far)["measured"].item() == "+0.06 [−0.03, +0.10]; random vectors [−0.03, +0.04]"
+
+
+def test_draws_that_did_the_same_are_said_to_be_alike_and_asked_for_every_line_has_its_band() -> None:
+    alike = pd.DataFrame([row("front", "vader", 0.01, -0.1, 0.1, band=(0.0, 0.0))])
+    assert answers(["front: vader rises"], alike)["measured"].item() == "+0.01 [−0.10, +0.10]"
+    told = answers(["front: vader rises"], alike, bands=True)["measured"].item()
+    assert told == "+0.01 [−0.10, +0.10]; random vectors all at 0.00"
+
+
 def test_another_is_compared_by_the_paired_difference_or_else_by_both_intervals() -> None:
     apart = [row("a", "vader", 0.2, 0.1, 0.3), row("b", "vader", 0.5, 0.4, 0.6)]
     assert answers(["b: vader above a"], pd.DataFrame(apart))["answer"].tolist() == ["held"]

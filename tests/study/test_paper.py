@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 
 from steering_lab.cli.paper import TABLE, paper
 from steering_lab.evaluation.inferring.statistics import summarise
-from steering_lab.study.finding import experiment_files, experiments_folder, read_study
-from steering_lab.study.paper.claim import ClaimSettings, judge
+from steering_lab.study.finding import experiment_files, experiments_folder, load_experiment, read_study
+from steering_lab.study.paper.claim import ClaimSettings, Verdict, judge
 from steering_lab.study.paper.pooling import pooled
-from steering_lab.study.paper.register import PAPERS, paper_figures
+from steering_lab.study.paper.register import PAPERS, paper_figures, verdict_table
 from steering_lab.study.paper.texts import TextGroup, density
 from steering_lab.study.reading import read_toml
 from steering_lab.tables import Factors, measurements
@@ -74,6 +75,23 @@ def test_a_number_of_something_that_was_not_measured_is_refused() -> None:
         judge(claim(numbers={"other: effect": 1.0}), measured(1.0, 0.0, 2.0), "ours")
 
 
+def test_a_verdict_names_the_lines_that_make_it_and_random_vectors_beside_them() -> None:
+    beside = {"control_low": -0.27, "control_high": 0.13}
+    failed = judge(claim(), measured(-0.08, -0.11, -0.04).assign(**beside), "ours")
+    line = '"vector: effect rises" (−0.08 [−0.11, −0.04]; random vectors [−0.27, +0.13])'
+    assert failed.sentence == f"Not reproduced: failed {line}; ours."
+    assert judge(claim(), measured(0.1, -0.1, 0.3), "ours").sentence == (
+        'Cannot say: not answered "vector: effect rises" (+0.10 [−0.10, +0.30]); ours.'
+    )
+    assert judge(claim(), measured(0.2, 0.1, 0.3), "ours").sentence == "In shape: ours."
+
+
+def test_a_verdict_that_older_code_wrote_says_as_much_and_says_it_once() -> None:
+    new = judge(claim(), measured(-0.08, -0.11, -0.04), "ours")
+    old = Verdict.read({**new.as_json(), "ours": "ours"})
+    assert old.sentence == new.sentence == Verdict.read(new.as_json()).sentence
+
+
 @pytest.mark.parametrize("left_out", ["source", "claim", "published", "not_reproduced", "expects"])
 def test_a_claim_says_everything_before_the_run(left_out: str) -> None:
     with pytest.raises(ValueError, match=f"{left_out} is left out"):
@@ -101,6 +119,34 @@ def test_every_figure_has_its_three_settings_and_says_first_what_it_asks(toml: P
     assert models["organism"] == "organism"
     assert models["paper"] not in ("smollm2", "organism")
     assert read_study(toml).config.model == "smollm2"
+
+
+@pytest.mark.parametrize("toml", FIGURES, ids=lambda path: path.stem)
+def test_a_file_says_the_same_above_its_settings_and_in_them(toml: Path) -> None:
+    lines, said = toml.read_text(encoding="utf-8").splitlines(), tomllib.loads(toml.read_text(encoding="utf-8"))
+    [above] = [line.removeprefix("# Not reproduced: ") for line in lines if line.startswith("# Not reproduced: ")]
+    assert above == said["not_reproduced"]
+
+
+def test_a_run_is_of_a_file_whose_words_changed_or_that_expects_less_and_of_no_other(tmp_path: Path) -> None:
+    [figure] = paper_figures(("norms",))
+    config = json.loads(json.dumps(asdict(figure.study.config)))
+    runs = {
+        "same": {}, "words": {"published": "2"}, "more": {"expects": [*config["expects"], "position 1: x rises"]},
+        "less": {"expects": config["expects"][:1]}, "other": {"prefix": "tokenizer"},
+    }  # fmt: skip
+    for name, changed in runs.items():
+        run = tmp_path / figure.study.name / name
+        run.mkdir(parents=True)
+        (run / "config.json").write_text(json.dumps({**config, **changed}))
+        held = {"verdict": "in shape", "ours": "1", "checks": [{"about": "shape", "answer": "held"}]}
+        (run / "verdict.json").write_text(json.dumps(held))
+        made = {"started": "2026-11-26T00:00:00", "finished": "2026-11-26T00:01:00"}
+        (run / "provenance.json").write_text(json.dumps(made))
+    assert {run.name for run in figure.runs(tmp_path)} == {"same", "words", "more"}
+    table, below = verdict_table(tmp_path).split("\n\n")
+    assert "`actadd_norms/words`" in table
+    assert 'norms in shape (`actadd_norms/same`), in shape (prefix "tokenizer", `actadd_norms/other`)' in below
 
 
 def test_names_of_runs_are_those_of_their_paper_and_no_two_are_alike() -> None:
@@ -143,6 +189,18 @@ def test_a_group_holds_the_texts_that_it_names(tmp_path: Path) -> None:
         TextGroup(("essay.txt",), density=(90.0, 100.0)).texts(wedding, 0, tmp_path)
     with pytest.raises(ValueError, match="have no ratings"):
         TextGroup(("organism",), rated=(-1.0, 1.0))
+
+
+def test_norms_that_rise_between_the_ends_are_said_to() -> None:
+    between = load_experiment(experiments_folder() / "actadd" / "norms.toml")._between  # type: ignore[attr-defined]
+    ratios = {1: (1.4, 9.9, 1.2, 2.2, 0.8), 2: (1.7, 1.2, 0.9, 0.9, 0.4)}
+    table = pd.DataFrame(
+        [{"position": position, "layer": layer, "effect": ratio, "low": 0.9 * ratio, "high": 1.1 * ratio}
+         for position, of in ratios.items() for layer, ratio in enumerate(of)]
+    )  # fmt: skip
+    [said] = between(table)
+    peak = "up to 9.90 [8.91, 10.89] (layer 1)"
+    assert said == f"between the ends position 1 is not ever shorter: {peak}, surely up at layers 1, 3"
 
 
 def test_figures_are_made_once_and_the_table_of_verdicts_finds_its_place(
@@ -192,12 +250,12 @@ def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
         _, source, _, _, run, verdict, ours, published, known, _ = (cell.strip() for cell in row.split("|"))
         assert (source, published) == (figure.study.config.source, figure.study.config.published)
         if run:
-            held = json.loads((results / run.strip("`") / "verdict.json").read_text())
-            assert (verdict, ours) == (held["verdict"], held["ours"])
+            held = Verdict.read(json.loads((results / run.strip("`") / "verdict.json").read_text()))
+            assert (verdict, ours) == (held.word, held.said)
         else:
             assert verdict == "not run here"
         if known != "not run here":
             [beside] = re.findall(r"\(`(.+)`\)$", known)
-            held = json.loads((results / beside / "verdict.json").read_text())
-            assert known == f"{held['verdict']}: {held['ours']} (`{beside}`)"
+            held = Verdict.read(json.loads((results / beside / "verdict.json").read_text()))
+            assert known == f"{held.word}: {held.said} (`{beside}`)"
             assert "organism" in beside

@@ -26,7 +26,7 @@ from steering_lab.analysis.plots.parts.conditions import (
 )
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
-from steering_lab.analysis.plots.parts.panels import Panel, axis_range, draw_panel, dressed, row_names
+from steering_lab.analysis.plots.parts.panels import DIFFERS, Panel, axis_range, draw_panel, dressed, row_names
 
 MOST_GROUPS = 6
 _WIDTHS = (460, 310, 230, 190, 165, 150)  # of a panel in pixels, by how many stand side by side
@@ -162,7 +162,7 @@ def _marks(panels: list[Panel], reference: str, chance: str) -> dict[str, str]:
     if rows["band_from"].notna().any():
         marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = chance
     if rows["excludes"].any():
-        marks["<b>bold</b>"] = f"the interval excludes {escaped(reference)}"
+        marks[DIFFERS] = f"the interval excludes {escaped(reference)}"
     if rows["degenerate"].any():
         marks["□"] = "text degenerates"
     return marks

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts.conditions import NUMBERS, Names, compare, labelled, placed, tick
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
-from steering_lab.analysis.plots.parts.panels import Panel, axis_range, draw_panel, dressed, row_names
+from steering_lab.analysis.plots.parts.panels import DIFFERS, Panel, axis_range, draw_panel, dressed, row_names
 
 _PANEL, _GAP, _RIGHT = 190, 26, 24  # pixels: a panel, between panels, right margin
 
@@ -85,7 +85,7 @@ def _laid_out(
     names = row_names(rows)
     plot = count * _PANEL + (count - 1) * _GAP
     heads = [textwrap.wrap(label, _PANEL // 7) for label in labels]
-    marks = {"<b>bold</b>": f"the interval excludes {escaped(reference)}"}
+    marks = {DIFFERS: f"the interval excludes {escaped(reference)}"}
     meant = marks if any(panel.rows["excludes"].any() for panel in panels) else {}
     above = 22 + 18 * max(map(len, heads))
     layout = Layout((plot, names.height), names.left, _RIGHT, above=above, below=34, least=400)

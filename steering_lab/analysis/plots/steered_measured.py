@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import escaped, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.numerics.written import reach
 
 _CELL, _LEFT = 74, 120  # side of a cell and width of the names, in pixels
 
@@ -39,7 +40,7 @@ def steered_measured(
     most = float(np.nanmax(np.abs(effect))) or 1.0
     hover = [
         f"<b>{escaped(steered)}</b> steered, {escaped(measured)}<br>{signed(row.effect)} [{signed(row.low)},"
-        f" {signed(row.high)}]<br>random vectors [{signed(row.control_low)}, {signed(row.control_high)}]"
+        f" {signed(row.high)}]<br>random vectors {reach(row.control_low, row.control_high, signed) or '–'}"
         for (steered, measured), row in zip(wanted, rows.itertuples(), strict=True)
     ]
     names = [escaped(topic) for topic in topics]
@@ -50,18 +51,18 @@ def steered_measured(
             hovertemplate="%{customdata}<extra></extra>",
         )
     )  # fmt: skip
-    beyond = ((rows["effect"] < rows["control_low"]) | (rows["effect"] > rows["control_high"])).to_numpy().reshape(n, n)
+    within = rows["effect"].between(rows["control_low"], rows["control_high"]).to_numpy().reshape(n, n)
     for i in range(n):
         for j in range(n):
             font = {"color": theme.PAPER if abs(effect[i, j]) > 0.7 * most else theme.INK, "size": 13}
             text = signed(effect[i, j])
-            figure.add_annotation(x=j, y=i, text=f"<b>{text}</b>" if beyond[i, j] else text, showarrow=False, font=font)
+            figure.add_annotation(x=j, y=i, text=f"{text} ○" if within[i, j] else text, showarrow=False, font=font)
     side = n * _CELL
     return lay_out(
         figure,
         Layout((side, side), _LEFT, 24, least=560),
         (title, sentences(subtitle)),
-        {"<b>bold</b>": "beyond random vectors of equal norm"},
+        {"○": "within the range of random vectors of equal norm"} if within.any() else {},
         xaxis={"title": "topic measured", **theme.BARE, "tickangle": 0},
         yaxis={"title": "topic steered", **theme.BARE, "autorange": "reversed"},
     )

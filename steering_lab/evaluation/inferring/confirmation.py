@@ -16,8 +16,9 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
 
     Columns: role, metric, scale; chosen, held_out with held_out_low, held_out_high; gap (held out minus chosen, or over
     chosen for a ratio: an effect that shrank is the winner's curse); control_low, control_high, p_family and p_random
-    of the held-out rows; budget (of a cost); holds (effect: its held-out interval leaves out no effect on the same
-    side; cost: its upper end is within budget); degenerate (whether the cell's held-out text has broken down).
+    of the held-out rows; budget (of a cost); holds (effect: its held-out interval leaves out no effect on the wanted
+    side; cost: its upper end is within budget); degenerate (whether the cell's held-out text has broken down). Wanted
+    is what `select` was asked for; of a cell that somebody else chose without saying, the side that it was on.
     `verdict` says it in words.
 
     Raises:
@@ -28,8 +29,8 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
     for role, chosen in (("effect", selected.effect), *(("cost", cost) for cost in selected.costs.values())):
         new = row_of(held_out, selected.effect, chosen["metric"])
         ratio = chosen["scale"] == "ratio"
-        idle = 1.0 if ratio else 0.0
-        same_side = new["low"] > idle if chosen["effect"] > idle else new["high"] < idle
+        idle, up = 1.0 if ratio else 0.0, selected.wanted_up
+        wanted_side = new["low"] > idle if up else new["high"] < idle
         rows.append(
             {
                 "role": role,
@@ -45,7 +46,7 @@ def confirm(selected: Selected, held_out: pd.DataFrame) -> pd.DataFrame:
                 "p_family": new.get("p_family", np.nan),
                 "p_random": new.get("p_random", np.nan),
                 "budget": selected.budgets.get(chosen["metric"], np.nan) if role == "cost" else np.nan,
-                "holds": bool(same_side if role == "effect" else new["high"] <= selected.budgets[chosen["metric"]]),
+                "holds": bool(wanted_side if role == "effect" else new["high"] <= selected.budgets[chosen["metric"]]),
                 "degenerate": bool(pd.notna(new["degenerate"]) and new["degenerate"]),
             }
         )
@@ -75,9 +76,10 @@ class Verdict(NamedTuple):
 def verdict(confirmation: pd.DataFrame) -> Verdict:
     """What a `confirm` table comes to: "held", or all that failed.
 
-    "effect not confirmed": its interval holds no effect or lies on the other side, or its corrected p is above 0.05.
-    "shrank into the band of random vectors": the effect is in it; where none were run, none can be. "random vectors do
-    more": it is short of the band. "not told from random vectors": it is beyond the band, but p_random is above 0.05.
+    "effect not confirmed": its interval holds no effect or lies on the side that was not wanted, or its corrected p is
+    above 0.05. "is in the band of random vectors": the effect is, and "shrank into" it where it was larger when it was
+    chosen; where none were run, none can be. "random vectors do more": it is short of the band. "not told from random
+    vectors": it is beyond the band, but p_random is above 0.05.
     "broke its budget: perplexity ×1.75, lower end ×1.6 (budget ×1.5)": all of a cost's interval is above. "not surely
     within its budget: perplexity ×1.4, up to ×1.72 (budget ×1.5)": a part of it. "its text has broken down": it is
     degenerate.
@@ -87,12 +89,12 @@ def verdict(confirmation: pd.DataFrame) -> Verdict:
     """
     effect = confirmation[confirmation["role"] == "effect"].iloc[0]
     costs = confirmation[(confirmation["role"] == "cost") & ~confirmation["holds"]]
-    up = effect["chosen"] > (1.0 if effect["scale"] == "ratio" else 0.0)
+    up = effect["held_out"] > (1.0 if effect["scale"] == "ratio" else 0.0)
     failed = []
     if not effect["holds"] or effect["p_family"] > LEVEL:
         failed.append("effect not confirmed")
     if effect["control_low"] <= effect["held_out"] <= effect["control_high"]:
-        failed.append("shrank into the band of random vectors")
+        failed.append(f"{'shrank into' if _shrank(effect) else 'is in'} the band of random vectors")
     elif effect["holds"] and (effect["held_out"] < effect["control_low"]) == up and pd.notna(effect["control_low"]):
         failed.append("random vectors do more")
     elif effect["p_random"] > LEVEL:
@@ -107,6 +109,14 @@ def verdict(confirmation: pd.DataFrame) -> Verdict:
     if confirmation["degenerate"].any():
         failed.append("its text has broken down")
     return Verdict(not failed, "; ".join(failed) or "held")
+
+
+def _shrank(effect: pd.Series) -> bool:
+    """Whether a held-out effect is nearer to no effect than it was where it was chosen, on the same side or not."""
+    held_out, chosen = effect["held_out"], effect["chosen"]
+    if effect["scale"] == "ratio":
+        return bool(abs(np.log(held_out)) < abs(np.log(chosen)))
+    return bool(abs(held_out) < abs(chosen))
 
 
 def _spent(cost: pd.Series) -> str:

@@ -25,12 +25,14 @@ class Selected:
         costs: What it costs, by metric.
         budgets: The most that each cost may be.
         instead_of: Why it beats the cell with the largest effect, where that is another one.
+        direction: 1 if the effect was to rise, -1 if it was to fall; None where nobody said.
     """
 
     effect: pd.Series
     costs: Mapping[str, pd.Series]
     budgets: Mapping[str, float]
     instead_of: str = ""
+    direction: int | None = None
 
     @property
     def method(self) -> str:
@@ -51,6 +53,13 @@ class Selected:
     def coeff(self) -> float:
         """What the edit is multiplied by."""
         return float(self.effect["coeff"])
+
+    @property
+    def wanted_up(self) -> bool:
+        """Whether the effect was to rise: as was asked, or as it is where nobody said."""
+        if self.direction is None:
+            return bool(self.effect["effect"] > (1.0 if self.effect["scale"] == "ratio" else 0.0))
+        return self.direction > 0
 
     @property
     def excludes_no_effect(self) -> bool:
@@ -118,7 +127,7 @@ def select(
     best = ordered.iloc[0]
     instead = passed_over(every, best, budgets, scales) if direction == 1 else ""
     costs = {cost: row_of(summary, best, cost) for cost in budgets}
-    return Selected(row_of(summary, best, effect), costs, budgets, instead)
+    return Selected(row_of(summary, best, effect), costs, budgets, instead, direction)
 
 
 def _surely(ordered: pd.DataFrame, effect: str, budgets: Mapping[str, float], direction: int) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from steering_lab.evaluation.measuring.speed import decoding_costs
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.evaluation.running.evaluate import Decoding, run_conditions
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.study.conflict.asking import Asking, as_asked
+from steering_lab.study.conflict.asking import PROMPTING, Asking, as_asked
 from steering_lab.study.conflict.questions import Part, Questions
 from steering_lab.study.conflict.settings import ComparisonSettings
 from steering_lab.study.setup import Setup
@@ -157,9 +157,13 @@ def summaries(table: pd.DataFrame, seed: int, *, searched: bool = True) -> pd.Da
 
 
 def fluency(by_model: ByModel, texts: Sequence[str]) -> pd.DataFrame:
-    """The tidy table of held-out perplexity of `texts`, under the conditions of each model in `by_model`."""
+    """The tidy table of held-out perplexity of `texts`, under the conditions of each model in `by_model`.
+
+    Prompting has no value: its prompt is not read there, so that it would be the unsteered model's whatever it says.
+    """
     tables = [held_out_table(model, own, texts) for model, own in by_model]
-    return pd.concat(tables, ignore_index=True).assign(regime=FLUENCY, kind="")
+    table = pd.concat(tables, ignore_index=True).assign(regime=FLUENCY, kind="")
+    return table.assign(value=table["value"].mask(table["method"].isin(PROMPTING)))
 
 
 def scores(generations: pd.DataFrame) -> pd.DataFrame:

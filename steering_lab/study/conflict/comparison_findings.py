@@ -2,21 +2,34 @@
 
 from collections.abc import Sequence
 from math import isnan
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
 from steering_lab.evaluation.inferring.selection import Selected, row_of
+from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.numerics.written import reach
 from steering_lab.study.conflict.asking import PROMPTING
-from steering_lab.study.conflict.naming import budgets_said, controls_beside, first_conflicts, kinds_of, named
+from steering_lab.study.conflict.comparison_costs import (
+    cost_said,
+    cost_sentence,
+    lost_elsewhere,
+    moved,
+    own_rows,
+    percent,
+    points,
+)
+from steering_lab.study.conflict.naming import budgets_said, controls_beside, first_conflicts, named
 from steering_lab.study.conflict.rivals import BOTH, FINETUNED, METHOD, PARTS, cad_name
 from steering_lab.study.control_findings import NOT_RANDOM, controls_sentence
 from steering_lab.study.expectations import check, expected_answers, unmeasured
 from steering_lab.study.page import NOTHING, Parts
 
+RAISED = 1  # what is wanted of context answers, whatever the search gave
+SAID = "ContextFocus"  # as a reader calls it
 FEW = 50  # conflicts, below which the page says that it is a small comparison
 
 
@@ -51,36 +64,60 @@ def judged(parts: Parts) -> Judged:
     """
     chosen, summary, validation = parts["chosen"], parts["summary"], parts["validation"]
     budgets = chosen["budgets"]
-    tried = _own(validation, parts)
+    tried = own_rows(validation, parts)
     at = tried[tried["layer"] == chosen["layer"]].iloc[0]
     spent = {cost: row_of(validation, at, cost) for cost in budgets}
-    cell = Selected(row_of(validation, at, "context"), spent, budgets, chosen.get("instead_of", ""))
+    cell = Selected(row_of(validation, at, "context"), spent, budgets, chosen.get("instead_of", ""), RAISED)
     costs = summary[summary["metric"].isin(list(budgets)) & (summary["regime"] != "conflict")]
     table = confirm(cell, pd.concat([first_conflicts(summary), costs]))
     return Judged(cell, table, verdict(table))
 
 
 def first_sentence(parts: Parts) -> str:
-    """The chosen vector's effect on new conflicts where it holds, in a sentence; or that nothing works, and why.
+    """The chosen vector's effect on new conflicts where it holds, in a sentence; or that it does not, and why.
+
+    Nothing works is said where no rival raises context answers either; where some do they are named.
 
     Args:
         parts: The run's files by name; of one that chose nothing `chosen` is enough.
     """
+    rivals = _rivals(parts)
+    fails = f"{SAID} does not work here" if rivals else NOTHING
     if not is_chosen(parts):
-        reason = parts["chosen"]["nothing_chosen"].split("; the nearest")[0].replace("_", " ")
-        return f"{NOTHING}: {reason}."
+        reason = _why_nothing(parts).split("; the nearest")[0]
+        return f"{fails if 'summary' in parts else SAID}: {reason}.{rivals}"
     held, name = judged(parts), f"{focus(parts)} at layer {parts['chosen']['layer']}"
-    context = _own(first_conflicts(parts["summary"]), parts).set_index("metric").loc["context"]
+    context = own_rows(first_conflicts(parts["summary"]), parts).set_index("metric").loc["context"]
     kind = f" ({context['kind']})" if context["kind"] else ""
     on = f"n {context['n']} new conflicts{kind}"
     found = f"{points(context)} ({_p(context['p'])}); {_beyond_random(context)}"
     if not held.verdict.held:
-        return f"{NOTHING}, o{on}: {name}, {held.verdict.said}; context answers {moved(context)}, {found}."
-    spent = ", ".join(_cost(cost) for cost in held.table[held.table["role"] == "cost"].itertuples())
+        return (
+            f"{fails}, o{on}: {name}, {held.verdict.said}; context answers {moved(context)}, {found}"
+            f"{lost_elsewhere(parts)}.{rivals}"
+        )
+    spent = ", ".join(cost_said(cost) for cost in held.table[held.table["role"] == "cost"].itertuples())
     return (
         f"O{on}, {name} raises context answers on {parts['model']['name']} {moved(context)}, {found}; {spent}, within"
-        f" {budgets_said(parts['chosen']['budgets'])}."
+        f" {budgets_said(parts['chosen']['budgets'])}{lost_elsewhere(parts)}."
     )
+
+
+def _why_nothing(parts: Parts) -> str:
+    """Why no cell was chosen; intervals always judged, which older runs do not say."""
+    reason = parts["chosen"]["nothing_chosen"].replace("no cell keeps", "no cell surely keeps")
+    return str(reason.replace(METHOD, SAID).replace("_", " ").replace("held out", "held-out"))
+
+
+def _rivals(parts: Parts) -> str:
+    """The rivals that surely raise context answers, in a sentence; nothing where none does."""
+    if "summary" not in parts:
+        return ""
+    rows = first_conflicts(parts["summary"])
+    rows = rows[(rows["role"] == "baseline") & (rows["metric"] == "context")].assign(condition=named)
+    up = rows[(rows["low"] > 0) & (rows["p_family"] <= LEVEL)]
+    each = " and ".join(f"{row['condition']} ({points(row).removeprefix('by ')})" for _, row in up.iterrows())
+    return f" Of its rivals, which have no random counterpart, {each} raise context answers." if each else ""
 
 
 def opening(parts: Parts) -> str:
@@ -93,16 +130,7 @@ def opening(parts: Parts) -> str:
         return first_sentence(parts)
     beside = controls_beside(first_conflicts(parts["summary"]), parts["chosen"]["coeff"])
     beside = beside[beside["metric"] == "context"]
-    return f"{first_sentence(parts)} {controls_sentence(beside, 'context answers', _percent, ' points')}".rstrip()
-
-
-def points(row: pd.Series) -> str:
-    """An effect of shares in percentage points with its interval.
-
-    Args:
-        row: A row of a summary whose metric is a share.
-    """
-    return f"by {_percent(row['effect'])} points {_ends(row['low'], row['high'])}".rstrip()
+    return f"{first_sentence(parts)} {controls_sentence(beside, 'context answers', percent, ' points')}".rstrip()
 
 
 def _beyond_random(row: pd.Series) -> str:
@@ -110,39 +138,14 @@ def _beyond_random(row: pd.Series) -> str:
     if isnan(row["control_low"]):
         return "fewer than three random vectors were run"
     as_much = "" if isnan(row["p_random"]) else f" (as much or more with {_p(row['p_random'])})"
-    band = _ends(row["control_low"], row["control_high"])
+    band = reach(row["control_low"], row["control_high"], percent)
+    if band.startswith("all"):
+        return f"random vectors of its norm are {band} points{as_much}"
     return f"one more random vector of its norm would fall in {band} points{as_much}"
-
-
-def _ends(low: float, high: float) -> str:
-    return "" if isnan(low) else f"[{_percent(low)}, {_percent(high)}]"
-
-
-def _percent(share: float) -> str:
-    return signed(100 * share, 0)
 
 
 def _p(p: float) -> str:
     return "p unknown" if isnan(p) else "p < .001" if p < 0.001 else f"p = {p:.2g}"
-
-
-def _cost(cost: Any) -> str:
-    name = cost.metric.replace("_", " ").replace("held out", "held-out")
-    ends = cost.held_out, cost.held_out_low, cost.held_out_high
-    if cost.scale == "ratio":
-        value, low, high = (f"{end:.2f}" for end in ends)
-        return f"{name} ×{value} [{low}, {high}]"
-    value, low, high = map(_percent, ends)
-    return f"{name} {value} points [{low}, {high}]"
-
-
-def moved(row: pd.Series) -> str:
-    """A share before and after.
-
-    Args:
-        row: A row of a summary whose metric is a share, its effect a difference.
-    """
-    return f"from {row['value'] - row['effect']:.0%} to {row['value']:.0%}"
 
 
 def findings(parts: Parts) -> list[str]:
@@ -152,7 +155,7 @@ def findings(parts: Parts) -> list[str]:
         parts: The run's files by name; of one that chose nothing `chosen` and `known` are enough.
     """
     if not is_chosen(parts):
-        reason = parts["chosen"]["nothing_chosen"].replace(METHOD, "ContextFocus").replace("_", " ")
+        reason = _why_nothing(parts)
         known = parts["known"]
         if "asked" in known:
             reason += f". Of {known['asked']} questions asked closed book, the model knew {len(known['known'])}"
@@ -169,11 +172,7 @@ def findings(parts: Parts) -> list[str]:
     at = f"{focus(parts)}, layer {parts['chosen']['layer']}"
     first = f"{at}: {held.verdict.said}. Counting the first conflict of each question, {changed}.{instead}"
     small = _how_small(parts, held.cell, int(counts["n"].max()))
-    return list(filter(None, [small, first, _reversal(parts), f"{_cost_sentence(parts)}."]))
-
-
-def _own(rows: pd.DataFrame, parts: Parts) -> pd.DataFrame:
-    return rows[(rows["method"] == METHOD) & (rows["coeff"] == parts["chosen"]["coeff"])]
+    return list(filter(None, [small, first, _reversal(parts), f"{cost_sentence(parts)}."]))
 
 
 def _reversal(parts: Parts) -> str:
@@ -187,19 +186,6 @@ def _reversal(parts: Parts) -> str:
         f"The part of the log-odds that turns with the sign: {signed(own['value'])}{own_ends} nats, {len(drawn)} random"
         f" vectors between {signed(drawn.min())} and {signed(drawn.max())}."
     )
-
-
-def _cost_sentence(parts: Parts) -> str:
-    """Right answers elsewhere and held-out perplexity, before and after."""
-    own = _own(parts["summary"], parts)
-    right = own[(own["metric"] == "right") & (own["regime"] != "conflict")]
-    of_kinds = zip(kinds_of(right), right.iterrows(), strict=True)
-    spent = [f"{kind} {moved(row)} ({points(row)})" for kind, (_, row) in of_kinds]
-    spent += [
-        f"held-out perplexity ×{row.effect:.2f}" + ("" if isnan(row.low) else f" [{row.low:.2f}, {row.high:.2f}]")
-        for row in own[own["metric"] == HELD_OUT_PERPLEXITY].itertuples()
-    ]
-    return f"Right answers elsewhere: {', '.join(spent)}"
 
 
 def _how_small(parts: Parts, cell: Selected, n_questions: int) -> str:
@@ -222,7 +208,7 @@ def focus(parts: Parts) -> str:
     Args:
         parts: The run's files by name; `chosen` is read.
     """
-    return f"ContextFocus {short_signed(parts['chosen']['coeff'])}" if is_chosen(parts) else ""
+    return f"{SAID} {short_signed(parts['chosen']['coeff'])}" if is_chosen(parts) else ""
 
 
 ANSWERS_OF = ("context", "memory", "log_odds", "kl")  # what an expectation on conflicts may name

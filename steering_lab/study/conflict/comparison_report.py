@@ -1,7 +1,8 @@
 """What a reader sees of ContextFocus against its rivals: figures, tables and sentences, from the tables of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,12 +15,15 @@ from steering_lab.analysis.plots import (
     layer_coeff_heatmap,
     verdict_stack,
 )
-from steering_lab.analysis.plots.parts.labels import short_signed
+from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.evaluation.running.control_vectors import RANDOM, RANDOM_CONTROLS
+from steering_lab.numerics.written import reach
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import search_report
 from steering_lab.study.conflict.answers import AGREEMENT_LOST, FLUENCY
+from steering_lab.study.conflict.asking import PROMPTING
+from steering_lab.study.conflict.comparison_costs import percent, without_prompting
 from steering_lab.study.conflict.comparison_findings import answered, findings, focus, is_chosen, judged, opening
 from steering_lab.study.conflict.naming import (
     LABELS,
@@ -37,6 +41,12 @@ from steering_lab.study.conflict.rivals import METHOD, PARTS, UNSTEERED
 from steering_lab.study.page import Parts, publish
 from steering_lab.tables import TIDY, is_unsteered
 
+LEAST_ROUNDS = 6  # of which the median of a ratio has an interval (`measuring.speed.median_interval`)
+PERPLEXITY_NOTE = (
+    "Held-out texts carry no prompt: nothing is known there of prompting, and a vector under an instruction counts by"
+    " its edit alone. A logits rule has no perplexity of its own."
+)
+
 
 def report_comparison(folder: str | Path) -> Path:
     """Draws a finished run's figures and page from its files alone, prints what it found, and returns the page.
@@ -46,7 +56,7 @@ def report_comparison(folder: str | Path) -> Path:
     Args:
         folder: The folder of the finished run; `index.html` and the figures in it are replaced.
     """
-    parts = read_run(folder, TIDY)
+    parts = read_comparison(folder)
     if not is_chosen(parts) and "summary" not in parts:
         return search_report.report_search(folder, parts)
     drawn, first = figures(parts), first_conflicts(parts["generations_test"])
@@ -62,8 +72,10 @@ def report_comparison(folder: str | Path) -> Path:
         figures=drawn,
         headline_note=(
             "Share of greedy answers that state the context's answer and not the memory's (conflicts), or the right"
-            " answer (elsewhere), by the strict scorer, on questions used neither for the vector nor for choosing, so"
-            " that the search's heatmap shows other numbers. Log-odds shift: context against memory at the first token,"
+            " answer (elsewhere), by the strict scorer; its change against unsteered in points with the 95 % interval;"
+            " in brackets where one more random vector would fall, which prompts and decoding rules have not. On"
+            " questions used neither for the vector nor for choosing, so that the search's heatmap shows other numbers."
+            " Log-odds shift: context against memory at the first token,"
             f" first kind of conflict, in nats.{_controls_note(parts)}"
         ),
         captions=captions(parts, drawn),
@@ -72,6 +84,28 @@ def report_comparison(folder: str | Path) -> Path:
         filters=search_report.FILTERS,
         start={**first[["regime", "kind"]].iloc[0], **start},
     )
+
+
+def read_comparison(folder: str | Path) -> dict[str, Any]:
+    """The run's files by name, without what was not measured: perplexity of prompting, speed of too few rounds.
+
+    Args:
+        folder: The folder of the finished run.
+    """
+    parts = dict(read_run(folder, TIDY))
+    if "summary" in parts:
+        costs, silent = parts["costs"], parts["costs"]["method"].isin(PROMPTING)
+        parts["summary"] = without_prompting(parts["summary"])
+        costs = costs.assign(perplexity_ratio=costs["perplexity_ratio"].mask(silent))
+        parts["costs"] = (
+            costs if _is_timed(parts) else costs.drop(columns=costs.filter(like="tokens_per_second").columns)
+        )
+    return parts
+
+
+def _is_timed(parts: Parts) -> bool:
+    """Whether speeds have intervals: of fewer rounds there are none, and one round's ratio says nothing."""
+    return int(parts["config"]["n_rounds"]) >= LEAST_ROUNDS
 
 
 def _controls_note(parts: Parts) -> str:
@@ -102,16 +136,38 @@ def about(parts: Parts) -> str:
 def headline(parts: Parts) -> pd.DataFrame:
     """Context answers on held-out conflicts, right answers elsewhere: a row per condition, random draws averaged.
 
+    A share in percent, its change in points with its interval, and random vectors' band where there is one.
+
     Args:
         parts: The run's files by name; `summary` is read.
     """
     summary = parts["summary"].assign(condition=named, part=parts_of)
     wanted = (summary["regime"] == "conflict").map({True: "context", False: "right"})
     shown = summary[summary["metric"] == wanted]
-    wide = shown.pivot_table(index="condition", columns="part", values="value", aggfunc="mean", sort=False)
     first = first_conflicts(summary)
-    odds = first[first["metric"] == "log_odds"].groupby("condition", sort=False)["effect"].mean()
-    return wide.loc[_ordered(shown, parts)].assign(**{"log-odds shift": odds}).reset_index()
+    odds = first[first["metric"] == "log_odds"].assign(part="log-odds shift")
+    cells = pd.concat([shown.assign(said=_share_said), odds.assign(said=_shift_said)])
+    wide = cells.drop_duplicates(["condition", "part"]).pivot(index="condition", columns="part", values="said")
+    columns = [*shown["part"].unique(), "log-odds shift"]
+    return wide.loc[_ordered(shown, parts), columns].fillna("–").reset_index().rename_axis(columns=None)
+
+
+def _share_said(rows: pd.DataFrame) -> list[str]:
+    """Each share in percent, with its change in points, its interval and random vectors' band."""
+    return [
+        f"{row.value:.0%}" if row.role == "unsteered" else f"{row.value:.0%}, {_change(row, percent)}"
+        for row in rows.itertuples()
+    ]
+
+
+def _shift_said(rows: pd.DataFrame) -> list[str]:
+    """Each change with its interval and random vectors' band; the unsteered model has none."""
+    return ["–" if row.role == "unsteered" else _change(row, signed) for row in rows.itertuples()]
+
+
+def _change(row: Any, show: Callable[[float], str]) -> str:
+    interval, band = reach(row.low, row.high, show), reach(row.control_low, row.control_high, show)
+    return " ".join(filter(None, [show(row.effect), interval, band and f"(random vectors {band})"]))
 
 
 def tables(parts: Parts) -> dict[str, pd.DataFrame]:
@@ -126,7 +182,7 @@ def tables(parts: Parts) -> dict[str, pd.DataFrame]:
     counts = ["n", "n_missing", "helped", "hurt", "kept", "without", "effect", "p"]
     searched = {} if is_chosen(parts) else search_report.tables(parts)
     conflict = of_conflicts(parts["summary"])
-    every = condition_table(conflict, metric="context", costs=[], groups=["kind"])
+    every = condition_table(conflict, metric="context", costs=[], groups=["kind"]).rename(columns={"p, corrected": "p"})
     return {
         **searched,
         "Context answers under conflict, with intervals, random vectors' bands and p (nothing is corrected)": every,
@@ -136,8 +192,15 @@ def tables(parts: Parts) -> dict[str, pd.DataFrame]:
         "Questions helped and hurt against unsteered (context answers; McNemar's exact test)": paired[
             ["regime", "kind", "questions", "condition", *counts]
         ],
-        "What each condition costs (speed and memory on this machine; KL in nats at the first token)": parts["costs"],
+        f"What each condition costs ({_costs_note(parts)}KL in nats at the first token)": parts["costs"],
     }
+
+
+def _costs_note(parts: Parts) -> str:
+    """What the costs are of, and why there is no speed where there is none."""
+    if _is_timed(parts):
+        return "speed and memory on this machine; "
+    return f"speed is not shown: an interval needs {LEAST_ROUNDS} rounds, this run has {parts['config']['n_rounds']}; "
 
 
 def figures(parts: Parts) -> dict[str, Figure]:
@@ -214,18 +277,19 @@ def _whole(rows: pd.DataFrame) -> pd.DataFrame:
 def _costs_figure(parts: Parts, where: str) -> Figure:
     costs = _whole(parts["costs"])
     names = {
-        "seconds": "time per token", "forwards_per_token": "passes per token",
-        "perplexity_ratio": "held-out perplexity", "kl": "KL at the first token, nats",
+        "forwards_per_token": "passes per token", "perplexity_ratio": "held-out perplexity",
+        "kl": "KL at the first token, nats",
     }  # fmt: skip
-    table = costs.melt("condition", list(names)[1:], var_name="metric", value_name="effect")
-    speed = "tokens_per_second_ratio"
-    times = {"effect": 1 / costs[speed], "low": 1 / costs[f"{speed}_high"], "high": 1 / costs[f"{speed}_low"]}
-    table = pd.concat([costs[["condition"]].assign(metric="seconds", **times), table], ignore_index=True)
+    table, interval = costs.melt("condition", list(names), var_name="metric", value_name="effect"), ""
+    if _is_timed(parts):
+        speed, names = "tokens_per_second_ratio", {"seconds": "time per token", **names}
+        times = {"effect": 1 / costs[speed], "low": 1 / costs[f"{speed}_high"], "high": 1 / costs[f"{speed}_low"]}
+        table = pd.concat([costs[["condition"]].assign(metric="seconds", **times), table], ignore_index=True)
+        interval = f"Whisker: 95 % interval of the median of {parts['config']['n_rounds']} rounds"
     scale = (table["metric"] == "kl").map({True: "difference", False: "ratio"})
     return cost_bars(
         table.assign(scale=scale), costs=names, conditions=_ordered(costs, parts), focus=_focus(parts),
-        title="What each condition costs", subtitle=where,
-        interval=f"Whisker: 95 % interval of the median of {parts['config']['n_rounds']} rounds",
+        title="What each condition costs", subtitle=where, interval=interval,
     )  # fmt: skip
 
 
@@ -243,11 +307,15 @@ def _odd_figure(parts: Parts, where: str) -> Figure:
 
 def _cost_figure(parts: Parts, first: pd.DataFrame, single: pd.DataFrame, cost: str, label: str, where: str) -> Figure:
     spent = single[(single["metric"] == cost) & single["regime"].isin(["agreement", FLUENCY])]
-    table = pd.concat([first[first["metric"] == "context"], spent]).drop(columns="group")
+    shown = _whole(first)
+    if cost == HELD_OUT_PERPLEXITY:
+        shown = shown[~shown["method"].isin(PROMPTING)]
+        spent = spent[~spent["method"].isin(PROMPTING)]
+    table = pd.concat([shown[shown["metric"] == "context"], spent]).drop(columns="group")
     over = OVER_QUESTIONS["interval"] + (", of the cost over texts" if cost == HELD_OUT_PERPLEXITY else "")
     return cost_effect(
         table, effect="context", cost=cost, effect_shows="value", focus=_focus(parts),
-        conditions=_ordered(_whole(first), parts), budget=parts["chosen"]["budgets"][cost],
+        conditions=_ordered(shown, parts), budget=parts["chosen"]["budgets"][cost],
         percent=["context", *([cost] if cost == AGREEMENT_LOST else [])], effect_label="context answers",
         cost_label=label, title=f"What context answers cost: {label}", subtitle=where,
         units=OVER_QUESTIONS["units"], interval=over,
@@ -275,7 +343,8 @@ def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
     said = {
         "context_answers": f"Conflicts: {', '.join(kinds)}.",
         "cost_agreement": f"Conflicts: {kinds[0]}; agreement: {n.get('agreement', 0)}.",
-        "cost_perplexity": f"Conflicts: {kinds[0]}; {texts} texts. A logits rule has no perplexity of its own.",
+        "costs": PERPLEXITY_NOTE if _is_timed(parts) else f"{PERPLEXITY_NOTE} {_costs_note(parts)}".rstrip("; ") + ".",
+        "cost_perplexity": f"Conflicts: {kinds[0]}; {texts} texts. {PERPLEXITY_NOTE}",
     }
     wanted = f"{tried} conflicts, wanted: the most context answers with {budgets_said(parts['chosen']['budgets'])}"
     if is_chosen(parts):

@@ -10,6 +10,7 @@ from steering_lab.analysis.plots import Figure, condition_bars, tradeoff_curves
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.evaluation.running.control_vectors import RANDOM_DELTA
+from steering_lab.numerics.written import reach
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, STEERED, TARGETS, UNSTEERED, VECTOR
 from steering_lab.study.conflict.naming import OVER_QUESTIONS, kinds_of, of_conflicts, parts_of
@@ -217,11 +218,13 @@ def findings(parts: Parts) -> list[str]:
     }
     sweep, spent = parts["sweep"], parts["costs"].set_index("method")
     layers = sweep[sweep["varied"] == "layers"].pivot(index="method", columns="n_layers", values="context")
-    wide = {m: f"{row.iloc[0]:.2f} to {row.iloc[-1]:.2f}" for m, row in layers.iterrows()}
+    wide = {m: f"{row.iloc[0]:.2f} and {row.iloc[-1]:.2f}" for m, row in layers.iterrows()}
+    n_layers = f"with {layers.columns.min()} and with {layers.columns.max()} layers"
     each = {
         m: f"{spent.loc[m, 'forward_equivalents']:.1f} ({1000 * spent.loc[m, 'seconds']:.0f} ms)"
         for m in (*GRADIENT[1:], GATE)
     }
+    once = {m: f"{spent.loc[m, 'once_forward_equivalents']:.0f}" for m in (VECTOR, GRADIENT[0])}
     base = at.loc[VECTOR]
     said = [
         f"At {_nats(nearest)} of KL the {VECTOR} vector gives a share of"
@@ -229,10 +232,29 @@ def findings(parts: Parts) -> list[str]:
         f" {_listed(apart)} (a dash: it does not move the model that far).",
         _beside_deltas(parts),
         f"Iterations chosen on the questions for choosing: {_listed(parts['chosen']['iterations'])}; context answers"
-        f" there from one layer to {layers.columns.max()}: {_listed(wide)}.",
-        f"Forward-equivalents per query: {_listed(each)}.",
+        f" there {n_layers}: {_listed(wide)}.",
+        f"Forward-equivalents per query: {_listed(each)}. Once, before any query: {_listed(once)}.",
+        _too_strong(parts),
     ]
     return [sentence for sentence in said if sentence]
+
+
+def _too_strong(parts: Parts) -> str:
+    """What the vector gives at its best coefficient and at its strongest, where that is another one."""
+    conflict = of_conflicts(parts["summary"])
+    rows = conflict[(conflict["method"] == VECTOR) & (conflict["metric"] == "context")].set_index("coeff")
+    best, most = rows["value"].idxmax(), rows.index.max()
+    if best == most:
+        return ""
+    each = []
+    for coeff in (best, most):
+        row = rows.loc[coeff]
+        band = reach(row["control_low"], row["control_high"], signed)
+        moved = _estimate(signed, row["effect"], row["low"], row["high"])
+        each.append(f"{row['value']:.2f} at {coeff:g} ({moved}{f'; random vectors {band}' if band else ''})")
+    return (
+        f"Of its coefficients the {VECTOR} vector gives most context answers, {each[0]}; the strongest gives {each[1]}."
+    )
 
 
 def answered(parts: Parts) -> pd.DataFrame | None:
@@ -257,9 +279,10 @@ def check_expectations(expects: Sequence[str]) -> None:
 def _measured(parts: Parts) -> pd.DataFrame:
     """What expectations are answered by: effects at one KL, differences to the vector, random vectors' bands.
 
-    "random delta" is the band of random deltas beside each method, at its chosen strength.
+    A method that does not move the model so far is answered for at its chosen strength. "random delta" is the band of
+    random deltas beside each method, at its chosen strength.
     """
-    equal = parts["equal"]
+    equal, chosen = parts["equal"], _chosen_strengths(parts)
     at = equal[equal["cost"] == _nearest(parts)].assign(metric="context")
     elsewhere = parts["elsewhere"].assign(metric=parts["elsewhere"]["regime"])
     blocks = []
@@ -268,9 +291,12 @@ def _measured(parts: Parts) -> pd.DataFrame:
         reach = {"control_low": band.control_low, "control_high": band.control_high}
         own = rows[rows["draw"].isna()].assign(**reach, against=None)
         own = own.assign(low=own["effect_low"], high=own["effect_high"])
+        if metric == "context":
+            own = pd.concat([own, _instead(own.loc[own["effect"].isna(), "method"], chosen)])
+            own = own[own["effect"].notna() | ~own["method"].isin(own.loc[own["effect"].notna(), "method"])]
         drawn = {"method": "random", "effect": np.nan, "low": band.control_low, "high": band.control_high}
         blocks += [own, pd.DataFrame([drawn]).assign(metric=metric, against=None)]
-    beside = _chosen_strengths(parts).loc[lambda rows: rows.index.isin(GRADIENT)].dropna(subset="control_high")
+    beside = chosen[chosen.index.isin(GRADIENT)].dropna(subset="control_high")
     drawn = {"method": RANDOM_DELTA, "metric": "context", "effect": np.nan, "against": None}
     blocks.append(beside.assign(**drawn, low=beside["control_low"], high=beside["control_high"]))
     apart = at[at["draw"].isna() & (at["method"] != VECTOR)]
@@ -278,6 +304,18 @@ def _measured(parts: Parts) -> pd.DataFrame:
     return pd.concat([*blocks, apart.assign(against=VECTOR)], ignore_index=True).assign(
         who=lambda rows: rows["method"], scale="difference"
     )
+
+
+def _instead(methods: pd.Series, chosen: pd.DataFrame) -> pd.DataFrame:
+    """The rows at their chosen strength of methods that do not reach the KL looked at.
+
+    Args:
+        methods: Their names.
+        chosen: What every method does there.
+    """
+    rows = chosen[chosen.index.isin(methods)].reset_index()
+    columns = ["method", "effect", "low", "high", "control_low", "control_high"]
+    return rows[columns].assign(metric="context", against=None, where="at its chosen strength, short of that KL")
 
 
 def _listed(things: Mapping[str, object]) -> str:
@@ -301,9 +339,23 @@ def _beside_deltas(parts: Parts) -> str:
     for method in known:
         row = at.loc[method]
         band = _estimate(signed, None, row["control_low"], row["control_high"])
-        drawn = "vector of its norm" if method == VECTOR else "delta of its KL"
+        drawn = (
+            "vector of its norm"
+            if method == VECTOR
+            else f"delta of its KL over the objective's steps{_first(parts, method)}"
+        )
         said[method] = f"{_estimate(signed, row['effect'], row['low'], row['high'])}, one more random {drawn} {band}"
     return f"What each does to the share of context answers at its chosen strength: {_listed(said)}."
+
+
+def _first(parts: Parts, method: str) -> str:
+    """How far random deltas of the same KL over all steps move the first token, and how far the method does."""
+    drawn, conflict = _random_deltas(parts), of_conflicts(parts["summary"])
+    rows = conflict[(conflict["metric"] == "kl") & (conflict["role"] == "steered") & (conflict["method"] == method)]
+    own = rows.loc[strength(rows) == parts["chosen"]["strengths"][method], "value"]
+    if method not in drawn.index or own.empty:
+        return ""
+    return f" (first token {drawn.loc[method, 'cost']:.2f} nats against its {own.iloc[0]:.2f})"
 
 
 def _deltas_note(parts: Parts) -> str:

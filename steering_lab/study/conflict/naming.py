@@ -62,4 +62,5 @@ def parts_of(rows: pd.DataFrame) -> pd.Series:
 
 def budgets_said(budgets: Mapping[str, float]) -> str:
     """`budgets`, the most of each cost by its name, in words."""
-    return " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in budgets.items())
+    said = " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in budgets.items())
+    return said.replace("held out", "held-out")

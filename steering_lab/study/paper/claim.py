@@ -10,7 +10,7 @@ one word:
     in shape         all held, and a number did not, or none was given
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Any, Literal, NamedTuple
@@ -22,6 +22,7 @@ from steering_lab.study.settings import ExpectationSettings
 
 Word = Literal["reproduced", "in shape", "not reproduced", "cannot say"]
 WORDS: tuple[Word, ...] = ("not reproduced", "cannot say", "in shape", "reproduced")
+DECIDING = ("failed", "not answered")  # how the lines begin that make a verdict not reproduced, or cannot say
 MEASURED = ("who", "metric", "scale", "effect", "low", "high", "control_low", "control_high", "p_random", "p_family")
 
 
@@ -62,7 +63,7 @@ class Verdict(NamedTuple):
 
     Args:
         word: The verdict.
-        ours: Our number, with its interval, in a few words.
+        ours: The lines that failed, or were not answered, and our number with its interval, in a few words.
         checks: What it follows from: answer, expected and measured of each line and number.
     """
 
@@ -71,9 +72,15 @@ class Verdict(NamedTuple):
     checks: pd.DataFrame
 
     @property
+    def said(self) -> str:
+        """The lines that make the verdict where some do, which older runs do not have in `ours`, and our number."""
+        lines = "" if self.ours.startswith(DECIDING) else deciding(self.checks)
+        return "; ".join(filter(None, [lines, self.ours]))
+
+    @property
     def sentence(self) -> str:
-        """The verdict and our number, as a page begins."""
-        return f"{self.word.capitalize()}: {self.ours}."
+        """The verdict and what makes it so, as a page begins."""
+        return f"{self.word.capitalize()}: {self.said}."
 
     def as_json(self) -> dict[str, Any]:
         """What `verdict.json` of a run holds."""
@@ -98,20 +105,45 @@ def judge(config: ClaimSettings, measured: pd.DataFrame, ours: str) -> Verdict:
             a row may be a paired difference to another who.
         ours: Our number beside the paper's, in a few words.
     """
-    measured = measured.reindex(columns=[*MEASURED, "against"])
-    shapes = answers(config.expects, measured)
-    asked = pd.DataFrame(
-        [_asked(name, number, measured) for name, number in config.numbers.items()], columns=shapes.columns
-    )
+    found = checks_of(config.expects, config.numbers, measured)
+    shapes, asked = (set(found.loc[found["about"] == about, "answer"]) for about in ("shape", "number"))
     word: Word = "in shape"
-    if "failed" in set(shapes["answer"]):
+    if "failed" in shapes:
         word = "not reproduced"
-    elif "cannot say" in set(shapes["answer"]):
+    elif "cannot say" in shapes:
         word = "cannot say"
-    elif len(asked) and set(asked["answer"]) == {"held"}:
+    elif asked == {"held"}:
         word = "reproduced"
-    checks = pd.concat([shapes.assign(about="shape"), asked.assign(about="number")], ignore_index=True)
-    return Verdict(word, ours, checks)
+    return Verdict(word, "; ".join(filter(None, [deciding(found), ours])), found)
+
+
+def checks_of(expects: Sequence[str], numbers: Mapping[str, float], measured: pd.DataFrame) -> pd.DataFrame:
+    """The `checks` of a verdict, with random vectors' band wherever there is one.
+
+    Args:
+        expects: The lines.
+        numbers: The numbers that are asked for, by "WHO: METRIC".
+        measured: As in `judge`.
+    """
+    measured = measured.reindex(columns=[*MEASURED, "against"])
+    shapes = answers(expects, measured, bands=True)
+    asked = [_asked(name, number, measured) for name, number in numbers.items()]
+    blocks = [shapes.assign(about="shape"), pd.DataFrame(asked, columns=shapes.columns).assign(about="number")]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def deciding(checks: pd.DataFrame) -> str:
+    """The lines that failed, or where none did those without an answer, each with what was measured; else nothing.
+
+    Args:
+        checks: Those of a verdict.
+    """
+    shapes = checks[checks["about"] == "shape"]
+    for answer, begins in zip(("failed", "cannot say"), DECIDING, strict=True):
+        if len(rows := shapes[shapes["answer"] == answer]):
+            each = (f'"{row.expected}" ({row.measured})' for row in rows.itertuples())
+            return f"{begins} {', '.join(each)}"
+    return ""
 
 
 def _asked(name: str, number: float, measured: pd.DataFrame) -> dict[str, str]:
@@ -123,7 +155,7 @@ def _asked(name: str, number: float, measured: pd.DataFrame) -> dict[str, str]:
         raise ValueError(f"numbers has {name!r}, and the run measures {', '.join(names_in(measured))}")
     low, high = rows[0].low, rows[0].high
     answer = "cannot say" if isnan(low) else "held" if low <= number <= high else "failed"
-    return {"answer": answer, "expected": f"{name} is the published {number:g}", "measured": said(rows[0])}
+    return {"answer": answer, "expected": f"{name} is {number:g}", "measured": said(rows[0])}
 
 
 def names_in(measured: pd.DataFrame) -> list[str]:

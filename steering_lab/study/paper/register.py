@@ -1,7 +1,7 @@
 """The figures of papers that come along: where their files are, which runs there are, and the table of verdicts."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -9,11 +9,17 @@ from typing import Any, NamedTuple
 
 from steering_lab.models.provenance import git_commit
 from steering_lab.study.finding import Study, experiments_folder, read_study
+from steering_lab.study.paper.claim import Verdict
 
 PAPERS = ("actadd", "contextfocus")
 HEAD = "| figure | command | minutes | run | verdict | ours | published | on the organism |\n" + 8 * "|---" + "|\n"
 KNOWN_TRUTH = "organism"
 """The variant whose verdict stands beside: the synthetic model, of which the truth is known."""
+
+IN_WORDS = ("question", "source", "claim", "published", "not_reproduced", "differs", "curves")
+"""Settings that only say something: a run is the same whatever they say, published curves being drawn beside it."""
+TOLD = ("model", "prefix", "layers", "coeffs", "coeff", "groups", "seed")
+"""Settings by which a reader tells a run from another."""
 
 
 class PaperFigure(NamedTuple):
@@ -41,16 +47,37 @@ class PaperFigure(NamedTuple):
         return f"steering-lab run experiments/{self.toml.relative_to(experiments_folder()).as_posix()}{chosen}"
 
     def runs(self, results: Path) -> Iterator[Path]:
-        """Finished runs of exactly these settings, the newest first.
+        """Finished runs of these settings, the newest first.
+
+        What the file says in words may be put otherwise since, and it may expect fewer lines than the run was judged
+        by: with more of them a verdict is never a better one.
 
         Args:
             results: The folder above all runs.
         """
-        wanted = json.loads(json.dumps(asdict(self.study.config)))
+        return (run for run in self.every_run(results) if not self.differs(_held(run, "config")))
+
+    def every_run(self, results: Path) -> Iterator[Path]:
+        """Finished runs of the figure with any settings, the newest first.
+
+        Args:
+            results: The folder above all runs.
+        """
         for verdict in sorted((results / self.study.name).glob("*/verdict.json"), reverse=True):
-            held = json.loads((verdict.parent / "config.json").read_text(encoding="utf-8"))
-            if held == wanted and not verdict.parent.name.endswith(".partial"):
+            if not verdict.parent.name.endswith(".partial"):
                 yield verdict.parent
+
+    def differs(self, config: Mapping[str, Any]) -> list[str]:
+        """The settings in which a run's config differs from the file's, by name.
+
+        Args:
+            config: What config.json of the run holds.
+        """
+        wanted = json.loads(json.dumps(asdict(self.study.config)))
+        changed = [key for key in {**wanted, **config} if key not in IN_WORDS and config.get(key) != wanted.get(key)]
+        if "expects" in changed and set(wanted["expects"]) <= set(config["expects"]):
+            changed.remove("expects")
+        return changed
 
     def made_here(self, results: Path) -> Path | None:
         """The run of these settings that this very code made; None where there is none, or the code has no commit.
@@ -88,8 +115,24 @@ def verdict_table(results: Path) -> str:
     Args:
         results: The folder above all runs.
     """
-    both = zip(paper_figures(), paper_figures(variant=KNOWN_TRUTH), strict=True)
-    return HEAD + "".join(_row(figure, _first(figure, results), _first(known, results)) for figure, known in both)
+    both = [
+        (figure, _first(figure, results), _first(known, results))
+        for figure, known in zip(paper_figures(), paper_figures(variant=KNOWN_TRUTH), strict=True)
+    ]
+    others = [line for figure, *shown in both if (line := _others(figure, results, shown))]
+    below = f"\nRuns of the same figures that are not in the table: {'; '.join(others)}.\n" if others else ""
+    return HEAD + "".join(_row(*one) for one in both) + below
+
+
+def _others(figure: PaperFigure, results: Path, shown: Sequence[Path | None]) -> str:
+    """The other runs of a figure, each with its verdict and the settings in which it differs; empty where none is."""
+    rest = [run for run in figure.every_run(results) if run not in shown]
+    each = []
+    for run in rest:
+        config = _held(run, "config")
+        told = ", ".join(f"{key} {json.dumps(config.get(key))}" for key in figure.differs(config) if key in TOLD)
+        each.append(f"{_held(run, 'verdict')['verdict']} ({f'{told}, ' if told else ''}`{run.parent.name}/{run.name}`)")
+    return f"{figure.toml.stem} {', '.join(each)}" if each else ""
 
 
 def _first(figure: PaperFigure, results: Path) -> Path | None:
@@ -106,9 +149,9 @@ def _row(figure: PaperFigure, run: Path | None, beside: Path | None) -> str:
 
 def _found(run: Path) -> tuple[str, str, str, str]:
     """A run's minutes, its folder, its verdict and its numbers."""
-    verdict, made = _held(run, "verdict"), _held(run, "provenance")
+    verdict, made = Verdict.read(_held(run, "verdict")), _held(run, "provenance")
     took = datetime.fromisoformat(made["finished"]) - datetime.fromisoformat(made["started"])
-    return f"{took.total_seconds() / 60:.0f}", f"`{run.parent.name}/{run.name}`", verdict["verdict"], verdict["ours"]
+    return f"{took.total_seconds() / 60:.0f}", f"`{run.parent.name}/{run.name}`", verdict.word, verdict.said
 
 
 def _held(run: Path, name: str) -> dict[str, Any]:

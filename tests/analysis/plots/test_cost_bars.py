@@ -31,7 +31,7 @@ def test_conditions_stand_in_one_order_in_all_panels_and_a_missing_cost_is_said(
     assert figure.layout.yaxis.ticktext == ("prompted", "steered", "unsteered")
     ratio, difference = traces(figure, "numbers")
     assert [text.strip() for text in ratio.text][1] == "no value"
-    assert [text.strip() for text in difference.text] == ["+0.02", "<b>+0.20</b>", "0.00"]
+    assert [text.strip() for text in difference.text] == ["+0.02", "+0.20 ≠", "0.00"]
 
 
 def test_a_bare_table_of_effects_draws_without_whiskers() -> None:

@@ -1,5 +1,7 @@
 """Confirmation: what was chosen, beside what is left of it on prompts that played no part."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,3 +93,22 @@ def test_the_winners_curse_is_seen_in_the_gap() -> None:
             summaries.append(summarise(stacked(*tables, *costs), n_boot=100))
         gaps.append(confirm(select(summaries[0], **CHOICE), summaries[1])["gap"].iloc[0])
     assert np.mean(gaps) < -0.2  # every cell's true effect is the same: the choice alone made it look larger
+
+
+def test_an_effect_is_asked_for_on_the_side_that_was_wanted_though_it_was_chosen_on_the_other() -> None:
+    fell = cell(2, 2, (-0.1, -0.5, 0.3), (1.0, 0.9, 1.1))
+    chosen = select(pd.concat([UNSTEERED, fell]), **CHOICE)
+    rose = cell(2, 2, (0.3, 0.1, 0.5), (1.0, 0.9, 1.1)).assign(control_low=-0.1, control_high=0.1)
+    assert verdict(confirm(chosen, rose)).held
+    unsaid = replace(chosen, direction=None)  # chosen by somebody else: the side that it was on
+    assert verdict(confirm(unsaid, rose)).said == "effect not confirmed"
+    assert verdict(confirm(unsaid, fell.assign(effect=-0.3, low=-0.4, high=-0.2))).held
+
+
+@pytest.mark.parametrize(
+    ("then", "words"), [(0.05, "is in"), (0.3, "shrank into"), (-0.05, "is in"), (-0.3, "shrank into")]
+)
+def test_an_effect_shrank_only_where_it_was_larger_when_it_was_chosen(then: float, words: str) -> None:
+    chosen = select(pd.concat([UNSTEERED, cell(2, 2, (then, then, then), (1.0, 0.9, 1.1))]), **CHOICE)
+    now = cell(2, 2, (0.2, 0.1, 0.3), (1.0, 0.9, 1.1)).assign(control_low=-0.4, control_high=0.4)
+    assert verdict(confirm(chosen, now)).said == f"{words} the band of random vectors"

@@ -15,12 +15,14 @@ from steering_lab.tables import CELL, PERCENTILES, SUMMARY, State, checked, is_u
 CoeffAxis = Literal["coeff", "relative_norm"]
 REQUIRED = (*CELL, "role", "metric", "scale", "value", "effect", "low", "high")
 OPTIONAL = (
-    "relative_norm", "degenerate", "control_low", "control_high", "n_prompts", "n", "n_missing", *PERCENTILES,
+    "relative_norm", "degenerate", "control_low", "control_high", "n_draws", "n_prompts", "n", "n_missing",
+    *PERCENTILES,
 )  # fmt: skip
 
 WORDS = ("state", "why")  # of a cell: what it shows, and why it has no interval; missing where the table is silent
 FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table is silent
 STATES = get_args(State)
+LEAST_SIMULATED = 8  # cells, from which on their draws are judged together (`numerics.moderated`)
 NULL_GRIDS = {5: 0.07, 10: 0.04}
 """By random vectors a cell: the share of null grids that have a cell that works, at most (docs/measures.md)."""
 
@@ -145,17 +147,24 @@ def _judged(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def how_many_work(cells: pd.DataFrame) -> str:
-    """How many cells work, and in how many grids without steering any would; empty if the table knows no states."""
+    """How many cells work, and in how many grids without steering any would, where that was simulated.
+
+    Empty if the table knows no states. Fewer than `LEAST_SIMULATED` cells are judged by another rule, each by its own
+    draws, so that the share of simulated grids is not theirs.
+    """
     said = cells["state"].notna()
     if not said.any():
         return ""
     if cells.loc[said, "control_low"].isna().all():
         return "No random vectors were run here, so no cell can be said to work"
-    work = int((cells["state"] == "works").sum())
+    work, many = int((cells["state"] == "works").sum()), int(said.sum())
+    count = f"{work or 'None'} of {many} cell{'' if many == 1 else 's'} {'works' if work == 1 else 'work'}"
+    few = "cells" if many < LEAST_SIMULATED else "random vectors" if cells["n_draws"].max() < min(NULL_GRIDS) else ""
+    if few:
+        return f"{count}; how often one would where nothing steers was not simulated for so few {few}"
     return (
-        f"{work or 'None'} of {int(said.sum())} cells {'works' if work == 1 else 'work'}; of simulated grids of"
-        f" 80 cells in which nothing steers, at most {NULL_GRIDS[10]:.0%} have one that does with ten random vectors"
-        f" to a cell, {NULL_GRIDS[5]:.0%} with five"
+        f"{count}; of simulated grids of 80 cells in which nothing steers, at most {NULL_GRIDS[10]:.0%} have one that"
+        f" does with ten random vectors to a cell, {NULL_GRIDS[5]:.0%} with five"
     )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.cells import Sweep
 from steering_lab.analysis.plots.parts.labels import short_signed, signed, wrapped
-from steering_lab.numerics.written import times
+from steering_lab.numerics.written import reach, times
 from steering_lab.tables import GENERATIONS, checked, is_unsteered
 
 
@@ -58,7 +58,7 @@ def numbers(cell: object, label: str) -> list[str]:
         why = getattr(cell, "why", None)
         lines.append(f"effect {_plain(get('effect'))}{interval_text(get('low'), get('high'), why)}")
     if not np.isnan(get("control_low")):
-        lines.append(f"random vectors of equal norm [{_plain(get('control_low'))}, {_plain(get('control_high'))}]")
+        lines.append(f"random vectors of equal norm {reach(get('control_low'), get('control_high'), _plain)}")
     if not get("baseline") and not np.isnan(get("relative_norm")):
         lines.append(f"relative norm {get('relative_norm'):.3g}")
     if not np.isnan(far := float(getattr(cell, "distance_percentile", np.nan))):

@@ -23,6 +23,18 @@ def signed(value: float | int, digits: int = 2) -> str:
     return text[1:] if not text.strip("+-0.") else text.replace("-", "−")
 
 
+def digits_apart(effect: float, low: float, high: float) -> int:
+    """How many digits tell an effect from the ends of a band beside it: two, or three where two would look alike.
+
+    Args:
+        effect: The effect, as a difference.
+        low: The band's lower end; NaN where there is none.
+        high: Its upper end.
+    """
+    alike = signed(effect) in (signed(low), signed(high)) and not math.isnan(effect)
+    return 3 if alike and low != high else 2
+
+
 def short_signed(value: float | int) -> str:
     """The coefficient `value` for an axis: +8, −0.5, 0; at most three significant digits."""
     text = f"{value:+.3g}"

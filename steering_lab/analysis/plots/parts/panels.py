@@ -14,6 +14,7 @@ from steering_lab.analysis.plots.parts.hover import numbers
 from steering_lab.analysis.plots.parts.labels import escaped
 
 LETTER = 6.6  # pixels: width of a letter
+DIFFERS = "≠"  # behind a number whose interval leaves the reference out; bold is for what works, in heatmaps alone
 
 
 class Panel(NamedTuple):
@@ -52,7 +53,7 @@ def dressed(
     return rows.assign(
         y=rows["condition"].map(places),
         colour=colours(rows, focused, theme.REFERENCE),
-        text=[f"<b>{t}</b>" if sure else t for t, sure in zip(text, rows["excludes"], strict=True)],
+        text=[f"{t} {DIFFERS}" if sure else t for t, sure in zip(text, rows["excludes"], strict=True)],
         hover=hover,
         focused=focused,
     )

@@ -61,13 +61,19 @@ def test_states_are_those_of_the_table_and_others_are_refused(sweep: SweepTable)
 
 
 def test_the_caption_counts_what_works_and_says_how_often_null_grids_have_any(sweep: SweepTable) -> None:
-    table = sweep()
-    assert how_many_work(sweep_cells(table, metric="sentiment", method="actadd").cells) == ""
-    table.loc[table["metric"] == "sentiment", "state"] = [None, "works", *["nothing shown"] * 5]
-    words = how_many_work(sweep_cells(table, metric="sentiment", method="actadd").cells)
-    assert words.startswith(
-        f"1 of 6 cells works; of simulated grids of 80 cells in which nothing steers, at most {NULL_GRIDS[10]:.0%} have"
+    def words(few: int, n_draws: int = 10) -> str:
+        table = sweep(coeffs=range(1, few + 1), layers=(0, 1)).assign(n_draws=n_draws)
+        table["state"] = np.where(table["coeff"] == 0, None, "nothing shown")
+        table.loc[(table["layer"] == 1) & (table["coeff"] == 1), "state"] = "works"
+        return how_many_work(sweep_cells(table, metric="sentiment", method="actadd").cells)
+
+    assert how_many_work(sweep_cells(sweep(), metric="sentiment", method="actadd").cells) == ""
+    simulated = f"of simulated grids of 80 cells in which nothing steers, at most {NULL_GRIDS[10]:.0%} have one"
+    assert words(4).startswith(f"1 of 8 cells works; {simulated}")
+    assert words(3).endswith(
+        "1 of 6 cells works; how often one would where nothing steers was not simulated for so few cells"
     )
+    assert words(4, n_draws=3).endswith("was not simulated for so few random vectors")
 
 
 def test_the_share_of_null_grids_is_that_of_the_table_in_the_documentation() -> None:
