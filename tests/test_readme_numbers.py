@@ -29,6 +29,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 SMOLLM2, ORGANISM = "SmolLM2-135M-Instruct", "organism"
+METHODS = {
+    "unsteered": "unsteered",
+    "vector": "contextfocus",
+    "instruction": "instructed",
+    "CAD": "CAD alpha 1",
+    "COIECD": "COIECD",
+}
 
 
 def spaced(text: str) -> str:
@@ -116,34 +123,35 @@ def of_the_sweep() -> list[str]:
     ]
 
 
+def both_answers(summary: pd.DataFrame, method: str, kind: str = "") -> str:
+    """Context answers under conflict and right answers over irrelevant passages, in %."""
+
+    def of(metric: str, regime: str, kind: str = "") -> float:
+        own = summary[(summary["method"] == method) & (summary["metric"] == metric) & (summary["role"] != "control")]
+        own = own[(own["regime"] == regime) & (own["kind"] == kind) & (own["coeff"].isna() | (own["coeff"] >= 0))]
+        assert len(own) == 1, f"{len(own)} rows of {method}, {metric}, {regime}"
+        return float(own.iloc[0]["value"])
+
+    return f"{percent(of('context', 'conflict', kind))} and {percent(of('right', 'irrelevant'))} %"
+
+
+def of_every_rival(summary: pd.DataFrame, kind: str = "") -> str:
+    each = {name: both_answers(summary, method, kind) for name, method in METHODS.items()}
+    return (
+        f"Context answers and right answers over irrelevant passages are {each['unsteered']} unsteered,"
+        f" {each['vector']} with the vector, {each['instruction']} with the instruction, {each['CAD']} with CAD and"
+        f" {each['COIECD']} with COIECD, at different KL."
+    )
+
+
 def of_the_capitals() -> list[str]:
-    run = Run("contextfocus_conflict", SMOLLM2, n_validation=48)
-    known, table = run.json("known"), run.table("validation", regime="conflict")
-    lost = run.table("validation", metric="agreement_lost", role="steered")
-
-    def answers(metric: str, coeff: float) -> str:
-        rows = table[(table["metric"] == metric) & (table["coeff"] == coeff)]
-        return span(rows["value"] * rows["n"])
-
-    def agreeing(coeff: float) -> str:
-        rows = lost[lost["coeff"] == coeff]
-        return span(rows["effect"] * rows["n"])
-
-    layers, n = ", ".join(map(str, run.config["layers"])), int(table["n"].max())
+    run = Run("contextfocus_comparison", SMOLLM2)
+    known = run.json("known")
     return [
         f"SmolLM2 knew {len(known['known'])} of {known['asked']} capitals.",
-        f"On the {n} conflicts for choosing, about {count(table['n_prompts'].max())} countries, it followed the passage"
-        f" in {answers('context', 0)} answers and its memory in {answers('memory', 0)}.",
-        f"At coefficient 0.5 the vector (layers {layers}) left {answers('memory', 0.5)} memory answers and gave"
-        f" {answers('context', 0.5)} from the passage, and of {lost['n'].max()} passages that agree it lost"
-        f" {agreeing(0.5)}; at coefficient 1 it left {answers('memory', 1)} from memory, gave {answers('context', 1)}"
-        f" from the passage, and lost {agreeing(1)}.",
         comparison_findings.first_sentence(run.parts),
+        of_every_rival(run.table("summary")),
     ]
-
-
-def of_a_small_comparison() -> list[str]:
-    return [comparison_findings.first_sentence(Run("contextfocus_conflict", SMOLLM2, n_validation=20).parts)]
 
 
 def of_the_conflict() -> list[str]:
@@ -157,13 +165,7 @@ def of_the_conflict() -> list[str]:
         assert len(own) == 1, f"{len(own)} rows of {method}, {metric}, {regime}"
         return own.iloc[0]
 
-    def both(method: str) -> str:
-        followed, resisted = of(method, "context", "conflict", "subjects"), of(method, "right", "irrelevant")
-        return f"{percent(followed['value'])} and {percent(resisted['value'])} %"
-
-    agreement, closed, irrelevant = (
-        of("contextfocus", "right", regime) for regime in ("agreement", "closed_book", "irrelevant")
-    )
+    agreement, closed = (of("contextfocus", "right", regime) for regime in ("agreement", "closed_book"))
     parts = [
         of(f"part {part}", "context", "conflict", "subjects")
         for part in ("instruction_only", "shuffled_context", "context_only")
@@ -177,12 +179,8 @@ def of_the_conflict() -> list[str]:
         f"Of {changed['n']} questions, each asked once, it helps {count(changed['helped'])} and hurts"
         f" {count(changed['hurt'])} (p = {changed['p']:.2f}).",
         f"Right answers over agreeing passages change by {100 * agreement['effect']:.0f} points {points(agreement)},"
-        f" closed-book ones by {100 * closed['effect']:.0f} points {points(closed)}, those over irrelevant passages by"
-        f" {signed(100 * irrelevant['effect'], 0)} points {points(irrelevant)} (random vectors"
-        f" [{signed(100 * irrelevant['control_low'], 0)}, {signed(100 * irrelevant['control_high'], 0)}]).",
-        f"Context answers and right answers over irrelevant passages are {both('unsteered')} unsteered,"
-        f" {both('contextfocus')} with the vector, {both('instructed')} with the instruction,"
-        f" {both('CAD alpha 1')} with CAD and {both('COIECD')} with COIECD, at different KL.",
+        f" closed-book ones by {100 * closed['effect']:.0f} points {points(closed)}.",
+        of_every_rival(summary, "subjects"),
         f"The instruction's part alone gives {alone} %, the same vector from shuffled contexts {shuffled} %, from"
         f" contexts without the instruction {uninstructed} %, and the vector of another layer, as long,"
         f" {percent(elsewhere)} %: nothing beyond the instruction's part is shown.",
@@ -247,7 +245,7 @@ SECTIONS: dict[str, tuple[str, str, tuple[Callable[[], list[str]], ...]]] = {
     "context against memory": (
         "## Context against memory",
         "## The papers, made again",
-        (of_the_capitals, of_a_small_comparison, of_the_conflict, of_equal_kl),
+        (of_the_capitals, of_the_conflict, of_equal_kl),
     ),
     "papers": ("## The papers, made again", "## How the code is laid out", (of_the_papers,)),
 }
