@@ -133,17 +133,18 @@ def test_a_run_is_of_a_file_whose_words_changed_or_that_expects_less_and_of_no_o
     config = json.loads(json.dumps(asdict(figure.study.config)))
     runs = {
         "same": {}, "words": {"published": "2"}, "more": {"expects": [*config["expects"], "position 1: x rises"]},
-        "less": {"expects": config["expects"][:1]}, "other": {"prefix": "tokenizer"},
+        "less": {"expects": config["expects"][:1]}, "other": {"prefix": "tokenizer"}, "before": {},
     }  # fmt: skip
     for name, changed in runs.items():
         run = tmp_path / figure.study.name / name
         run.mkdir(parents=True)
-        (run / "config.json").write_text(json.dumps({**config, **changed}))
+        kept = {key: value for key, value in config.items() if name != "before" or key != "device"}
+        (run / "config.json").write_text(json.dumps({**kept, **changed}))
         held = {"verdict": "in shape", "ours": "1", "checks": [{"about": "shape", "answer": "held"}]}
         (run / "verdict.json").write_text(json.dumps(held))
         made = {"started": "2026-11-26T00:00:00", "finished": "2026-11-26T00:01:00"}
         (run / "provenance.json").write_text(json.dumps(made))
-    assert {run.name for run in figure.runs(tmp_path)} == {"same", "words", "more"}
+    assert {run.name for run in figure.runs(tmp_path)} == {"same", "words", "more", "before"}
     table, below = verdict_table(tmp_path).split("\n\n")
     assert "`actadd_norms/words`" in table
     assert 'norms in shape (`actadd_norms/same`), in shape (prefix "tokenizer", `actadd_norms/other`)' in below

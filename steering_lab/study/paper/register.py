@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from steering_lab.models.provenance import git_commit
 from steering_lab.study.finding import Study, experiments_folder, read_study
 from steering_lab.study.paper.claim import Verdict
+from steering_lab.study.reading import as_config
 
 PAPERS = ("actadd", "contextfocus")
 HEAD = "| figure | command | minutes | run | verdict | ours | published | on the organism |\n" + 8 * "|---" + "|\n"
@@ -68,12 +70,14 @@ class PaperFigure(NamedTuple):
                 yield verdict.parent
 
     def differs(self, config: Mapping[str, Any]) -> list[str]:
-        """The settings in which a run's config differs from the file's, by name.
+        """The settings in which a run's config differs from the file's, by name; one unknown to the run is its default.
 
         Args:
             config: What config.json of the run holds.
         """
-        wanted = json.loads(json.dumps(asdict(self.study.config)))
+        wanted = _plain(self.study.config)
+        with suppress(ValueError):
+            config = _plain(as_config(type(self.study.config), config))
         changed = [key for key in {**wanted, **config} if key not in IN_WORDS and config.get(key) != wanted.get(key)]
         if "expects" in changed and set(wanted["expects"]) <= set(config["expects"]):
             changed.remove("expects")
@@ -107,6 +111,12 @@ def paper_figures(names: tuple[str, ...] = (), variant: str = "") -> list[PaperF
     asked = [path for path in files if not names or {path.stem, path.parent.name} & set(names)]
     settings = [f"variant={variant}"] if variant else []
     return [PaperFigure(path, read_study(path, settings), variant) for path in asked]
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A Config as config.json holds it."""
+    held: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return held
 
 
 def verdict_table(results: Path) -> str:
