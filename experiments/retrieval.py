@@ -118,19 +118,20 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         parts = parts_of(_groups(questions.test), databases, nearest)
         asked, answers, gates = _answers(answering, asking, vector, norms, parts, threshold, config)
 
+        chosen = {"threshold": threshold, "embedded_at": str(at), "layer": site.layer, "coeff": config.coeff}
+        setup.folder.write_json("chosen.json", chosen | {"vector_norm": vector.norm, "median_resid_norm": norms[site]})
+
         def reader(prompts: PreparedPrompts) -> SteeredReader:
             edit = config.coeff * vector.from_last_prompt_token()
             put = config.worded, config.chat, config.max_new_tokens
             return SteeredReader(asking.model, indices[0], at, edit, threshold, prompts, *put)
 
         timed = [row.question for row in databases[0] if row.group in _groups(questions.test)][: config.n_timed]
-        chosen = {"threshold": threshold, "embedded_at": str(at), "layer": site.layer, "coeff": config.coeff}
-        setup.folder.write_json("chosen.json", chosen | {"vector_norm": vector.norm, "median_resid_norm": norms[site]})
         made = {
             "table": answers, "summary": tables.summaries(answers, config.seed, searched=False),
             "paired": gated_against_always(answers, config.seed), "gates": gates, "hits": searching.hits,
-            "times": query_times(reader, timed, config.n_rounds, Path(scratch)),
             "generations.jsonl": tables.browsable(asked, parts),
+            "times": query_times(reader, timed, config.n_rounds, Path(scratch)),
         }  # fmt: skip
         for name, one in made.items():
             setup.folder.write_table(name, one)

@@ -29,6 +29,7 @@ COUNTED = {
     "wrong memory": ("wrong", "memory"),
     "missed passage": (MISSED, "right"),
 }
+DRAWN = ("right passage", "outdated context", "wrong context", "missed passage")
 WHO = (STATES, RAW, TFIDF, WORDS, METHOD, METHOD + GATED, WARM)
 METRICS = ("hit", "time", *COUNTED)
 LABELS = {"unsteered": "unsteered", METHOD: "ContextFocus, always", METHOD + GATED: "ContextFocus, gated"}
@@ -49,7 +50,7 @@ def report_retrieval(folder: str | Path) -> Path:
     figures = {
         "hits": _hits(rates, parts, about),
         "answers": condition_bars(
-            answers, metric="share", metric_label="share of answers", percent=True, focus=METHOD + GATED,
+            answers[answers["group"].isin(DRAWN)], metric="share", metric_label="share of answers", percent=True, focus=METHOD + GATED,
             conditions={name: label for name, label in LABELS.items() if name != "unsteered"},
             title="Answers over what was found, by kind of passage", subtitle=words, **OVER_QUESTIONS,
         ),
@@ -156,13 +157,20 @@ def _counted(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _headline(answers: pd.DataFrame) -> pd.DataFrame:
-    """A row per condition, a column per kind of passage and answer: the share, its change, its interval."""
+    """A row per kind of passage and answer, a column per condition: the share, its change, what random vectors do."""
     told = answers.assign(
-        text=[f"{row.value:.0%} " + ("" if row.role == "unsteered" else said(row)) for row in answers.itertuples()]
+        text=[
+            f"{row.value:.0%}" + ("" if row.role == "unsteered" else f", {said(row, band=True)}")
+            for row in answers.itertuples()
+        ]
     )
-    wide = told.pivot(index="condition", columns="group", values="text")
-    wide = wide.reindex(index=list(LABELS), columns=[name for name in COUNTED if name in wide])
-    return wide.rename(index=LABELS).rename_axis(columns=None).reset_index().fillna("")
+    wide = told.pivot(index="group", columns="condition", values="text").reindex(columns=list(LABELS))
+    wide = wide.rename(columns=LABELS).assign(n=answers.groupby("group")["n"].first())
+    return (
+        wide.reindex([name for name in COUNTED if name in wide.index])
+        .rename_axis("passage, answer", columns=None)
+        .reset_index()
+    )
 
 
 def _gates(gates: pd.DataFrame) -> pd.DataFrame:
@@ -183,11 +191,13 @@ def _hits(rates: pd.DataFrame, parts: Parts, about: str) -> Figure:
     ends = {"x": [0.0, 1.0], "effect": 1 / _size(parts), "low": float("nan"), "high": float("nan")}
     lines[CHANCE] = pd.DataFrame(ends)
     every_few = range(0, depth, max(1, depth // 10))
-    return claim_curves(
+    figure = claim_curves(
         lines, {}, x_label="layer of the embedding", y_label="passages about what was asked",
         ticks={layer / (depth - 1): str(layer) for layer in every_few},
         title="Whose passage does a question find?", subtitle=about,
     )  # fmt: skip
+    shares = [0, 0.25, 0.5, 0.75, 1]
+    return figure.update_yaxes(tickvals=shares, ticktext=[f"{share:.0%}" for share in shares])
 
 
 def _findings(parts: Parts, rates: pd.DataFrame, answers: pd.DataFrame) -> list[str]:
@@ -198,17 +208,20 @@ def _findings(parts: Parts, rates: pd.DataFrame, answers: pd.DataFrame) -> list[
     times = parts["times"].set_index("query")
     warm, cold = times.loc[WARM], times.loc[COLD]
     over_wrong = answers[answers["group"] == "wrong context"].set_index("condition")
-    always, gated = (
-        f"{row.value:.0%} ({said(row, band=True)})" for row in over_wrong.loc[[METHOD, METHOD + GATED]].itertuples()
-    )
+    gated = next(over_wrong.loc[[METHOD + GATED]].itertuples())
+    within = ", no more than random vectors may" if gated.control_low <= gated.effect <= gated.control_high else ""
+    opened = ", ".join(f"{row.open:.0%} of {row.kind}" for row in _gates(parts["gates"]).itertuples())
     return [
         f"The model's own states at layer {_layer(parts)} find the asked passage for {_share(own)} of"
         f" {own['n_prompts']} questions (TF-IDF {_share(words[TFIDF])}, bag of words {_share(words[WORDS])}, chance"
-        f" {1 / _size(parts):.1%}); over wrong passages {over_wrong.loc['unsteered', 'value']:.0%} of answers are the"
-        f" passage's unsteered, {always} with the vector and {gated} with it behind the gate; a query takes"
-        f" {_ms(cold)} cold and {_ms(warm)} where its prompt was read ahead.",
-        f"The worker took {warm['worker_ms']:.0f} ms for a prompt, which takes {warm['megabytes']:.1f} MB on disk;"
-        f" {warm['ahead']:.0%} of queries found theirs, and {warm['same_text']:.0%} gave the cold query's text.",
+        f" {1 / _size(parts):.1%}); over {gated.n} wrong passages the vector behind the gate takes the passage's"
+        f" answers from {over_wrong.loc['unsteered', 'value']:.0%} to {gated.value:.0%} ({said(gated, band=True)}){within}; a"
+        f" query whose prompt was read ahead takes ×{warm['ratio']:.2f} [{warm['ratio_low']:.2f},"
+        f" {warm['ratio_high']:.2f}] of a cold one's time.",
+        f"The gate was open over {opened} passages; where it is open over a right one, nothing is to be gained.",
+        f"A query took {_ms(cold)} cold, {_ms(warm)} with its prompt read ahead. The worker took"
+        f" {warm['worker_ms']:.0f} ms for a prompt, which takes {warm['megabytes']:.1f} MB on disk; {warm['ahead']:.0%}"
+        f" of queries found theirs, and {warm['same_text']:.0%} gave the cold query's text.",
         "A model that is made to follow its context follows wrong passages too: it obeys more, it knows no more.",
     ]
 
