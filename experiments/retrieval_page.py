@@ -50,7 +50,8 @@ def report_retrieval(folder: str | Path) -> Path:
     figures = {
         "hits": _hits(rates, parts, about),
         "answers": condition_bars(
-            answers[answers["group"].isin(DRAWN)], metric="share", metric_label="share of answers", percent=True, focus=METHOD + GATED,
+            answers[answers["group"].isin(DRAWN)], metric="share", metric_label="share of answers", percent=True,
+            focus=METHOD + GATED,
             conditions={name: label for name, label in LABELS.items() if name != "unsteered"},
             title="Answers over what was found, by kind of passage", subtitle=words, **OVER_QUESTIONS,
         ),
@@ -215,8 +216,8 @@ def _findings(parts: Parts, rates: pd.DataFrame, answers: pd.DataFrame) -> list[
         f"The model's own states at layer {_layer(parts)} find the asked passage for {_share(own)} of"
         f" {own['n_prompts']} questions (TF-IDF {_share(words[TFIDF])}, bag of words {_share(words[WORDS])}, chance"
         f" {1 / _size(parts):.1%}); over {gated.n} wrong passages the vector behind the gate takes the passage's"
-        f" answers from {over_wrong.loc['unsteered', 'value']:.0%} to {gated.value:.0%} ({said(gated, band=True)}){within}; a"
-        f" query whose prompt was read ahead takes ×{warm['ratio']:.2f} [{warm['ratio_low']:.2f},"
+        f" answers from {over_wrong.loc['unsteered', 'value']:.0%} to {gated.value:.0%} ({said(gated, band=True)})"
+        f"{within}; a query whose prompt was read ahead takes ×{warm['ratio']:.2f} [{warm['ratio_low']:.2f},"
         f" {warm['ratio_high']:.2f}] of a cold one's time.",
         f"The gate was open over {opened} passages; where it is open over a right one, nothing is to be gained.",
         f"A query took {_ms(cold)} cold, {_ms(warm)} with its prompt read ahead. The worker took"
