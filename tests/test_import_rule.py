@@ -1,6 +1,6 @@
 """DESIGN's import rule, read from the source: numerics -> tables -> models | data -> interventions | organism ->
-methods | evaluation | analysis -> runs, executors, explorer, study -> cli, experiments, notebooks. A module imports
-from the floors below or its own room, and of the organism only what is about the organism knows.
+methods | evaluation | analysis -> runs, executors, explorer, retrieval, study -> cli, experiments, notebooks. A module
+imports from the floors below or its own room, and of the organism only what is about the organism knows.
 """
 
 import ast
@@ -24,7 +24,7 @@ FLOORS = (
     {"models", "data", "safe_files"},
     {"interventions", "organism"},
     {"methods", "evaluation", "analysis"},
-    {"runs", "run_lock", "executors", "explorer", "study"},
+    {"runs", "run_lock", "executors", "explorer", "retrieval", "study"},
     {"cli", "experiments", "notebooks", "front door"},
 )
 OPEN_FLOORS = (5, 6)  # where single modules live side by side; the rooms of the floors below are strangers

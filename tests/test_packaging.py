@@ -24,6 +24,7 @@ OPTIONAL = {
     "ray",
     "submitit",
     "lm_eval",
+    "lancedb",
 }  # imported when asked for; the error says what to install
 UNLOCKED = {"harness"}  # it would hold the python-dateutil of everybody at 2
 README = (ROOT / "README.md").read_text(encoding="utf-8")

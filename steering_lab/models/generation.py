@@ -181,7 +181,7 @@ def generate(
 
     def decoded(rows: list[int]) -> Drawn:
         def ending(row: int, drawn: list[int], since: int) -> int | None:
-            return _end(model, prompt_ids[rows[row]], drawn, since, eos, stop)
+            return end_of(model, prompt_ids[rows[row]], drawn, since, eos, stop)
 
         lengths = [tuple(read[i] for read in reads) for i in rows]
         slots = None
@@ -197,7 +197,7 @@ def generate(
         for rows, drawn in fitting(decoded, batches, model.release):
             for i, row in zip(rows, drawn.tokens, strict=True):
                 out.tokens[i] = row
-                out.texts[i] = _cut(_text(model, prompt_ids[i], row, skip_special_tokens=True), stop)
+                out.texts[i] = cut_at(text_behind(model, prompt_ids[i], row, skip_special_tokens=True), stop)
             if out.log_probs is not None and out.unsteered_log_probs is not None and drawn.log_probs is not None:
                 with model.unedited():
                     plain = continuation_log_probs(model, [prompt_ids[i] for i in rows], drawn.tokens)
@@ -253,14 +253,23 @@ def _slots(
     return slots_of(model, Shape(n, room, steps, len(lengths[0]), counts, nats))
 
 
-def _end(
+def end_of(
     model: HookedModel, before: list[int], drawn: list[int], since: int, eos: frozenset[int], stop: Sequence[str]
 ) -> int | None:
-    """How many of the drawn tokens belong to a row, ended by an end-of-text token or a stop string from `since` on."""
+    """How many of the drawn tokens belong to a row, ended by an end-of-text token or a stop string from `since` on.
+
+    Args:
+        model: The model that draws.
+        before: Ids of the prompt.
+        drawn: Ids behind it.
+        since: How many of them were looked at before.
+        eos: End-of-text tokens.
+        stop: Texts before which a row ends.
+    """
     for length in range(since + 1, len(drawn) + 1):
         if drawn[length - 1] in eos:
             return length
-        if stop and any(s in _text(model, before, drawn[:length]) for s in stop):
+        if stop and any(s in text_behind(model, before, drawn[:length]) for s in stop):
             return length
     return None
 
@@ -274,12 +283,20 @@ def _check_room(model: HookedModel, tokens: Tokens, max_new_tokens: int) -> None
         )
 
 
-def _text(model: HookedModel, before: Sequence[int], drawn: Sequence[int], **options: bool) -> str:
-    """What `drawn` reads as behind the last token of `before`; alone, some tokenizers would drop its leading space."""
+def text_behind(model: HookedModel, before: Sequence[int], drawn: Sequence[int], **options: bool) -> str:
+    """What `drawn` reads as behind the last token of `before`; alone, some tokenizers would drop its leading space.
+
+    Args:
+        model: The model whose tokenizer reads.
+        before: Ids of the prompt.
+        drawn: Ids behind it.
+        **options: Those of the tokenizer's `decode`.
+    """
     anchor = model.tokenizer.decode(before[-1:], **options)
     whole = model.tokenizer.decode([*before[-1:], *drawn], **options)
     return whole[len(anchor) :] if whole.startswith(anchor) else model.tokenizer.decode(drawn, **options)
 
 
-def _cut(text: str, stop: Sequence[str]) -> str:
+def cut_at(text: str, stop: Sequence[str]) -> str:
+    """`text` up to the first of the `stop` strings."""
     return text[: min((found for s in stop if (found := text.find(s)) >= 0), default=len(text))]
