@@ -79,7 +79,7 @@ def report_retrieval(folder: str | Path) -> Path:
             "Milliseconds a query, in turn": times,
             "Hit rates": rates[["method", "layer", "kind", "mean", "low", "high", "n_prompts"]],
         },
-        generations=parts["generations"],
+        generations=parts.get("generations"),
         filters=("condition", "kind", "prompt"),
     )  # fmt: skip
 

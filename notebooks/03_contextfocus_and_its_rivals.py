@@ -91,9 +91,9 @@ columns = ["method", "coeff", "value", "effect", "low", "high", "control_low", "
 summary.loc[summary["metric"] == "context", columns].round(2)
 
 # %% [markdown]
-# On these 22 rows contrastive decoding raises context answers most. The vector's interval leaves out zero, but one more
-# random vector of its norm may do as much (the control's ends): three draws on few rows do not show that this
-# direction is more than a random one. The shares of all four readings, without the random vectors.
+# On these 22 rows contrastive decoding raises context answers most. The interval of the vector's effect holds zero, and
+# by three draws one more random vector of its norm could do anything (the control's ends): few rows do not show that
+# this direction does something. The shares of all four readings, without the random vectors.
 
 # %%
 about = "SmolLM2-135M-Instruct, capitals it knows"
