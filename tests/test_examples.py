@@ -4,6 +4,7 @@ Shell examples run too, in a folder of their own; a run that would take minutes 
 """
 
 import functools
+import json
 import re
 import shlex
 import shutil
@@ -145,9 +146,12 @@ def test_an_example_runs_and_steering_changes_what_it_shows(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with what a checkout holds and commands name."""
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
-    for experiment in filter(Path.is_dir, (ROOT / "results").iterdir()):  # the last run of each, on either model
-        run = max(run for run in experiment.iterdir() if run.is_dir() and not run.name.endswith(".partial"))
-        shutil.copytree(run, tmp_path / "results" / experiment.name / run.name)
+    of_module = {}  # one run of each: figures of papers share a few
+    for made in sorted((ROOT / "results").glob("*/*/provenance.json")):
+        if not made.parent.name.endswith(".partial"):
+            of_module[json.loads(made.read_text(encoding="utf-8"))["module"]] = made.parent
+    for run in of_module.values():
+        shutil.copytree(run, tmp_path / "results" / run.parent.name / run.name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
