@@ -322,8 +322,7 @@ def test_context_against_memory_runs_end_to_end_on_the_organism(
         2,
         1,
     )
-    assert costs.loc[["CAD alpha 1", "COIECD"], "perplexity_ratio"].isna().all()
-    assert costs.loc["instructed", "perplexity_ratio"] == 1
+    assert costs.loc[["CAD alpha 1", "COIECD", "instructed"], "perplexity_ratio"].isna().all()
     assert costs.loc["unsteered", ["tokens_per_second_ratio", "perplexity_ratio", "kl"]].tolist() == pytest.approx(
         [1, 1, 0], abs=1e-6
     )
