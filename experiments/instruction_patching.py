@@ -44,6 +44,9 @@ from steering_lab.study.setup import opened
 
 PATCHES = ("own", "another", "mean")
 INSTRUCTED, LOG_ODDS = "instructed", "log_odds"
+STYLES: dict[str, PromptStyle] = {"plain prompt": "with_context", "with the instruction": "instructed"}
+Streams = Mapping[HookSite, torch.Tensor]
+Read = Mapping[PromptStyle, Streams]
 LABEL = "log-odds of the passage's answer, nats"
 
 
@@ -74,8 +77,9 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     with opened(asking.model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         questions = Answering(setup, config.decoding).questions(asking, config)
         rows, sites = questions.test[0].rows, config.sites(asking.model, post=True)
-        own = _differences(asking, rows, sites)
-        mean = {site: each.mean(dim=0) for site, each in _differences(asking, questions.vector, sites).items()}
+        read = {style: read_stream(asking.model, asking.texts(style, rows), sites) for style in STYLES.values()}
+        others = {s: read_stream(asking.model, asking.texts(s, questions.vector), sites) for s in STYLES.values()}
+        own, mean = _differences(read), {site: each.mean(dim=0) for site, each in _differences(others).items()}
         conditions = [asking.unsteered(), Condition(INSTRUCTED, write=asking.written("instructed"), role="baseline")]
         for site in sites:
             conditions += _patched(asking, rows, site, own[site], mean[site], config.n_random)
@@ -84,17 +88,15 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         table = table[table["metric"] == LOG_ODDS]
         summary = summarise(pooled(table, config.bands), seed=config.seed)
         setup.folder.write_table("table", table)
-        setup.folder.write_table("lens", _lens(asking, rows, sites))
+        setup.folder.write_table("lens", _lens(asking, rows, read))
         setup.folder.write_table("summary", summary)
         return setup.folder.finish(report)
 
 
-def _differences(asking: Asking, rows: Sequence[ConflictQA], sites: Sequence[HookSite]) -> dict[HookSite, torch.Tensor]:
+def _differences(read: Read) -> Streams:
     """What the instruction changes at the last token of each prompt, by site."""
-    told, plain = (
-        read_stream(asking.model, asking.texts(style, rows), sites) for style in ("instructed", "with_context")
-    )
-    return {site: (told[site] - plain[site]).float() for site in sites}
+    plain, told = (read[style] for style in STYLES.values())
+    return {site: (told[site] - plain[site]).float() for site in plain}
 
 
 def _patched(
@@ -125,16 +127,15 @@ def _after(i: int, n: int) -> Iterator[int]:
     return ((i + step) % n for step in range(1, n))
 
 
-def _lens(asking: Asking, rows: Sequence[ConflictQA], sites: Sequence[HookSite]) -> pd.DataFrame:
+def _lens(asking: Asking, rows: Sequence[ConflictQA], read: Read) -> pd.DataFrame:
     """What the logit lens reads of the log-odds at the last prompt token, plainly and with the instruction."""
     blocks = []
-    styles: dict[str, PromptStyle] = {"plain prompt": "with_context", "with the instruction": "instructed"}
-    for told, style in styles.items():
+    for told, style in STYLES.items():
         prompts = asking.texts(style, rows)
         begins = [first_tokens(asking.model, prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
-        for site, stream in read_stream(asking.model, prompts, sites).items():
-            read = zip(to_log_probs(asking.model.unembed(stream)), begins, strict=True)
-            odds = [float(any_of(given, begin.context) - any_of(given, begin.memory)) for given, begin in read]
+        for site, stream in read[style].items():
+            seen = zip(to_log_probs(asking.model.unembed(stream)), begins, strict=True)
+            odds = [float(any_of(given, begin.context) - any_of(given, begin.memory)) for given, begin in seen]
             at = {"layer": site.layer, "stream": site.stream, "told": told}
             blocks.append(pd.DataFrame({"prompt": [row.id for row in rows], LOG_ODDS: odds}).assign(**at))
     return pd.concat(blocks, ignore_index=True)
