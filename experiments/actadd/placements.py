@@ -6,7 +6,7 @@ are counted, and what they cost: perplexity under the unsteered model, and wheth
 vectors of equal norm stand at the same place beside each.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -40,15 +40,17 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.paired import paired_differences
-from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings, SamplingSettings
+from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
+
+from .beginnings import BeginningSettings
 
 Position = Literal["front", "middle", "back"]
 ANY, COUNT = "any word", "words"
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, RandomSettings):
+class Config(ClaimSettings, BeginningSettings, LayerSettings, SamplingSettings, RandomSettings):
     """What is added, where it was read, and along which part of the prompt it is added.
 
     Expectations are of a place: "front: words rises beyond random vectors", or of where it was read, "read at 0: any
@@ -63,8 +65,6 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, Rand
         read: Layers at which the vector is read; left out, the one at which it is added.
         rescaled: Whether what was read elsewhere is added at the length of what is read where it is added, too.
         positions: Parts of the prompt along which it is added.
-        beginnings: Prompts; left out, `n_prompts` that come along.
-        n_prompts: How many of those.
 
     Raises:
         ValueError: not one layer, no position, or words that no text can match.
@@ -77,24 +77,15 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, Rand
     read: tuple[int, ...] = ()
     rescaled: bool = False
     positions: tuple[Position, ...] = ("front",)
-    beginnings: tuple[str, ...] = ()
-    n_prompts: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.each_once("read", "positions", "beginnings")
+        self.each_once("read", "positions")
         topic_words(self.words)
         if len(self.layers) != 1:
             raise ValueError(f"layers is {list(self.layers)}: a vector is added at one layer, as [12]")
         if not self.positions:
             raise ValueError("positions is empty: name front, middle or back")
-        if not self.beginnings and self.n_prompts > (most := len(self.language.choosing + self.language.reporting)):
-            raise ValueError(f"n_prompts is {self.n_prompts}, but {most} come along: give beginnings of your own")
-
-    @property
-    def prompts(self) -> Sequence[str]:
-        """The beginnings of texts."""
-        return self.beginnings or (self.language.reporting + self.language.choosing)[: self.n_prompts]
 
     @property
     def measures(self) -> list[Measure]:

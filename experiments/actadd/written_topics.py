@@ -38,8 +38,10 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.pooling import pooled
-from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings, SamplingSettings
+from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
+
+from .beginnings import BeginningSettings
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, RandomSettings):
+class Config(ClaimSettings, BeginningSettings, LayerSettings, SamplingSettings, RandomSettings):
     """What is added, how continuations are drawn, and what is claimed of the words in them.
 
     Expectations are of a vector: "weddings: ..." or, along an axis, "weddings layer 6: ...", "weddings coeff 4: ...",
@@ -71,8 +73,6 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, Rand
         place: Where it is added; everywhere takes the last row alone.
         dimensions: Shares of the vector's coordinates, of which the first are kept; the others become 0.
         bands: First and last layer by name: what these layers do on average.
-        beginnings: Prompts; left out, `n_prompts` that come along.
-        n_prompts: How many of those.
         x: What the figure goes along.
         shown: The metric that the figure shows; of several topics, "any word of" and then a matrix is drawn.
         curves: Published points by name: (where between the first and the last of ours, from 0 to 1; value).
@@ -86,8 +86,6 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, Rand
     place: PlaceName = "front"
     dimensions: tuple[float, ...] = (1.0,)
     bands: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    beginnings: tuple[str, ...] = ()
-    n_prompts: int = 16
     x: Literal["layer", "coeff", "dimensions", "topic"] = "layer"
     shown: str = "any word of weddings"
     curves: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
@@ -95,7 +93,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, Rand
     def __post_init__(self) -> None:
         super().__post_init__()
         check_coeffs("coeffs", self.coeffs)
-        self.each_once("beginnings", "dimensions")
+        self.each_once("dimensions")
         if not self.topics:
             raise ValueError(
                 'topics is empty: name one, as topics.weddings = { prompt = " weddings", words = "weddings" }'
@@ -104,13 +102,6 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, Rand
             topic_words(topic.words)
         if odd := [share for share in self.dimensions if not 0 < share <= 1]:
             raise ValueError(f"dimensions has {odd[0]}: a share is above 0 and at most 1")
-        if not self.beginnings and self.n_prompts > (most := len(self.language.choosing + self.language.reporting)):
-            raise ValueError(f"n_prompts is {self.n_prompts}, but {most} come along: give beginnings of your own")
-
-    @property
-    def prompts(self) -> Sequence[str]:
-        """The beginnings of texts."""
-        return self.beginnings or (self.language.reporting + self.language.choosing)[: self.n_prompts]
 
     @property
     def measures(self) -> list[Measure]:
