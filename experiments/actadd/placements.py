@@ -203,6 +203,7 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=table[table["metric"].isin([ANY, COUNT])],
         figures={"words": figure},
+        measured=measured,
         tables={**({"Paired differences": paired} if len(paired) else {}), "Every metric": table},
         generations=parts.get("generations"),
     )

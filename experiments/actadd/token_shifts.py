@@ -118,7 +118,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         shifts = _shifts(model.token_strings, [ids[cells.n_rows + 1 :] for ids in rows], scored)
         counted = _often(shifts, config.occurrences, config.n_tails)
         summary = summarise(_table(config, words, shifts, counted), seed=config.seed)
-        measured = summary[summary["role"] == "steered"].assign(who=lambda t: t["metric"], metric="shift", against=None)
+        measured = _measured(summary)
         steered, *drawn = list(scored)[1:]
         setup.folder.write_table("tokens", _tokens(shifts, steered, counted))
         setup.folder.write_table("drawn", _drawn(shifts, drawn, counted))
@@ -232,6 +232,11 @@ def _drawn(shifts: Shifts, drawn: Sequence[Condition], often: Int[np.ndarray, " 
     return pd.concat(blocks, ignore_index=True)
 
 
+def _measured(summary: pd.DataFrame) -> pd.DataFrame:
+    """What expectations are answered by: every set of tokens, under the vector."""
+    return summary[summary["role"] == "steered"].assign(who=lambda t: t["metric"], metric="shift", against=None)
+
+
 def _ours(measured: pd.DataFrame) -> str:
     rows = measured.set_index("who").loc[["topic words", "other words", *OF_TOKENS]].reset_index()
     return "; ".join(f"{row.who} {said(row)}" for row in rows.itertuples()) + " nats"
@@ -261,5 +266,6 @@ def report(folder: str | Path) -> Path:
     if len(published):
         tables["Published"] = published
     return publish_claim(
-        folder, parts, headline=head[sets], figures={"shifts": figure}, tables={**tables, "Every token": tokens}
-    )
+        folder, parts, headline=head[sets], figures={"shifts": figure}, measured=_measured(summary),
+        tables={**tables, "Every token": tokens},
+    )  # fmt: skip

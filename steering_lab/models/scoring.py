@@ -1,6 +1,6 @@
 """What a model says of continuations that are given: their log-probabilities, by uncached passes over ready ids."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from steering_lab.models.memory import fitting
 from steering_lab.numerics.log_probs import to_log_probs
 
 SCORED_LOGITS = 2**27  # float32 logits of one scoring slice: half a gigabyte
+ON_A_CPU = 2**25  # there more than its caches hold is slower, not faster
 
 
 @torch.no_grad()
@@ -19,16 +20,15 @@ def continuation_log_probs(
 ) -> list[list[float]]:
     """Log-probability in nats of each continuation token given all before it, by uncached passes over ready ids.
 
-    Each token's is that of the row up to it, alone. Rows are scored in slices small enough for their float32 logits to
-    stay under half a gigabyte; a slice that does not fit goes in halves. Edits in force apply; a per-row intervention
-    does not, because rows lose their number.
+    Each token's is that of the row up to it, alone. Rows are scored in slices of like length, small enough for their
+    float32 logits to stay under half a gigabyte; a slice that does not fit goes in halves. Edits in force apply; a
+    per-row intervention does not, because rows lose their number.
 
     Args:
         model: The model, with the edits in force.
         prompts: Ids of each prompt.
         continuations: Ids of what follows each.
     """
-    size = max(1, SCORED_LOGITS // max(1, *map(len, continuations)) // model.d_vocab)
 
     def scored(rows: list[int]) -> list[list[float]]:
         said = forced_logits(model, [prompts[i] for i in rows], [continuations[i] for i in rows])
@@ -38,9 +38,22 @@ def continuation_log_probs(
             found.append(to_log_probs(scores).gather(-1, ids).squeeze(-1).tolist())
         return found
 
-    every = range(len(prompts))
-    slices = ([*every[start : start + size]] for start in range(0, len(prompts), size))
-    return [row for _, found in fitting(scored, slices, model.release) for row in found]
+    known: dict[int, list[float]] = {}
+    for rows, found in fitting(scored, _slices(model, prompts, continuations), model.release):
+        known |= zip(rows, found, strict=True)
+    return [known[i] for i in range(len(prompts))]
+
+
+def _slices(
+    model: HookedModel, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
+) -> Iterator[list[int]]:
+    """Rows that are scored together: the longest first, so that little of a pass is padding."""
+    most = ON_A_CPU if model.device.type == "cpu" else SCORED_LOGITS
+    waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]) - len(continuations[i]))
+    while waiting:
+        size = max(1, most // max(1, *(len(continuations[i]) for i in waiting)) // model.d_vocab)
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
 def forced_logits(

@@ -95,6 +95,7 @@ def neutral_table(
     """
     rows = [model.token_ids(text) for text in texts]
     scored = [i for i, ids in enumerate(rows) if len(ids) > prompt_tokens]
+    scored.sort(key=lambda i: -len(rows[i]))  # texts of like length share a pass: little of it is padding
     if not scored:
         raise ValueError(f"none of the {len(texts)} texts is longer than {prompt_tokens} tokens")
     blank = dict.fromkeys(NEUTRAL, math.nan) | {"n_tokens": 0}
