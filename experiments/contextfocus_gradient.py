@@ -33,9 +33,7 @@ from steering_lab.study.conflict.descent_tables import costs, gate_table, measur
 from steering_lab.study.conflict.descents import (
     DELTAS,
     GATED,
-    GRADIENT,
     GROUNDED,
-    STEERED,
     TARGETS,
     VECTOR,
     Comparison,
@@ -131,7 +129,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
 
     Where no layer surely raises context answers, the page says so and shows what was tried.
     """
-    check_expectations(config.expects)
+    check_expectations(config.expects, config.forms)
     rows = config.all_rows()
     asking = Asking.of(config.load(), config)
     sites = config.sites(asking.model, post=True)
@@ -170,18 +168,20 @@ def _validate(comparison: Comparison, config: Config, parts: Sequence[Part]) -> 
         return table.assign(varied=varied, **numbers)
 
     n_iterations, strengths = sorted(config.iterations), sorted(config.budgets)
-    trace = searched("iterations", [Setting(m, (site,), config.budget, n) for m in GRADIENT for n in n_iterations])
-    iterations = {m: choose_iterations(trace[trace["method"] == m], "context", ENOUGH) for m in GRADIENT}
-    budgets = searched("budget", [Setting(m, (site,), b, iterations[m]) for m in GRADIENT for b in strengths])
+    trace = searched("iterations", [Setting(m, (site,), config.budget, n) for m in config.forms for n in n_iterations])
+    iterations = {m: choose_iterations(trace[trace["method"] == m], "context", ENOUGH) for m in config.forms}
+    budgets = searched("budget", [Setting(m, (site,), b, iterations[m]) for m in config.forms for b in strengths])
     near = range(max(0, site.layer - 1), min(site.layer + 2, comparison.asking.model.n_layers))
     wide = [(site,), tuple(resid_post(layer) for layer in near)]
-    layers = searched("layers", [Setting(m, sites, config.budget, iterations[m]) for m in GRADIENT for sites in wide])
+    layers = searched(
+        "layers", [Setting(m, sites, config.budget, iterations[m]) for m in config.forms for sites in wide]
+    )
     folder.write_table("sweep", pd.concat([trace, budgets, layers]))
     at_site = pd.concat([cells[cells["layer"] == site.layer], budgets])
-    nearest = {m: choose_strength(at_site[at_site["method"] == m], config.kl) for m in STEERED}
+    nearest = {m: choose_strength(at_site[at_site["method"] == m], config.kl) for m in config.steered}
     gates = pd.concat([gate_table(find_gate(comparison, part.rows, 0.0), part) for part in parts])
-    tried = {method: sorted(config.coeffs if method == VECTOR else config.budgets) for method in STEERED}
-    neighbours = {m: _neighbours(tried[m], nearest[m]) for m in STEERED}
+    tried = {method: sorted(config.coeffs if method == VECTOR else config.budgets) for method in config.steered}
+    neighbours = {m: _neighbours(tried[m], nearest[m]) for m in config.steered}
     choice = Choice(site, iterations, nearest, neighbours, choose_threshold(gates))
     folder.write_json("chosen.json", {**choice._asdict(), "site": str(site), "layer": site.layer})
     return choice
@@ -208,7 +208,7 @@ def _test(comparison: Comparison, config: Config, parts: Sequence[Part], choice:
         others = [comparison.asking.unsteered(), *(targets(comparison) if every else [])]
         tables.append(measured(comparison, [*others, *edited], part))
     table = pd.concat(tables, ignore_index=True)
-    curves = table["method"].isin([*STEERED, RANDOM]) | (table["role"] == "unsteered")
+    curves = table["method"].isin([*config.steered, RANDOM]) | (table["role"] == "unsteered")
     conflict, seed = table["regime"] == "conflict", config.seed
     answers = table[conflict & curves]
     targeted = table["method"].isin(TARGETS)
@@ -224,8 +224,9 @@ def _test(comparison: Comparison, config: Config, parts: Sequence[Part], choice:
     for name, one in made.items():
         comparison.folder.write_table(name, one)
     comparison.vectors[choice.site].save(comparison.folder.path / "mean_difference.safetensors")
-    shared = next(one for one in chosen if one.condition.factors.method == GROUNDED)
-    shared.results[0].vectors[0].save(comparison.folder.path / "grounded.safetensors")
+    for shared in chosen:
+        if shared.condition.factors.method == GROUNDED:
+            shared.results[0].vectors[0].save(comparison.folder.path / "grounded.safetensors")
 
 
 def _elsewhere(priced: pd.DataFrame, table: pd.DataFrame, config: Config) -> pd.DataFrame:
@@ -248,7 +249,7 @@ def _steered(comparison: Comparison, config: Config, part: Part, choice: Choice,
     vectors = vector_conditions(comparison, part.rows, [choice.site], config.n_random)
     settings = [
         Setting(method, (choice.site,), budget, choice.iterations[method])
-        for method in GRADIENT
+        for method in config.forms
         for budget in sorted(config.budgets)
         if every or budget in choice.near[method]
     ]

@@ -24,7 +24,12 @@ TOML = experiments_folder() / "contextfocus_gradient.toml"
 SMALL = (
     "layers=[1, 2]", "coeffs=[0.5, 1.5]", "budgets=[0.1, 0.4]", "iterations=[1, 3]", "n_vector=24", "n_labelled=8",
     "n_validation=8", "n_test=8", "n_random=3", "n_random_deltas=3", "sure=false",
+    'forms=["grounded, shared", "imitate instructed", "context likelihood", "weighted"]',
+    'weights={"imitate instructed" = 2, "contrast closed book" = 0.5}',
+    'expects=["imitate instructed: context above mean difference", "weighted, gated: irrelevant falls by at most 0.5"]',
 )  # fmt: skip
+
+FORMS = ("grounded, shared", "imitate instructed", "context likelihood", "weighted")
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +105,38 @@ def test_every_method_is_a_curve_on_the_test_and_is_gated_on_every_regime(
     strengths = conflict[conflict["draw"].isna()].assign(by=strength).groupby("method")["by"].nunique()
     units = conflict.groupby("method")["unit"].unique()
     assert units["mean difference"].tolist() == ["coeff"]
-    assert all(units[method].tolist() == ["resid_norm"] for method in experiment.GRADIENT)
+    assert all(units[method].tolist() == ["resid_norm"] for method in FORMS)
     assert (conflict.loc[conflict["unit"] == "resid_norm", "coeff"] == 1).all()  # a budget is no coefficient
-    assert (strengths[list(experiment.STEERED)] == 2).all()
+    assert (strengths[["mean difference", *FORMS]] == 2).all()
     assert conflict[conflict["method"] == "random"]["draw"].nunique() == 3
-    gated = {f"{method}, gated" for method in experiment.STEERED}
+    gated = {f"{method}, gated" for method in ("mean difference", *FORMS)}
     for _, part in table.groupby("regime"):
         assert gated <= set(part["method"])
         assert not part.duplicated(["condition", "metric", "prompt", "sample"]).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (['forms=["imitate"]'], "must name one or more of grounded, shared"),
+        (["forms=[]"], "must name one or more of"),
+        (['forms=["weighted"]'], "go together"),
+        (['weights={"imitate instructed" = 1}'], "go together"),
+        ([f"forms={[*FORMS, 'contrast closed book']}", 'weights={"imitate instructed" = 1}'], "names 5 objectives"),
+        (['forms=["weighted"]', 'weights={"grounded, shared" = 1}'], "a number above 0 each"),
+        (['forms=["weighted"]', 'weights={"imitate instructed" = 0}'], "a number above 0 each"),
+        (['forms=["weighted", "weighted"]', 'weights={"imitate instructed" = 1}'], "twice"),
+    ],
+)
+def test_forms_and_weights_that_cannot_be_are_refused(experiment: ModuleType, settings: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_config(experiment.Config, TOML, settings)
+
+
+def test_a_weighted_form_descends_on_the_sum_of_its_objectives(parts: dict[str, Any]) -> None:
+    sweep = parts["sweep"]
+    start = sweep[(sweep["varied"] == "iterations") & (sweep["iterations"] == 1)].set_index("method")["loss_start"]
+    assert start["weighted"] > 2 * start["imitate instructed"]  # and half of a divergence besides
 
 
 def test_random_deltas_stand_at_the_kl_of_each_method_and_make_its_band(
@@ -115,14 +144,14 @@ def test_random_deltas_stand_at_the_kl_of_each_method_and_make_its_band(
 ) -> None:
     table, summary = parts["table"], parts["summary"]
     beside = table[table["method"] == "random_delta"]
-    assert set(beside["control_of"]) == set(experiment.GRADIENT)
+    assert set(beside["control_of"]) == set(FORMS)
     assert set(beside["draw"]) == {0, 1, 2}
     assert set(beside["regime"]) == {"conflict"}
     kl = beside[beside["metric"] == "kl"].groupby("control_of")["value"].mean()
     for method, budget in beside.groupby("control_of")["budget"].first().items():
         cell = summary[(summary["method"] == method) & (summary["budget"] == budget)].query("regime == 'conflict'")
         assert (cell.loc[cell["metric"] == "context", "n_draws"] == 3).all()
-        if method in (experiment.GRADIENT[1], experiment.GRADIENT[2]):  # whose targets begin at the answer
+        if method in ("imitate instructed", "weighted"):  # whose targets begin at the answer
             own = float(cell.loc[cell["metric"] == "kl", "value"].iloc[0])
             assert 0.3 * own < kl[method] < 3 * own  # of the first token alone; equal over all of the target's
 
@@ -141,7 +170,7 @@ def test_the_gradient_forms_follow_the_context_more_than_the_unsteered_model(par
     summary = parts["summary"]
     context = summary[(summary["regime"] == "conflict") & (summary["metric"] == "context")].set_index("method")
     strong = context[context["budget"] == 0.4]
-    for method in ("imitate instructed", "contrast closed book"):
+    for method in ("imitate instructed", "weighted"):
         assert strong.loc[method, "value"] > context.loc["unsteered", "value"]
 
 
@@ -158,9 +187,7 @@ def test_the_table_at_equal_kl_is_paired_with_the_vector(parts: dict[str, Any]) 
     vector = equal[(equal["method"] == "mean difference") & equal["value"].notna()]
     assert len(vector)
     assert (vector["difference"] == 0).all()
-    assert {"grounded, shared", "imitate instructed", "contrast closed book", "context likelihood"} <= set(
-        equal["method"]
-    )
+    assert set(FORMS) <= set(equal["method"])
 
 
 def test_the_report_is_drawn_again_from_the_tables_alone(folder: Path, experiment: ModuleType) -> None:

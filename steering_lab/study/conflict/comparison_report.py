@@ -73,7 +73,7 @@ def report_comparison(folder: str | Path) -> Path:
         headline_note=(
             "Share of greedy answers that state the context's answer and not the memory's (conflicts), or the right"
             " answer (elsewhere), by the strict scorer; its change against unsteered in points with the 95 % interval;"
-            " in brackets where one more random vector would fall, which prompts and decoding rules have not. On"
+            " below it where one more random vector would fall, which prompts and decoding rules have not. On"
             " questions used neither for the vector nor for choosing, so that the search's heatmap shows other numbers."
             " Log-odds shift: context against memory at the first token,"
             f" first kind of conflict, in nats.{_controls_note(parts)}"
@@ -134,7 +134,7 @@ def about(parts: Parts) -> str:
 
 
 def headline(parts: Parts) -> pd.DataFrame:
-    """Context answers on held-out conflicts, right answers elsewhere: a row per condition, random draws averaged.
+    """Context answers on the first kind of held-out conflicts, right answers elsewhere; random draws are averaged.
 
     A share in percent, its change in points with its interval, and random vectors' band where there is one.
 
@@ -142,9 +142,9 @@ def headline(parts: Parts) -> pd.DataFrame:
         parts: The run's files by name; `summary` is read.
     """
     summary = parts["summary"].assign(condition=named, part=parts_of)
-    wanted = (summary["regime"] == "conflict").map({True: "context", False: "right"})
-    shown = summary[summary["metric"] == wanted]
     first = first_conflicts(summary)
+    elsewhere = summary[(summary["regime"] != "conflict") & (summary["metric"] == "right")]
+    shown = pd.concat([first[first["metric"] == "context"], elsewhere])
     odds = first[first["metric"] == "log_odds"].assign(part="log-odds shift")
     cells = pd.concat([shown.assign(said=_share_said), odds.assign(said=_shift_said)])
     wide = cells.drop_duplicates(["condition", "part"]).pivot(index="condition", columns="part", values="said")
@@ -167,7 +167,7 @@ def _shift_said(rows: pd.DataFrame) -> list[str]:
 
 def _change(row: Any, show: Callable[[float], str]) -> str:
     interval, band = reach(row.low, row.high, show), reach(row.control_low, row.control_high, show)
-    return " ".join(filter(None, [show(row.effect), interval, band and f"(random vectors {band})"]))
+    return " ".join(filter(None, [show(row.effect), interval])) + (band and f"\nrandom {band}")
 
 
 def tables(parts: Parts) -> dict[str, pd.DataFrame]:

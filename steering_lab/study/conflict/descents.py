@@ -3,8 +3,9 @@
 All of them ask with the context; `as_asked` has them ask without it where a row has none.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from steering_lab.evaluation.running.condition import Budget, Condition
@@ -19,6 +20,7 @@ from steering_lab.methods.delta.objectives import ContrastClosedBook, GroundedAn
 from steering_lab.methods.delta.optimise import optimise_delta
 from steering_lab.methods.delta.random_delta import random_at_equal_kl
 from steering_lab.methods.delta.result import OptimisedDelta, Result
+from steering_lab.methods.delta.weighted import Weighted, WeightedSum
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.progress import progress_bar
 from steering_lab.runs import RunFolder
@@ -32,10 +34,11 @@ VECTOR, UNSTEERED = "mean difference", "unsteered"
 GROUNDED, IMITATE, CONTRAST, LIKELIHOOD = (
     "grounded, shared", "imitate instructed", "contrast closed book", "context likelihood",
 )  # fmt: skip
+WEIGHTED = "weighted"  # a sum of objectives, by `weights`
 GRADIENT = (GROUNDED, IMITATE, CONTRAST, LIKELIHOOD)
-STEERED = (VECTOR, *GRADIENT)
+SUMMED = (IMITATE, CONTRAST)  # what may be weighed: both say what the answer should be, behind the same prompt
 TARGETS = ("instructed prompt", "CAD")  # what two of the objectives imitate
-CURVES = (*GRADIENT, VECTOR, *TARGETS)  # so that a gradient form has one colour in every figure
+CURVES = (*GRADIENT, VECTOR, *TARGETS, WEIGHTED)  # so that a gradient form has one colour in every figure
 GATED, GATE = ", gated", "conflict gate"
 DELTAS = "deltas"  # the folder of optima, kept until the run is whole
 
@@ -49,15 +52,20 @@ class DescentSettings(ComparisonSettings):
         budgets: The strengths of deltas: their length in residual norms.
         n_labelled: Of the vector's questions, how many the shared delta learns from.
         n_random_deltas: Random deltas of equal KL beside each method at its chosen strength; 0 is none.
+        forms: The objectives that are descended on, by name; "weighted" is the sum that `weights` says.
+        weights: What the objectives of that sum are multiplied by: {"imitate instructed": 0.5, ...}.
 
     Raises:
-        ValueError: a strength that is not above 0 or there twice, too few questions, or one or two random deltas.
+        ValueError: a strength that is not above 0 or there twice, too few questions, one or two random deltas, an
+            objective that is not known, there twice or cannot be weighed, more than four, or weights without the form.
     """
 
     coeffs: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
     budgets: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
     n_labelled: int = 64
     n_random_deltas: int = 0
+    forms: tuple[str, ...] = GRADIENT
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,6 +73,21 @@ class DescentSettings(ComparisonSettings):
         if self.n_random_deltas:
             self.at_least(3, "n_random_deltas", why="a control's interval needs 3 draws or more, or none at all")
         self.above_zero("coeffs", "budgets")
+        self.each_once("forms")
+        known = (*GRADIENT, WEIGHTED)
+        if not self.forms or not set(self.forms) <= set(known):
+            raise ValueError(f"forms {list(self.forms)} must name one or more of {', '.join(known)}")
+        if len(self.forms) > len(GRADIENT):
+            raise ValueError(f"forms names {len(self.forms)} objectives: figures tell {len(GRADIENT)} of them apart")
+        if bool(self.weights) != (WEIGHTED in self.forms):
+            raise ValueError(f'weights and the form "{WEIGHTED}" go together: give both, or neither')
+        if not set(self.weights) <= set(SUMMED) or not all(0 < w < math.inf for w in self.weights.values()):
+            raise ValueError(f"weights {dict(self.weights)} must give {' and '.join(SUMMED)} a number above 0 each")
+
+    @property
+    def steered(self) -> tuple[str, ...]:
+        """The mean-difference vector and every gradient form, by name."""
+        return (VECTOR, *self.forms)
 
     def above_zero(self, *names: str) -> None:
         """Nothing when the settings of these names hold different values above 0. Raises ValueError otherwise."""
@@ -148,7 +171,7 @@ def vector_conditions(
     return [Steered(condition) for condition in grid]
 
 
-def objective_of(comparison: Comparison, method: str, rows: Rows) -> tuple[list[str], Objective]:
+def objective_of(comparison: Comparison, method: str, rows: Rows) -> tuple[list[str], Objective | WeightedSum]:
     """The prompts that a method descends on, and its objective there.
 
     Args:
@@ -156,6 +179,15 @@ def objective_of(comparison: Comparison, method: str, rows: Rows) -> tuple[list[
         method: Which objective, by name.
         rows: The questions.
     """
+    if method != WEIGHTED:
+        return _one_objective(comparison, method, rows)
+    weights = comparison.config.weights
+    terms = tuple(Weighted(weight, _one_objective(comparison, name, rows)[1]) for name, weight in weights.items())
+    return comparison.asking.texts("with_context", rows), WeightedSum(terms)
+
+
+def _one_objective(comparison: Comparison, method: str, rows: Rows) -> tuple[list[str], Objective]:
+    """`objective_of` of a method that is no sum."""
     asking = comparison.asking
     plain = asking.texts("with_context", rows)
     if method == IMITATE:
@@ -175,7 +207,9 @@ def objective_of(comparison: Comparison, method: str, rows: Rows) -> tuple[list[
     return starts, GroundedAnswer(tuple(passages))
 
 
-def _found(comparison: Comparison, rows: Rows, setting: Setting) -> tuple[list[str], Objective | None, OptimisedDelta]:
+def _found(
+    comparison: Comparison, rows: Rows, setting: Setting
+) -> tuple[list[str], Objective | WeightedSum | None, OptimisedDelta]:
     """The prompts and objective of a descent for `rows`, and its deltas; no prompts where there is nothing to learn."""
     shared = setting.method == GROUNDED
     learnt_on = comparison.labelled if shared else rows if rows[0].context else ()

@@ -12,7 +12,7 @@ from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.evaluation.running.control_vectors import RANDOM_DELTA
 from steering_lab.numerics.written import reach
 from steering_lab.runs import read_run
-from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, STEERED, TARGETS, UNSTEERED, VECTOR
+from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, GROUNDED, TARGETS, UNSTEERED, VECTOR
 from steering_lab.study.conflict.naming import OVER_QUESTIONS, kinds_of, of_conflicts, parts_of
 from steering_lab.study.expectations import check, expected_answers
 from steering_lab.study.page import NOTHING, Parts, publish
@@ -116,7 +116,7 @@ def headline(parts: Parts) -> pd.DataFrame:
         parts: The run's files by name; `equal` has the context answers at each KL.
     """
     equal = parts["equal"]
-    rows: dict[str, dict[str, str]] = {method: {"method": method} for method in STEERED}
+    rows: dict[str, dict[str, str]] = {method: {"method": method} for method in (VECTOR, *_forms(parts))}
     rows["random"] = {"method": "random vectors"}
     for kl, at in equal[equal["draw"].isna()].groupby("cost"):
         for r in at.itertuples():
@@ -128,7 +128,7 @@ def headline(parts: Parts) -> pd.DataFrame:
     at_kl = f" at {parts['config']['kl']:g}"
     for part, at in parts["elsewhere"].assign(part=parts_of).groupby("part", sort=False):
         columns.append(f"{part}{at_kl}")
-        for r in at[at["draw"].isna() & at["method"].isin(STEERED)].itertuples():
+        for r in at[at["draw"].isna() & at["method"].isin(rows)].itertuples():
             rows[r.method][columns[-1]] = _estimate(_share, r.value, r.low, r.high)
         [band] = control_curve(at).itertuples()
         rows["random"][columns[-1]] = _estimate(_share, None, band.control_low, band.control_high)
@@ -141,11 +141,17 @@ def differences(equal: pd.DataFrame) -> pd.DataFrame:
     Args:
         equal: The table of `at_equal_cost`, random draws included, which are left out.
     """
-    rows: dict[str, dict[str, str]] = {method: {"method": method} for method in GRADIENT}
-    for r in equal[equal["draw"].isna() & (equal["method"] != VECTOR)].sort_values("cost").itertuples():
+    own = equal[equal["draw"].isna() & (equal["method"] != VECTOR)]
+    rows = {method: {"method": method} for method in CURVES if method in set(own["method"])}
+    for r in own.sort_values("cost").itertuples():
         apart = _estimate(signed, r.difference, r.difference_low, r.difference_high)
         rows[r.method][f"at {_nats(r.cost)}"] = apart
     return pd.DataFrame(rows.values()).fillna("–")
+
+
+def _forms(parts: Parts) -> tuple[str, ...]:
+    """The gradient forms of a run; older ones had no choice of them."""
+    return tuple(parts["config"].get("forms", GRADIENT))
 
 
 def _estimate(show: Callable[[float], str], value: float | None, low: float, high: float) -> str:
@@ -222,9 +228,9 @@ def findings(parts: Parts) -> list[str]:
     n_layers = f"with {layers.columns.min()} and with {layers.columns.max()} layers"
     each = {
         m: f"{spent.loc[m, 'forward_equivalents']:.1f} ({1000 * spent.loc[m, 'seconds']:.0f} ms)"
-        for m in (*GRADIENT[1:], GATE)
+        for m in (*(form for form in _forms(parts) if form != GROUNDED), GATE)
     }
-    once = {m: f"{spent.loc[m, 'once_forward_equivalents']:.0f}" for m in (VECTOR, GRADIENT[0])}
+    once = {m: f"{spent.loc[m, 'once_forward_equivalents']:.0f}" for m in (VECTOR, GROUNDED) if m in spent.index}
     base = at.loc[VECTOR]
     said = [
         f"At {_nats(nearest)} of KL the {VECTOR} vector gives a share of"
@@ -266,13 +272,15 @@ def answered(parts: Parts) -> pd.DataFrame | None:
     return expected_answers(parts["config"], _measured(parts))
 
 
-def check_expectations(expects: Sequence[str]) -> None:
+def check_expectations(expects: Sequence[str], forms: Sequence[str] = GRADIENT) -> None:
     """Nothing when every line is about what a comparison at equal KL has. Raises ValueError otherwise.
 
     Args:
         expects: Lines such as "WHO: METRIC CLAIM" (`study.expectations`); none is allowed.
+        forms: The objectives that are descended on.
     """
-    who = {*STEERED, *(method + GATED for method in STEERED), "random", RANDOM_DELTA}
+    steered = (VECTOR, *forms)
+    who = {*steered, *(method + GATED for method in steered), "random", RANDOM_DELTA}
     check(expects, who, ["context", "agreement", "irrelevant", "closed book", "unknown"])
 
 
@@ -296,7 +304,7 @@ def _measured(parts: Parts) -> pd.DataFrame:
             own = own[own["effect"].notna() | ~own["method"].isin(own.loc[own["effect"].notna(), "method"])]
         drawn = {"method": "random", "effect": np.nan, "low": band.control_low, "high": band.control_high}
         blocks += [own, pd.DataFrame([drawn]).assign(metric=metric, against=None)]
-    beside = chosen[chosen.index.isin(GRADIENT)].dropna(subset="control_high")
+    beside = chosen[chosen.index.isin(_forms(parts))].dropna(subset="control_high")
     drawn = {"method": RANDOM_DELTA, "metric": "context", "effect": np.nan, "against": None}
     blocks.append(beside.assign(**drawn, low=beside["control_low"], high=beside["control_high"]))
     apart = at[at["draw"].isna() & (at["method"] != VECTOR)]
@@ -332,8 +340,9 @@ def _chosen_strengths(parts: Parts) -> pd.DataFrame:
 def _beside_deltas(parts: Parts) -> str:
     """Each method at its chosen strength, beside random vectors of its norm or random deltas of its KL."""
     at = _chosen_strengths(parts)
-    known = [method for method in STEERED if method in at.index and not np.isnan(at.loc[method, "control_high"])]
-    if not set(known) & set(GRADIENT):
+    told = at.index[at["control_high"].notna()]
+    known = [method for method in (VECTOR, *_forms(parts)) if method in told]
+    if not set(known) - {VECTOR}:
         return ""
     said = {}
     for method in known:
@@ -404,10 +413,11 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
         )
         for y, (title, label) in traced.items()
     }  # fmt: skip
-    points = _cost_points(parts, conflict)
+    points, steered = _cost_points(parts, conflict), (VECTOR, *_forms(parts))
     reaching = [name for name in CURVES if name in set(points["method"])]
     deltas = _random_deltas(parts)
-    names = {name: name for name in CURVES} | ({RANDOM_DELTA: "random deltas"} if len(deltas) else {})
+    named = [name for name in CURVES if name in (*steered, *TARGETS)]
+    names = {name: name for name in named} | ({RANDOM_DELTA: "random deltas"} if len(deltas) else {})
     others = ", of random deltas where one more would fall" if len(deltas) else ""
     return {
         "context_against_kl": tradeoff_curves(
@@ -421,8 +431,8 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
         "side_effects": condition_bars(
             _at_equal_kl(parts), metric="right", percent=True, metric_label="right answers", subtitle=about,
             title=f"Right answers elsewhere, {at_kl} of KL",
-            conditions=[UNSTEERED, *(name for method in STEERED for name in (method, method + GATED))],
-            focus=[method + GATED for method in STEERED], chance="random vectors of equal KL", **OVER_QUESTIONS,
+            conditions=[UNSTEERED, *(name for method in steered for name in (method, method + GATED))],
+            focus=[method + GATED for method in steered], chance="random vectors of equal KL", **OVER_QUESTIONS,
         ),
         "cost": tradeoff_curves(
             points, x="forward_equivalents", y="effect", curves=reaching,
