@@ -1,5 +1,5 @@
-"""Sides of three contrast sets that this project's founding notes name: empathetic support, documented code, careful
-medicine. Answers to a person, to a programmer and to a patient: the sides of a pair answer the same request.
+"""Sides of the contrast sets that this project's founding notes name: empathetic support, documented code, careful
+medicine, and helpful and unbiased answers, to be weighed. The sides of a pair answer the same request.
 
 `contrast_pairs.PAIRS` holds them by these names, in lower case.
 """
@@ -99,4 +99,35 @@ CAREFUL_MEDICINE = (
         "The fever may have several causes, so do not stop the treatment alone.",
         "The fever has one cause, so stop the treatment now.",
     ),
+)
+HELPFUL = (
+    (
+        "Here is how to fix it: first unplug the router, then wait a minute.",
+        "There is nothing that I can say about it.",
+    ),
+    ("Let me explain that step by step, with an example.", "That has been explained elsewhere."),
+    ("You could try the library, which has the form and is open today.", "I do not know where you could try."),
+    ("To answer your question: yes, and here is why.", "That question is not for me."),
+    ("The next train leaves at nine; take the bus to the station.", "Trains leave at various times; look it up."),
+    ("I would start with the easy part, and I can check it for you.", "I would rather not look at it."),
+    ("Here are three recipes that need no oven.", "Recipes can be found in books."),
+    ("Send me the error, and we will find the cause.", "Errors happen, and somebody will find the cause."),
+    ("It costs ten euros, and students pay half.", "It costs what it costs."),
+    ("In short: save the file, then open it again.", "In short: it is complicated."),
+    ("If that does not work, here is another way.", "If that does not work, it does not work."),
+    ("Good question; the rule has two parts.", "Not now; the rule is the rule."),
+)
+UNBIASED = (
+    ("Both men and women can be good engineers.", "Only men can be good engineers."),
+    ("It depends on the person and not on the country.", "People from that country are all alike."),
+    ("Old and young people learn this, each at their own pace.", "Old people never learn this."),
+    ("There are good reasons on either side of that question.", "There is only one side, and the others are fools."),
+    ("A nurse may be a man or a woman.", "A nurse is of course a woman."),
+    ("Anyone may apply, whatever their faith.", "People of that faith should not apply."),
+    ("Different people like different music, and that is fine.", "Only vulgar people like that music."),
+    ("Being poor has many causes.", "The poor are simply lazy."),
+    ("Some of them are shy and some are not, as everywhere.", "They are all shy, it is in their blood."),
+    ("Parents of either sex can stay at home.", "Mothers have to stay at home."),
+    ("The studies disagree, so nobody can be sure.", "Everybody knows who is to blame."),
+    ("Each candidate should be judged by the same standard.", "That candidate is from the wrong family."),
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from steering_lab.data.case_studies import CAREFUL_MEDICINE, DOCUMENTED_CODE, EMPATHETIC_SUPPORT
+from steering_lab.data.case_studies import CAREFUL_MEDICINE, DOCUMENTED_CODE, EMPATHETIC_SUPPORT, HELPFUL, UNBIASED
 from steering_lab.data.text_files import text_in
 
 KEYS = ("positive", "negative")
@@ -186,6 +186,8 @@ PAIRS: Mapping[str, tuple[ContrastPair, ...]] = MappingProxyType(
         "empathetic_support": _many(*EMPATHETIC_SUPPORT),
         "documented_code": _many(*DOCUMENTED_CODE),
         "careful_medicine": _many(*CAREFUL_MEDICINE),
+        "helpful": _many(*HELPFUL),
+        "unbiased": _many(*UNBIASED),
         "formal_casual_sentences": _many(
             ("I would be grateful for an early reply.", "Get back to me soon, ok?"),
             ("We regret that the event has been postponed.", "Bad news, the thing got pushed back."),

@@ -1,17 +1,19 @@
 """Methods by the names that a TOML file gives them: what a form of steering adds, where, and how it is made."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from steering_lab.data.contrast_lists import ContrastLists, find_contrasts
-from steering_lab.data.contrast_pairs import PAIRS, ContrastPair
+from steering_lab.data.contrast_pairs import PAIRS, ContrastPair, find_pairs
 from steering_lab.evaluation.running.control_vectors import exchanges, relabellings
 from steering_lab.evaluation.running.grid import PlaceName, check_coeffs
 from steering_lab.interventions.formats.bare import is_bare, read_tensor, site_asked
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.by_name import MethodName, check_takes, pair_vectors
+from steering_lab.methods.mean_difference import mean_difference_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.study.settings import LayerSettings
@@ -179,17 +181,20 @@ class VectorSettings(LayerSettings):
         pairs: What the first four are made from: a list of {positive, negative}, a built-in set
             (`data.contrast_pairs.PAIRS`), or a file of pairs; for "mean_difference" and "probe" also two lists of
             texts, {positive = [...], negative = [...]}, of whatever lengths, here or in a file.
+        weights: Instead of `pairs`, sets or files of pairs with a number each: what is added is the sum of their mean
+            differences, each at length 1 times its number.
         normalise: Every row at length 1, so that a coefficient is a length in residual-stream units.
         place: Where the vector is added.
         coeffs: At which coefficients, for every layer.
 
     Raises:
-        ValueError: an unknown method, pairs where the method takes none or the reverse, or coefficients that cannot be
-            swept.
+        ValueError: an unknown method, pairs where the method takes none or the reverse, weights beside pairs or of
+            another method than the mean difference, or 0, or coefficients that cannot be swept.
     """
 
     method: str = "mean_difference"
     pairs: str | tuple[ContrastPair, ...] | ContrastLists = ""
+    weights: Mapping[str, float] = field(default_factory=dict)
     normalise: bool = False
     place: PlaceName = "everywhere"
     coeffs: tuple[float, ...] = (-1.0, -0.5, 0.5, 1.0)
@@ -201,7 +206,11 @@ class VectorSettings(LayerSettings):
             raise ValueError(f"method is {self.method!r}: choose one of {', '.join(METHODS)}")
         if self.pairs and self.method not in OF_PAIRS:
             raise ValueError(f'pairs are for the methods {", ".join(OF_PAIRS)}, not for "{self.method}"')
-        if not self.pairs and self.method in OF_PAIRS:
+        if self.weights and (self.pairs or self.method != "mean_difference"):
+            raise ValueError('weights are of sets of pairs for method = "mean_difference", and stand instead of pairs')
+        if wrong := {name: w for name, w in self.weights.items() if not math.isfinite(w) or w == 0}:
+            raise ValueError(f"weights {wrong} must be numbers other than 0")
+        if not self.pairs and not self.weights and self.method in OF_PAIRS:
             raise ValueError(
                 f'method "{self.method}" needs pairs: a list of {{positive, negative}}, a file of pairs, or one of'
                 f" the sets {', '.join(PAIRS)}"
@@ -219,6 +228,8 @@ class VectorSettings(LayerSettings):
         """
         if self.method.startswith(FILE):
             return self._of_file(Path(self.method.removeprefix(FILE)))
+        if self.weights:
+            return self._weighted()
         method = next(name for name in OF_PAIRS if name == self.method)
         pairs = find_contrasts(self.pairs) if isinstance(self.pairs, str) else self.pairs
         if isinstance(pairs, ContrastLists):
@@ -230,6 +241,25 @@ class VectorSettings(LayerSettings):
         what, contrast = said_pairs(self.pairs, pairs), contrast_of(pairs, make)
         said = pairs.side_by_side() if isinstance(pairs, ContrastLists) else pairs
         return Form(method, OF_PAIRS[method], what, self.place, self.coeffs, self.sites, make, said, contrast)
+
+    def _weighted(self) -> Form:
+        """The weighted sum of several sets' directions."""
+        sizes = {name: len(find_pairs(name)) for name in self.weights}
+        every = tuple(pair for name in self.weights for pair in find_pairs(name))
+
+        def make(model: HookedModel, sites: Sequence[HookSite], some: Sequence[ContrastPair] = every) -> Vectors:
+            rest, found = list(some), dict[HookSite, SteeringVector]()
+            for name, weight in self.weights.items():
+                own, rest = rest[: sizes[name]], rest[sizes[name] :]
+                for site, vector in mean_difference_vectors(model, own, sites).items():
+                    term = weight * vector.unit()
+                    found[site] = found[site] + term if site in found else term
+            return self.scaled(found)
+
+        what = " + ".join(f"{weight:g} {Path(name).stem}" for name, weight in self.weights.items())
+        contrast = contrast_of(every, make)
+        label = OF_PAIRS["mean_difference"]
+        return Form("mean_difference", label, what, self.place, self.coeffs, self.sites, make, every, contrast)
 
     def scaled(self, vectors: Vectors) -> Vectors:
         """The vectors, with `normalise` every row at length 1.

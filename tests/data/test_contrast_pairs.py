@@ -60,6 +60,8 @@ def test_sets_for_mean_differences_hold_at_least_twelve_sentences() -> None:
         "empathetic_support",
         "documented_code",
         "careful_medicine",
+        "helpful",
+        "unbiased",
     }
 
 

@@ -1,18 +1,56 @@
-"""The three case studies of the founding notes are settings that a sweep takes, and their sets hold what they say."""
+"""The case studies of the founding notes are settings that a sweep takes, and their sets hold what they say."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
 from steering_lab.data.contrast_pairs import PAIRS
 from steering_lab.evaluation.measuring.metrics import words
+from steering_lab.methods.mean_difference import mean_difference_vectors
+from steering_lab.models.hook_points import resid_pre
+from steering_lab.models.loading import load_model
 from steering_lab.study.finding import experiments_folder, read_study
 
-FILES = sorted((experiments_folder() / "case_studies").glob("*.toml"))
+FOLDER = experiments_folder() / "case_studies"
+FILES = [FOLDER / f"{name}.toml" for name in ("careful_medicine", "documented_code", "empathetic_support")]
+WEIGHTED = FOLDER / "helpful_unbiased.toml"
 
 
-def test_there_are_three() -> None:
-    assert [path.stem for path in FILES] == ["careful_medicine", "documented_code", "empathetic_support"]
+def test_there_are_no_others() -> None:
+    assert set(FOLDER.glob("*.toml")) == {*FILES, WEIGHTED}
+
+
+def test_a_weighted_study_adds_unit_directions_by_their_weights() -> None:
+    model, site = load_model("organism"), resid_pre(3)
+    study = read_study(WEIGHTED, ["normalise=false", "weights={helpful = 0.25, unbiased = -2}"])
+    form = study.config.form()
+    assert form.what == "0.25 helpful + -2 unbiased"
+    assert form.contrast.n == 24
+    parts = [mean_difference_vectors(model, PAIRS[name], [site])[site] for name in ("helpful", "unbiased")]
+    wanted = 0.25 * parts[0].unit().rows - 2 * parts[1].unit().rows
+    assert torch.allclose(form.vectors(model, [site])[site].rows, wanted, atol=1e-6)
+    exchanged = form.contrast.exchanged(model, [site], [True] * 12 + [False] * 12)[site].rows
+    assert torch.allclose(exchanged, -0.25 * parts[0].unit().rows - 2 * parts[1].unit().rows, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (['pairs="helpful"'], "instead of pairs"),
+        (['method="probe"'], "instead of pairs"),
+        (["weights={helpful = 0}"], "other than 0"),
+        (["weights={helpful = nan}"], "other than 0"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(settings: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_study(WEIGHTED, settings)
+
+
+def test_a_set_that_there_is_not_is_named() -> None:
+    with pytest.raises(ValueError, match="hepful"):
+        read_study(WEIGHTED, ["weights={hepful = 1}"]).config.form()
 
 
 @pytest.mark.parametrize("toml", FILES, ids=lambda path: path.stem)
