@@ -213,7 +213,7 @@ def report(folder: str | Path) -> Path:
         {},
         x_label="parameters, log scale",
         y_label="seconds of a steered token, % more than unsteered",
-        ticks={float(row.x): f"{row.parameters / 1e6:.2g}M" for row in longest.itertuples()},
+        ticks={float(row.x): f"{row.parameters / 1e6:.0f}M" for row in longest.itertuples()},
         title=config["source"],
         subtitle=f"{about}, and random weights in the layouts of two families; {config['n_prompts']} rows of"
         f" {config['prompt_tokens']} tokens, {config['max_new_tokens']} new ones, {config['rounds']} rounds",
@@ -221,7 +221,7 @@ def report(folder: str | Path) -> Path:
         chance="unsteered against unsteered",
     )
     table = measured[["who", "parameters", "metric", "effect", "low", "high"]]
-    table = table.assign(parameters=[f"{n / 1e6:.3g}M" for n in table["parameters"]])
+    table = table.assign(parameters=[f"{n / 1e6:.0f}M" for n in table["parameters"]])
     return publish_claim(
         folder, parts, headline=table, figures={"premium": figure}, tables={"Seconds of every round": parts["seconds"]}
     )

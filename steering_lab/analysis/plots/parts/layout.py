@@ -95,8 +95,9 @@ def title_block(title: str, subtitle: str, width: int) -> TitleBlock:
     One text with spans, because plotly's own subtitle moves with its number of lines.
     """
     titles = textwrap.wrap(title, max(20, int((width - 2 * _EDGE) / 8.8)))
-    count = -(-len(subtitle) // int((width - 2 * _EDGE) / 6.1))  # then balanced lines, no orphan at the end
-    subtitles = textwrap.wrap(subtitle, -(-len(subtitle) // count) + 8) if subtitle else []
+    room = int((width - 2 * _EDGE) / 6.1)
+    count = -(-len(subtitle) // room)  # then balanced lines, no orphan at the end
+    subtitles = textwrap.wrap(subtitle, min(room, -(-len(subtitle) // count) + 8)) if subtitle else []
     span = f"<span style='font-size:12.5px;font-weight:400;color:{MUTED}'>{{}}</span>"
     text = "<br>".join([*titles, *(span.format(row) for row in subtitles)])
     return TitleBlock({"text": text}, 8 + 22 * (len(titles) + len(subtitles)))
