@@ -246,4 +246,5 @@ def _ms(row: pd.Series) -> str:
 
 
 def _share(row: pd.Series) -> str:
-    return f"{row['mean']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+    digits = 1 if 0.99 < row["mean"] < 1 else 0  # nearly all is not all
+    return f"{row['mean']:.{digits}%} [{row['low']:.{digits}%}, {row['high']:.{digits}%}]"
