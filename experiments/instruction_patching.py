@@ -7,7 +7,7 @@ and random vectors as long as its own. Measured is the log-odds of the passage's
 of the answer, and, with nothing added, what the logit lens reads of them at that layer.
 
 Where another's does as much as a question's own, what is held there is the instruction; where its own alone does, the
-answer. A vector can steer where the first is so.
+answer. Only where the first is so could one vector do it for all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,7 +173,11 @@ def report(folder: str | Path) -> Path:
         answers=expected_answers(parts["config"], found),
         tables={"Every layer": parts["summary"].round(3)},
         headline_note="Log-odds in nats, the passage's answer over memory's, at the first token; against the plain"
-        " prompt. Intervals are over questions, the band is one more random vector as long.",
+        " prompt. own: the question's own difference; another: that of another country's question, with no random"
+        " vectors beside it; mean: that of other conflicts on average."
+        f" {'; '.join(f'{band}: layers {low} to {high}' for band, (low, high) in parts['config']['bands'].items())}."
+        f" Intervals are over questions, the band is one more random vector as long, by {parts['config']['n_random']}"
+        " draws.",
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from steering_lab.study.expectations import expected_answers, said
 from steering_lab.study.page import Parts, described, publish
 
 from .retrieval_search import CHANCE, RAW, STATES, TFIDF, WORDS
-from .retrieval_times import COLD, WARM
+from .retrieval_times import COLD, UNGATED, WARM
 
 MISSED = "missed"
 # What is counted over each kind of passage, by the name of the figure's panel: kind and metric.
@@ -140,6 +140,14 @@ def _layer(parts: Parts) -> int:
     return int(parts["chosen"]["embedded_at"].split("(")[1].rstrip(")"))
 
 
+def _among(parts: Parts) -> str:
+    """The layers among which that of the embedding was chosen."""
+    if named := parts["config"]["embed_layers"]:
+        return f"layers {', '.join(map(str, sorted(named)))}"
+    depth = parts["model"]["n_layers"]
+    return f"layers {depth // 4} to {depth - depth // 4 - 1}"
+
+
 def _size(parts: Parts) -> int:
     hits = parts["hits"]
     return int(hits[(hits["method"] == TFIDF) & (hits["sample"] == 0)]["prompt"].nunique())
@@ -207,11 +215,13 @@ def _findings(parts: Parts, rates: pd.DataFrame, answers: pd.DataFrame) -> list[
     own = every[(every["method"] == STATES) & (every["layer"] == _layer(parts))].iloc[0]
     words = {name: every[every["method"] == name].iloc[0] for name in (TFIDF, WORDS)}
     times = parts["times"].set_index("query")
-    warm, cold = times.loc[WARM], times.loc[COLD]
+    warm, cold, plain = (times.loc[query] for query in (WARM, COLD, UNGATED))
     over_wrong = answers[answers["group"] == "wrong context"].set_index("condition")
     gated = next(over_wrong.loc[[METHOD + GATED]].itertuples())
     within = ", no more than random vectors may" if gated.control_low <= gated.effect <= gated.control_high else ""
     opened = ", ".join(f"{row.open:.0%} of {row.kind}" for row in _gates(parts["gates"]).itertuples())
+    layered = every[every["method"] == STATES]
+    best = layered.loc[layered["mean"].idxmax()]
     return [
         f"The model's own states at layer {_layer(parts)} find the asked passage for {_share(own)} of"
         f" {own['n_prompts']} questions (TF-IDF {_share(words[TFIDF])}, bag of words {_share(words[WORDS])}, chance"
@@ -219,11 +229,15 @@ def _findings(parts: Parts, rates: pd.DataFrame, answers: pd.DataFrame) -> list[
         f" answers from {over_wrong.loc['unsteered', 'value']:.0%} to {gated.value:.0%} ({said(gated, band=True)})"
         f"{within}; a query whose prompt was read ahead takes ×{warm['ratio']:.2f} [{warm['ratio_low']:.2f},"
         f" {warm['ratio_high']:.2f}] of a cold one's time.",
+        f"The layer was chosen on other questions among {_among(parts)}. On these layer {best['layer']:.0f} finds most"
+        f" of all, {_share(best)}.",
         f"The gate was open over {opened} passages; where it is open over a right one, nothing is to be gained.",
-        f"A query took {_ms(cold)} cold, {_ms(warm)} with its prompt read ahead. The worker took"
+        f"Timed on {cold['n_questions']:.0f} questions in {cold['n_rounds']:.0f} rounds, a query took {_ms(cold)} cold,"
+        f" {_ms(warm)} with its prompt read ahead; over the same passage without gate and vector it takes"
+        f" ×{plain['ratio']:.2f} [{plain['ratio_low']:.2f}, {plain['ratio_high']:.2f}] of cold. The worker took"
         f" {warm['worker_ms']:.0f} ms for a prompt, which takes {warm['megabytes']:.1f} MB on disk; {warm['ahead']:.0%}"
         f" of queries found theirs, and {warm['same_text']:.0%} gave the cold query's text.",
-        "A model that is made to follow its context follows wrong passages too: it obeys more, it knows no more.",
+        "What is gained over wrong passages is gained in errors: neither the vector nor the gate knows which are true.",
     ]
 
 
@@ -232,4 +246,5 @@ def _ms(row: pd.Series) -> str:
 
 
 def _share(row: pd.Series) -> str:
-    return f"{row['mean']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+    digits = 1 if 0.99 < row["mean"] < 1 else 0  # nearly all is not all
+    return f"{row['mean']:.{digits}%} [{row['low']:.{digits}%}, {row['high']:.{digits}%}]"

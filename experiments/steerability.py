@@ -115,7 +115,7 @@ def report(folder: str | Path) -> Path:
         shown[file] = steerability_curves(
             rows, title=f"Seen before steering: {str(concept).replace('_', ' ')}", subtitle=about
         )
-    sentences = [finding(found, str(parts.get("model", {}).get("name", parts["config"]["model"])))]
+    sentences = [finding(found, str(parts.get("model", {}).get("name", parts["config"]["model"]))), apart(found)]
     return publish(
         folder, parts, title=title, findings=sentences, headline=_headline(found),
         figures=shown, answers=expected_answers(parts["config"], measured(found)),
@@ -153,10 +153,26 @@ def finding(found: pd.DataFrame, model: str) -> str:
         "pairs", key=lambda pairs: pairs != "all", kind="stable"
     )
     first, *kinds = rows.itertuples()
-    said = [f"On {model} the pairs' mean cosine {_shows(first)} how far a vector steers {_rho(first)}"]
+    together = f"On {model}, layers and concepts together, the pairs' mean cosine"
+    said = [f"{together} {_shows(first)} how far a vector steers {_rho(first)}"]
     said += [f"for {row.pairs} it {_shows(row)} it {_rho(row)}" for row in kinds]
     alone = first.low > 0 and kinds and not any(row.low > 0 for row in kinds)
     return f"{'; '.join(said)}{': what all show may be the difference between the kinds alone' if alone else ''}."
+
+
+def apart(found: pd.DataFrame) -> str:
+    """The same correlations from concept to concept, and from layer to layer of one: which of them carries the whole.
+
+    Args:
+        found: The correlations, as `predictions_by_kind` makes them.
+    """
+    rows = found[(found["statistic"] == "mean_cosine") & (found["outcome"] == "mean slope")]
+    ways = {"concepts, layers averaged": "From concept to concept", "layers within a concept": "from layer to layer"}
+    said = [
+        f"{way}: {', '.join(f'{row.pairs} {_rho(row)}' for row in rows[rows['over'] == over].itertuples())}"
+        for over, way in ways.items()
+    ]
+    return f"{'; '.join(said)}."
 
 
 def _shows(row: Any) -> str:

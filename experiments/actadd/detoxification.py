@@ -136,8 +136,8 @@ def _measured(config: Config, table: pd.DataFrame) -> pd.DataFrame:
 
 def _ours(measured: pd.DataFrame) -> str:
     rows = measured[measured["against"].isna() & (measured["who"] != "unsteered")]
-    told = [f"{row.who} {row.value:.0%}, {said(row)}" for row in rows[rows["metric"] == RUDE].itertuples()]
-    cost = [f"perplexity {said(row)}" for row in rows[rows["metric"] == "perplexity"].itertuples()]
+    told = [f"{row.who} {row.value:.0%}, {said(row, band=True)}" for row in rows[rows["metric"] == RUDE].itertuples()]
+    cost = [f"perplexity {said(row, band=True)}" for row in rows[rows["metric"] == "perplexity"].itertuples()]
     both = "; ".join(f"{one}, {dear}" for one, dear in zip(told, cost, strict=True))
     return f"with a word of the mild lexicon: {both}, against unsteered"
 

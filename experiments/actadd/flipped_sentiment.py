@@ -193,7 +193,7 @@ def _measured(config: Config, way: Way, table: pd.DataFrame) -> pd.DataFrame:
 def _ours(measured: pd.DataFrame) -> str:
     alone = measured[measured["against"].isna() & measured["metric"].isin([FLIPPED, "perplexity"])]
     rows = alone[alone["role"] != "unsteered"].itertuples()
-    told = [f"{row.who} {row.value:.0%}, {said(row)}" if row.metric == FLIPPED else "" for row in rows]
+    told = [f"{row.who} {row.value:.0%}, {said(row, band=True)}" if row.metric == FLIPPED else "" for row in rows]
     return "flipped: " + "; ".join(filter(None, told)) + ", against unsteered"
 
 

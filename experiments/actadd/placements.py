@@ -172,7 +172,7 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
     alone = measured[measured["against"].isna() & (measured["role"] == "steered")]
     asked = {tuple(name.split(": ", 1)) for name in config.numbers} or {(who, ANY) for who in alone["who"]}
     rows = [row for row in alone.itertuples() if (row.who, row.metric) in asked]
-    return "; ".join(f"{row.who}, {row.metric} {said(row)}" for row in rows) + ", against unsteered"
+    return "; ".join(f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows) + ", against unsteered"
 
 
 def report(folder: str | Path) -> Path:
@@ -192,8 +192,8 @@ def report(folder: str | Path) -> Path:
         percent=True,
         metric_label="continuations with a word of what was added",
         title=config["source"],
-        subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}. Longest"
-        f" row {norms}",
+        subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}. Norm of"
+        f" the longest row that is added: {norms}",
     )
     columns = ["who", "metric", "value", "effect", "low", "high", "control_low", "control_high", "p_random", "n"]
     table = own.sort_values("who", key=lambda who: who.map(order.index), kind="stable")[columns]

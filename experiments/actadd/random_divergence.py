@@ -134,7 +134,7 @@ def report(folder: str | Path) -> Path:
         y_label="random vectors of equal norm",
         title=config["source"],
         subtitle=f"{about}; {moved['prompt'].nunique()} texts, layer {config['layers'][0]}, coefficient"
-        f" {config['coeff']:g}; rows of norm {', '.join(f'{norm:.0f}' for norm in parts['norms'])}",
+        f" {config['coeff']:g}; norms of the rows added: {', '.join(f'{norm:.0f}' for norm in parts['norms'])}",
     )
     return publish_claim(
         folder, parts, headline=parts["measured"], figures={"divergence": figure}, measured=parts["measured"]

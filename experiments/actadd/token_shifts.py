@@ -239,7 +239,7 @@ def _measured(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _ours(measured: pd.DataFrame) -> str:
     rows = measured.set_index("who").loc[["topic words", "other words", *OF_TOKENS]].reset_index()
-    return "; ".join(f"{row.who} {said(row)}" for row in rows.itertuples()) + " nats"
+    return "; ".join(f"{row.who} {said(row, band=True)}" for row in rows.itertuples()) + ", in nats"
 
 
 def report(folder: str | Path) -> Path:

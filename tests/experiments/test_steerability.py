@@ -46,8 +46,8 @@ def test_the_first_sentence_says_what_each_kind_of_pairs_shows() -> None:
     finding = load_experiment(TOML).finding  # type: ignore[attr-defined]
     kinds = [row("words", -0.6, -0.78, -0.39), row("all", -0.19, -0.55, 0.15)]
     assert finding(pd.DataFrame(kinds), "SmolLM2") == (
-        "On SmolLM2 the pairs' mean cosine does not show how far a vector steers (−0.19 [−0.55, +0.15]); for words it"
-        " goes against it (−0.60 [−0.78, −0.39])."
+        "On SmolLM2, layers and concepts together, the pairs' mean cosine does not show how far a vector steers (−0.19"
+        " [−0.55, +0.15]); for words it goes against it (−0.60 [−0.78, −0.39])."
     )
     kinds = [row("all", 0.5, 0.2, 0.8), row("words", 0.3, -0.1, 0.7)]
     assert finding(pd.DataFrame(kinds), "x").endswith("what all show may be the difference between the kinds alone.")

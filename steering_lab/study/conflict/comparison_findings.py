@@ -193,10 +193,9 @@ def _how_small(parts: Parts, cell: Selected, n_questions: int) -> str:
     tested = next(iter(parts["splits"]["test"].values()))
     if len(tested) >= FEW:
         return ""
-    gain = "raised" if cell.effect["effect"] > 0 else "did not raise"
     return (
         f"A small comparison, its intervals are wide. The cell was chosen on {int(cell.effect['n'])} conflicts, where"
-        f" it {gain} context answers ({points(cell.effect).removeprefix('by ')}), as the best within"
+        f" it moved context answers {points(cell.effect)}, as the best within"
         f" {budgets_said(cell.budgets)}; what follows was measured on {len(tested)} others about {n_questions}"
         " questions."
     )
