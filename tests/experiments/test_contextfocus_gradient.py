@@ -118,17 +118,20 @@ def test_every_method_is_a_curve_on_the_test_and_is_gated_on_every_regime(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (['forms=["imitate"]'], "must name one or more of grounded, shared"),
+        (['forms=["imitate"]'], r"one or more of \['grounded, shared', 'imitate"),
         (["forms=[]"], "must name one or more of"),
         (['forms=["weighted"]'], "go together"),
         (['weights={"imitate instructed" = 1}'], "go together"),
         ([f"forms={[*FORMS, 'contrast closed book']}", 'weights={"imitate instructed" = 1}'], "names 5 objectives"),
         (['forms=["weighted"]', 'weights={"grounded, shared" = 1}'], "a number above 0 each"),
         (['forms=["weighted"]', 'weights={"imitate instructed" = 0}'], "a number above 0 each"),
+        (["kl=nan"], "kl is nan nats"),
+        (["kls=[nan]"], "all above 0"),
+        (["coeffs=[inf]"], "all above 0"),
         (['forms=["weighted", "weighted"]', 'weights={"imitate instructed" = 1}'], "twice"),
     ],
 )
-def test_forms_and_weights_that_cannot_be_are_refused(experiment: ModuleType, settings: list[str], said: str) -> None:
+def test_settings_that_cannot_be_are_refused(experiment: ModuleType, settings: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read_config(experiment.Config, TOML, settings)
 

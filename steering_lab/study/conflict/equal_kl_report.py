@@ -22,7 +22,7 @@ INTERVAL = "95 % interval over questions"
 CAPTIONS = {
     "context_against_kl": (
         "Each method from its weakest to its strongest; marks were measured, the rest is interpolated. The two single"
-        " marks are what two of the objectives imitate, at their own KL."
+        " marks are what the objectives “imitate instructed” and “contrast closed book” imitate, at their own KL."
     ),
     "iterations_answers": "The number of iterations was chosen here.",
     "iterations_loss": "Mean loss over its value before the first step.",
@@ -33,8 +33,8 @@ CAPTIONS = {
     ),
     "cost": (
         "Beyond a plain answer: forward-equivalents per query, one being a plain pass over a prompt with context; what"
-        " a vector costs once is shared by the test's questions. CAD and the instructed prompt, which two of the"
-        " objectives imitate, stand at their own KL."
+        " a vector costs once is shared by the test's questions. CAD and the instructed prompt, which objectives"
+        " can imitate, stand at their own KL."
     ),
 }
 
