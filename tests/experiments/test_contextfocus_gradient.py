@@ -193,6 +193,11 @@ def test_the_table_at_equal_kl_is_paired_with_the_vector(parts: dict[str, Any]) 
     assert set(FORMS) <= set(equal["method"])
 
 
+def test_the_page_says_what_the_weighted_form_is_a_sum_of(folder: Path) -> None:
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "Weighted: 2 × imitate instructed + 0.5 × contrast closed book." in page
+
+
 def test_the_report_is_drawn_again_from_the_tables_alone(folder: Path, experiment: ModuleType) -> None:
     (folder / "index.html").unlink()
     assert experiment.report(folder) == folder / "index.html"
