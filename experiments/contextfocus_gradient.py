@@ -11,6 +11,7 @@ Vectors are made from one set of questions; layer, iterations, strengths and the
 second; every number reported is from a third, where each condition runs once.
 """
 
+import math
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ class Config(DescentSettings):
         self.above_zero("iterations", "kls")
         if self.budget not in self.budgets:
             raise ValueError(f"budget {self.budget:g} must be one of budgets {list(self.budgets)}")
-        if self.kl <= 0:
-            raise ValueError(f"kl is {self.kl:g} nats: it must be above 0")
+        if not 0 < self.kl < math.inf:
+            raise ValueError(f"kl is {self.kl:g} nats: it must be a number above 0")
 
     def of_world(self) -> Questions:
         """Questions about the organism's world, every held-out kind of conflict in equal parts."""

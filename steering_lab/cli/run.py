@@ -12,7 +12,22 @@ if TYPE_CHECKING:
     from steering_lab.runs import Report
 
 Where = Literal["local", "processes", "ray", "slurm"]  # executors.ExecutorName, without importing it
-Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE", aliases=["-s"])]
+Several = Annotated[
+    tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
+    tyro.conf.arg(name="set", metavar="KEY=VALUE", aliases=["-s"]),
+]
+
+
+def _in_a_row(set: Several = ()) -> tuple[str, ...]:
+    """The settings of every `--set`: given twice, the second one does not drop those of the first.
+
+    Args:
+        set: Settings that replace those of the file; values are TOML, plain words may go without quotes.
+    """
+    return tuple(one for given in set for one in given)
+
+
+Setting = Annotated[tuple[str, ...], tyro.conf.arg(name="", constructor=_in_a_row, prefix_name=False)]
 
 
 def run(

@@ -244,22 +244,24 @@ class VectorSettings(LayerSettings):
 
     def _weighted(self) -> Form:
         """The weighted sum of several sets' directions."""
-        sizes = {name: len(find_pairs(name)) for name in self.weights}
-        every = tuple(pair for name in self.weights for pair in find_pairs(name))
+        sets = {name: find_pairs(name) for name in self.weights}
+        every = tuple(pair for pairs in sets.values() for pair in pairs)
 
         def make(model: HookedModel, sites: Sequence[HookSite], some: Sequence[ContrastPair] = every) -> Vectors:
             rest, found = list(some), dict[HookSite, SteeringVector]()
             for name, weight in self.weights.items():
-                own, rest = rest[: sizes[name]], rest[sizes[name] :]
-                for site, vector in mean_difference_vectors(model, own, sites).items():
+                own, rest = rest[: len(sets[name])], rest[len(sets[name]) :]
+                for site, vector in _some_length(mean_difference_vectors(model, own, sites)).items():
                     term = weight * vector.unit()
                     found[site] = found[site] + term if site in found else term
             return self.scaled(found)
 
         what = " + ".join(f"{weight:g} {Path(name).stem}" for name, weight in self.weights.items())
-        contrast = contrast_of(every, make)
-        label = OF_PAIRS["mean_difference"]
-        return Form("mean_difference", label, what, self.place, self.coeffs, self.sites, make, every, contrast)
+        what = what.replace("+ -", "− ")
+        less = [self.weights[name] < 0 for name, pairs in sets.items() for _ in pairs]
+        said = tuple(exchange(every, less))  # prompting writes what is added
+        label, contrast = OF_PAIRS["mean_difference"], contrast_of(every, make)
+        return Form("mean_difference", label, what, self.place, self.coeffs, self.sites, make, said, contrast)
 
     def scaled(self, vectors: Vectors) -> Vectors:
         """The vectors, with `normalise` every row at length 1.
@@ -267,9 +269,7 @@ class VectorSettings(LayerSettings):
         Raises:
             ValueError: a vector without length, which adds nothing at any coefficient.
         """
-        for site, vector in vectors.items():
-            if not vector.norm > 0:
-                raise ValueError(f"the vector at {site} is zero ({vector.source.recipe}): both sides are alike there")
+        _some_length(vectors)
         return {site: vector.unit() for site, vector in vectors.items()} if self.normalise else vectors
 
     def _of_file(self, path: Path) -> Form:
@@ -297,6 +297,14 @@ class VectorSettings(LayerSettings):
             return self.scaled({site: read_tensor(path, site, model=model)})
 
         return Form("vector", METHODS[f"{FILE}FILE"], path.stem, self.place, self.coeffs, lambda _: [site], make)
+
+
+def _some_length(vectors: Vectors) -> Vectors:
+    """The vectors. Raises ValueError for one without length, which has no direction and adds nothing."""
+    for site, vector in vectors.items():
+        if not vector.norm > 0:
+            raise ValueError(f"the vector at {site} is zero ({vector.source.recipe}): both sides are alike there")
+    return vectors
 
 
 def as_json(forms: Sequence[Form]) -> list[dict[str, Any]]:

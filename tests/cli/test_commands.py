@@ -7,7 +7,7 @@ import pytest
 
 from steering_lab.cli.demo import demo
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.study.finding import load_experiment
+from steering_lab.study.finding import experiments_folder, load_experiment
 from steering_lab.study.reading import read_config
 from tests.cli.calling import call
 from tests.tiny_models import save_chat_model, save_tiny_model
@@ -40,6 +40,14 @@ def test_the_demo_sweeps_and_then_compares_on_smollm2_or_where_that_is_missing_o
     assert list(runs) == ["actadd_sweep", "contextfocus_conflict"]
     assert {config.model for config in runs.values()} == {model}
     assert ("the demo runs on the synthetic organism" in capsys.readouterr().out) == (file is None)
+
+
+def test_settings_may_follow_one_set_or_several(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in (["--set", "seed=x", "n_samples=1", "--set", "n_samples=2"], ["-s", "n_samples=2", "seed=x"]):
+        assert call(monkeypatch, "run", str(experiments_folder() / "sweep.toml"), *wrong) == 2
+        assert "setting seed = 'x'" in capsys.readouterr().err
 
 
 def test_an_interruption_ends_with_130_whatever_a_package_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

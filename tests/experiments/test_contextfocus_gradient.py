@@ -118,17 +118,20 @@ def test_every_method_is_a_curve_on_the_test_and_is_gated_on_every_regime(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (['forms=["imitate"]'], "must name one or more of grounded, shared"),
+        (['forms=["imitate"]'], r"one or more of \['grounded, shared', 'imitate"),
         (["forms=[]"], "must name one or more of"),
         (['forms=["weighted"]'], "go together"),
         (['weights={"imitate instructed" = 1}'], "go together"),
         ([f"forms={[*FORMS, 'contrast closed book']}", 'weights={"imitate instructed" = 1}'], "names 5 objectives"),
         (['forms=["weighted"]', 'weights={"grounded, shared" = 1}'], "a number above 0 each"),
         (['forms=["weighted"]', 'weights={"imitate instructed" = 0}'], "a number above 0 each"),
+        (["kl=nan"], "kl is nan nats"),
+        (["kls=[nan]"], "all above 0"),
+        (["coeffs=[inf]"], "all above 0"),
         (['forms=["weighted", "weighted"]', 'weights={"imitate instructed" = 1}'], "twice"),
     ],
 )
-def test_forms_and_weights_that_cannot_be_are_refused(experiment: ModuleType, settings: list[str], said: str) -> None:
+def test_settings_that_cannot_be_are_refused(experiment: ModuleType, settings: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read_config(experiment.Config, TOML, settings)
 
@@ -188,6 +191,11 @@ def test_the_table_at_equal_kl_is_paired_with_the_vector(parts: dict[str, Any]) 
     assert len(vector)
     assert (vector["difference"] == 0).all()
     assert set(FORMS) <= set(equal["method"])
+
+
+def test_the_page_says_what_the_weighted_form_is_a_sum_of(folder: Path) -> None:
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "Weighted: 2 × imitate instructed + 0.5 × contrast closed book." in page
 
 
 def test_the_report_is_drawn_again_from_the_tables_alone(folder: Path, experiment: ModuleType) -> None:

@@ -25,7 +25,9 @@ def test_a_weighted_study_adds_unit_directions_by_their_weights() -> None:
     model, site = load_model("organism"), resid_pre(3)
     study = read_study(WEIGHTED, ["normalise=false", "weights={helpful = 0.25, unbiased = -2}"])
     form = study.config.form()
-    assert form.what == "0.25 helpful + -2 unbiased"
+    assert form.what == "0.25 helpful − 2 unbiased"
+    assert form.pairs[0] == PAIRS["helpful"][0]
+    assert form.pairs[-1] == PAIRS["unbiased"][-1].reversed()  # as it is added
     assert form.contrast.n == 24
     parts = [mean_difference_vectors(model, PAIRS[name], [site])[site] for name in ("helpful", "unbiased")]
     wanted = 0.25 * parts[0].unit().rows - 2 * parts[1].unit().rows
@@ -46,6 +48,14 @@ def test_a_weighted_study_adds_unit_directions_by_their_weights() -> None:
 def test_weights_that_cannot_be_are_refused(settings: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read_study(WEIGHTED, settings)
+
+
+def test_a_set_without_a_direction_at_a_layer_is_refused_and_not_left_out(tmp_path: Path) -> None:
+    alike = tmp_path / "alike.json"  # the tokens read at the first block's input are equal
+    alike.write_text('[{"positive": "a king .", "negative": "a city ."}]', encoding="utf-8")
+    form = read_study(WEIGHTED, [f"weights={{love_hate = 1, '{alike}' = 1}}"]).config.form()
+    with pytest.raises(ValueError, match=r"zero .*both sides are alike"):
+        form.vectors(load_model("organism"), [resid_pre(0)])
 
 
 def test_a_set_that_there_is_not_is_named() -> None:

@@ -76,13 +76,13 @@ class DescentSettings(ComparisonSettings):
         self.each_once("forms")
         known = (*GRADIENT, WEIGHTED)
         if not self.forms or not set(self.forms) <= set(known):
-            raise ValueError(f"forms {list(self.forms)} must name one or more of {', '.join(known)}")
+            raise ValueError(f"forms {list(self.forms)} must name one or more of {list(known)}")
         if len(self.forms) > len(GRADIENT):
             raise ValueError(f"forms names {len(self.forms)} objectives: figures tell {len(GRADIENT)} of them apart")
         if bool(self.weights) != (WEIGHTED in self.forms):
             raise ValueError(f'weights and the form "{WEIGHTED}" go together: give both, or neither')
         if not set(self.weights) <= set(SUMMED) or not all(0 < w < math.inf for w in self.weights.values()):
-            raise ValueError(f"weights {dict(self.weights)} must give {' and '.join(SUMMED)} a number above 0 each")
+            raise ValueError(f"weights {dict(self.weights)} must give {' or '.join(SUMMED)} a number above 0 each")
 
     @property
     def steered(self) -> tuple[str, ...]:
@@ -90,10 +90,10 @@ class DescentSettings(ComparisonSettings):
         return (VECTOR, *self.forms)
 
     def above_zero(self, *names: str) -> None:
-        """Nothing when the settings of these names hold different values above 0. Raises ValueError otherwise."""
+        """Nothing when the settings of these names hold different numbers above 0. Raises ValueError otherwise."""
         for name in names:
             values = getattr(self, name)
-            if not values or min(values) <= 0 or len(set(values)) < len(values):
+            if not values or not all(0 < v < math.inf for v in values) or len(set(values)) < len(values):
                 raise ValueError(f"{name} {list(values)} must hold different values, all above 0")
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ INTERVAL = "95 % interval over questions"
 CAPTIONS = {
     "context_against_kl": (
         "Each method from its weakest to its strongest; marks were measured, the rest is interpolated. The two single"
-        " marks are what two of the objectives imitate, at their own KL."
+        " marks are what the objectives “imitate instructed” and “contrast closed book” imitate, at their own KL."
     ),
     "iterations_answers": "The number of iterations was chosen here.",
     "iterations_loss": "Mean loss over its value before the first step.",
@@ -33,8 +34,8 @@ CAPTIONS = {
     ),
     "cost": (
         "Beyond a plain answer: forward-equivalents per query, one being a plain pass over a prompt with context; what"
-        " a vector costs once is shared by the test's questions. CAD and the instructed prompt, which two of the"
-        " objectives imitate, stand at their own KL."
+        " a vector costs once is shared by the test's questions. CAD and the instructed prompt, which objectives"
+        " can imitate, stand at their own KL."
     ),
 }
 
@@ -65,6 +66,7 @@ def report_equal_kl(folder: str | Path) -> Path:
             f" named. A dash: the method at its strongest stays below. Intervals: {INTERVAL}, the cost's"
             f" uncertainty included. Random vectors: where one more would fall, judged by {config['n_random']} draws."
             f" Right answers elsewhere: read off at the same KL under conflict, {_nats(config['kl'])}."
+            f"{_weights_note(config)}"
             f"{' A synthetic model: what is shown is its own.' if config['model'] == 'organism' else ''}"
         ),
         captions={**CAPTIONS, "context_against_kl": f"{CAPTIONS['context_against_kl']}{_deltas_note(parts)}"},
@@ -152,6 +154,12 @@ def differences(equal: pd.DataFrame) -> pd.DataFrame:
 def _forms(parts: Parts) -> tuple[str, ...]:
     """The gradient forms of a run; older ones had no choice of them."""
     return tuple(parts["config"].get("forms", GRADIENT))
+
+
+def _weights_note(config: Mapping[str, Any]) -> str:
+    """What the weighted form is a sum of, where there is one."""
+    terms = " + ".join(f"{weight:g} × {name}" for name, weight in config.get("weights", {}).items())
+    return f" Weighted: {terms}." if terms else ""
 
 
 def _estimate(show: Callable[[float], str], value: float | None, low: float, high: float) -> str:
