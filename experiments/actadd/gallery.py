@@ -123,9 +123,9 @@ def report(folder: str | Path) -> Path:
     parts = read_run(folder)
     config, rates = parts["config"], parts["rates"]
     about = described(config["model"], parts.get("model", {}))
-    steered = rates[(rates["role"] == "steered") & (rates["metric"].isin([RATE, "perplexity", "degenerate"]))]
-    shown = steered.pivot(index="demonstration", columns="metric", values=["value", "effect"])
-    head = rates[(rates["role"] == "steered") & (rates["metric"] == RATE)]
+    steered = _measured(rates)
+    cost = {row.demonstration: row for row in steered[steered["metric"] == "perplexity"].itertuples()}
+    head = steered[steered["metric"] == RATE]
     table = pd.DataFrame(
         {
             "demonstration": head["demonstration"],
@@ -139,7 +139,7 @@ def report(folder: str | Path) -> Path:
             "high": head["high"],
             "control_low": head["control_low"],
             "control_high": head["control_high"],
-            "perplexity ratio": [shown.loc[name, ("effect", "perplexity")] for name in head["demonstration"]],
+            "perplexity": [said(cost[name], band=True) for name in head["demonstration"]],
         }
     )
     note = (
