@@ -72,7 +72,7 @@ def test_every_number_of_the_first_table_has_its_interval(run: Path) -> None:
     table = comparison_report.headline(parts).set_index("condition").drop(index="unsteered")
     said = table.stack()
     assert said[said != "–"].str.contains("[", regex=False).all()
-    assert said["ContextFocus +0.5"].str.contains("random").all()
+    assert said["ContextFocus +0.5"].str.contains("\nrandom ", regex=False).all()
     first = next(iter(comparison_report.tables(parts).values()))
     assert "p" in first
     assert "p, corrected" not in first

@@ -118,7 +118,7 @@ def headline(parts: Parts) -> pd.DataFrame:
         parts: The run's files by name; `equal` has the context answers at each KL.
     """
     equal = parts["equal"]
-    rows: dict[str, dict[str, str]] = {method: {"method": method} for method in (VECTOR, *_forms(parts))}
+    rows: dict[str, dict[str, str]] = {method: {"method": method} for method in _steered(parts)}
     rows["random"] = {"method": "random vectors"}
     for kl, at in equal[equal["draw"].isna()].groupby("cost"):
         for r in at.itertuples():
@@ -154,6 +154,11 @@ def differences(equal: pd.DataFrame) -> pd.DataFrame:
 def _forms(parts: Parts) -> tuple[str, ...]:
     """The gradient forms of a run; older ones had no choice of them."""
     return tuple(parts["config"].get("forms", GRADIENT))
+
+
+def _steered(parts: Parts) -> tuple[str, ...]:
+    """The vector and the gradient forms."""
+    return (VECTOR, *_forms(parts))
 
 
 def _weights_note(config: Mapping[str, Any]) -> str:
@@ -349,7 +354,7 @@ def _beside_deltas(parts: Parts) -> str:
     """Each method at its chosen strength, beside random vectors of its norm or random deltas of its KL."""
     at = _chosen_strengths(parts)
     told = at.index[at["control_high"].notna()]
-    known = [method for method in (VECTOR, *_forms(parts)) if method in told]
+    known = [method for method in _steered(parts) if method in told]
     if not set(known) - {VECTOR}:
         return ""
     said = {}
@@ -421,7 +426,7 @@ def figures(parts: Parts, about: str) -> dict[str, Figure]:
         )
         for y, (title, label) in traced.items()
     }  # fmt: skip
-    points, steered = _cost_points(parts, conflict), (VECTOR, *_forms(parts))
+    points, steered = _cost_points(parts, conflict), _steered(parts)
     reaching = [name for name in CURVES if name in set(points["method"])]
     deltas = _random_deltas(parts)
     named = [name for name in CURVES if name in (*steered, *TARGETS)]
