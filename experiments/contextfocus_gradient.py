@@ -130,7 +130,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
 
     Where no layer surely raises context answers, the page says so and shows what was tried.
     """
-    check_expectations(config.expects, config.forms)
+    check_expectations(config.expects, config.forms, deltas=config.n_random_deltas > 0)
     rows = config.all_rows()
     asking = Asking.of(config.load(), config)
     sites = config.sites(asking.model, post=True)

@@ -162,5 +162,6 @@ def test_a_users_runs_are_ignored_by_git_finished_or_not() -> None:
 
 def test_every_reference_run_is_tracked_and_has_its_row() -> None:
     tracked = {"/".join(path.split("/")[1:3]) for path in git("ls-files", "results/*/*/*").splitlines()}
-    rows = set(re.findall(r"^\| `([^`]+)` \|", (ROOT / "results/README.md").read_text(encoding="utf-8"), re.MULTILINE))
-    assert tracked == rows
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "results/README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    papers = re.findall(r"\(`(.+)`\)$", (ROOT / "experiments/README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(tracked) == sorted([*rows, *papers])

@@ -75,11 +75,26 @@ def as_config(config: type, values: Mapping[str, Any]) -> Any:
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
             raise ValueError(f"unknown setting {key!r}: {hint}")
     try:
-        return TypeAdapter(config).validate_python(values)
+        made = TypeAdapter(config).validate_python(values)
     except ValidationError as error:
         said = error.errors()
         reason = next((one for one in said if one["type"] == "value_error"), said[0])
         raise ValueError(_said(config, reason)) from None  # pydantic's own error prints every setting
+    for key, value in values.items():
+        _refuse_bools(key, value, getattr(made, key))
+    return made
+
+
+def _refuse_bools(key: str, given: Any, made: Any) -> None:
+    """Nothing unless true or false, anywhere in `given`, was `made` a number: pydantic takes them for 1 and 0."""
+    if isinstance(given, bool) and not isinstance(made, bool):
+        raise ValueError(f"setting {key} = {str(given).lower()}: it takes a number")
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            _refuse_bools(f"{key}.{name}", value, made[name] if isinstance(made, Mapping) else getattr(made, name))
+    elif isinstance(given, list | tuple):
+        for i, pair in enumerate(zip(given, made, strict=True)):
+            _refuse_bools(f"{key}[{i}]", *pair)
 
 
 def _said(config: type, error: Any) -> str:

@@ -16,6 +16,7 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import choose_iterations, choose_site, choose_strength, choose_threshold
+from steering_lab.study.conflict.equal_kl_report import check_expectations
 from steering_lab.study.finding import experiments_folder, load_experiment
 from steering_lab.study.reading import read_config
 from steering_lab.tables import strength
@@ -266,3 +267,9 @@ def test_the_threshold_parts_conflicts_from_the_rest() -> None:
 def test_a_bad_config_is_refused_before_a_model_is_loaded(setting: str, message: str, experiment: ModuleType) -> None:
     with pytest.raises(ValueError, match=message):
         read_config(experiment.Config, TOML, [setting])
+
+
+def test_what_is_expected_of_random_deltas_needs_some() -> None:
+    check_expectations(["random delta: context moves by at most 0.1"])
+    with pytest.raises(ValueError, match="random delta"):
+        check_expectations(["random delta: context moves by at most 0.1"], deltas=False)

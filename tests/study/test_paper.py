@@ -145,9 +145,12 @@ def test_a_run_is_of_a_file_whose_words_changed_or_that_expects_less_and_of_no_o
         made = {"started": "2026-11-26T00:00:00", "finished": "2026-11-26T00:01:00"}
         (run / "provenance.json").write_text(json.dumps(made))
     assert {run.name for run in figure.runs(tmp_path)} == {"same", "words", "more", "before"}
-    table, below = verdict_table(tmp_path).split("\n\n")
-    assert "`actadd_norms/words`" in table
-    assert 'norms in shape (`actadd_norms/same`), in shape (prefix "tokenizer", `actadd_norms/other`)' in below
+    table, *sections = verdict_table(tmp_path).split("\n\n### ")
+    assert "| norms | `steering-lab paper norms` | 1 | `actadd_norms/words` | in shape |" in table
+    [section] = [section for section in sections if section.startswith("norms")]
+    assert "- smollm2: in shape: 1 (`actadd_norms/words`)" in section
+    assert "- smollm2: in shape: 1 (`actadd_norms/same`)" in section
+    assert '- prefix "tokenizer": in shape: 1 (`actadd_norms/other`)' in section
 
 
 def test_names_of_runs_are_those_of_their_paper_and_no_two_are_alike() -> None:
@@ -244,19 +247,23 @@ def test_a_file_without_a_place_for_the_table_is_refused_before_a_figure_is_made
 
 
 def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
-    rows = (experiments_folder() / "README.md").read_text(encoding="utf-8").splitlines()
+    readme = (experiments_folder() / "README.md").read_text(encoding="utf-8")
     results = experiments_folder().parent / "results"
+    table, *sections = readme[readme.index(TABLE[0]) : readme.index(TABLE[1])].split("\n### ")
     for figure in paper_figures():
-        [row] = [line for line in rows if f"`{figure.command}`" in line]
-        _, source, _, _, run, verdict, ours, published, known, _ = (cell.strip() for cell in row.split("|"))
-        assert (source, published) == (figure.study.config.source, figure.study.config.published)
-        if run:
-            held = Verdict.read(json.loads((results / run.strip("`") / "verdict.json").read_text()))
-            assert (verdict, ours) == (held.word, held.said)
-        else:
-            assert verdict == "not run here"
-        if known != "not run here":
-            [beside] = re.findall(r"\(`(.+)`\)$", known)
-            held = Verdict.read(json.loads((results / beside / "verdict.json").read_text()))
-            assert known == f"{held.word}: {held.said} (`{beside}`)"
-            assert "organism" in beside
+        name, config = figure.toml.stem, figure.study.config
+        [row] = [line for line in table.splitlines() if f"`steering-lab paper {name}`" in line]
+        _, _, _, _, run, *verdicts, _ = (cell.strip() for cell in row.split("|"))
+        [section] = [section for section in sections if section.startswith(f"{name}\n")]
+        lines = section.splitlines()
+        asked = f"{config.source}. *{config.question}* {config.claim}"
+        assert {asked, f"- published: {config.published}"} <= set(lines)
+        for who, verdict in zip(("smollm2", "organism"), verdicts, strict=True):
+            [said] = [line for line in lines if line.startswith(f"- {who}: ")]
+            if verdict == "not run here":
+                assert said == f"- {who}: {verdict}"
+                continue
+            [folder] = re.findall(r"\(`(.+)`\)$", said)
+            assert who == "organism" or folder == run.strip("`")
+            held = Verdict.read(json.loads((results / folder / "verdict.json").read_text()))
+            assert (verdict, said) == (held.word, f"- {who}: {held.word}: {held.said} (`{folder}`)")

@@ -50,7 +50,7 @@ class DescentSettings(ComparisonSettings):
     Args:
         coeffs: The strengths of vectors.
         budgets: The strengths of deltas: their length in residual norms.
-        n_labelled: Of the vector's questions, how many the shared delta learns from.
+        n_labelled: Of the vector's questions, how many at most the shared delta learns from.
         n_random_deltas: Random deltas of equal KL beside each method at its chosen strength; 0 is none.
         forms: The objectives that are descended on, by name; "weighted" is the sum that `weights` says.
         weights: What the objectives of that sum are multiplied by: {"imitate instructed": 0.5, ...}.

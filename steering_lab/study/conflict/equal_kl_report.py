@@ -285,15 +285,16 @@ def answered(parts: Parts) -> pd.DataFrame | None:
     return expected_answers(parts["config"], _measured(parts))
 
 
-def check_expectations(expects: Sequence[str], forms: Sequence[str] = GRADIENT) -> None:
+def check_expectations(expects: Sequence[str], forms: Sequence[str] = GRADIENT, *, deltas: bool = True) -> None:
     """Nothing when every line is about what a comparison at equal KL has. Raises ValueError otherwise.
 
     Args:
         expects: Lines such as "WHO: METRIC CLAIM" (`study.expectations`); none is allowed.
         forms: The objectives that are descended on.
+        deltas: Whether random deltas are drawn.
     """
     steered = (VECTOR, *forms)
-    who = {*steered, *(method + GATED for method in steered), "random", RANDOM_DELTA}
+    who = {*steered, *(method + GATED for method in steered), "random", *([RANDOM_DELTA] if deltas else [])}
     check(expects, who, ["context", "agreement", "irrelevant", "closed book", "unknown"])
 
 

@@ -1,7 +1,8 @@
 """The figures of papers that come along: where their files are, which runs there are, and the table of verdicts."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -14,12 +15,13 @@ from steering_lab.study.paper.claim import Verdict
 from steering_lab.study.reading import as_config
 
 PAPERS = ("actadd", "contextfocus")
-HEAD = "| figure | command | minutes | run | verdict | ours | published | on the organism |\n" + 8 * "|---" + "|\n"
+HEAD = "| figure | command | minutes | run | on SmolLM2 | on the organism |\n" + 6 * "|---" + "|\n"
 KNOWN_TRUTH = "organism"
 """The variant whose verdict stands beside: the synthetic model, of which the truth is known."""
 
-IN_WORDS = ("question", "source", "claim", "published", "not_reproduced", "differs", "curves")
-"""Settings that only say something: a run is the same whatever they say, published curves being drawn beside it."""
+IN_WORDS = ("question", "source", "claim", "published", "not_reproduced", "differs", "curves", "folder")
+"""Settings that only say something: a run is the same whatever they say, published curves being drawn beside it, and
+wherever its texts lie."""
 TOLD = ("model", "prefix", "layers", "coeffs", "coeff", "groups", "seed")
 """Settings by which a reader tells a run from another."""
 
@@ -41,12 +43,6 @@ class PaperFigure(NamedTuple):
     def settings(self) -> tuple[str, ...]:
         """What replaces the file's settings."""
         return (f"variant={self.variant}",) if self.variant else ()
-
-    @property
-    def command(self) -> str:
-        """What runs it."""
-        chosen = "".join(f" --set {setting}" for setting in self.settings)
-        return f"steering-lab run experiments/{self.toml.relative_to(experiments_folder()).as_posix()}{chosen}"
 
     def runs(self, results: Path) -> Iterator[Path]:
         """Finished runs of these settings, the newest first.
@@ -120,7 +116,7 @@ def _plain(config: Any) -> dict[str, Any]:
 
 
 def verdict_table(results: Path) -> str:
-    """The table of all figures in Markdown: what runs it, how long it took, what came of it, and on the organism.
+    """What became of all figures, in Markdown: a table of verdicts, and below it each with the paper's number and ours.
 
     Args:
         results: The folder above all runs.
@@ -129,20 +125,7 @@ def verdict_table(results: Path) -> str:
         (figure, _first(figure, results), _first(known, results))
         for figure, known in zip(paper_figures(), paper_figures(variant=KNOWN_TRUTH), strict=True)
     ]
-    others = [line for figure, *shown in both if (line := _others(figure, results, shown))]
-    below = f"\nRuns of the same figures that are not in the table: {'; '.join(others)}.\n" if others else ""
-    return HEAD + "".join(_row(*one) for one in both) + below
-
-
-def _others(figure: PaperFigure, results: Path, shown: Sequence[Path | None]) -> str:
-    """The other runs of a figure, each with its verdict and the settings in which it differs; empty where none is."""
-    rest = [run for run in figure.every_run(results) if run not in shown]
-    each = []
-    for run in rest:
-        config = _held(run, "config")
-        told = ", ".join(f"{key} {json.dumps(config.get(key))}" for key in figure.differs(config) if key in TOLD)
-        each.append(f"{_held(run, 'verdict')['verdict']} ({f'{told}, ' if told else ''}`{run.parent.name}/{run.name}`)")
-    return f"{figure.toml.stem} {', '.join(each)}" if each else ""
+    return HEAD + "".join(_row(*one) for one in both) + "".join(_section(*one, results) for one in both)
 
 
 def _first(figure: PaperFigure, results: Path) -> Path | None:
@@ -150,18 +133,52 @@ def _first(figure: PaperFigure, results: Path) -> Path | None:
 
 
 def _row(figure: PaperFigure, run: Path | None, beside: Path | None) -> str:
-    source, published = figure.study.config.source, figure.study.config.published
-    minutes, named, verdict, ours = ("", "", "not run here", "") if run is None else _found(run)
-    known = "not run here" if beside is None else "{2}: {3} ({1})".format(*_found(beside))
-    cells = (source, f"`{figure.command}`", minutes, named, verdict, ours, published, known)
+    minutes, named = ("", "") if run is None else (_minutes(run), _named(run))
+    name = figure.toml.stem
+    cells = (name, f"`steering-lab paper {name}`", minutes, named, _word(run), _word(beside))
     return f"| {' | '.join(cells)} |\n"
 
 
-def _found(run: Path) -> tuple[str, str, str, str]:
-    """A run's minutes, its folder, its verdict and its numbers."""
-    verdict, made = Verdict.read(_held(run, "verdict")), _held(run, "provenance")
+def _section(figure: PaperFigure, run: Path | None, beside: Path | None, results: Path) -> str:
+    """The paper's number of a figure, and every run of it with its verdict and numbers."""
+    config = figure.study.config
+    lines = [f"published: {config.published}"]
+    lines += [f"{config.model}: {_said(run)}", f"{KNOWN_TRUTH}: {_said(beside)}"]
+    for other in figure.every_run(results):
+        if other not in (run, beside):
+            lines.append(f"{_other(figure, _held(other, 'config'))}: {_said(other)}")
+    asked = f"{config.source}. *{config.question}* {config.claim}"
+    return f"\n### {figure.toml.stem}\n\n{asked}\n\n" + "".join(f"- {line}\n" for line in lines)
+
+
+def _other(figure: PaperFigure, config: Mapping[str, Any]) -> str:
+    """What a run with other settings is called: the variant that it is of, or in what it differs."""
+    with figure.toml.open("rb") as file:
+        names = tomllib.load(file).get("variants", {})
+    for variant in names:
+        if not PaperFigure(figure.toml, read_study(figure.toml, [f"variant={variant}"])).differs(config):
+            return str(variant)
+    told = [f"{key} {json.dumps(config.get(key))}" for key in figure.differs(config) if key in TOLD]
+    return ", ".join(told) or "another run"
+
+
+def _word(run: Path | None) -> str:
+    return "not run here" if run is None else Verdict.read(_held(run, "verdict")).word
+
+
+def _said(run: Path | None) -> str:
+    """A run's verdict and numbers, and its folder."""
+    return _word(run) + ("" if run is None else f": {Verdict.read(_held(run, 'verdict')).said} ({_named(run)})")
+
+
+def _minutes(run: Path) -> str:
+    made = _held(run, "provenance")
     took = datetime.fromisoformat(made["finished"]) - datetime.fromisoformat(made["started"])
-    return f"{took.total_seconds() / 60:.0f}", f"`{run.parent.name}/{run.name}`", verdict.word, verdict.said
+    return f"{took.total_seconds() / 60:.0f}"
+
+
+def _named(run: Path) -> str:
+    return f"`{run.parent.name}/{run.name}`"
 
 
 def _held(run: Path, name: str) -> dict[str, Any]:
