@@ -75,7 +75,7 @@ def as_config(config: type, values: Mapping[str, Any]) -> Any:
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
             raise ValueError(f"unknown setting {key!r}: {hint}")
     try:
-        made = TypeAdapter(config).validate_python(values)
+        made: Any = TypeAdapter(config).validate_python(values)
     except ValidationError as error:
         said = error.errors()
         reason = next((one for one in said if one["type"] == "value_error"), said[0])
