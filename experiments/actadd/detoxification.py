@@ -169,6 +169,7 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=own[columns],
         figures={"rude": figure},
+        measured=measured,
         findings=(lexicon,),
         tables={"Paired differences": paired} if len(paired) else {},
         generations=parts.get("generations"),

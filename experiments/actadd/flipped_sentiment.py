@@ -224,6 +224,7 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=own.loc[own["metric"].isin([FLIPPED, "perplexity"]), columns],
         figures={"flipped": figure},
+        measured=measured,
         findings=(scorer,),
         tables={"Paired differences": paired, "Every metric": own[columns]},
         generations=parts.get("generations"),

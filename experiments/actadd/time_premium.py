@@ -223,5 +223,6 @@ def report(folder: str | Path) -> Path:
     table = measured[["who", "parameters", "metric", "effect", "low", "high"]]
     table = table.assign(parameters=[f"{n / 1e6:.0f}M" for n in table["parameters"]])
     return publish_claim(
-        folder, parts, headline=table, figures={"premium": figure}, tables={"Seconds of every round": parts["seconds"]}
-    )
+        folder, parts, headline=table, figures={"premium": figure}, measured=measured,
+        tables={"Seconds of every round": parts["seconds"]},
+    )  # fmt: skip

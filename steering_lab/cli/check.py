@@ -1,7 +1,6 @@
 """`steering-lab check`: a model's certificate on the terminal and in a file, and whether everything holds."""
 
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
@@ -10,7 +9,7 @@ def check(
     model: tyro.conf.Positional[str],
     device: str = "auto",
     dtype: str = "auto",
-    prefix: Literal["tokenizer", "bos"] | None = None,
+    prefix: str | None = None,
     json: Path | None = None,
 ) -> None:
     """Print what holds for a model: Hugging Face's numbers at every site, batches, cache, lens, and what is refused.

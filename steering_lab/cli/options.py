@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from steering_lab.interventions.steering_vector import SteeringVector
     from steering_lab.models.hooked_model import HookedModel
 
-Front = Literal["tokenizer", "bos"]
 Place = Literal["front", "everywhere", "from_last_prompt_token", "generated"]  # evaluation.condition.PlaceName
 MethodName = Literal["actadd", "mean_difference", "pca", "probe", "contextfocus"]  # methods.by_name's, and one more
 Stream = Literal["resid_pre", "resid_post"]  # models.hook_points.Stream
@@ -27,14 +26,14 @@ class ModelOptions:
         model: "smollm2", "organism", a Hugging Face hub name, a local folder, or a GGUF file.
         device: Where it runs: "cpu", "cuda", ...; "auto" is a GPU where there is one.
         dtype: Its precision, say "bfloat16"; "auto" is float32 on a CPU and the checkpoint's own on a GPU.
-        prefix: In front of a text: what its tokenizer puts there, or one beginning-of-text token (the ActAdd paper's
-            convention on GPT-2).
+        prefix: In front of a text: "tokenizer" is what its tokenizer puts there, "bos" one beginning-of-text token (the
+            ActAdd paper's convention on GPT-2), or a special token by its name.
     """
 
     model: str = "smollm2"
     device: str = "auto"
     dtype: str = "auto"
-    prefix: Front = "tokenizer"
+    prefix: str = "tokenizer"
 
     def load(self) -> "HookedModel":
         """The model, loaded."""

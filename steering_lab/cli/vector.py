@@ -134,7 +134,7 @@ def verify(
     model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "",
     device: str = "auto",
     dtype: str = "auto",
-    prefix: Literal["tokenizer", "bos"] = "tokenizer",
+    prefix: str = "tokenizer",
 ) -> None:
     """Check that a vector's file is as it was written, and with --model that the vector belongs to those weights.
 

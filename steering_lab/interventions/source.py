@@ -1,11 +1,12 @@
 """Where a vector comes from, and which model it therefore belongs to."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, get_args
 
 from steering_lab.models.hooked_model import Basis, HookedModel
-from steering_lab.models.prefix import Prefix, text_ids
+from steering_lab.models.prefix import PREFIXES, text_ids
 from steering_lab.models.provenance import software
 
 UNKNOWN: Literal["unknown"] = "unknown"
@@ -48,15 +49,14 @@ class Source:
     dtype: str = "torch.float32"
     details: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=software)
-    prefix: Prefix | Literal["unknown"] = UNKNOWN
+    prefix: str = UNKNOWN
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("basis", self.basis, get_args(Basis)),
-            ("prefix", self.prefix, (*get_args(Prefix), UNKNOWN)),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} is {value!r}: choose one of {', '.join(map(repr, allowed))}")
+        if self.basis not in get_args(Basis):
+            raise ValueError(f"basis is {self.basis!r}: choose one of {', '.join(map(repr, get_args(Basis)))}")
+        if self.prefix not in (*PREFIXES, UNKNOWN) and not re.fullmatch(r"[<\[]\S+", self.prefix):
+            known = ", ".join(map(repr, (*PREFIXES, UNKNOWN)))
+            raise ValueError(f"prefix is {self.prefix!r}: choose one of {known}, or a special token")
 
     @classmethod
     def of(cls, model: HookedModel, recipe: str, **details: Any) -> "Source":
@@ -125,8 +125,10 @@ class Source:
             )
 
 
-def _same_front(model: HookedModel, prefix: Prefix) -> bool:
+def _same_front(model: HookedModel, prefix: str) -> bool:
     """Whether `prefix` tokenises a text as the model does. Without a beginning-of-text token, "bos" puts none there."""
     if prefix == "bos" and model.tokenizer.bos_token_id is None:
         prefix = "none"
+    if prefix not in (*PREFIXES, *model.tokenizer.all_special_tokens):
+        return False
     return text_ids(model.tokenizer, "a", prefix) == text_ids(model.tokenizer, "a", model.prefix)

@@ -20,7 +20,7 @@ from torch import Tensor
 from steering_lab.models.batching import Batching
 from steering_lab.models.hook_points import HookSite, Site, Sites, check_is_site, site_list
 from steering_lab.models.output_scale import OutputScale
-from steering_lab.models.prefix import ChatText, Prefix, chat_text, prefix_ids, text_ids
+from steering_lab.models.prefix import ChatText, chat_text, prefix_ids, text_ids
 from steering_lab.models.quantised_weights import compute_dtype, n_values, row_scales, stored_parts
 from steering_lab.models.runtimes import Hook, Runtime, RuntimeName
 from steering_lab.models.runtimes.front import announcing
@@ -82,7 +82,7 @@ class HookedModel:
     basis: Basis = "raw"
     revision: str | None = None
     weights: Sequence[Tensor] | None = field(default=None, repr=False)
-    prefix: Prefix = "tokenizer"
+    prefix: str = "tokenizer"
     quantisation: str | None = None
     batching: Batching = field(default=Batching(), repr=False)
     plain: PlainRuntime | None = field(default=None, init=False, repr=False)

@@ -1,17 +1,20 @@
-"""What stands in front of a text: the tokenizer's own tokens, one beginning-of-text token, or nothing.
+"""What stands in front of a text: the tokenizer's own tokens, one token that is named, or nothing.
 
     tokenizer    ids equal tokenizer(text).input_ids, token for token, as plain Hugging Face runs the model
     bos          exactly one beginning-of-text token: TransformerLens's convention, and the ActAdd paper's on GPT-2
     none         the text alone: what a TransformerLens model with `default_prepend_bos=False` does
+    <|mark|>     exactly one special token of the tokenizer, by its name: where the token that separated documents in
+                 training is not the one that the tokenizer calls beginning of text
 
 Text that a chat template has written brings its special tokens along: it is a `ChatText`, and nothing is put before it.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
-Prefix = Literal["tokenizer", "bos", "none"]
+PREFIXES = ("tokenizer", "bos", "none")
+"""What `prefix` may be beside the name of a special token."""
 
 
 class ChatText(str):
@@ -26,7 +29,7 @@ class ChatText(str):
         return ChatText(str(before) + str(self))
 
 
-def check_prefix(tokenizer: Any, prefix: str, name: str) -> Prefix:
+def check_prefix(tokenizer: Any, prefix: str, name: str) -> str:
     """`prefix`, where the tokenizer can put it in front of a text.
 
     Args:
@@ -35,16 +38,17 @@ def check_prefix(tokenizer: Any, prefix: str, name: str) -> Prefix:
         name: The model, as an error names it.
 
     Raises:
-        ValueError: an unknown policy, or "bos" where the tokenizer has no beginning-of-text token.
+        ValueError: neither of `PREFIXES` nor a special token, or "bos" where the tokenizer has no such token.
     """
-    if prefix not in get_args(Prefix):
-        raise ValueError(f"prefix is {prefix!r}: choose one of {', '.join(map(repr, get_args(Prefix)))}")
+    marks = [str(mark) for mark in tokenizer.all_special_tokens]
+    if prefix not in (*PREFIXES, *marks):
+        raise ValueError(f"prefix is {prefix!r}: choose one of {', '.join(map(repr, (*PREFIXES, *marks)))}")
     if prefix == "bos" and tokenizer.bos_token_id is None:
         raise ValueError(f"the tokenizer of {name} has no beginning-of-text token: choose prefix='tokenizer'")
-    return prefix  # type: ignore[return-value]
+    return prefix
 
 
-def text_ids(tokenizer: Any, text: str, prefix: Prefix) -> list[int]:
+def text_ids(tokenizer: Any, text: str, prefix: str) -> list[int]:
     """Ids of `text` behind its prefix; a `ChatText` as it stands.
 
     Args:
@@ -55,12 +59,14 @@ def text_ids(tokenizer: Any, text: str, prefix: Prefix) -> list[int]:
     if prefix == "tokenizer" and not isinstance(text, ChatText):
         return list(tokenizer(text)["input_ids"])
     ids = list(tokenizer(str(text), add_special_tokens=False)["input_ids"])
-    if prefix == "bos" and not isinstance(text, ChatText) and ids[:1] != [tokenizer.bos_token_id]:
-        ids.insert(0, int(tokenizer.bos_token_id))
+    mark = {"tokenizer": None, "none": None, "bos": tokenizer.bos_token}.get(prefix, prefix)
+    if mark is not None and not isinstance(text, ChatText):
+        front = int(tokenizer.convert_tokens_to_ids(mark))
+        return ids if ids[:1] == [front] else [front, *ids]
     return ids
 
 
-def prefix_ids(tokenizer: Any, prefix: Prefix) -> list[int]:
+def prefix_ids(tokenizer: Any, prefix: str) -> list[int]:
     """The ids that `prefix` has `tokenizer` put in front of every plain text."""
     alone = list(tokenizer("a", add_special_tokens=False)["input_ids"])
     whole = text_ids(tokenizer, "a", prefix)

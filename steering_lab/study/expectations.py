@@ -14,9 +14,10 @@ is about the confirmed effect, against the unsteered model: a difference, or a r
     above WHO                    below WHO                    the same metric of another
 
 A claim held where the whole interval is on its side, and failed where the whole interval is on the other. Beyond random
-vectors is as a verdict has it (`confirmation.verdict`): the interval leaves out no effect, the effect is beyond the
-band, and p_random and p_family are at most 0.05; it failed where the effect is in the band or the interval on the other
-side. In a table without p_random the whole interval has to be beyond the band.
+vectors held as a verdict has it (`confirmation.verdict`): the interval leaves out no effect, the effect is beyond the
+band, and p_random and p_family are at most 0.05; in a table without p_random the whole interval has to be beyond the
+band. It failed where no part of the interval is; of an effect in the band whose interval ends beyond it nothing can be
+said.
 """
 
 import re
@@ -158,7 +159,7 @@ class Expectation:
             return "cannot say"
         [off] = self.bounds(idle_of(row), pd.DataFrame())
         moves, p_random = off.answer(row.low, row.high), getattr(row, "p_random", float("nan"))
-        if moves == "failed" or row.control_low <= row.effect <= row.control_high:
+        if moves == "failed" or sign * (row.high if up else row.low) <= sign * edge:
             return "failed"
         told = p_random <= LEVEL and not getattr(row, "p_family", float("nan")) > LEVEL
         if isnan(p_random):

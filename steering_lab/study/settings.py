@@ -17,7 +17,6 @@ from steering_lab.models.generation import Sampling
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
-from steering_lab.models.prefix import Prefix
 from steering_lab.models.runtimes import RuntimeName
 from steering_lab.study.contradictions import check_together
 from steering_lab.study.language import Language, language_of
@@ -93,7 +92,8 @@ class ModelSettings(Settings):
 
     Args:
         model: A model's name, a folder, a GGUF file.
-        prefix: What stands in front of a text: "tokenizer" is what plain Hugging Face puts there (`models.prefix`).
+        prefix: What stands in front of a text: "tokenizer" is what plain Hugging Face puts there, "bos" one
+            beginning-of-text token, or a special token by its name (`models.prefix`).
         device: "auto" is the GPU where there is one.
         dtype: "auto" is the checkpoint's own on a GPU and float32 on a CPU.
         runtime: "hooked" or "plain"; None is the plain one wherever it can.
@@ -101,7 +101,7 @@ class ModelSettings(Settings):
     """
 
     model: str = "organism"
-    prefix: Prefix = "tokenizer"
+    prefix: str = "tokenizer"
     device: str = "auto"
     dtype: str = "auto"
     runtime: RuntimeName | None = None

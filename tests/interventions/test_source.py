@@ -211,6 +211,10 @@ def test_one_permission_does_not_stand_for_the_other(gpt2: HookedModel, other: H
         pass
 
 
+def test_a_vector_behind_a_token_that_the_model_lacks_is_refused(gpt2: HookedModel) -> None:
+    refused(gpt2, behind(gpt2, "<|im_start|>"), r"made with prefix='<\|im_start\|>', .* with prefix='bos'")
+
+
 def test_an_unknown_prefix_is_no_other_prefix(gpt2: HookedModel) -> None:
     with steer(gpt2, behind(gpt2, "unknown").everywhere()):
         pass

@@ -12,6 +12,7 @@ from steering_lab.models.generation import Sampling, generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
+from steering_lab.models.loading.at_hand import smollm2_file
 from tests.tiny_models import (
     CONFIGS,
     MODELS,
@@ -223,3 +224,15 @@ def test_a_tokenizer_that_is_not_the_models_own_still_gives_a_vector() -> None:
     model = load_model(tiny_hf_model("llama"), tokenizer=tiny_tokenizer(bos=False))
     assert model.prefix_ids == []
     assert actadd_vector(model, PAIR, resid_pre(1)).rows.shape[0] >= len(model.token_ids(PAIR.positive))
+
+
+# -- a real model -----------------------------------------------------------------------------------------------------
+@pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")
+def test_behind_the_mark_of_a_chat_a_lone_word_becomes_a_second_attention_sink() -> None:
+    """What experiments/README.md says of SmolLM2, and why its ActAdd figures are made behind <|endoftext|>."""
+    norms = {}
+    for prefix in ("bos", "<|endoftext|>"):
+        model = load_model("smollm2", prefix=prefix)
+        words = [model.residuals(model.to_tokens(word), [resid_pre(4)])[resid_pre(4)] for word in ("Love", "Hate")]
+        norms[prefix] = [round(float(stream[0, 1].norm())) for stream in words]
+    assert norms == {"bos": [638, 91], "<|endoftext|>": [97, 100]}

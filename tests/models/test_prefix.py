@@ -76,6 +76,8 @@ def test_a_prefix_is_what_stands_in_front_of_the_texts_own_ids(text: str, ids: t
     assert text_ids(tokenizer, text, "none") == bare
     assert prefix_ids(tokenizer, "bos") == [0]
     assert prefix_ids(tokenizer, "none") == []
+    assert text_ids(tokenizer, text, "</s>") == [tokenizer.eos_token_id, *bare]
+    assert prefix_ids(tokenizer, "</s>") == [tokenizer.eos_token_id]
 
 
 # -- chats ------------------------------------------------------------------------------------------------------------

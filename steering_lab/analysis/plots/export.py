@@ -1,5 +1,6 @@
 """Figures to files: HTML always and without a network, images in one batch where a Chrome is found."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,10 @@ import plotly.io as pio
 from steering_lab.safe_files import make_folder, naming
 
 IMAGE_FORMATS = ("png", "svg", "pdf")
+_START, _EACH = (
+    60.0,
+    15.0,
+)  # seconds that a browser is given to start, and for an image: one that hangs would stop the run
 # What the reader's browser may do with a figure; the camera button writes SVG.
 CONFIG = {
     "displaylogo": False,
@@ -74,8 +79,20 @@ def _write_images(figures: list[go.Figure], paths: list[Path], scale: float | in
     if chrome is None:
         return "No PNG, SVG or PDF: install Chrome or Chromium (Debian: apt-get install chromium), or set BROWSER_PATH."
     widths, heights = [f.layout.width for f in figures], [f.layout.height for f in figures]
-    try:  # width and height said again: write_images does not read them off the layout
-        pio.write_images(figures, [str(path) for path in paths], scale=scale, width=widths, height=heights)
-    except Exception as error:  # a browser fails in many ways, and none of them may cost the run its HTML
+    failed: list[Exception] = []
+
+    def write() -> None:
+        try:  # width and height said again: write_images does not read them off the layout
+            pio.write_images(figures, [str(path) for path in paths], scale=scale, width=widths, height=heights)
+        except Exception as error:  # a browser fails in many ways, and none of them may cost the run its HTML
+            failed.append(error)
+
+    limit = _START + _EACH * len(paths)
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    writer.join(limit)
+    if writer.is_alive():
+        return f"No PNG, SVG or PDF: the browser at {chrome} gave no image in {limit:g} s."
+    for error in failed:
         return f"No PNG, SVG or PDF: the browser at {chrome} failed ({type(error).__name__}: {str(error)[:200]})."
     return None

@@ -31,7 +31,8 @@ def prefix(setup: CheckSetup) -> CheckLine:
     ids, wanted = model.token_ids(TEXTS[1]), _listed(model.tokenizer(TEXTS[1]))
     if model.prefix != "tokenizer":
         bare = _listed(model.tokenizer(TEXTS[1], add_special_tokens=False))
-        wanted = bare if model.prefix == "none" else [model.tokenizer.bos_token_id, *bare]
+        mark = model.tokenizer.bos_token if model.prefix == "bos" else model.prefix
+        wanted = bare if model.prefix == "none" else [model.tokenizer.convert_tokens_to_ids(mark), *bare]
     front = " ".join(map(repr, model.token_strings(model.prefix_ids)))
     said = f"in front of a text: {front or 'nothing'} (prefix={model.prefix!r})"
     if outside := [i for i in ids if not 0 <= i < model.d_vocab]:

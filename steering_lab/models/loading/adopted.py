@@ -7,11 +7,11 @@ from torch import Tensor
 
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading.pretrained import display_name
-from steering_lab.models.prefix import Prefix, check_prefix
+from steering_lab.models.prefix import check_prefix
 from steering_lab.models.stream_check import check_stream, measured_basis, probe_ids
 
 
-def adopt(backend: Any, tokenizer: Any, prefix: Prefix | None) -> HookedModel:
+def adopt(backend: Any, tokenizer: Any, prefix: str | None) -> HookedModel:
     """The object behind a `HookedModel`; only its parameters' gradients are switched off. Its basis is measured.
 
     Without a `prefix` it goes on doing what it did: its `default_prepend_bos` counts, where its tokenizer has a
@@ -62,7 +62,7 @@ def _pairs(old: torch.nn.Module, new: torch.nn.Module) -> list[tuple[Tensor, Ten
     return [(p, dict(new.named_parameters()).get(name)) for name, p in old.named_parameters()]
 
 
-def _own_prefix(backend: Any, tokenizer: Any) -> Prefix:
+def _own_prefix(backend: Any, tokenizer: Any) -> str:
     if tokenizer.bos_token_id is None:
         return "tokenizer"
     return "bos" if getattr(backend.cfg, "default_prepend_bos", True) else "none"

@@ -6,13 +6,13 @@ from typing import Any
 from steering_lab.models.bridging import boot_transformers
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading.sources import Opened
-from steering_lab.models.prefix import Prefix, check_prefix, prefix_ids
+from steering_lab.models.prefix import check_prefix, prefix_ids
 from steering_lab.models.quantised_weights import compute_dtype, said_of, sharing_parameters
 from steering_lab.models.runtimes.parity import Attention, attach_plain
 from steering_lab.models.stream_check import check_stream, probe_ids, reference_stream
 
 
-def boot(opened: Opened, prefix: Prefix, attention: Attention = "auto") -> HookedModel:
+def boot(opened: Opened, prefix: str, attention: Attention = "auto") -> HookedModel:
     """The model in its own weights and basis, by a TransformerBridge and by plain modules beside it.
 
     Args:

@@ -20,7 +20,6 @@ from steering_lab.models.loading.given import check_in_memory, check_name
 from steering_lab.models.loading.placement import resolve_device, resolve_dtype
 from steering_lab.models.loading.pretrained import display_name, open_pretrained
 from steering_lab.models.loading.sources import Opened
-from steering_lab.models.prefix import Prefix
 from steering_lab.models.runtimes import RuntimeName
 from steering_lab.models.runtimes.parity import Attention
 from steering_lab.models.threads import use_what_there_is
@@ -32,7 +31,7 @@ def load_model(
     tokenizer: Any = None,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
-    prefix: Prefix | None = None,
+    prefix: str | None = None,
     revision: str | None = None,
     adapter: str | Path | None = None,
     device_map: Any = None,
@@ -54,8 +53,8 @@ def load_model(
             except that transformers reads most kinds of GGUF files whole.
         dtype: "auto" is the checkpoint's own on a GPU and float32 on a CPU; a model in memory keeps what it has.
         prefix: what stands in front of a text (`models.prefix`): "tokenizer", the default, is what plain Hugging Face
-            puts there; "bos" one beginning-of-text token, the ActAdd paper's convention on GPT-2. A TransformerLens
-            object keeps its own convention unless another is asked for.
+            puts there; "bos" one beginning-of-text token, the ActAdd paper's convention on GPT-2; "<|endoftext|>" that
+            special token. A TransformerLens object keeps its own convention unless another is asked for.
         revision: a branch, tag or commit on the hub.
         adapter: a folder written by PEFT (say, a LoRA), merged into the weights before anything is hooked, and checked
             against PEFT's own forward pass. A tokenizer in it counts, with the tokens that it adds.

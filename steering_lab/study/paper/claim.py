@@ -105,8 +105,23 @@ def judge(config: ClaimSettings, measured: pd.DataFrame, ours: str) -> Verdict:
             a row may be a paired difference to another who.
         ours: Our number beside the paper's, in a few words.
     """
-    found = checks_of(config.expects, config.numbers, measured)
-    shapes, asked = (set(found.loc[found["about"] == about, "answer"]) for about in ("shape", "number"))
+    return _verdict(checks_of(config.expects, config.numbers, measured), ours)
+
+
+def judged_again(verdict: Verdict, config: Mapping[str, Any], measured: pd.DataFrame) -> Verdict:
+    """The verdict on a run's numbers by today's rules, in today's words.
+
+    Args:
+        verdict: What was said when it was made.
+        config: The run's settings, as config.json has them.
+        measured: As in `judge`.
+    """
+    ours = verdict.ours.removeprefix(deciding(verdict.checks)).removeprefix("; ")
+    return _verdict(checks_of(config["expects"], config.get("numbers", {}), measured), ours)
+
+
+def _verdict(checks: pd.DataFrame, ours: str) -> Verdict:
+    shapes, asked = (set(checks.loc[checks["about"] == about, "answer"]) for about in ("shape", "number"))
     word: Word = "in shape"
     if "failed" in shapes:
         word = "not reproduced"
@@ -114,7 +129,7 @@ def judge(config: ClaimSettings, measured: pd.DataFrame, ours: str) -> Verdict:
         word = "cannot say"
     elif asked == {"held"}:
         word = "reproduced"
-    return Verdict(word, "; ".join(filter(None, [deciding(found), ours])), found)
+    return Verdict(word, "; ".join(filter(None, [deciding(checks), ours])), checks)
 
 
 def checks_of(expects: Sequence[str], numbers: Mapping[str, float], measured: pd.DataFrame) -> pd.DataFrame:

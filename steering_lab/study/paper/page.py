@@ -1,5 +1,6 @@
 """The page of a paper's figure: the verdict first, then the figure, the checks, and what differs and why."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -9,8 +10,9 @@ import pandas as pd
 
 from steering_lab.analysis.plots import Figure
 from steering_lab.numerics.written import reach
+from steering_lab.safe_files import replace_file
 from steering_lab.study.page import Parts, described, publish
-from steering_lab.study.paper.claim import Verdict, checks_of
+from steering_lab.study.paper.claim import Verdict, judged_again
 
 
 def publish_claim(
@@ -19,26 +21,27 @@ def publish_claim(
     *,
     headline: pd.DataFrame,
     figures: Mapping[str, Figure],
-    measured: pd.DataFrame | None = None,
+    measured: pd.DataFrame,
     findings: tuple[str, ...] = (),
     tables: Mapping[str, pd.DataFrame] = MappingProxyType({}),
     **page: Any,
 ) -> Path:
-    """The page of a run that asks whether a paper's claim holds here; `verdict.json` is among its parts.
+    """The page of a run that asks whether a paper's claim holds here, and `verdict.json` by today's rules.
 
     Args:
         folder: The finished run.
         parts: What `read_run` gives of it.
         headline: The table that stands first.
         figures: By name; the first is the paper's.
-        measured: What the lines are answered by; given, the answers are made again from it, in today's words.
+        measured: What the lines are answered by.
         findings: Sentences that stand after the verdict.
         tables: What the page folds away, by name.
         page: Whatever else `publish` takes.
     """
-    config, verdict = parts["config"], Verdict.read(parts["verdict"])
-    if measured is not None:
-        verdict = verdict._replace(checks=checks_of(config["expects"], config.get("numbers", {}), measured))
+    config, kept = parts["config"], Verdict.read(parts["verdict"])
+    verdict = judged_again(kept, config, measured)
+    if verdict.as_json() != kept.as_json():
+        replace_file(Path(folder) / "verdict.json", json.dumps(verdict.as_json(), indent=2, ensure_ascii=False) + "\n")
     about = described(config["model"], parts.get("model", {}))
     claimed = f"{config['source']}: {config['claim']} Published: {config['published']}"
     differs = [f"What differs: {one}" for one in config["differs"]]
@@ -51,6 +54,7 @@ def publish_claim(
             claimed,
             f"Not reproduced would be: {config['not_reproduced']}",
             *findings,
+            *_lengths(parts),
             *differs,
         ],
         headline=_with_reach(headline),
@@ -59,6 +63,16 @@ def publish_claim(
         answers=verdict.checks[["about", "answer", "expected", "measured"]],
         **page,
     )
+
+
+def _lengths(parts: Parts) -> list[str]:
+    """How long the added vectors are next to the stream, where the run's tables say it."""
+    tables = [part for part in parts.values() if isinstance(part, pd.DataFrame) and "relative_norm" in part]
+    norms = pd.concat([table.loc[table["role"] == "steered", "relative_norm"] for table in tables] or [pd.Series()])
+    if not (norms := norms.dropna().astype(float)).size:
+        return []
+    ends = dict.fromkeys(f"{end:.2g}" if end < 10 else f"{end:,.0f}" for end in (norms.min(), norms.max()))
+    return [f"A vector's longest row, times its coefficient, is {' to '.join(ends)} times the stream's median norm."]
 
 
 def _with_reach(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Figures to files, with and without a browser."""
 
 import struct
+import threading
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -63,3 +64,15 @@ def test_a_browser_that_fails_costs_the_images_and_not_the_html(
     assert [p.name for p in saved.paths] == ["a.html"]
     assert saved.note is not None
     assert "the browser closed at once" in saved.note
+
+
+def test_a_browser_that_hangs_costs_the_images_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = threading.Event()
+    monkeypatch.setattr(export, "find_chrome", lambda: "/bin/true")
+    monkeypatch.setattr(export, "_START", 0.2)
+    monkeypatch.setattr(export, "_EACH", 0.1)
+    monkeypatch.setattr(export.pio, "write_images", lambda *_, **__: let_go.wait(30))
+    saved = save_figures({"a": _figure()}, tmp_path)
+    let_go.set()
+    assert [p.name for p in saved.paths] == ["a.html"]
+    assert saved.note == "No PNG, SVG or PDF: the browser at /bin/true gave no image in 0.3 s."
