@@ -192,8 +192,7 @@ def report(folder: str | Path) -> Path:
         percent=True,
         metric_label="continuations with a word of what was added",
         title=config["source"],
-        subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}. Norm of"
-        f" the longest row that is added: {norms}",
+        subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}",
     )
     columns = ["who", "metric", "value", "effect", "low", "high", "control_low", "control_high", "p_random", "n"]
     table = own.sort_values("who", key=lambda who: who.map(order.index), kind="stable")[columns]
@@ -203,6 +202,10 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=table[table["metric"].isin([ANY, COUNT])],
         figures={"words": figure},
+        findings=(
+            f"Norm of the longest row that is added: {norms}."
+            + " Rescaled is as long over all rows as what is read where it is added." * config["rescaled"],
+        ),
         measured=measured,
         tables={**({"Paired differences": paired} if len(paired) else {}), "Every metric": table},
         generations=parts.get("generations"),

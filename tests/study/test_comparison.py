@@ -25,7 +25,9 @@ def row(method: str, regime: str, effect: float, low: float, high: float, **also
     return {**own, **numbers, "control_low": np.nan, "control_high": np.nan, "why": None, **also}
 
 
-@pytest.mark.parametrize(("low", "opens"), [(0.1, "ContextFocus does not work here: "), (-0.1, "Nothing works here: ")])
+@pytest.mark.parametrize(
+    ("low", "opens"), [(0.1, "ContextFocus is not shown to work here: "), (-0.1, "Nothing works here: ")]
+)
 def test_nothing_works_only_where_no_rival_does(low: float, opens: str) -> None:
     summary = pd.DataFrame([row("COIECD", "conflict", 0.3, low, 0.5, p_family=0.01 if low > 0 else 0.3)])
     said = comparison_findings.first_sentence({**NOTHING, "summary": summary})

@@ -12,12 +12,13 @@ from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.numerics.written import reach
 
 _CELL, _LEFT = 74, 120  # side of a cell and width of the names, in pixels
+_LEVEL = 0.05
 
 
 def steered_measured(
     summary: pd.DataFrame, topics: Sequence[str], *, prefix: str = "", title: str = "", subtitle: str = ""
 ) -> go.Figure:
-    """A row for each vector, a column for each metric: its effect, framed where random vectors do not reach.
+    """A row for each vector, a column for each metric: its effect, marked where it is not told from random ones.
 
     Args:
         summary: Rows of the vectors' cells, one for each method and metric.
@@ -51,7 +52,10 @@ def steered_measured(
             hovertemplate="%{customdata}<extra></extra>",
         )
     )  # fmt: skip
-    within = rows["effect"].between(rows["control_low"], rows["control_high"]).to_numpy().reshape(n, n)
+    inside = rows["effect"].between(rows["control_low"], rows["control_high"])
+    if "p_random" in rows:  # draws that did the same have a band without width, and tell little
+        inside |= rows["p_random"].astype(float) > _LEVEL
+    within = inside.to_numpy().reshape(n, n)
     for i in range(n):
         for j in range(n):
             font = {"color": theme.PAPER if abs(effect[i, j]) > 0.7 * most else theme.INK, "size": 13}
@@ -62,7 +66,7 @@ def steered_measured(
         figure,
         Layout((side, side), _LEFT, 24, least=560),
         (title, sentences(subtitle)),
-        {"○": "within the range of random vectors of equal norm"} if within.any() else {},
+        {"○": "not told from random vectors of equal norm"} if within.any() else {},
         xaxis={"title": "topic measured", **theme.BARE, "tickangle": 0},
         yaxis={"title": "topic steered", **theme.BARE, "autorange": "reversed"},
     )

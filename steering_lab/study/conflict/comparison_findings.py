@@ -82,7 +82,7 @@ def first_sentence(parts: Parts) -> str:
         parts: The run's files by name; of one that chose nothing `chosen` is enough.
     """
     rivals = _rivals(parts)
-    fails = f"{SAID} does not work here" if rivals else NOTHING
+    fails = f"{SAID} is not shown to work here" if rivals else NOTHING
     if not is_chosen(parts):
         reason = _why_nothing(parts).split("; the nearest")[0]
         return f"{fails if 'summary' in parts else SAID}: {reason}.{rivals}"
