@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.measuring.measures import Measure
-from steering_lab.evaluation.measuring.named_measures import named_measures, topic_of
+from steering_lab.evaluation.measuring.named_measures import called, named_measures, topic_of
 from steering_lab.study.language import ENGLISH, Language
 from steering_lab.study.settings import ModelSettings
 
@@ -89,4 +88,4 @@ def subject_of(metric: str) -> str:
     if metric in SENTIMENT:
         return "sentiment"
     topic = metric.partition(":")[2]
-    return Path(topic).stem.replace(",", " and ") if topic else metric.replace("_", " ")
+    return called(topic) if topic else metric.replace("_", " ")

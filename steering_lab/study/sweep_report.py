@@ -13,7 +13,7 @@ from steering_lab.analysis.plots import Figure, coeff_curves, cost_panel, layer_
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.inferring.states import states
-from steering_lab.evaluation.measuring.named_measures import label_of
+from steering_lab.evaluation.measuring.named_measures import called, label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
 from steering_lab.study.costs import COSTS, NO_PROMPT, without_prompting
@@ -152,10 +152,10 @@ class Told:
         return str(self.parts["sweep"]["metric"])
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A table of conditions with every form's name as a reader calls it."""
+        """A table of conditions with every form's name as a reader calls it, and long lists of words cut short."""
         forms = pd.DataFrame(self.forms).assign(control_of=None)
         labels = dict(zip(method_names(forms), forms["label"], strict=True))
-        return table.assign(condition=table["condition"].replace(labels))
+        return table.assign(condition=table["condition"].replace(labels)).rename(columns=_short)
 
     def headline(self) -> pd.DataFrame:
         """One row per condition on prompts that chose nothing: effect and cost with intervals, the control's band."""
@@ -333,3 +333,9 @@ def _file(form: Described) -> str:
 def file_word(of: str) -> str:
     """A word of a figure's file name."""
     return "_".join("".join(c if c.isalnum() else " " for c in of).split())
+
+
+def _short(column: str) -> str:
+    """A column's name: of a measure that counts listed words, with few of them."""
+    kind, colon, topic = column.partition(":")
+    return f"{kind}: {called(topic)}" if colon and "," in topic else column

@@ -138,11 +138,20 @@ def _is_file(name: str) -> bool:
         return False
 
 
+def called(topic: str) -> str:
+    """A topic as a sentence has it: its name, its file's, or its words, of many the first two and how many more."""
+    given = [word.strip() for word in topic.split(",") if word.strip()]
+    if len(given) < 2:
+        return Path(topic).stem
+    few = given if len(given) <= 3 else [*given[:2], f"{len(given) - 2} more words"]
+    return f"{', '.join(few[:-1])} and {few[-1]}"
+
+
 def label_of(name: str) -> str:
     """How an axis calls the measure of this name, with its unit."""
     kind, colon, topic = name.partition(":")
     if colon and kind in TOPIC_MEASURES:
-        about = f"words of {topic}" if "," in topic else f"words about {Path(topic).stem}"
+        about = f"words of {called(topic)}" if "," in topic else f"words about {called(topic)}"
         return f"{about} in a text" if kind == "topic" else f"{about}, share of all"
     if colon and kind == JUDGE:
         return f"{Path(topic).stem.replace('_', ' ')}, as the judge scores it"

@@ -110,7 +110,8 @@ def test_a_name_that_measures_nothing_is_refused(names: list[str], message: str)
 def test_an_axis_calls_a_measure_by_what_it_is() -> None:
     assert label_of("vader") == "VADER compound, −1 to 1"
     assert label_of("topic:weddings") == "words about weddings in a text"
-    assert label_of("topic_rate:sea,ship") == "words of sea,ship, share of all"
+    assert label_of("topic_rate:sea,ship") == "words of sea and ship, share of all"
+    assert label_of("topic:sea,ship,sail,port") == "words of sea, ship and 2 more words in a text"
 
 
 @pytest.mark.parametrize(
