@@ -13,7 +13,7 @@ import pytest
 from steering_lab.cli.paper import TABLE, paper
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.study.finding import experiment_files, experiments_folder, load_experiment, read_study
-from steering_lab.study.paper.claim import ClaimSettings, Verdict, judge
+from steering_lab.study.paper.claim import ClaimSettings, Verdict, judge, judged_again
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.paper.register import PAPERS, paper_figures, verdict_table
 from steering_lab.study.paper.texts import TextGroup, density
@@ -90,6 +90,19 @@ def test_a_verdict_that_older_code_wrote_says_as_much_and_says_it_once() -> None
     new = judge(claim(), measured(-0.08, -0.11, -0.04), "ours")
     old = Verdict.read({**new.as_json(), "ours": "ours"})
     assert old.sentence == new.sentence == Verdict.read(new.as_json()).sentence
+
+
+def test_a_kept_verdict_is_judged_again_by_the_rules_of_today() -> None:
+    config = {"expects": ["vector: effect rises beyond random vectors"]}
+    row = measured(0.05, -0.1, 0.2).assign(control_low=-0.1, control_high=0.1)
+    kept = judge(claim(expects=tuple(config["expects"])), row, "ours")._replace(word="not reproduced")
+    again = judged_again(kept, config, row)
+    assert (again.word, again.ours) == ("cannot say", kept.ours)
+    fell = judged_again(kept, config, row.assign(effect=-0.2, low=-0.3, high=-0.1))
+    assert fell.word == "not reproduced"
+    assert fell.ours.startswith('failed "vector: effect rises')
+    assert fell.ours.endswith("; ours")
+    assert fell.ours.count("vector: effect rises") == 1
 
 
 @pytest.mark.parametrize("left_out", ["source", "claim", "published", "not_reproduced", "expects"])
