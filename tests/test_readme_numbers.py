@@ -237,7 +237,26 @@ def of_the_papers() -> list[str]:
     made = {name: json.loads((run / "verdict.json").read_text()) for name, run in runs.items() if run is not None}
     by = {word: [name for name, held in made.items() if held["verdict"] == word] for word in WORDS_OF_VERDICTS}
     each = [f"{count(len(names))} {word} ({', '.join(names)})" for word, names in by.items() if names]
-    return [f"Of {count(len(made))} figures and tables made on {SMOLLM2} so far: {'; '.join(each)}."]
+    [prompting] = paper_figures(("prompting",))
+    checks = pd.DataFrame(made["prompting"]["checks"])
+    said = {line.partition(": ")[0]: row for line, row in zip(checks["expected"], checks["measured"], strict=True)}
+    ours = {who: said[who].partition(";")[0] for who in said}
+    numbers = {name.partition(": ")[0]: f"{number:.3f}" for name, number in prompting.study.config.numbers.items()}
+    band = re.search(
+        r"random vectors (\[.*?\])", " ".join(checks["measured"][checks["expected"].str.contains("beyond")])
+    )
+    assert band is not None
+
+    def both(who: str) -> str:
+        return f"{ours[who]} (published ×{numbers[who]})"
+
+    return [
+        f"Of {count(len(made))} figures and tables made on {SMOLLM2} so far: {'; '.join(each)}.",
+        "Nearest to its paper comes the table of ActAdd against prompting: behind the vector of a topic's word, text on"
+        f" that topic has a perplexity of {both('on topic')}, one more random vector would fall in {band[1]}, and other"
+        f" text {both('off topic')}; behind the word itself {both('prompting, on topic')} and"
+        f" {both('prompting, off topic')}.",
+    ]
 
 
 SECTIONS: dict[str, tuple[str, str, tuple[Callable[[], list[str]], ...]]] = {

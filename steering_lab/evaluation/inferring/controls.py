@@ -131,9 +131,10 @@ def attach_bands(
     hull = found.groupby(level=0).agg(
         {"control_low": "min", "control_high": "max", "p_random": "max", "n_draws": "sum"}
     )
-    reach = (summary["most"] - summary["least"]).where(summary["scale"] != "ratio").fillna(np.inf)
-    for end in BAND[:2]:  # nothing is left of what cannot be: a share moves by 1 at most
-        hull[end] = hull[end].astype(float).clip(-reach[hull.index], reach[hull.index])
+    unsteered = (summary["value"] - summary["effect"]).where(summary["scale"] != "ratio")
+    floor, roof = (summary["least"] - unsteered).fillna(-np.inf), (summary["most"] - unsteered).fillna(np.inf)
+    for end in BAND[:2]:  # nothing is left of what cannot be: a share of 6 % falls by 6 points at most
+        hull[end] = hull[end].astype(float).clip(floor[hull.index], roof[hull.index])
     return summary.assign(
         **{name: hull[name].reindex(summary.index).astype(float) for name in BAND},
         n_draws=hull["n_draws"].reindex(summary.index).fillna(0).astype(int),

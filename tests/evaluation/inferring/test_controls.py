@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
-from steering_lab.evaluation.inferring.controls import control_bands, draw_effects
+from steering_lab.evaluation.inferring.controls import attach_bands, control_bands, draw_effects
 from steering_lab.evaluation.inferring.random_test import random_grid
 from steering_lab.evaluation.inferring.statistics import summarise
 from tests.evaluation.tables import factors, observed, stacked
@@ -48,6 +48,18 @@ def test_a_cells_band_is_the_prediction_interval_of_its_draws() -> None:
     assert row["control_high"] == pytest.approx(0.1 * 4.302653 * 1.154701)
     assert row["control_low"] == pytest.approx(-row["control_high"])
     assert row["n_draws"] == 3
+
+
+def test_a_band_ends_where_the_measure_does() -> None:
+    tidy = stacked(
+        observed("unsteered", {"p": [0.1], "q": [0.1]}),
+        *drawn({0: 0.0, 1: 0.1, 2: 0.2}, layer=2),
+        observed("actadd", {"p": [0.3], "q": [0.3]}, layer=2, coeff=1),
+    )
+    open_ended = summarise(tidy)
+    band = attach_bands(open_ended.assign(least=0.0, most=0.5), draw_effects(tidy)).set_index("method").loc["actadd"]
+    assert band[["control_low", "control_high"]].tolist() == pytest.approx([-0.1, 0.4])
+    assert open_ended.set_index("method").loc["actadd", "control_low"] < -0.4
 
 
 def test_two_draws_make_no_band_and_other_cells_get_none() -> None:
