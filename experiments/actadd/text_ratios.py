@@ -153,7 +153,9 @@ def report(folder: str | Path) -> Path:
     cells = summary[(summary["method"] == "actadd") & (summary["place"] == "front")]
     places = {name: i / max(1, len(sizes) - 1) for i, name in enumerate(sizes)}
     if config["x"] == "group":
+        written = summary[summary["role"] == "baseline"]
         lines = {"ActAdd": cells.assign(x=cells["metric"].map(places))}
+        lines |= {"prompting": written.assign(x=written["metric"].map(places))} if len(written) else {}
         ticks = dict(zip(places.values(), places, strict=True))
     else:
         lines, ticks = along(cells, config["x"], by="metric")
