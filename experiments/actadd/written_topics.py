@@ -17,6 +17,7 @@ import pandas as pd
 
 from steering_lab.analysis.plots import Figure, along, claim_curves, steered_measured
 from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import (
     Degenerate,
@@ -177,6 +178,14 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
     return "; ".join(f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows) + ", against unsteered"
 
 
+def _told(measured: pd.DataFrame, metric: str) -> tuple[str, ...]:
+    """Every cell whose words surely rise, over the grid too, and beyond random vectors."""
+    words = measured["metric"].str.startswith("any word") if not metric else measured["metric"] == metric
+    up = words & (measured["low"] > 0) & (measured["p_family"] <= LEVEL) & (measured["p_random"] <= LEVEL)
+    each = [f"{row.who}, {row.metric} {said(row, band=True)}" for row in measured[up].itertuples()]
+    return (f"Told from no effect and from random vectors, over the grid: {'; '.join(each)}.",) if each else ()
+
+
 def report(folder: str | Path) -> Path:
     """Draws the page of a finished run from its files alone."""
     parts = read_run(folder)
@@ -216,6 +225,7 @@ def report(folder: str | Path) -> Path:
         headline=few.dropna(axis=1, how="all"),
         figures=figures,
         measured=_measured(config["x"], config["place"], summary),
+        findings=_told(_measured(config["x"], config["place"], steered), config["shown"]),
         tables={"Every cell and metric": table},
         generations=parts.get("generations"),
     )

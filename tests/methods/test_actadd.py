@@ -228,11 +228,20 @@ def test_a_tokenizer_that_is_not_the_models_own_still_gives_a_vector() -> None:
 
 # -- a real model -----------------------------------------------------------------------------------------------------
 @pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")
-def test_behind_the_mark_of_a_chat_a_lone_word_becomes_a_second_attention_sink() -> None:
+def test_a_lone_word_behind_the_mark_of_a_chat_and_a_space_anywhere_are_attention_sinks() -> None:
     """What experiments/README.md says of SmolLM2, and why its ActAdd figures are made behind <|endoftext|>."""
     norms = {}
     for prefix in ("bos", "<|endoftext|>"):
         model = load_model("smollm2", prefix=prefix)
-        words = [model.residuals(model.to_tokens(word), [resid_pre(4)])[resid_pre(4)] for word in ("Love", "Hate")]
-        norms[prefix] = [round(float(stream[0, 1].norm())) for stream in words]
-    assert norms == {"bos": [638, 91], "<|endoftext|>": [97, 100]}
+        for text in ("Love", "Hate", "Love "):
+            stream = model.residuals(model.to_tokens(text), [resid_pre(4)])[resid_pre(4)]
+            norms[prefix, text] = [round(float(row.norm())) for row in stream[0, 1:]]
+    assert norms["bos", "Love"] == [638]
+    assert norms["bos", "Hate"] == [91, 90]
+    assert norms["<|endoftext|>", "Love"] == [97]
+    assert norms["<|endoftext|>", "Hate"] == [100, 125]
+    assert norms["<|endoftext|>", "Love "] == [97, 963]  # the padding
+    bare = load_model("smollm2", prefix="none")
+    for text in ("\nLove and", "\nHate", "\n weddings and", "\n and and"):
+        stream = bare.residuals(bare.to_tokens(text), [resid_pre(4)])[resid_pre(4)]
+        assert all(69.5 <= float(row.norm()) <= 110.5 for row in stream[0, 1:]), text

@@ -93,7 +93,7 @@ def first_sentence(parts: Parts) -> str:
     found = f"{points(context)} ({_p(context['p'])}); {_beyond_random(context)}"
     if not held.verdict.held:
         return (
-            f"{fails}, o{on}: {name}, {held.verdict.said}; context answers {moved(context)}, {found}"
+            f"{fails}, o{on}: {name} {held.verdict.said}; context answers {moved(context)}, {found}"
             f"{lost_elsewhere(parts)}.{rivals}"
         )
     spent = ", ".join(cost_said(cost) for cost in held.table[held.table["role"] == "cost"].itertuples())
