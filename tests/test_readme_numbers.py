@@ -276,8 +276,8 @@ def of_clean_vectors() -> list[str]:
     rest = lines.loc[lines["answer"] != "held", "expected"].str.partition(":")[0]
     return [
         f"Of {count(len(lines))} topics {count(len(held))} are then written beyond random vectors, by the share of"
-        f" texts with a word of the topic, more than unsteered: {'; '.join(each)}; of {', '.join(rest)} nothing can be"
-        " said."
+        " texts with a word of the topic, more than unsteered (each topic asked alone):"
+        f" {'; '.join(each)}; of {', '.join(rest)} nothing can be said."
     ]
 
 

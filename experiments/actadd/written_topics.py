@@ -183,7 +183,11 @@ def _told(measured: pd.DataFrame, metric: str) -> tuple[str, ...]:
     words = measured["metric"].str.startswith("any word") if not metric else measured["metric"] == metric
     up = words & (measured["low"] > 0) & (measured["p_family"] <= LEVEL) & (measured["p_random"] <= LEVEL)
     each = [f"{row.who}, {row.metric} {said(row, band=True)}" for row in measured[up].itertuples()]
-    return (f"Told from no effect and from random vectors, over the grid: {'; '.join(each)}.",) if each else ()
+    return (
+        (f"Told from no effect and from random vectors, over each vector's own cells: {'; '.join(each)}.",)
+        if each
+        else ()
+    )
 
 
 def report(folder: str | Path) -> Path:
