@@ -261,7 +261,7 @@ def of_the_papers() -> list[str]:
         f" that topic has a perplexity of {both('on topic')}, one more random vector would fall in {band[1]}, and other"
         f" text {both('off topic')}; behind the word itself {both('prompting, on topic')} and"
         f" {both('prompting, off topic')}.",
-        f"In its figure of topic density, where no space stands in front, text with some words of the topic has"
+        "In its figure of topic density, where no space stands in front, text with some words of the topic has"
         f" {dense('up to 7 %')} and text without {dense('no wedding word')}.",
     ]
 

@@ -179,15 +179,12 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
 
 
 def _told(measured: pd.DataFrame, metric: str) -> tuple[str, ...]:
-    """Every cell whose words surely rise, over the grid too, and beyond random vectors."""
+    """The cells of vectors whose words surely rise, over a vector's other cells too, and beyond random vectors."""
     words = measured["metric"].str.startswith("any word") if not metric else measured["metric"] == metric
     up = words & (measured["low"] > 0) & (measured["p_family"] <= LEVEL) & (measured["p_random"] <= LEVEL)
     each = [f"{row.who}, {row.metric} {said(row, band=True)}" for row in measured[up].itertuples()]
-    return (
-        (f"Told from no effect and from random vectors, over each vector's own cells: {'; '.join(each)}.",)
-        if each
-        else ()
-    )
+    found = f"Told from no effect and from random vectors, over each vector's own cells: {'; '.join(each)}."
+    return (found,) if each else ()
 
 
 def report(folder: str | Path) -> Path:

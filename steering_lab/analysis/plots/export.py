@@ -11,10 +11,8 @@ import plotly.io as pio
 from steering_lab.safe_files import make_folder, naming
 
 IMAGE_FORMATS = ("png", "svg", "pdf")
-_START, _EACH = (
-    60.0,
-    15.0,
-)  # seconds that a browser is given to start, and for an image: one that hangs would stop the run
+# Seconds that a browser is given to start, and for an image: one that hangs would stop the run.
+_START, _EACH = 60.0, 15.0
 # What the reader's browser may do with a figure; the camera button writes SVG.
 CONFIG = {
     "displaylogo": False,
