@@ -1,6 +1,7 @@
 """A pair's vector at its sites as conditions: unsteered, every coefficient, and random vectors of its norm beside."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from steering_lab.data.contrast_pairs import ContrastPair
@@ -10,7 +11,23 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.hooked_model import HookedModel
-from steering_lab.study.settings import RandomSettings
+from steering_lab.study.settings import ModelSettings, RandomSettings
+
+
+@dataclass(frozen=True)
+class PadSettings(ModelSettings):
+    """How the two prompts of a pair become equally long.
+
+    Args:
+        pad: What continues the shorter one: a token that is no attention sink to the model, as a space is to some.
+    """
+
+    pad: str = " "
+
+
+@dataclass(frozen=True)
+class CellSettings(PadSettings, RandomSettings):
+    """What `front_cells` asks of a Config."""
 
 
 class Cells(NamedTuple):
@@ -36,7 +53,7 @@ def front_cells(
     sites: Sequence[HookSite],
     coeffs: Sequence[float],
     texts: str | Sequence[str],
-    config: RandomSettings,
+    config: CellSettings,
     method: str = "actadd",
 ) -> Cells:
     """The pair's ActAdd vectors, and the conditions that add them at the front.
@@ -47,10 +64,10 @@ def front_cells(
         sites: Where.
         coeffs: What the difference is multiplied by.
         texts: Over whose tokens the stream's median norm is taken.
-        config: How many random vectors, and the seed that they follow from.
+        config: What pads the shorter prompt, how many random vectors, and the seed that they follow from.
         method: What the cells are called in tables.
     """
-    vectors, norms = actadd_vectors(model, pair, sites), median_resid_norms(model, texts, sites)
+    vectors, norms = actadd_vectors(model, pair, sites, pad=config.pad), median_resid_norms(model, texts, sites)
     grid = layer_coeff_grid(
         vectors, coeffs, norms, method=method, place="front", n_random=config.n_random, seed=config.seed
     )

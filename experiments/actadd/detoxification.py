@@ -35,16 +35,16 @@ from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.paper.texts import TextGroup
-from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings, SamplingSettings
+from steering_lab.study.settings import LayerSettings, SamplingSettings
 from steering_lab.study.setup import opened
 
-from .cells import front_cells
+from .cells import CellSettings, front_cells
 
 RUDE = "rude word"
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, RandomSettings):
+class Config(ClaimSettings, CellSettings, LayerSettings, SamplingSettings):
     """The pair, the prompts, and the words that are counted.
 
     Expectations are of "actadd" and of "prompting": "actadd: rude word falls beyond random vectors". Metrics are "rude

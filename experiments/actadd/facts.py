@@ -32,11 +32,11 @@ from steering_lab.study.expectations import said
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
-from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
+from steering_lab.study.settings import LayerSettings
 from steering_lab.study.setup import opened
 from steering_lab.tables import measurements
 
-from .cells import front_cells
+from .cells import CellSettings, front_cells
 
 TEMPLATES = {  # sentences that end in their answer, by relation
     "capital": ("The capital of {subject} is", "The capital city of {subject} is called", "Its capital: {subject},"),
@@ -63,7 +63,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
+class Config(ClaimSettings, CellSettings, LayerSettings):
     """What is added, and what is asked.
 
     Expectations are of the vector at a layer and coefficient: "actadd: P@1 moves by at most 0.02", or where several are
@@ -71,7 +71,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
 
     Args:
         positive: The prompt whose activations are added.
-        negative: And the one whose are taken away; "" is spaces.
+        negative: And the one whose are taken away; "" is padding alone.
         coeffs: What the difference is multiplied by.
         relations: Of countries: capital, currency, continent; of the synthetic model, of its own world.
         templates: How many sentences ask for each fact.

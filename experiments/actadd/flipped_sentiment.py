@@ -32,10 +32,10 @@ from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.paper.texts import TextGroup
-from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings, SamplingSettings
+from steering_lab.study.settings import LayerSettings, SamplingSettings
 from steering_lab.study.setup import opened
 
-from .cells import front_cells
+from .cells import CellSettings, front_cells
 
 EDGE = 0.05  # of VADER's compound score: between −0.05 and 0.05 a text is neither, as its authors have it
 FLIPPED, SCORE = "flipped", "sentiment"
@@ -59,7 +59,7 @@ WAYS = (Way("positive to negative", "positive", -1), Way("negative to positive",
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings, SamplingSettings, RandomSettings):
+class Config(ClaimSettings, CellSettings, LayerSettings, SamplingSettings):
     """The pair, the openings, and the instruction that it is compared with.
 
     Expectations are of a way: "positive to negative: flipped rises beyond random vectors", and of the instruction,

@@ -5,7 +5,7 @@ the samples are those of the first seeds, and a rate says in what share of all o
 steered to. A rate is about its own prompt: the samples are its units, and its interval says nothing of other prompts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,19 @@ from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import Degenerate, Measure, Perplexity, measure_table, topic_any
 from steering_lab.evaluation.measuring.named_measures import topic_words
+from steering_lab.evaluation.running.condition import Condition
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.models.hook_points import resid_pre
+from steering_lab.models.hooked_model import HookedModel
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import said
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
-from steering_lab.study.settings import ModelSettings, RandomSettings, SamplingSettings
+from steering_lab.study.settings import SamplingSettings
 from steering_lab.study.setup import opened
 
-from .cells import front_cells
+from .cells import CellSettings, front_cells
 
 RATE = "any word"
 
@@ -37,7 +39,7 @@ class Demonstration:
 
     Args:
         positive: The prompt whose activations are added.
-        negative: And the one whose are taken away; "" is spaces.
+        negative: And the one whose are taken away; "" is padding alone.
         layer: Where.
         coeff: What the difference is multiplied by.
         prompt: What is continued; it has as many tokens as the pair, or more.
@@ -53,7 +55,7 @@ class Demonstration:
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, SamplingSettings, RandomSettings):
+class Config(ClaimSettings, CellSettings, SamplingSettings):
     """The demonstrations, and how many samples are drawn of each.
 
     Expectations are of a demonstration: "weddings: any word rises beyond random vectors", "weddings: perplexity ...".
@@ -78,13 +80,10 @@ class Config(ClaimSettings, ModelSettings, SamplingSettings, RandomSettings):
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Draws every demonstration's samples, and returns the finished run folder."""
     model, tables, texts = config.load(), list[pd.DataFrame](), list[pd.DataFrame]()
+    asked = {name: _conditions(config, model, name, one) for name, one in config.demonstrations.items()}
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         for name, one in config.demonstrations.items():
-            site = resid_pre(one.layer)
-            model.check_site(site)
-            pair = ContrastPair(one.positive, one.negative)
-            _, conditions = front_cells(model, pair, [site], [one.coeff], one.prompt, config, name)
-            written = setup.generations(conditions, [one.prompt], config.decoding)
+            written = setup.generations(asked[name], [one.prompt], config.decoding)
             # One prompt: its samples are what was drawn, so that they are the units of its rate.
             drawn = written.assign(prompt=[f"sample {i}" for i in written["sample"]], sample=0)
             measures: list[Measure] = [topic_any(topic_words(one.words), RATE), Perplexity(), Degenerate()]
@@ -104,6 +103,11 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         setup.folder.write_table("rates", summary)
         setup.folder.write_json("verdict.json", judge(config, measured, _ours(measured)).as_json())
         return setup.folder.finish(report)
+
+
+def _conditions(config: Config, model: HookedModel, name: str, one: Demonstration) -> Sequence[Condition]:
+    site, pair = resid_pre(one.layer), ContrastPair(one.positive, one.negative)
+    return front_cells(model, pair, [site], [one.coeff], one.prompt, config, name).conditions
 
 
 def _measured(summary: pd.DataFrame) -> pd.DataFrame:

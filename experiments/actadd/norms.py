@@ -22,12 +22,14 @@ from steering_lab.runs import read_run
 from steering_lab.study.page import Parts, described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
-from steering_lab.study.settings import LayerSettings, ModelSettings
+from steering_lab.study.settings import LayerSettings
 from steering_lab.study.setup import opened
+
+from .cells import PadSettings
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings):
+class Config(ClaimSettings, PadSettings, LayerSettings):
     """The pair, and the prompts that it is compared with.
 
     Expectations are of a position and where it stands, "position 1, first layer: norm ratio ...", "position 1, last
@@ -52,7 +54,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     prompts = config.prompts or (*config.language.choosing, *config.language.reporting)
     model = config.load()
     sites = config.sites(model)
-    vectors = actadd_vectors(model, ContrastPair(config.positive, config.negative), sites)
+    vectors = actadd_vectors(model, ContrastPair(config.positive, config.negative), sites, pad=config.pad)
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         rows = []
         for prompt in progress_bar(prompts, what="prompts", leave=True):

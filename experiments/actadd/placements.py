@@ -44,13 +44,14 @@ from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingS
 from steering_lab.study.setup import opened
 
 from .beginnings import BeginningSettings
+from .cells import PadSettings
 
 Position = Literal["front", "middle", "back"]
 ANY, COUNT = "any word", "words"
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, BeginningSettings, LayerSettings, SamplingSettings, RandomSettings):
+class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, SamplingSettings, RandomSettings):
     """What is added, where it was read, and along which part of the prompt it is added.
 
     Expectations are of a place: "front: words rises beyond random vectors", or of where it was read, "read at 0: any
@@ -59,7 +60,7 @@ class Config(ClaimSettings, BeginningSettings, LayerSettings, SamplingSettings, 
 
     Args:
         positive: The prompt whose activations are added.
-        negative: And the one whose are taken away; "" is spaces.
+        negative: And the one whose are taken away; "" is padding alone.
         coeff: What the difference is multiplied by.
         words: By which it is seen to work: a topic's name, a file, or words with commas between.
         read: Layers at which the vector is read; left out, the one at which it is added.
@@ -117,7 +118,7 @@ def _vectors(config: Config, model: HookedModel) -> Iterator[tuple[str, Steering
     read = [resid_pre(layer) for layer in config.read] or [site]
     for one in read:
         model.check_site(one)
-    found = actadd_vectors(model, ContrastPair(config.positive, config.negative), [*{*read, site}])
+    found = actadd_vectors(model, ContrastPair(config.positive, config.negative), [*{*read, site}], pad=config.pad)
     for one in read:
         moved = replace(found[one], site=site)
         yield f"read at {one.layer}" if config.read else "", moved

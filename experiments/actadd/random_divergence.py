@@ -27,14 +27,14 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.texts import TextGroup
-from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
+from steering_lab.study.settings import LayerSettings
 from steering_lab.study.setup import opened
 
-from .cells import front_cells
+from .cells import CellSettings, front_cells
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
+class Config(ClaimSettings, CellSettings, LayerSettings):
     """What is added, and to which texts.
 
     Expectations are of "actadd": "draws that move it more" (of a text's random vectors, how many move the model more),

@@ -34,17 +34,17 @@ from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.paper.texts import TextGroup
-from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
+from steering_lab.study.settings import LayerSettings
 from steering_lab.study.setup import Setup, opened
 
-from .cells import front_cells
+from .cells import CellSettings, front_cells
 from .scored_texts import scored_texts
 
 UNCONTROLLED = "Prompting has no control beside it: no other prompt of its length was written before the texts."
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
+class Config(ClaimSettings, CellSettings, LayerSettings):
     """What is added, the groups of texts that are scored, and what is claimed of their ratios.
 
     Expectations are of a group's ratio: "over 7 %: ratio falls beyond random vectors". Along layers or coefficients, or
@@ -53,7 +53,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
 
     Args:
         positive: The prompt whose activations are added.
-        negative: And the one whose are taken away; "" is spaces.
+        negative: And the one whose are taken away; "" is padding alone.
         coeffs: What the difference is multiplied by.
         topic: Words that a group's density counts: a topic's name, a file, or words with commas between.
         groups: The texts by the name of their group.
@@ -116,7 +116,7 @@ def _scored(
     model = setup.model
     rows = [model.token_ids(text) for text in texts]
     if config.prompting:
-        padded = pad_prompts(model, list(texts), n_rows)
+        padded = pad_prompts(model, list(texts), n_rows, pad=config.pad)
         rows = [ids[mask].tolist() for ids, mask in zip(padded.ids, padded.mask, strict=True)]
     found = scored_texts(setup, conditions, texts, rows, n_rows)
     if config.prompting:

@@ -37,8 +37,9 @@ from steering_lab.study.expectations import said
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
-from steering_lab.study.settings import ModelSettings
 from steering_lab.study.setup import opened
+
+from .cells import PadSettings
 
 PREMIUM, AGAIN = "premium", "unsteered again"
 
@@ -72,7 +73,7 @@ class Layout(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings):
+class Config(ClaimSettings, PadSettings):
     """The models, what is added to them, and what is timed.
 
     Expectations are of a model by its name here, "GPT-2 width 768: premium at most 5", in percent; "unsteered again,
@@ -80,7 +81,7 @@ class Config(ClaimSettings, ModelSettings):
 
     Args:
         positive: The prompt whose activations are added.
-        negative: And the one whose are taken away; "" is spaces.
+        negative: And the one whose are taken away; "" is padding alone.
         layouts: Models with random weights by name, which take the tokenizer of `model`.
         models: Further models by whatever `load_model` takes.
         n_prompts: Rows that are decoded together, of random tokens.
@@ -148,9 +149,9 @@ def _seconds(config: Config, model: HookedModel) -> list[dict[str, Any]]:
     ids = np.random.default_rng(config.seed).integers(0, model.d_vocab, (config.n_prompts, config.prompt_tokens))
     prompts = model.pad(ids.tolist())
     pair, site = ContrastPair(config.positive, config.negative), resid_pre(model.n_layers // 2)
-    vector = actadd_vector(model, pair, site)
+    vector = actadd_vector(model, pair, site, pad=config.pad)
     calls = dict(_calls(config, model, prompts, {"unsteered": Intervention(), "steered": vector.at_front()}))
-    calls["making the vector"] = lambda: actadd_vector(model, pair, site)
+    calls["making the vector"] = lambda: actadd_vector(model, pair, site, pad=config.pad)
     clock = time.process_time if model.device.type == "cpu" else time.perf_counter
     found = pd.DataFrame(interleaved(calls, config.rounds, clock)).assign(parameters=model.n_parameters)
     return [{str(key): float(value) for key, value in row.items()} for row in found.to_dict("records")]

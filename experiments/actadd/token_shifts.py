@@ -30,18 +30,18 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.texts import TextGroup
-from steering_lab.study.settings import LayerSettings, ModelSettings, RandomSettings
+from steering_lab.study.settings import LayerSettings
 from steering_lab.study.setup import opened
 from steering_lab.tables import measurements
 
-from .cells import front_cells
+from .cells import CellSettings, front_cells
 from .scored_texts import scored_texts
 
 OF_TOKENS = ("raised tokens", "lowered tokens", "tails")  # means over tokens; the others are over occurrences
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
+class Config(ClaimSettings, CellSettings, LayerSettings):
     """What is added, and the texts in which tokens shift.
 
     Expectations are of "topic words", "other words" (both weighing every occurrence alike), of a word of the topic, of
@@ -50,7 +50,7 @@ class Config(ClaimSettings, ModelSettings, LayerSettings, RandomSettings):
 
     Args:
         positive: The prompt whose activations are added.
-        negative: And the one whose are taken away; "" is spaces.
+        negative: And the one whose are taken away; "" is padding alone.
         coeff: What the difference is multiplied by.
         topic: Words of the topic: its name, a file, or words with commas between.
         groups: The texts by the name of their group.

@@ -1,6 +1,6 @@
 """How many words of a topic does the model write when the topic's vector is added, and how many of others?
 
-Each topic is a prompt pair, mostly a word against spaces, added at the front of every beginning. Of each continuation
+Each topic is a prompt pair, mostly a word against padding, added at the front of every beginning. Of each continuation
 two things are counted: the words of a topic in it, and whether there is one at all; its perplexity under the unsteered
 model says what that cost. Beside every vector stand random vectors of its norm.
 
@@ -43,6 +43,7 @@ from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingS
 from steering_lab.study.setup import opened
 
 from .beginnings import BeginningSettings
+from .cells import PadSettings
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Topic:
     Args:
         prompt: What is added.
         words: A topic's name, a file of words, or words with commas between.
-        against: What is taken away; "" is spaces.
+        against: What is taken away; "" is padding alone.
     """
 
     prompt: str
@@ -61,7 +62,7 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Config(ClaimSettings, BeginningSettings, LayerSettings, SamplingSettings, RandomSettings):
+class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, SamplingSettings, RandomSettings):
     """What is added, how continuations are drawn, and what is claimed of the words in them.
 
     Expectations are of a vector: "weddings: ..." or, along an axis, "weddings layer 6: ...", "weddings coeff 4: ...",
@@ -120,7 +121,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     norms = median_resid_norms(model, config.prompts, config.sites(model))
     conditions, cells = [UNSTEERED], dict[str, dict[str, Any]]()
     for name, topic in config.topics.items():
-        vectors = actadd_vectors(model, ContrastPair(topic.prompt, topic.against), config.sites(model))
+        vectors = actadd_vectors(model, ContrastPair(topic.prompt, topic.against), config.sites(model), pad=config.pad)
         for share in config.dimensions:
             method = name if share == 1 else f"{name} {share:.0%}".replace("%", " %")
             cells[method] = {"topic": name, "dimensions": share}

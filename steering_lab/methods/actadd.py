@@ -18,9 +18,11 @@ a text hold the same stream, so that the spaces of the padding would be sinks to
 what happens otherwise.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from steering_lab.data.contrast_pairs import ContrastPair, Pair, check_is_pair
 from steering_lab.interventions.source import Source
@@ -28,6 +30,9 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.hook_points import HookSite, Site, Sites, check_is_site
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.tokens import Tokens
+
+SINK = 4.0
+"""A token is called an attention sink where the stream is this many times as long as at the other prompt's token."""
 
 
 def actadd_vector(model: HookedModel, pair: Pair, site: Site, *, pad: str = " ") -> SteeringVector:
@@ -47,7 +52,10 @@ def actadd_vector(model: HookedModel, pair: Pair, site: Site, *, pad: str = " ")
 def actadd_vectors(model: HookedModel, pair: Pair, sites: Sites, *, pad: str = " ") -> dict[HookSite, SteeringVector]:
     """The pair's activation differences at every site, from one pass over both prompts.
 
-    `pad` continues the shorter prompt, as ordinary attended tokens; a space works best in the paper.
+    `pad` continues the shorter prompt, as ordinary attended tokens; a space works best in the paper, on GPT-2 XL. Some
+    models make attention sinks of spaces and of function words wherever they stand: a row of the vector is then that
+    sink, many times as long as a word, and says nothing of the prompts. Such a row brings a warning; choose another
+    `pad`, or prompts of equal length.
 
     Args:
         model: The model that is read.
@@ -71,12 +79,35 @@ def actadd_vectors(model: HookedModel, pair: Pair, sites: Sites, *, pad: str = "
         prefix_tokens=model.token_strings(model.prefix_ids),
         padding=f"right, with {pad!r}, attended",
     )
+    _warn_of_sinks(model, streams, (positive, negative), shared)
     vectors = {}
     for site, stream in streams.items():
         rows = (stream[0].float() - stream[1].float()).cpu()
         rows[:shared] = 0.0
         vectors[site] = SteeringVector(rows, site, source)
     return vectors
+
+
+def _warn_of_sinks(
+    model: HookedModel, streams: Mapping[HookSite, Tensor], ids: Sequence[list[int]], shared: int
+) -> None:
+    """A warning that names the longest token beside the other prompt's at its place, where that is a sink."""
+    found = []
+    for site, stream in streams.items():
+        lengths = stream.float().norm(dim=-1)[:, shared:]
+        ratio = lengths.amax(dim=0) / lengths.amin(dim=0)
+        if ratio.numel() and ratio.max() > SINK:
+            row = int(ratio.argmax())
+            found.append((float(ratio.max()), site, row + shared, lengths[:, row].tolist()))
+    if found:
+        _, site, row, lengths = max(found, key=lambda sink: sink[0])
+        token = model.token_strings(ids[int(lengths[1] > lengths[0])])[row]
+        warnings.warn(
+            f"row {row} at {site} is mostly an attention sink, as at {len(found)} of {len(streams)} sites: the stream"
+            f" at {token!r} is {max(lengths):.0f} long, at the other prompt's token {min(lengths):.0f}; choose another"
+            " pad, another prefix, or prompts of as many tokens",
+            stacklevel=4,  # the caller, above no_grad's own frame
+        )
 
 
 def pad_prompts(model: HookedModel, prompts: str | Sequence[str], n_rows: int, *, pad: str = " ") -> Tokens:

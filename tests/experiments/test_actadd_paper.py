@@ -39,7 +39,7 @@ def test_a_tokens_shift_is_the_mean_change_of_its_log_probability(tmp_path: Path
     config = read_study(FOLDER / "token_shifts.toml", ["variant=organism", groups]).config
     texts = [text for group in config.groups.values() for text in group.texts(frozenset(), 0)]
     model = load_model("organism")
-    vector = actadd_vector(model, ContrastPair(config.positive, ""), resid_pre(config.layers[0]))
+    vector = actadd_vector(model, ContrastPair(config.positive, ""), resid_pre(config.layers[0]), pad=config.pad)
     token, found = parts["tokens"].iloc[0], list[float]()
     [wanted] = model.tokenizer.convert_tokens_to_ids([model.tokenizer.tokenize(token["token"])[0]])
     for text in texts:
@@ -107,7 +107,7 @@ def test_the_middle_of_a_prompt_is_where_the_authors_code_begins_it() -> None:
     module: Any = load_experiment(FOLDER / "transplant.toml")
     config = read_study(FOLDER / "transplant.toml", ["variant=organism", "n_prompts=4"]).config
     model = load_model("organism")
-    vector = actadd_vector(model, ContrastPair("weddings", ""), resid_pre(1))
+    vector = actadd_vector(model, ContrastPair("weddings", ""), resid_pre(1), pad="\t")
     for prompt, one in module._placed(config, model, vector, "middle").items():
         [term] = one.terms
         n_tokens, n_rows = len(model.token_ids(prompt)), len(vector.rows)

@@ -241,7 +241,16 @@ def test_a_lone_word_behind_the_mark_of_a_chat_and_a_space_anywhere_are_attentio
     assert norms["<|endoftext|>", "Love"] == [97]
     assert norms["<|endoftext|>", "Hate"] == [100, 125]
     assert norms["<|endoftext|>", "Love "] == [97, 963]  # the padding
-    bare = load_model("smollm2", prefix="none")
-    for text in ("\nLove and", "\nHate", "\n weddings and", "\n and and"):
-        stream = bare.residuals(bare.to_tokens(text), [resid_pre(4)])[resid_pre(4)]
-        assert all(69.5 <= float(row.norm()) <= 110.5 for row in stream[0, 1:]), text
+
+
+@pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")
+def test_a_row_that_is_a_sink_brings_a_warning_and_a_tab_is_none() -> None:
+    model = load_model("smollm2", prefix="<|endoftext|>")
+    sites = [resid_pre(layer) for layer in range(model.n_layers)]
+    with pytest.warns(UserWarning, match=r"row 2 at resid_pre\(3\) .* as at 7 of 30 sites: the stream at ' ' is 966"):
+        spaced = actadd_vectors(model, ContrastPair("Love", "Hate"), sites)
+    tabbed = actadd_vectors(model, ContrastPair("Love", "Hate"), sites, pad="\t")  # warns of nothing
+    assert spaced[resid_pre(4)].norms[2] > 800
+    assert tabbed[resid_pre(4)].norms[2] < 150
+    with pytest.warns(UserWarning, match="the stream at 'Love' is 640 long"):
+        actadd_vectors(load_model("smollm2", prefix="bos"), ContrastPair("Love", "Hate"), sites, pad="\t")
