@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from steering_lab.analysis.plots import Figure, claim_curves, condition_bars
+from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.asking import PLACE
 from steering_lab.study.conflict.naming import OVER_QUESTIONS
@@ -19,6 +20,12 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.page import publish_claim
 
 INSTRUCTED = "instructed"
+COSTS = {
+    "neither": "Surely more or fewer answers that name neither city",
+    "agreement": "Surely more or fewer right answers where the context agrees",
+    "irrelevant": "Surely more or fewer right answers where the context is about something else",
+    "closed_book": "Surely more or fewer right answers without a context",
+}
 SHOWN = {"context": "context answers", "memory": "memory answers", "log_odds": "log-odds, nats"}
 
 
@@ -56,6 +63,7 @@ def report_answers(folder: str | Path) -> Path:
         headline=wide,
         figures=figures,
         measured=found,
+        findings=_moved(own, config),
         tables={"Every cell, with its interval and random vectors' band": table, "Paired differences": paired},
         generations=parts.get("generations"),
     )
@@ -73,6 +81,22 @@ def _headline(own: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     )
     wide = told.pivot(index="who", columns="metric", values="text").reindex(columns=shown)
     return wide.loc[_order(own)].rename(columns=named).reset_index().fillna("")
+
+
+def _moved(own: pd.DataFrame, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where an answer surely becomes another one than unsteered in what no curve shows: neither city, and the costs."""
+    told = []
+    for metric in dict.fromkeys(["neither", *config["costs"]]):
+        rows = own[(own["metric"] == metric) & (own["role"] != "unsteered")].set_index("who").reindex(_order(own))
+        rows = rows[(rows["p_family"] <= LEVEL) & ((rows["low"] > 0) | (rows["high"] < 0))].reset_index()
+        each = "; ".join(f"{row.who} {row.value:.0%}, {said(row, band=True)}" for row in rows.itertuples())
+        if each and metric != "perplexity":
+            told.append(f"{COSTS.get(metric, metric)} (unsteered {_unsteered(own, metric):.0%}): {each}.")
+    return tuple(told)
+
+
+def _unsteered(own: pd.DataFrame, metric: str) -> float:
+    return float(own.loc[(own["metric"] == metric) & (own["role"] == "unsteered"), "value"].iloc[0])
 
 
 def _order(own: pd.DataFrame) -> list[str]:

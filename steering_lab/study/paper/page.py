@@ -11,8 +11,12 @@ import pandas as pd
 from steering_lab.analysis.plots import Figure
 from steering_lab.numerics.written import reach
 from steering_lab.safe_files import replace_file
+from steering_lab.study.expectations import said
 from steering_lab.study.page import Parts, described, publish
 from steering_lab.study.paper.claim import Verdict, judged_again
+
+DEAR = 1.5
+"""A page names the cells whose perplexity is surely this many times the unsteered one's."""
 
 
 def publish_claim(
@@ -54,6 +58,7 @@ def publish_claim(
             claimed,
             f"Not reproduced would be: {config['not_reproduced']}",
             *findings,
+            *_dear(measured),
             *_lengths(parts),
             *differs,
         ],
@@ -63,6 +68,21 @@ def publish_claim(
         answers=verdict.checks[["about", "answer", "expected", "measured"]],
         **page,
     )
+
+
+def _dear(measured: pd.DataFrame) -> list[str]:
+    """The cells whose text is surely `DEAR` times as perplexing to the unsteered model, the dearest first."""
+    if not {"role", "metric", "low"} <= set(measured.columns):
+        return []
+    rows = measured[(measured["role"] == "steered") & (measured["metric"] == "perplexity") & (measured["low"] > DEAR)]
+    rows = rows[rows["against"].isna()].sort_values("effect", ascending=False)
+    if rows.empty:
+        return []
+    told = "; ".join(f"{row.who} {said(row)}" for row in rows.head(6).itertuples())
+    more = f"; and {len(rows) - 6} more" if len(rows) > 6 else ""
+    return [
+        f"What it costs: to the unsteered model the text is surely {DEAR:g} times as perplexing or more, {told}{more}."
+    ]
 
 
 def _lengths(parts: Parts) -> list[str]:
