@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from shutil import copytree
 
 import pandas as pd
 import pytest
 
+from steering_lab.cli.report import report as report_command
 from steering_lab.cli.run import run as run_command
 from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.organism.world_rows import world_rows
@@ -13,6 +15,7 @@ from steering_lab.runs import read_run
 from steering_lab.study.finding import experiments_folder, read_study
 
 FOLDER = experiments_folder() / "contextfocus"
+RESULTS = experiments_folder().parent / "results"
 SMALL = ("variant=organism", "n_vector=8", "n_validation=8", "n_test=8", "n_random=3")
 
 
@@ -99,3 +102,19 @@ def test_a_number_of_a_cell_that_there_is_not_is_refused_before_it_is_asked(tmp_
     with pytest.raises(ValueError, match="names 'contextfocus layer 9'"):
         ran("layers", tmp_path, "layers=[1, 2]", "bands={}", 'expects=["contextfocus layer 1: context rises"]',
             'numbers={"contextfocus layer 9: context" = 0.1}')  # fmt: skip
+
+
+def test_a_page_says_what_surely_moves_beside_and_what_is_dear(tmp_path: Path) -> None:
+    run = next(iter(sorted((RESULTS / "contextfocus_multipliers").glob("*SmolLM2*/"), reverse=True)))
+    copytree(run, folder := tmp_path / run.name)
+    report_command((folder,))
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    found = read_run(folder)["measured"].query("against.isna()").set_index(["metric", "who"])
+    rows = found.loc["neither"]
+    for who, row in rows[rows["role"] == "steered"].iterrows():
+        surely = row["p_family"] <= 0.05 and row["low"] * row["high"] > 0
+        assert (f"{who} {row['value']:.0%}, " in page.split("name neither city")[1].split("</p>")[0]) == surely
+    dear = found.loc["perplexity"].query("low > 1.5").sort_values("effect", ascending=False).index
+    assert len(dear) > 1
+    told = page.split("1.5 times as perplexing or more, ")[1].split("</p>")[0]
+    assert [one.split(" ×")[0] for one in told.split("; ")] == list(dear)
