@@ -9,7 +9,7 @@
 
 PYTHON ?= python3
 DEMO_ARGS ?=
-PAPER_ARGS ?= --table experiments/README.md
+PAPER_ARGS ?= --table experiments/README.md --at-once 2
 TEST_ARGS ?=
 LOCK_ARGS ?=
 BENCH_ARGS ?=

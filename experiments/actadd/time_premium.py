@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -92,6 +92,8 @@ class Config(ClaimSettings, PadSettings):
     Raises:
         ValueError: too few rounds for an interval, or a width that is no multiple of 64.
     """
+
+    alone: ClassVar[bool] = True
 
     positive: str = "This is a test prompt."
     negative: str = ""

@@ -1,12 +1,19 @@
 """`steering-lab paper`: figures and tables of papers, made again, and the table of what came of them."""
 
+import os
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from subprocess import DEVNULL, PIPE, Popen
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from steering_lab.safe_files import check_folder
+
+if TYPE_CHECKING:
+    from steering_lab.study.paper.register import PaperFigure
 
 TABLE = ("<!-- verdicts: written by `make paper` -->\n", "<!-- end of verdicts -->\n")
 
@@ -17,6 +24,7 @@ def paper(
     results: Path = Path("results"),
     table: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     list: bool = False,
+    at_once: int = 1,
 ) -> None:
     """Make the figures of the ActAdd and ContextFocus papers again, one run each, and say what became of each claim.
 
@@ -32,28 +40,22 @@ def paper(
         results: The folder in which results/<figure>/<date>_<model>_<commit>/ is made.
         table: A Markdown file in which the table of verdicts is written anew, between its two marks.
         list: Print the figures and what was made of them, and make none.
+        at_once: How many are made at a time, each in a process of its own with its share of the cores: writing gains
+            little from a second thread. Those that measure seconds come last and alone.
     """
-    from steering_lab.cli.run import run
     from steering_lab.safe_files import replace_file
     from steering_lab.study.paper.register import paper_figures, verdict_table
 
     check_folder(results)
+    if at_once < 1:
+        raise ValueError(f"--at-once is {at_once}: one figure or more are made at a time")
     if table is not None:
         _around(table)
     asked, failed = paper_figures(figures, variant), 0
-    for number, figure in enumerate(() if list else asked, 1):
-        say = f"{number} of {len(asked)}: {figure.toml.parent.name}/{figure.toml.stem}"
-        if (there := figure.made_here(results)) is not None:
-            print(f"{say}: {there} is there", file=sys.stderr)
-            continue
-        print(f"{say}: {figure.study.config.source}", file=sys.stderr)
-        try:
-            run(figure.toml, figure.settings, results)
-        except SystemExit:  # some of its cells failed, which is said already
-            failed += 1
-        except (ValueError, OSError, RuntimeError) as error:
-            failed += 1
-            print(f"steering-lab: {figure.toml.stem}: {error}", file=sys.stderr)
+    alone = [figure for figure in asked if at_once == 1 or figure.study.config.alone]
+    if not list:
+        failed += _side_by_side([figure for figure in asked if figure not in alone], results, at_once)
+        failed += sum(_fails(figure, f"{i} of {len(alone)}", results) for i, figure in enumerate(alone, 1))
     written = verdict_table(results)
     if table is not None:
         before, after = _around(table)
@@ -61,6 +63,49 @@ def paper(
     print(written)
     if failed:
         raise SystemExit(1)
+
+
+def _fails(figure: "PaperFigure", which: str, results: Path) -> bool:
+    """Whether making the figure fails, which is then said; one that is there is not made again."""
+    from steering_lab.cli.run import run
+
+    say = f"{which}: {figure.toml.parent.name}/{figure.toml.stem}"
+    if (there := figure.made_here(results)) is not None:
+        print(f"{say}: {there} is there", file=sys.stderr)
+        return False
+    print(f"{say}: {figure.study.config.source}", file=sys.stderr)
+    try:
+        run(figure.toml, figure.settings, results)
+    except SystemExit:  # some of its cells failed, which is said already
+        return True
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"steering-lab: {figure.toml.stem}: {error}", file=sys.stderr)
+        return True
+    return False
+
+
+def _side_by_side(figures: Sequence["PaperFigure"], results: Path, at_once: int) -> int:
+    """How many of the figures fail, `at_once` at a time; each says what it does behind its name."""
+    if not figures:
+        return 0
+    from steering_lab.models.threads import cores_to_use
+
+    shares = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores_to_use() // at_once))}
+
+    def fails(figure: "PaperFigure") -> bool:
+        asked = [figure.toml.stem, *(["--variant", figure.variant] if figure.variant else []), "--results", results]
+        command = [sys.executable, "-m", "steering_lab.cli", "paper", *map(str, asked)]
+        with Popen(command, env=shares, stdout=DEVNULL, stderr=PIPE, text=True, encoding="utf-8") as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                print(f"{figure.toml.stem}: {line}", end="", file=sys.stderr)
+        return process.returncode != 0
+
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        return sum(pool.map(fails, figures))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _around(file: Path) -> tuple[str, str]:

@@ -243,6 +243,27 @@ def test_figures_are_made_once_and_the_table_of_verdicts_finds_its_place(
     assert len(list((tmp_path / "results").glob("actadd_norms/*/verdict.json"))) == 1
 
 
+def test_figures_made_at_once_are_those_made_one_by_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    figures = "norms", "facts", "time_premium"
+    assert [one.study.config.alone for one in paper_figures(figures)] == [False, False, True]
+    paper(figures[:2], variant="organism", results=tmp_path / "both", at_once=2)
+    told = capfd.readouterr().err
+    assert {line.split(": ")[0] for line in told.splitlines()} >= {"norms", "facts"}
+    paper(("norms",), variant="organism", results=tmp_path / "one")
+    [both, one] = (next((tmp_path / each).glob("actadd_norms/*/measured.parquet")) for each in ("both", "one"))
+    pd.testing.assert_frame_equal(pd.read_parquet(both), pd.read_parquet(one), rtol=1e-5)
+    assert next((tmp_path / "both").glob("actadd_facts/*/index.html")).is_file()
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "actadd_facts").write_text("a file where a folder must be")
+    with pytest.raises(SystemExit):
+        paper(figures[:2], variant="organism", results=blocked, at_once=2)
+    assert list(blocked.glob("actadd_norms/*/index.html"))
+    assert "facts: steering-lab: " in capfd.readouterr().err
+    with pytest.raises(ValueError, match="--at-once is 0"):
+        paper(figures, at_once=0)
+
+
 def test_a_figure_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="'figure_99' is no figure of a paper: there are actadd, "):
         paper(("figure_99",), list=True)

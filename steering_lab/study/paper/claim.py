@@ -13,7 +13,7 @@ one word:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
@@ -41,6 +41,9 @@ class ClaimSettings(ExpectationSettings):
     Raises:
         ValueError: one of the first four, or what is expected, is left out; a number without who and metric.
     """
+
+    alone: ClassVar[bool] = False
+    """Whether it measures seconds, so that nothing else may be made beside it."""
 
     source: str = ""
     claim: str = ""
