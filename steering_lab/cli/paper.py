@@ -41,7 +41,7 @@ def paper(
         table: A Markdown file in which the table of verdicts is written anew, between its two marks.
         list: Print the figures and what was made of them, and make none.
         at_once: How many are made at a time, each in a process of its own with its share of the cores: writing gains
-            little from a second thread. Those that measure seconds come last and alone.
+            less by a second thread than by a second process. Those that measure seconds come last and alone.
     """
     from steering_lab.safe_files import replace_file
     from steering_lab.study.paper.register import paper_figures, verdict_table
