@@ -17,6 +17,7 @@ from steering_lab.numerics.bootstrap import percentile_ends, resamples, weighted
 from steering_lab.runs import RunFolder
 from steering_lab.study.conflict import comparison_report
 from steering_lab.study.conflict.comparison_findings import findings, measured, opening
+from steering_lab.study.conflict.descents import DELTAS
 from steering_lab.study.conflict.naming import first_conflicts, named
 from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.expectations import said
@@ -43,7 +44,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         found = measured({"config": asdict(config), **_written(folder, "summary"), **_written(folder, "chosen")})
         folder.write_table("ratios", memorisation_ratios(_written(folder, "table")["table"], config.seed))
         folder.write_json("verdict.json", judge(config, found, _ours(found)).as_json())
-        return folder.finish(report)
+        return folder.finish(report, working=DELTAS)
 
 
 def _written(folder: RunFolder, name: str) -> Parts:

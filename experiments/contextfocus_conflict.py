@@ -10,6 +10,7 @@ Vectors come from one set of questions, layer and coefficient from a second by r
 What the model knows without a context is written down before anything is steered.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.methods.delta.descent import Descent
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.loading import load_model
 from steering_lab.models.loading.adapter import is_adapter
@@ -33,9 +35,11 @@ from steering_lab.study.conflict.asking import PLACE, Asking
 from steering_lab.study.conflict.comparison_findings import check_expectations
 from steering_lab.study.conflict.comparison_report import report_comparison
 from steering_lab.study.conflict.controls import ConflictControls, beside_chosen, beside_searched
+from steering_lab.study.conflict.descent_tables import mean_spent
+from steering_lab.study.conflict.descents import DELTAS
 from steering_lab.study.conflict.naming import named
 from steering_lab.study.conflict.questions import Part, Questions
-from steering_lab.study.conflict.rivals import METHOD, RIVALS, Rival, compared, finetuned, without_vector
+from steering_lab.study.conflict.rivals import METHOD, RIVALS, Rival, compared, finetuned, gradient_form, without_vector
 from steering_lab.study.setup import opened
 
 TIMED_ROWS = 8
@@ -53,6 +57,8 @@ class Config(ConflictControls):
         perplexity_budget: Of held-out text, steered against unsteered, the upper end of its interval.
         sure: Choose only a cell whose interval of raised context answers lies above 0.
         compare: What stands beside the vector.
+        gradient_budget: Of "gradient" among them: how long its deltas may be, in residual norms.
+        gradient_iterations: And the iterations that each is found in.
 
     Raises:
         ValueError: coefficients without 0 or twice the same, or no round of timing.
@@ -65,18 +71,28 @@ class Config(ConflictControls):
     perplexity_budget: float = 1.25
     sure: bool = True
     compare: tuple[Rival, ...] = RIVALS
+    gradient_budget: float = 0.4
+    gradient_iterations: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if 0 not in self.coeffs or not any(self.coeffs) or len(set(self.coeffs)) < len(self.coeffs):
             raise ValueError(f"coeffs {list(self.coeffs)} must hold 0, the unsteered model, and others, each once")
         self.at_least(1, "n_rounds", why="conditions are timed in 1 round or more")
+        self.at_least(1, "gradient_iterations")
+        if not 0 < self.gradient_budget < math.inf:
+            raise ValueError(f"gradient_budget is {self.gradient_budget}: deltas are longer than 0 residual norms")
+
+    @property
+    def descent(self) -> Descent:
+        """How the gradient form's deltas are found."""
+        return Descent(n_iterations=self.gradient_iterations, max_norm=self.gradient_budget)
 
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Runs the comparison, or resumes it, and returns the finished run folder; its page is `index.html`."""
     with comparison(config, results, elsewhere, module=__name__, doc=__doc__) as folder:
-        return folder.finish(report)
+        return folder.finish(report, working=DELTAS)
 
 
 @contextmanager
@@ -119,12 +135,18 @@ def comparison(
             vector.save(folder.path / "contextfocus.safetensors")
             facts = {"vector_norm": vector.norm, "median_resid_norm": norms[vector.site], "budgets": chosen.budgets}
             facts |= {"layer": int(chosen.layer), "coeff": chosen.coeff, "instead_of": chosen.instead_of}
-            folder.write_json("chosen.json", facts)
             controls = beside_chosen(asking, config, questions.vector, vector, questions.validation[0].rows)
             own = compared(
                 asking, questions.vector, vector, chosen.coeff, norms, compare=config.compare,
                 cad_alpha=config.cad_alpha, controls=controls,
             )  # fmt: skip
+            if "gradient" in config.compare:
+                form, descents = gradient_form(
+                    asking, questions.test, vector.site, config.descent, cache=folder.path / DELTAS,
+                    batch_size=config.rows_at_once,
+                )  # fmt: skip
+                own, facts = [*own, form], facts | {"gradient": mean_spent(descents)}
+            folder.write_json("chosen.json", facts)
         by_model = [(asking.model, own), *((rival.model, [finetuned(rival)]) for rival in rivals)]
         if sum(len(each) for _, each in by_model) > 1:
             _compare(answering, by_model, questions, known, config)

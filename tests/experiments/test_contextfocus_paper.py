@@ -26,7 +26,7 @@ def ran(figure: str, results: Path, *settings: str) -> Path:
 
 def test_the_comparison_is_judged_and_m_r_is_that_of_the_scorer(tmp_path: Path) -> None:
     write_conflict_qa(rows := tmp_path / "rows.jsonl", world_rows("conflict", 60, split="validation", seed=1))
-    few = 'compare=["instructed"]', "layers=[2]", "coeffs=[0, 1]", "n_rounds=1", f"data={rows}"
+    few = 'compare=["instructed", "gradient"]', "gradient_iterations=2", "layers=[2]", "coeffs=[0, 1]", "n_rounds=1", f"data={rows}"
     folder = ran("comparison", tmp_path / "results", *few)
     parts = read_run(folder)
     verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
@@ -40,6 +40,12 @@ def test_the_comparison_is_judged_and_m_r_is_that_of_the_scorer(tmp_path: Path) 
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "Not reproduced would be" in page
     assert "EM under conflict" in page
+    summary = parts["summary"].set_index(["method", "regime", "metric"]).sort_index()
+    assert (summary.loc["gradient form", "relative_norm"] <= 0.4).all()
+    assert summary.loc[("gradient form", "conflict", "kl"), "value"].item() > 0
+    assert summary.loc[("gradient form", "closed_book", "right"), "effect"].item() == 0  # nothing to imitate there
+    assert "The gradient form adds a delta of its own for every question" in page
+    assert not (folder / "deltas").exists()
 
 
 def test_contrasts_of_one_length_share_their_random_vectors_and_are_compared_in_pairs(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from steering_lab.study.conflict.comparison_costs import (
     points,
 )
 from steering_lab.study.conflict.naming import budgets_said, controls_beside, first_conflicts, named
-from steering_lab.study.conflict.rivals import BOTH, FINETUNED, METHOD, PARTS, cad_name
+from steering_lab.study.conflict.rivals import BOTH, FINETUNED, GRADIENT, METHOD, PARTS, cad_name
 from steering_lab.study.control_findings import NOT_RANDOM, controls_sentence
 from steering_lab.study.expectations import check, expected_answers, unmeasured
 from steering_lab.study.page import NOTHING, Parts
@@ -172,7 +172,22 @@ def findings(parts: Parts) -> list[str]:
     at = f"{focus(parts)}, layer {parts['chosen']['layer']}"
     first = f"{at}: {held.verdict.said}. Counting the first conflict of each question, {changed}.{instead}"
     small = _how_small(parts, held.cell, int(counts["n"].max()))
-    return list(filter(None, [small, first, _reversal(parts), f"{cost_sentence(parts)}."]))
+    return list(filter(None, [small, first, _reversal(parts), _gradient(parts), f"{cost_sentence(parts)}."]))
+
+
+def _gradient(parts: Parts) -> str:
+    """What the gradient form is, and what finding its deltas costs."""
+    if "gradient" not in parts["chosen"]:
+        return ""
+    spent, config = parts["chosen"]["gradient"], parts["config"]
+    passes, seconds = f"{spent['forward_equivalents']:.1f}", f"{spent['seconds']:.2g}"
+    return (
+        "The gradient form adds a delta of its own for every question, at the same layer, at most"
+        f" {config['gradient_budget']:g} residual norms long (a number that was set and not chosen), found in"
+        f" {config['gradient_iterations']} iterations by imitating the instructed prompt: {passes} passes over the"
+        f" prompt and {seconds} s a question before a word is written, which speeds leave out. Random vectors are no"
+        " control of it."
+    )
 
 
 def _reversal(parts: Parts) -> str:
@@ -258,5 +273,6 @@ def check_expectations(expects: Sequence[str]) -> None:
     Args:
         expects: Lines such as "WHO: METRIC CLAIM" (`study.expectations`); none is allowed.
     """
-    who = {METHOD, f"{METHOD} reversed", BOTH, FINETUNED, "CAD", "COIECD", "random", *NOT_RANDOM, *PROMPTING, *PARTS}
+    who = {METHOD, f"{METHOD} reversed", BOTH, FINETUNED, "CAD", "COIECD", GRADIENT, "random"}
+    who |= {*NOT_RANDOM, *PROMPTING, *PARTS}
     check(expects, who, [*ANSWERS_OF, *ELSEWHERE, "perplexity"])

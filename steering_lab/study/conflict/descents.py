@@ -96,11 +96,6 @@ class DescentSettings(ComparisonSettings):
             if not values or not all(0 < v < math.inf for v in values) or len(set(values)) < len(values):
                 raise ValueError(f"{name} {list(values)} must hold different values, all above 0")
 
-    @property
-    def rows_at_once(self) -> int:
-        """How many prompts a pass that keeps gradients or whole distributions reads."""
-        return min(32, self.batch_size)
-
 
 @dataclass(frozen=True, eq=False)
 class Comparison:

@@ -127,6 +127,11 @@ class ComparisonSettings(ConflictSettings, ModelSettings, LayerSettings, Expecta
         return self.data == "capitals" if self.known_only is None else self.known_only
 
     @property
+    def rows_at_once(self) -> int:
+        """How many prompts a pass that keeps gradients or whole distributions reads."""
+        return min(32, self.batch_size)
+
+    @property
     def counts(self) -> Counts:
         """How many rows each use takes at most."""
         return Counts(self.n_vector, self.n_validation, self.n_test)
