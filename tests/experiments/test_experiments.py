@@ -481,6 +481,8 @@ def test_coefficients_without_the_unsteered_model_or_others_are_refused(coeffs: 
 
 @pytest.mark.parametrize(("setting", "said"), [
         ("n_rounds=0", "1 round or more"),
+        ("gradient_iterations=0", "gradient_iterations is 0"),
+        ("gradient_budget=0.0", "gradient_budget is 0"),
         ("compare=['CAP']", "CAP"),
         ("controls=['shuffled_labels']", "hold no random vector"),
         ("n_random_search=2", "n_random_search is 2: a control's interval needs 3 draws or more, or none at all"),
