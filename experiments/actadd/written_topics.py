@@ -220,14 +220,15 @@ def report(folder: str | Path) -> Path:
         "control_high",
     ]
     table = summary.loc[summary["role"].isin(["steered", "unsteered"]), [*columns, "p_family", "p_random"]]
+    measured = _measured(config["x"], config["place"], summary)
     few = table[table["metric"].isin([config["shown"], "perplexity"])] if config["shown"] else table
     return publish_claim(
         folder,
         parts,
         headline=few.dropna(axis=1, how="all"),
         figures=figures,
-        measured=_measured(config["x"], config["place"], summary),
-        findings=_told(_measured(config["x"], config["place"], steered), config["shown"]),
+        measured=measured,
+        findings=_told(measured[measured["place"] == config["place"]], config["shown"]),
         tables={"Every cell and metric": table},
         generations=parts.get("generations"),
     )
