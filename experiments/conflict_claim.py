@@ -102,6 +102,7 @@ def report(folder: str | Path) -> Path:
         figures=drawn,
         measured=measured(parts),
         findings=(opening(parts), *findings(parts)),
+        perplexed="to the steered model held-out text",
         captions=comparison_report.captions(parts, drawn),
         tables=tables,
         generations=parts["generations_test"].assign(condition=named),

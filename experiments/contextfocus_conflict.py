@@ -36,10 +36,10 @@ from steering_lab.study.conflict.comparison_findings import check_expectations
 from steering_lab.study.conflict.comparison_report import report_comparison
 from steering_lab.study.conflict.controls import ConflictControls, beside_chosen, beside_searched
 from steering_lab.study.conflict.descent_tables import mean_spent
-from steering_lab.study.conflict.descents import DELTAS
+from steering_lab.study.conflict.descents import DELTAS, gradient_form
 from steering_lab.study.conflict.naming import named
 from steering_lab.study.conflict.questions import Part, Questions
-from steering_lab.study.conflict.rivals import METHOD, RIVALS, Rival, compared, finetuned, gradient_form, without_vector
+from steering_lab.study.conflict.rivals import METHOD, RIVALS, Rival, compared, finetuned, without_vector
 from steering_lab.study.setup import opened
 
 TIMED_ROWS = 8
@@ -81,7 +81,9 @@ class Config(ConflictControls):
         self.at_least(1, "n_rounds", why="conditions are timed in 1 round or more")
         self.at_least(1, "gradient_iterations")
         if not 0 < self.gradient_budget < math.inf:
-            raise ValueError(f"gradient_budget is {self.gradient_budget}: deltas are longer than 0 residual norms")
+            raise ValueError(
+                f"gradient_budget is {self.gradient_budget}: it must be a number of residual norms above 0"
+            )
 
     @property
     def descent(self) -> Descent:

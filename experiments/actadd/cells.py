@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.running.condition import UNSTEERED, Condition
@@ -28,6 +28,18 @@ class PadSettings(ModelSettings):
 @dataclass(frozen=True)
 class CellSettings(PadSettings, RandomSettings):
     """What `front_cells` asks of a Config."""
+
+
+def pair_said(positive: str, negative: str, config: Mapping[str, Any]) -> str:
+    """A pair as a page says it: "Love − Hate", "weddings − tabs" where one prompt is padding alone.
+
+    Args:
+        positive: What is added.
+        negative: What is taken away.
+        config: What config.json of the run holds; older runs have no `pad` and were padded with spaces.
+    """
+    pad = config.get("pad", " ")
+    return f"{positive.strip()} − {negative.strip() or {' ': 'spaces', chr(9): 'tabs'}.get(pad, repr(pad))}"
 
 
 class Cells(NamedTuple):

@@ -28,7 +28,7 @@ from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.settings import SamplingSettings
 from steering_lab.study.setup import opened
 
-from .cells import CellSettings, front_cells
+from .cells import CellSettings, front_cells, pair_said
 
 RATE = "any word"
 
@@ -133,7 +133,7 @@ def report(folder: str | Path) -> Path:
     table = pd.DataFrame(
         {
             "demonstration": head["demonstration"],
-            "pair": [_pair(config["demonstrations"][name]) for name in head["demonstration"]],
+            "pair": [_pair(config, name) for name in head["demonstration"]],
             "layer": head["layer"],
             "coeff": head["coeff"],
             "any word": head["value"],
@@ -161,5 +161,6 @@ def report(folder: str | Path) -> Path:
     )
 
 
-def _pair(one: Mapping[str, Any]) -> str:
-    return f"{one['positive'].strip()} − {one['negative'].strip() or 'spaces'}"
+def _pair(config: Mapping[str, Any], name: str) -> str:
+    one = config["demonstrations"][name]
+    return pair_said(one["positive"], one["negative"], config)

@@ -44,7 +44,7 @@ from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingS
 from steering_lab.study.setup import opened
 
 from .beginnings import BeginningSettings
-from .cells import PadSettings
+from .cells import PadSettings, pair_said
 
 Position = Literal["front", "middle", "back"]
 ANY, COUNT = "any word", "words"
@@ -182,7 +182,7 @@ def report(folder: str | Path) -> Path:
     config, measured = parts["config"], parts["measured"]
     own = measured[measured["against"].isna()]
     about = described(config["model"], parts.get("model", {}))
-    added = f"{config['positive'].strip()} − {config['negative'].strip() or 'spaces'}"
+    added = pair_said(config["positive"], config["negative"], config)
     norms = "; ".join(f"{name}: {norm:.0f}".removeprefix(": ") for name, norm in parts["norms"].items())
     order = ["unsteered", *dict.fromkeys(parts["table"].loc[parts["table"]["role"] == "steered", "method"])]
     figure = condition_bars(

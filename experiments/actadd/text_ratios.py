@@ -6,7 +6,7 @@ vector helps (Turner et al. 2023 print exp without the sign; their code has it).
 which the vector stands are left out, so that the vector is seen through what later tokens read of it.
 
 Beside the vector stand random vectors of its norm, and with `prompting` the topic written in front of the text: then
-every text stands behind as many spaces as the vector has rows, and the same tokens are scored in all.
+every text stands behind as much padding as the vector has rows, and the same tokens are scored in all.
 """
 
 from collections.abc import Mapping, Sequence

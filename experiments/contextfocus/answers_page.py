@@ -20,8 +20,10 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.page import publish_claim
 
 INSTRUCTED = "instructed"
+HELD_OUT = "to the steered model held-out text"
+"""What a comparison's perplexity is of."""
 COSTS = {
-    "neither": "Surely more or fewer answers that name neither city",
+    "neither": "Under conflict, surely more or fewer answers that are neither the context's nor the memory's",
     "agreement": "Surely more or fewer right answers where the context agrees",
     "irrelevant": "Surely more or fewer right answers where the context is about something else",
     "closed_book": "Surely more or fewer right answers without a context",
@@ -64,6 +66,7 @@ def report_answers(folder: str | Path) -> Path:
         figures=figures,
         measured=found,
         findings=_moved(own, config),
+        perplexed=HELD_OUT,
         tables={"Every cell, with its interval and random vectors' band": table, "Paired differences": paired},
         generations=parts.get("generations"),
     )

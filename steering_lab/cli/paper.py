@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
+from subprocess import PIPE, STDOUT, Popen
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -52,10 +52,16 @@ def paper(
     if table is not None:
         _around(table)
     asked, failed = paper_figures(figures, variant), 0
-    alone = [figure for figure in asked if at_once == 1 or figure.study.config.alone]
+    apart = [figure for figure in asked if at_once > 1 and not figure.study.config.alone]
+    inside = [figure for figure in asked if figure not in apart]
     if not list:
-        failed += _side_by_side([figure for figure in asked if figure not in alone], results, at_once)
-        failed += sum(_fails(figure, f"{i} of {len(alone)}", results) for i, figure in enumerate(alone, 1))
+        missing = [
+            figure
+            for i, figure in enumerate([*apart, *inside], 1)
+            if not _there(figure, f"{i} of {len(asked)}", results)
+        ]
+        failed += _side_by_side([figure for figure in missing if figure in apart], results, at_once)
+        failed += sum(_fails(figure, results) for figure in missing if figure in inside)
     written = verdict_table(results)
     if table is not None:
         before, after = _around(table)
@@ -65,15 +71,19 @@ def paper(
         raise SystemExit(1)
 
 
-def _fails(figure: "PaperFigure", which: str, results: Path) -> bool:
-    """Whether making the figure fails, which is then said; one that is there is not made again."""
+def _there(figure: "PaperFigure", which: str, results: Path) -> bool:
+    """Whether the figure is there, made by this very code; says which it is of how many, and so."""
+    there = figure.made_here(results)
+    what = figure.study.config.source if there is None else f"{there} is there"
+    print(f"{which}: {figure.toml.parent.name}/{figure.toml.stem}: {what}", file=sys.stderr)
+    return there is not None
+
+
+def _fails(figure: "PaperFigure", results: Path) -> bool:
+    """Whether making the figure fails, which is then said."""
     from steering_lab.cli.run import run
 
-    say = f"{which}: {figure.toml.parent.name}/{figure.toml.stem}"
-    if (there := figure.made_here(results)) is not None:
-        print(f"{say}: {there} is there", file=sys.stderr)
-        return False
-    print(f"{say}: {figure.study.config.source}", file=sys.stderr)
+    print(f"\n{figure.toml.stem}", file=sys.stderr)
     try:
         run(figure.toml, figure.settings, results)
     except SystemExit:  # some of its cells failed, which is said already
@@ -85,27 +95,32 @@ def _fails(figure: "PaperFigure", which: str, results: Path) -> bool:
 
 
 def _side_by_side(figures: Sequence["PaperFigure"], results: Path, at_once: int) -> int:
-    """How many of the figures fail, `at_once` at a time; each says what it does behind its name."""
+    """How many of the figures fail, `at_once` at a time; whatever one says stands behind its name."""
     if not figures:
         return 0
     from steering_lab.models.threads import cores_to_use
 
-    shares = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores_to_use() // at_once))}
+    threads = str(max(1, cores_to_use() // min(at_once, len(figures))))
+    shares, running = {"OMP_NUM_THREADS": threads, **os.environ}, dict[str, Popen[str]]()
 
     def fails(figure: "PaperFigure") -> bool:
-        asked = [figure.toml.stem, *(["--variant", figure.variant] if figure.variant else []), "--results", results]
-        command = [sys.executable, "-m", "steering_lab.cli", "paper", *map(str, asked)]
-        with Popen(command, env=shares, stdout=DEVNULL, stderr=PIPE, text=True, encoding="utf-8") as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                print(f"{figure.toml.stem}: {line}", end="", file=sys.stderr)
+        name, changed = figure.toml.stem, ["--set", *figure.settings] if figure.settings else []
+        asked = [sys.executable, "-m", "steering_lab.cli", "run", figure.toml, *changed, "--results", results]
+        running[name] = Popen([*map(str, asked)], env=shares, stdout=PIPE, stderr=STDOUT, text=True, errors="replace")
+        with running[name] as process:
+            for line in process.stdout or ():
+                print(f"{name}: {line}", end="", file=sys.stderr)
+        if process.returncode:
+            print(f"steering-lab: {name} ended with exit status {process.returncode}", file=sys.stderr)
         return process.returncode != 0
 
     pool = ThreadPoolExecutor(at_once)
     try:
         return sum(pool.map(fails, figures))
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in running.values():
+            process.terminate()  # whoever is left where this one is interrupted
 
 
 def _around(file: Path) -> tuple[str, str]:

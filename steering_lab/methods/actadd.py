@@ -95,7 +95,7 @@ def _warn_of_sinks(
     found = []
     for site, stream in streams.items():
         lengths = stream.float().norm(dim=-1)[:, shared:]
-        ratio = lengths.amax(dim=0) / lengths.amin(dim=0)
+        ratio = lengths.amax(dim=0) / lengths.amin(dim=0).clamp(min=torch.finfo(lengths.dtype).tiny)
         if ratio.numel() and ratio.max() > SINK:
             row = int(ratio.argmax())
             found.append((float(ratio.max()), site, row + shared, lengths[:, row].tolist()))
@@ -104,7 +104,7 @@ def _warn_of_sinks(
         token = model.token_strings(ids[int(lengths[1] > lengths[0])])[row]
         warnings.warn(
             f"row {row} at {site} is mostly an attention sink, as at {len(found)} of {len(streams)} sites: the stream"
-            f" at {token!r} is {max(lengths):.0f} long, at the other prompt's token {min(lengths):.0f}; choose another"
+            f" at {token!r} is {max(lengths):.3g} long, at the other prompt's token {min(lengths):.3g}; choose another"
             " pad, another prefix, or prompts of as many tokens",
             stacklevel=4,  # the caller, above no_grad's own frame
         )

@@ -1,6 +1,7 @@
 """The figures of ContextFocus, each end to end on the organism at its smallest sizes."""
 
 import json
+from html import unescape
 from pathlib import Path
 from shutil import copytree
 
@@ -13,6 +14,7 @@ from steering_lab.data.conflict_readers import write_conflict_qa
 from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import read_run
 from steering_lab.study.finding import experiments_folder, read_study
+from steering_lab.study.paper.register import paper_figures
 
 FOLDER = experiments_folder() / "contextfocus"
 RESULTS = experiments_folder().parent / "results"
@@ -26,7 +28,14 @@ def ran(figure: str, results: Path, *settings: str) -> Path:
 
 def test_the_comparison_is_judged_and_m_r_is_that_of_the_scorer(tmp_path: Path) -> None:
     write_conflict_qa(rows := tmp_path / "rows.jsonl", world_rows("conflict", 60, split="validation", seed=1))
-    few = 'compare=["instructed", "gradient"]', "gradient_iterations=2", "layers=[2]", "coeffs=[0, 1]", "n_rounds=1", f"data={rows}"
+    few = (
+        'compare=["instructed", "gradient"]',
+        "gradient_iterations=2",
+        "layers=[2]",
+        "coeffs=[0, 1]",
+        "n_rounds=1",
+        f"data={rows}",
+    )
     folder = ran("comparison", tmp_path / "results", *few)
     parts = read_run(folder)
     verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
@@ -44,7 +53,7 @@ def test_the_comparison_is_judged_and_m_r_is_that_of_the_scorer(tmp_path: Path) 
     assert (summary.loc["gradient form", "relative_norm"] <= 0.4).all()
     assert summary.loc[("gradient form", "conflict", "kl"), "value"].item() > 0
     assert summary.loc[("gradient form", "closed_book", "right"), "effect"].item() == 0  # nothing to imitate there
-    assert "The gradient form adds a delta of its own for every question" in page
+    assert "The gradient form adds a delta of its own for every question with a context" in page
     assert not (folder / "deltas").exists()
 
 
@@ -111,7 +120,8 @@ def test_a_number_of_a_cell_that_there_is_not_is_refused_before_it_is_asked(tmp_
 
 
 def test_a_page_says_what_surely_moves_beside_and_what_is_dear(tmp_path: Path) -> None:
-    run = next(iter(sorted((RESULTS / "contextfocus_multipliers").glob("*SmolLM2*/"), reverse=True)))
+    [figure] = paper_figures(("multipliers",))
+    run = next(figure.runs(RESULTS))
     copytree(run, folder := tmp_path / run.name)
     report_command((folder,))
     page = (folder / "index.html").read_text(encoding="utf-8")
@@ -119,7 +129,9 @@ def test_a_page_says_what_surely_moves_beside_and_what_is_dear(tmp_path: Path) -
     rows = found.loc["neither"]
     for who, row in rows[rows["role"] == "steered"].iterrows():
         surely = row["p_family"] <= 0.05 and row["low"] * row["high"] > 0
-        assert (f"{who} {row['value']:.0%}, " in page.split("name neither city")[1].split("</p>")[0]) == surely
+        assert (
+            f"{who} {row['value']:.0%}, " in unescape(page).split("nor the memory's (unsteered")[1].split("</p>")[0]
+        ) == surely
     dear = found.loc["perplexity"].query("low > 1.5").sort_values("effect", ascending=False).index
     assert len(dear) > 1
     told = page.split("1.5 times as perplexing or more, ")[1].split("</p>")[0]

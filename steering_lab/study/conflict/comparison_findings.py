@@ -179,14 +179,13 @@ def _gradient(parts: Parts) -> str:
     """What the gradient form is, and what finding its deltas costs."""
     if "gradient" not in parts["chosen"]:
         return ""
-    spent, config = parts["chosen"]["gradient"], parts["config"]
-    passes, seconds = f"{spent['forward_equivalents']:.1f}", f"{spent['seconds']:.2g}"
+    passes, config = parts["chosen"]["gradient"]["forward_equivalents"], parts["config"]
     return (
-        "The gradient form adds a delta of its own for every question, at the same layer, at most"
-        f" {config['gradient_budget']:g} residual norms long (a number that was set and not chosen), found in"
-        f" {config['gradient_iterations']} iterations by imitating the instructed prompt: {passes} passes over the"
-        f" prompt and {seconds} s a question before a word is written, which speeds leave out. Random vectors are no"
-        " control of it."
+        "The gradient form adds a delta of its own for every question with a context (without one the model is left"
+        f" alone), at the same layer, at most {config['gradient_budget']:g} residual norms long (a number that was set"
+        f" and not chosen), found in {config['gradient_iterations']} iterations by imitating the instructed prompt:"
+        f" {passes:.1f} passes over the prompt before a word is written. Random vectors are no control of it, and"
+        " held-out texts have no question that a delta would be of."
     )
 
 

@@ -6,6 +6,7 @@ All of them ask with the context; `as_asked` has them ask without it where a row
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from steering_lab.evaluation.running.condition import Budget, Condition
@@ -26,7 +27,8 @@ from steering_lab.models.progress import progress_bar
 from steering_lab.runs import RunFolder
 from steering_lab.study.conflict.answers import Answering
 from steering_lab.study.conflict.asking import Asking
-from steering_lab.study.conflict.questions import Rows
+from steering_lab.study.conflict.questions import Part, Rows
+from steering_lab.study.conflict.rivals import GRADIENT as GRADIENT_FORM
 from steering_lab.study.conflict.rivals import contrastive
 from steering_lab.study.conflict.settings import ComparisonSettings
 
@@ -269,14 +271,54 @@ def random_descended(comparison: Comparison, rows: Rows, setting: Setting, n_dra
     return beside
 
 
+def gradient_form(
+    asking: Asking, parts: Sequence[Part], site: HookSite, descent: Descent, *, cache: Path, batch_size: int
+) -> tuple[Condition, list[Result]]:
+    """A rival of the vector: a delta of its own for every question, found by imitating the instructed prompt.
+
+    Without a context there is nothing to imitate, and the model is left alone. Beside the condition stand the descents.
+
+    Args:
+        asking: The model, and how it is asked.
+        parts: All that is asked.
+        site: Where deltas are added, from the last prompt token on.
+        descent: How far and how long.
+        cache: The folder of finished deltas.
+        batch_size: Prompts optimised at a time.
+    """
+    edits, norms, results = dict[str, Intervention](), dict[str, dict[HookSite, float]](), list[Result]()
+    for part in parts:
+        rows = part.rows if part.rows[0].context else ()
+        prompts, found = asking.texts("with_context", rows), OptimisedDelta((), shared=False)
+        if rows:
+            objective = ImitateInstructed(tuple(asking.texts("instructed", rows)))
+            found = optimise_delta(
+                asking.model, prompts, [site], objective, descent=descent, cache=cache, batch_size=batch_size
+            )
+        edits |= _by_row(part.rows, prompts, found)
+        norms |= {row.id: {site: own.resid_norms[0]} for row, own in zip(rows, found.problems, strict=True)}
+        results += found.problems
+    condition = Condition(
+        GRADIENT_FORM, edits, asking.written("with_context"), role="baseline",
+        budget=Budget(descent.max_norm, "resid_norm"), resid_norms=norms,
+    )  # fmt: skip
+    return condition, results
+
+
 def _name(setting: Setting) -> str:
     where = " and ".join(map(str, setting.sites))
     return f"{setting.method}, {where}, budget {setting.budget:g}, {setting.iterations} iterations"
 
 
 def _edits(rows: Rows, prompts: Sequence[str], found: OptimisedDelta) -> Intervention | dict[str, Intervention]:
+    by_row = _by_row(rows, prompts, found)
+    return next(iter(by_row.values())) if found.shared else by_row
+
+
+def _by_row(rows: Rows, prompts: Sequence[str], found: OptimisedDelta) -> dict[str, Intervention]:
+    """What is done to each of `rows`: nothing where there was no prompt to descend on."""
     per_row = found.per_row() if prompts else [Intervention()] * len(rows)
-    return per_row[0] if found.shared else {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
+    return {row.id: edit for row, edit in zip(rows, per_row, strict=True)}
 
 
 def all_descended(comparison: Comparison, rows: Rows, settings: Sequence[Setting], what: str) -> list[Steered]:

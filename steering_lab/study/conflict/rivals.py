@@ -1,25 +1,18 @@
 """What stands beside a ContextFocus vector: prompts, decoding rules, its reverse, its parts, its controls."""
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Literal, get_args
 
 from steering_lab.data.conflict_qa import ConflictQA
-from steering_lab.evaluation.running.condition import Budget, Condition
+from steering_lab.evaluation.running.condition import Condition
 from steering_lab.evaluation.running.control_vectors import CONTROLS, RANDOM, Control
-from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
 from steering_lab.methods.contextfocus import Recipe
-from steering_lab.methods.delta.descent import Descent
-from steering_lab.methods.delta.objectives import ImitateInstructed
-from steering_lab.methods.delta.optimise import optimise_delta
-from steering_lab.methods.delta.result import Result
 from steering_lab.models.generation import LogitsRule
 from steering_lab.models.hook_points import HookSite
 from steering_lab.study.conflict.asking import PROMPTING, Asking
-from steering_lab.study.conflict.questions import Part
 
 METHOD, BOTH, FINETUNED, UNSTEERED = "contextfocus", "contextfocus and instructed", "fine-tuned", "unsteered"
 GRADIENT = "gradient form"
@@ -53,41 +46,6 @@ def contrastive(asking: Asking, name: str, rule: LogitsRule) -> Condition:
     return Condition(
         name, write=asking.written("with_context"), rule=rule, without_context=asking.written("closed_book")
     )
-
-
-def gradient_form(
-    asking: Asking, parts: Sequence[Part], site: HookSite, descent: Descent, *, cache: Path, batch_size: int
-) -> tuple[Condition, list[Result]]:
-    """A delta of its own for every question, found by imitating the instructed prompt; and the descents behind it.
-
-    Without a context there is nothing to imitate, and the model is left alone.
-
-    Args:
-        asking: The model, and how it is asked.
-        parts: All that is asked.
-        site: Where deltas are added, from the last prompt token on.
-        descent: How far and how long.
-        cache: The folder of finished deltas.
-        batch_size: Prompts optimised at a time.
-    """
-    edits, norms, results = dict[str, Intervention](), dict[str, dict[HookSite, float]](), list[Result]()
-    for rows in (part.rows for part in parts):
-        if not rows[0].context:
-            edits |= {row.id: Intervention() for row in rows}
-            continue
-        prompts, instructed = asking.texts("with_context", rows), asking.texts("instructed", rows)
-        found = optimise_delta(
-            asking.model, prompts, [site], ImitateInstructed(tuple(instructed)), descent=descent, cache=cache,
-            batch_size=batch_size,
-        )  # fmt: skip
-        edits |= {row.id: edit for row, edit in zip(rows, found.per_row(), strict=True)}
-        norms |= {row.id: {site: own.resid_norms[0]} for row, own in zip(rows, found.problems, strict=True)}
-        results += found.problems
-    condition = Condition(
-        GRADIENT, edits, asking.written("with_context"), role="baseline",
-        budget=Budget(descent.max_norm, "resid_norm"), resid_norms=norms,
-    )  # fmt: skip
-    return condition, results
 
 
 def without_vector(asking: Asking, compare: Collection[Rival], cad_alpha: float) -> list[Condition]:

@@ -27,6 +27,7 @@ def publish_claim(
     figures: Mapping[str, Figure],
     measured: pd.DataFrame,
     findings: tuple[str, ...] = (),
+    perplexed: str = "to the unsteered model the text",
     tables: Mapping[str, pd.DataFrame] = MappingProxyType({}),
     **page: Any,
 ) -> Path:
@@ -39,6 +40,7 @@ def publish_claim(
         figures: By name; the first is the paper's.
         measured: What the lines are answered by.
         findings: Sentences that stand after the verdict.
+        perplexed: What the metric "perplexity" is of, and to whom: "to the steered model held-out text".
         tables: What the page folds away, by name.
         page: Whatever else `publish` takes.
     """
@@ -58,7 +60,7 @@ def publish_claim(
             claimed,
             f"Not reproduced would be: {config['not_reproduced']}",
             *findings,
-            *_dear(measured),
+            *_dear(measured, perplexed),
             *_lengths(parts),
             *differs,
         ],
@@ -70,19 +72,17 @@ def publish_claim(
     )
 
 
-def _dear(measured: pd.DataFrame) -> list[str]:
-    """The cells whose text is surely `DEAR` times as perplexing to the unsteered model, the dearest first."""
+def _dear(measured: pd.DataFrame, perplexed: str) -> list[str]:
+    """The cells whose perplexity is surely `DEAR` times the unsteered model's, the dearest first."""
     if not {"role", "metric", "low"} <= set(measured.columns):
         return []
     rows = measured[(measured["role"] == "steered") & (measured["metric"] == "perplexity") & (measured["low"] > DEAR)]
-    rows = rows[rows["against"].isna()].sort_values("effect", ascending=False)
+    rows = rows[rows["against"].isna() & rows["effect"].notna()].sort_values("effect", ascending=False)
     if rows.empty:
         return []
     told = "; ".join(f"{row.who} {said(row)}" for row in rows.head(6).itertuples())
     more = f"; and {len(rows) - 6} more" if len(rows) > 6 else ""
-    return [
-        f"What it costs: to the unsteered model the text is surely {DEAR:g} times as perplexing or more, {told}{more}."
-    ]
+    return [f"What it costs: {perplexed} is surely {DEAR:g} times as perplexing or more, {told}{more}."]
 
 
 def _lengths(parts: Parts) -> list[str]:

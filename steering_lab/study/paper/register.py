@@ -22,7 +22,7 @@ KNOWN_TRUTH = "organism"
 IN_WORDS = ("question", "source", "claim", "published", "not_reproduced", "differs", "curves", "folder")
 """Settings that only say something: a run is the same whatever they say, published curves being drawn beside it, and
 wherever its texts lie."""
-TOLD = ("model", "prefix", "layers", "coeffs", "coeff", "groups", "seed")
+TOLD = ("model", "prefix", "pad", "layers", "coeffs", "coeff", "groups", "n_samples", "n_random", "seed")
 """Settings by which a reader tells a run from another."""
 
 
