@@ -261,22 +261,22 @@ def of_the_papers() -> list[str]:
         f" that topic has a perplexity of {both('on topic')}, one more random vector would fall in {band[1]}, and other"
         f" text {both('off topic')}; behind the word itself {both('prompting, on topic')} and"
         f" {both('prompting, off topic')}.",
-        "In its figure of topic density, where no space stands in front, text with some words of the topic has"
+        "In its figure of topic density, where no padding stands in front, text with some words of the topic has"
         f" {dense('up to 7 %')} and text without {dense('no wedding word')}.",
     ]
 
 
-def of_clean_vectors() -> list[str]:
-    """The topics of ActAdd where no row of a vector is an attention sink: those that rise beyond random vectors."""
-    [figure] = paper_figures(("topics",), variant="newline")
+def of_topics() -> list[str]:
+    """The topics of ActAdd that rise beyond random vectors under their own vector."""
+    [figure] = paper_figures(("topics",))
     checks = pd.DataFrame(json.loads((next(figure.runs(ROOT / "results")) / "verdict.json").read_text())["checks"])
     lines = checks[checks["about"] == "shape"]
     held = lines[lines["answer"] == "held"]
     each = [f"{row.expected.partition(':')[0]} {row.measured.replace('; ', ', ')}" for row in held.itertuples()]
     rest = lines.loc[lines["answer"] != "held", "expected"].str.partition(":")[0]
     return [
-        f"Of {count(len(lines))} topics {count(len(held))} are then written beyond random vectors, by the share of"
-        " texts with a word of the topic, more than unsteered (each topic asked alone):"
+        f"Of {count(len(lines))} topics {count(len(held))} are written beyond random vectors under their own vector, by the"
+        " share of texts with a word of the topic, more than unsteered (each topic asked alone):"
         f" {'; '.join(each)}; of {', '.join(rest)} nothing can be said."
     ]
 
@@ -288,7 +288,7 @@ SECTIONS: dict[str, tuple[str, str, tuple[Callable[[], list[str]], ...]]] = {
         "## The papers, made again",
         (of_the_capitals, of_the_conflict, of_equal_kl),
     ),
-    "papers": ("## The papers, made again", "## How the code is laid out", (of_the_papers, of_clean_vectors)),
+    "papers": ("## The papers, made again", "## How the code is laid out", (of_the_papers, of_topics)),
 }
 
 
