@@ -275,8 +275,8 @@ def of_topics() -> list[str]:
     each = [f"{row.expected.partition(':')[0]} {row.measured.replace('; ', ', ')}" for row in held.itertuples()]
     rest = lines.loc[lines["answer"] != "held", "expected"].str.partition(":")[0]
     return [
-        f"Of {count(len(lines))} topics {count(len(held))} are written beyond random vectors under their own vector, by the"
-        " share of texts with a word of the topic, more than unsteered (each topic asked alone):"
+        f"Of {count(len(lines))} topics {count(len(held))} are written beyond random vectors under their own vector, by"
+        " the share of texts with a word of the topic, more than unsteered (each topic asked alone):"
         f" {'; '.join(each)}; of {', '.join(rest)} nothing can be said."
     ]
 

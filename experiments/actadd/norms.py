@@ -87,7 +87,7 @@ def _measured(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(who: str, values: pd.Series) -> dict[str, object]:
-    shared = {"who": who, "metric": "norm ratio", "scale": "difference"}
+    shared = {"who": who, "metric": "norm ratio", "scale": "level"}
     if not (values > 0).all():
         return {**shared, "effect": float(values.mean()), "low": float(values.min()), "high": float(values.max())}
     low, high, _ = ratio_interval(np.log(values.to_numpy())[:, None])

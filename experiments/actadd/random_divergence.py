@@ -113,7 +113,7 @@ def _measured(moved: pd.DataFrame) -> pd.DataFrame:
 def _row(who: str, metric: str, values: np.ndarray, kind: Kind, bounds: tuple[float, float]) -> dict[str, object]:
     low, high, _ = paired_interval(values[:, None].astype(float), kind, bounds=bounds, rng=np.random.default_rng(0))
     ends = {"low": float(low[0]), "high": float(high[0])}
-    return {"who": who, "metric": metric, "scale": "difference", "effect": float(np.mean(values)), **ends}
+    return {"who": who, "metric": metric, "scale": "level", "effect": float(np.mean(values)), **ends}
 
 
 def _ours(measured: pd.DataFrame) -> str:

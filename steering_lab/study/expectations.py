@@ -298,9 +298,12 @@ def shown_beside(row: Any, *, band: bool = True) -> Callable[[float], str]:
     """How an effect and its band are written: with a third digit where two do not tell it from an end of the band.
 
     Args:
-        row: A row with scale, effect, control_low and control_high.
+        row: A row with scale, effect, control_low and control_high. Its scale is "difference", "ratio", or "level": a
+            number that is no change of anything has no sign.
         band: Whether the band stands beside it.
     """
     if row.scale == "ratio":
         return partial(times, fine=True)
+    if row.scale == "level":
+        return "{:.2f}".format
     return partial(signed, digits=digits_apart(row.effect, row.control_low, row.control_high) if band else 2)

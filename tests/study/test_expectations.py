@@ -109,6 +109,12 @@ def test_draws_that_did_the_same_are_said_to_be_alike_and_asked_for_every_line_h
     assert told == "+0.01 [−0.10, +0.10]; random vectors all at 0.00"
 
 
+def test_a_level_is_no_change_and_has_no_sign() -> None:
+    level = pd.DataFrame([row("first layer", "norm ratio", 1.4, 1.3, 1.5) | {"scale": "level"}])
+    told = answers(["first layer: norm ratio at most 2"], level)
+    assert (told["answer"].item(), told["measured"].item()) == ("held", "1.40 [1.30, 1.50]")
+
+
 def test_another_is_compared_by_the_paired_difference_or_else_by_both_intervals() -> None:
     apart = [row("a", "vader", 0.2, 0.1, 0.3), row("b", "vader", 0.5, 0.4, 0.6)]
     assert answers(["b: vader above a"], pd.DataFrame(apart))["answer"].tolist() == ["held"]
