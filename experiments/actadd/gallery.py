@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import Degenerate, Measure, Perplexity, measure_table, topic_any
 from steering_lab.evaluation.measuring.named_measures import topic_words
@@ -117,7 +118,7 @@ def _measured(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _ours(measured: pd.DataFrame) -> str:
     rows = measured[measured["metric"] == RATE]
-    surely = rows[(rows["low"] > 0) & ~(rows["effect"].between(rows["control_low"], rows["control_high"]))]
+    surely = rows[(rows["low"] > 0) & (rows["p_random"] <= LEVEL) & (rows["effect"] > rows["control_high"])]
     shown = "; ".join(f"{row.who} {row.value:.0%}, {said(row, band=True)}" for row in surely.itertuples())
     return f"{len(surely)} of {len(rows)} demonstrations beyond random vectors" + (f": {shown}" if shown else "")
 

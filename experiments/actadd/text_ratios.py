@@ -179,5 +179,21 @@ def report(folder: str | Path) -> Path:
     few = table[table["place"] != "front"] if config["bands"] else table
     return publish_claim(
         folder, parts, headline=few.dropna(axis=1, how="all"), figures={"ratios": figure}, tables={"Every cell": table},
-        measured=_measured(config["x"], summary), findings=(UNCONTROLLED,) if config["prompting"] else (),
+        measured=_measured(config["x"], summary),
+        findings=(UNCONTROLLED, _themselves(summary)) if config["prompting"] else (),
     )  # fmt: skip
+
+
+def _themselves(summary: pd.DataFrame) -> str:
+    """Perplexities as they are: a ratio moves with what it is over, and padding in front makes text dearer."""
+    rows = summary[summary["role"] != "control"]
+    each = []
+    for group, own in rows.groupby("metric", sort=False):
+        shown = ", ".join(
+            f"{'ActAdd' if row.role == 'steered' else row.method} {row.value:.1f}" for row in own.itertuples()
+        )
+        each.append(f"{group}: {shown}")
+    return (
+        f"Perplexities themselves, {'; '.join(each)}. Unsteered text stands behind the padding as well: ratios are over"
+        " that, and not over text behind nothing."
+    )

@@ -180,12 +180,19 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
 
 
 def _told(measured: pd.DataFrame, metric: str) -> tuple[str, ...]:
-    """The cells of vectors whose words surely rise, over a vector's other cells too, and beyond random vectors."""
+    """The cells of vectors whose words surely rise, over a vector's other cells too: beyond random vectors, and not."""
     words = measured["metric"].str.startswith("any word") if not metric else measured["metric"] == metric
-    up = words & (measured["low"] > 0) & (measured["p_family"] <= LEVEL) & (measured["p_random"] <= LEVEL)
-    each = [f"{row.who}, {row.metric} {said(row, band=True)}" for row in measured[up].itertuples()]
-    found = f"Told from no effect and from random vectors, over each vector's own cells: {'; '.join(each)}."
-    return (found,) if each else ()
+    up = measured[words & (measured["low"] > 0) & (measured["p_family"] <= LEVEL)]
+    random = up["p_random"] <= LEVEL
+    found = {
+        "Told from no effect and from random vectors, over each vector's own cells": up[random],
+        "Told from no effect and not from random vectors": up[~random],
+    }
+    each = {
+        what: "; ".join(f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows.itertuples())
+        for what, rows in found.items()
+    }
+    return tuple(f"{what}: {cells}." for what, cells in each.items() if cells)
 
 
 def report(folder: str | Path) -> Path:

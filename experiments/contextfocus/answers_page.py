@@ -94,7 +94,8 @@ def _moved(own: pd.DataFrame, config: Mapping[str, Any]) -> tuple[str, ...]:
         rows = rows[(rows["p_family"] <= LEVEL) & ((rows["low"] > 0) | (rows["high"] < 0))].reset_index()
         each = "; ".join(f"{row.who} {row.value:.0%}, {said(row, band=True)}" for row in rows.itertuples())
         if each and metric != "perplexity":
-            told.append(f"{COSTS.get(metric, metric)} (unsteered {_unsteered(own, metric):.0%}): {each}.")
+            alone = "" if rows["control_low"].notna().any() else ", random vectors not asked"
+            told.append(f"{COSTS.get(metric, metric)} (unsteered {_unsteered(own, metric):.0%}{alone}): {each}.")
     return tuple(told)
 
 

@@ -17,7 +17,7 @@ A claim held where the whole interval is on its side, and failed where the whole
 vectors held as a verdict has it (`confirmation.verdict`): the interval leaves out no effect, the effect is beyond the
 band, and p_random and p_family are at most 0.05; in a table without p_random the whole interval has to be beyond the
 band. It failed where no part of the interval is; of an effect in the band whose interval ends beyond it nothing can be
-said.
+said, nor where the band reaches what the measure can be: no vector could be beyond it.
 """
 
 import re
@@ -159,12 +159,21 @@ class Expectation:
             return "cannot say"
         [off] = self.bounds(idle_of(row), pd.DataFrame())
         moves, p_random = off.answer(row.low, row.high), getattr(row, "p_random", float("nan"))
-        if moves == "failed" or sign * (row.high if up else row.low) <= sign * edge:
+        if moves == "failed":
             return "failed"
+        if sign * (row.high if up else row.low) <= sign * edge:
+            return "cannot say" if sign * edge >= sign * _reach(row, up) else "failed"
         told = p_random <= LEVEL and not getattr(row, "p_family", float("nan")) > LEVEL
         if isnan(p_random):
             told = Bound(edge, up, strict=True).answer(row.low, row.high) == "held"
         return "held" if moves == "held" and told and sign * row.effect > sign * edge else "cannot say"
+
+
+def _reach(row: Any, up: bool) -> float:
+    """The largest difference from unsteered that a row's measure can show, on one side; without an end of it, inf."""
+    end, value = getattr(row, "most" if up else "least", float("nan")), getattr(row, "value", float("nan"))
+    without = float("inf") if up else -float("inf")
+    return without if isnan(end) or isnan(value) or row.scale == "ratio" else end - (value - row.effect)
 
 
 def named(name: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from steering_lab.cli.paper import TABLE, paper
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.study.finding import experiment_files, experiments_folder, load_experiment, read_study
-from steering_lab.study.paper.claim import ClaimSettings, Verdict, judge, judged_again
+from steering_lab.study.paper.claim import ClaimSettings, Verdict, checks_of, judge, judged_again
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.paper.register import PAPERS, paper_figures, verdict_table
 from steering_lab.study.paper.texts import TextGroup, density
@@ -301,3 +301,25 @@ def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
             assert who == "organism" or folder == run.strip("`")
             held = Verdict.read(json.loads((results / folder / "verdict.json").read_text()))
             assert (verdict, said) == (held.word, f"- {who}: {held.word}: {held.said} (`{folder}`)")
+
+
+@pytest.mark.parametrize(("band", "number", "answer"), [
+    ((-0.1, 0.2), 0.15, "cannot say"),  # the paper's own effect would be among them
+    ((-0.1, 0.2), 0.3, "failed"),
+    ((-0.1, 0.9), 0.95, "cannot say"),  # nothing can be beyond: 10 % unsteered, at most 100 %
+])  # fmt: skip
+def test_random_vectors_that_reach_the_published_number_or_the_end_of_the_scale_fail_nothing(
+    band: tuple[float, float], number: float, answer: str
+) -> None:
+    row = {
+        "who": "front", "metric": "any word", "scale": "difference", "value": 0.15, "effect": 0.05, "low": -0.05,
+        "high": 0.15, "control_low": band[0], "control_high": band[1], "p_random": 0.9, "p_family": 0.9, "least": 0.0,
+        "most": 1.0, "against": None,
+    }  # fmt: skip
+    checks = checks_of(
+        ["front: any word rises beyond random vectors"], {"front: any word": number}, pd.DataFrame([row])
+    )
+    assert checks["answer"].iloc[0] == answer
+    assert ("the published" in checks["measured"].iloc[0]) == (number == 0.15)
+    worse = pd.DataFrame([row | {"low": -0.15, "high": -0.01}])
+    assert checks_of(["front: any word rises beyond random vectors"], {}, worse)["answer"].iloc[0] == "failed"

@@ -5,7 +5,8 @@ falls, what stays), and as the paper's numbers (`numbers`: held where our interv
 one word:
 
     not reproduced   a line of `expects` failed
-    cannot say       none failed, and one could not be answered
+    cannot say       none failed, and one could not be answered; "beyond random vectors" cannot where their band holds
+                     the published number itself, or reaches what the measure can be
     reproduced       all held, and so did every number
     in shape         all held, and a number did not, or none was given
 """
@@ -17,13 +18,27 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
-from steering_lab.study.expectations import answers, named, said
+from steering_lab.study.expectations import Expectation, answers, idle_of, named, said
 from steering_lab.study.settings import ExpectationSettings
 
 Word = Literal["reproduced", "in shape", "not reproduced", "cannot say"]
 WORDS: tuple[Word, ...] = ("not reproduced", "cannot say", "in shape", "reproduced")
 DECIDING = ("failed", "not answered")  # how the lines begin that make a verdict not reproduced, or cannot say
-MEASURED = ("who", "metric", "scale", "effect", "low", "high", "control_low", "control_high", "p_random", "p_family")
+MEASURED = (
+    "who",
+    "metric",
+    "scale",
+    "least",
+    "most",
+    "value",
+    "effect",
+    "low",
+    "high",
+    "control_low",
+    "control_high",
+    "p_random",
+    "p_family",
+)
 
 
 @dataclass(frozen=True)
@@ -146,6 +161,7 @@ def checks_of(expects: Sequence[str], numbers: Mapping[str, float], measured: pd
     measured = measured.reindex(columns=[*MEASURED, "against"])
     shapes = answers(expects, measured, bands=True)
     asked = [_asked(name, number, measured) for name, number in numbers.items()]
+    shapes = shapes.apply(_with_power, axis=1, numbers=numbers, measured=measured) if len(shapes) else shapes
     blocks = [shapes.assign(about="shape"), pd.DataFrame(asked, columns=shapes.columns).assign(about="number")]
     return pd.concat(blocks, ignore_index=True)
 
@@ -164,11 +180,37 @@ def deciding(checks: pd.DataFrame) -> str:
     return ""
 
 
-def _asked(name: str, number: float, measured: pd.DataFrame) -> dict[str, str]:
-    who, _, metric = name.partition(": ")
+def _with_power(check: pd.Series, numbers: Mapping[str, float], measured: pd.DataFrame) -> pd.Series:
+    """A check of "beyond random vectors" that failed, as not answered where the band holds the published number itself.
+
+    So wide a band would have failed the paper's own effect; what of it our interval leaves out is said by the number.
+    """
+    line = Expectation.read(str(check["expected"]))
+    told = {
+        (named(who), named(metric)): one for name, one in numbers.items() for who, _, metric in [name.partition(": ")]
+    }
+    number = told.get((line.who, line.metric))
+    if check["answer"] != "failed" or "random" not in line.claim or number is None:
+        return check
+    [row] = _rows_of(line.who, line.metric, measured)
+    wrong = row.low > idle_of(row) if line.claim["way"] == "falls" else row.high < idle_of(row)
+    if wrong or not row.control_low <= number <= row.control_high:
+        return check
+    return check.replace(
+        {"failed": "cannot say", check["measured"]: f"{check['measured']}, the published {number:g} among them"}
+    )
+
+
+def _rows_of(who: str, metric: str, measured: pd.DataFrame) -> list[Any]:
+    """The rows of one who and metric that are no paired difference; names as lines have them."""
     alone = measured[measured["against"].isna()]
     asked = (alone["who"].map(named) == named(who)) & (alone["metric"].map(named) == named(metric))
-    rows = list(alone[asked].itertuples())
+    return list(alone[asked].itertuples())
+
+
+def _asked(name: str, number: float, measured: pd.DataFrame) -> dict[str, str]:
+    who, _, metric = name.partition(": ")
+    rows = _rows_of(who, metric, measured)
     if not rows:
         raise ValueError(f"numbers has {name!r}, and the run measures {', '.join(names_in(measured))}")
     low, high = rows[0].low, rows[0].high

@@ -80,7 +80,7 @@ def _dear(measured: pd.DataFrame, perplexed: str) -> list[str]:
     rows = rows[rows["against"].isna() & rows["effect"].notna()].sort_values("effect", ascending=False)
     if rows.empty:
         return []
-    told = "; ".join(f"{row.who} {said(row)}" for row in rows.head(6).itertuples())
+    told = "; ".join(f"{row.who} {said(row, band=True)}" for row in rows.head(6).itertuples())
     more = f"; and {len(rows) - 6} more" if len(rows) > 6 else ""
     return [f"What it costs: {perplexed} is surely {DEAR:g} times as perplexing or more, {told}{more}."]
 
