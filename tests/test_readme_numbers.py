@@ -267,17 +267,26 @@ def of_the_papers() -> list[str]:
 
 
 def of_topics() -> list[str]:
-    """The topics of ActAdd that rise beyond random vectors under their own vector."""
+    """The topics of ActAdd that rise beyond random vectors under their own vector; what reading under one changes."""
     [figure] = paper_figures(("topics",))
     checks = pd.DataFrame(json.loads((next(figure.runs(ROOT / "results")) / "verdict.json").read_text())["checks"])
     lines = checks[checks["about"] == "shape"]
     held = lines[lines["answer"] == "held"]
+    [shifts] = paper_figures(("token_shifts",))
+    shifted = pd.DataFrame(json.loads((next(shifts.runs(ROOT / "results")) / "verdict.json").read_text())["checks"])
+
+    def shift(who: str) -> str:
+        [said] = shifted.loc[shifted["expected"].str.startswith(f"{who}: "), "measured"]
+        return str(said).replace("; ", ", ")
+
     each = [f"{row.expected.partition(':')[0]} {row.measured.replace('; ', ', ')}" for row in held.itertuples()]
     rest = lines.loc[lines["answer"] != "held", "expected"].str.partition(":")[0]
     return [
         f"Of {count(len(lines))} topics {count(len(held))} are written beyond random vectors under their own vector, by"
         " the share of texts with a word of the topic, more than unsteered (each topic asked alone):"
-        f" {'; '.join(each)}; of {', '.join(rest)} nothing can be said."
+        f" {'; '.join(each)}; of {', '.join(rest)} nothing can be said.",
+        f"In text that is read under the vector of weddings, words of the topic gain {shift('topic words')} nats, and all"
+        f" other words {shift('other words')}.",
     ]
 
 
