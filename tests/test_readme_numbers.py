@@ -285,8 +285,8 @@ def of_topics() -> list[str]:
         f"Of {count(len(lines))} topics {count(len(held))} are written beyond random vectors under their own vector, by"
         " the share of texts with a word of the topic, more than unsteered (each topic asked alone):"
         f" {'; '.join(each)}; of {', '.join(rest)} nothing can be said.",
-        f"In text that is read under the vector of weddings, words of the topic gain {shift('topic words')} nats, and all"
-        f" other words {shift('other words')}.",
+        f"In text that is read under the vector of weddings, words of the topic gain {shift('topic words')} nats, and"
+        f" all other words {shift('other words')}.",
     ]
 
 
