@@ -16,7 +16,8 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import choose_iterations, choose_site, choose_strength, choose_threshold
-from steering_lab.study.conflict.equal_kl_report import check_expectations
+from steering_lab.study.conflict.equal_kl_report import _cost_points, check_expectations
+from steering_lab.study.conflict.naming import of_conflicts
 from steering_lab.study.finding import experiments_folder, load_experiment
 from steering_lab.study.reading import read_config
 from steering_lab.tables import strength
@@ -273,3 +274,14 @@ def test_what_is_expected_of_random_deltas_needs_some() -> None:
     check_expectations(["random delta: context moves by at most 0.1"])
     with pytest.raises(ValueError, match="random delta"):
         check_expectations(["random delta: context moves by at most 0.1"], deltas=False)
+
+
+def test_a_prompt_that_costs_less_than_a_plain_answer_has_no_place_on_a_logarithmic_axis() -> None:
+    """Where the instruction takes the place of the chat template's longer system turn, as on SmolLM2."""
+    run = next((experiments_folder().parent / "results" / "capitals_gradient").iterdir())
+    parts = read_run(run)
+    costs = parts["costs"].set_index("method")["forward_equivalents"]
+    assert costs["instructed prompt"] < 0
+    drawn = _cost_points(parts, of_conflicts(parts["summary"]))
+    assert (drawn["forward_equivalents"] > 0).all()
+    assert "instructed prompt" not in set(drawn["method"])

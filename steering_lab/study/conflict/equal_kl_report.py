@@ -35,7 +35,7 @@ CAPTIONS = {
     "cost": (
         "Beyond a plain answer: forward-equivalents per query, one being a plain pass over a prompt with context; what"
         " a vector costs once is shared by the test's questions. CAD and the instructed prompt, which objectives"
-        " can imitate, stand at their own KL."
+        " can imitate, stand at their own KL; what costs no more than a plain answer has no place on this axis."
     ),
 }
 
@@ -484,7 +484,8 @@ def _at_equal_kl(parts: Parts) -> pd.DataFrame:
 def _cost_points(parts: Parts, conflict: pd.DataFrame) -> pd.DataFrame:
     """What each method adds to context answers at one KL, and its cost: what is paid once is shared by all questions.
 
-    What two of the objectives imitate stands at its own KL.
+    What two of the objectives imitate stands at its own KL; where the instruction takes the place of a longer system
+    turn of the chat template, its prompt costs less than a plain answer, which a logarithmic axis cannot show.
     """
     equal, costs = parts["equal"], parts["costs"]
     own = equal[equal["draw"].isna() & (equal["cost"] == _nearest(parts))]
@@ -493,4 +494,5 @@ def _cost_points(parts: Parts, conflict: pd.DataFrame) -> pd.DataFrame:
     points = pd.concat([own.rename(columns={"effect_low": "low", "effect_high": "high"}), imitated])
     joined = points[["method", "effect", "low", "high"]].dropna(subset="effect").merge(costs, on="method")
     shared = joined["once_forward_equivalents"] / int(conflict["n"].max())
-    return joined.assign(forward_equivalents=joined["forward_equivalents"] + shared)
+    costing = joined.assign(forward_equivalents=joined["forward_equivalents"] + shared)
+    return costing[costing["forward_equivalents"] > 0]
