@@ -23,7 +23,7 @@ from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.expectations import said
 from steering_lab.study.page import Parts
 from steering_lab.study.paper.claim import ClaimSettings, judge
-from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.paper.page import HELD_OUT, publish_claim
 
 from . import contextfocus_conflict
 
@@ -102,7 +102,7 @@ def report(folder: str | Path) -> Path:
         figures=drawn,
         measured=measured(parts),
         findings=(opening(parts), *findings(parts)),
-        perplexed="to the steered model held-out text",
+        perplexed=HELD_OUT,
         captions=comparison_report.captions(parts, drawn),
         tables=tables,
         generations=parts["generations_test"].assign(condition=named),

@@ -17,11 +17,9 @@ from steering_lab.study.conflict.naming import OVER_QUESTIONS
 from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.expectations import named, said
 from steering_lab.study.page import described
-from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.paper.page import HELD_OUT, publish_claim
 
 INSTRUCTED = "instructed"
-HELD_OUT = "to the steered model held-out text"
-"""What a comparison's perplexity is of."""
 COSTS = {
     "neither": "Under conflict, surely more or fewer answers that are neither the context's nor the memory's",
     "agreement": "Surely more or fewer right answers where the context agrees",
@@ -89,13 +87,13 @@ def _headline(own: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 def _moved(own: pd.DataFrame, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Where an answer surely becomes another one than unsteered in what no curve shows: neither city, and the costs."""
     told = []
-    for metric in dict.fromkeys(["neither", *config["costs"]]):
+    for metric in (metric for metric in COSTS if metric in ("neither", *config["costs"])):
         rows = own[(own["metric"] == metric) & (own["role"] != "unsteered")].set_index("who").reindex(_order(own))
         rows = rows[(rows["p_family"] <= LEVEL) & ((rows["low"] > 0) | (rows["high"] < 0))].reset_index()
         each = "; ".join(f"{row.who} {row.value:.0%}, {said(row, band=True)}" for row in rows.itertuples())
-        if each and metric != "perplexity":
+        if each:
             alone = "" if rows["control_low"].notna().any() else ", random vectors not asked"
-            told.append(f"{COSTS.get(metric, metric)} (unsteered {_unsteered(own, metric):.0%}{alone}): {each}.")
+            told.append(f"{COSTS[metric]} (unsteered {_unsteered(own, metric):.0%}{alone}): {each}.")
     return tuple(told)
 
 

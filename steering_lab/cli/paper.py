@@ -44,7 +44,7 @@ def paper(
             less by a second thread than by a second process. Those that measure seconds come last and alone.
     """
     from steering_lab.safe_files import replace_file
-    from steering_lab.study.paper.register import paper_figures, verdict_table
+    from steering_lab.study.paper.register import PaperFigure, paper_figures, verdict_table
 
     check_folder(results)
     if at_once < 1:
@@ -52,16 +52,16 @@ def paper(
     if table is not None:
         _around(table)
     asked, failed = paper_figures(figures, variant), 0
-    apart = [figure for figure in asked if at_once > 1 and not figure.study.config.alone]
-    inside = [figure for figure in asked if figure not in apart]
+
+    def inside(figure: PaperFigure) -> bool:
+        """Whether it is made in this process, behind all others."""
+        return at_once == 1 or figure.study.config.alone
+
     if not list:
-        missing = [
-            figure
-            for i, figure in enumerate([*apart, *inside], 1)
-            if not _there(figure, f"{i} of {len(asked)}", results)
-        ]
-        failed += _side_by_side([figure for figure in missing if figure in apart], results, at_once)
-        failed += sum(_fails(figure, results) for figure in missing if figure in inside)
+        ordered = enumerate(sorted(asked, key=inside), 1)
+        missing = [figure for i, figure in ordered if not _there(figure, f"{i} of {len(asked)}", results)]
+        failed += _side_by_side([figure for figure in missing if not inside(figure)], results, at_once)
+        failed += sum(_fails(figure, results) for figure in missing if inside(figure))
     written = verdict_table(results)
     if table is not None:
         before, after = _around(table)

@@ -157,8 +157,7 @@ class Expectation:
         edge, sign = (row.control_high, 1) if up else (row.control_low, -1)
         if any(map(isnan, (row.effect, row.low, row.high, edge))):
             return "cannot say"
-        [off] = self.bounds(idle_of(row), pd.DataFrame())
-        moves, p_random = off.answer(row.low, row.high), getattr(row, "p_random", float("nan"))
+        moves, p_random = self.moves(row), getattr(row, "p_random", float("nan"))
         if moves == "failed":
             return "failed"
         if sign * (row.high if up else row.low) <= sign * edge:
@@ -167,6 +166,15 @@ class Expectation:
         if isnan(p_random):
             told = Bound(edge, up, strict=True).answer(row.low, row.high) == "held"
         return "held" if moves == "held" and told and sign * row.effect > sign * edge else "cannot say"
+
+    def moves(self, row: Any) -> Answer:
+        """Whether an effect is on the claimed side of no effect, of a line about random vectors.
+
+        Args:
+            row: Its row of the measured table, a named tuple.
+        """
+        [off] = self.bounds(idle_of(row), pd.DataFrame())
+        return off.answer(row.low, row.high)
 
 
 def _reach(row: Any, up: bool) -> float:

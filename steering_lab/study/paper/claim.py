@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
-from steering_lab.study.expectations import Expectation, answers, idle_of, named, said
+from steering_lab.study.expectations import Expectation, answers, named, said
 from steering_lab.study.settings import ExpectationSettings
 
 Word = Literal["reproduced", "in shape", "not reproduced", "cannot say"]
@@ -186,19 +186,14 @@ def _with_power(check: pd.Series, numbers: Mapping[str, float], measured: pd.Dat
     So wide a band would have failed the paper's own effect; what of it our interval leaves out is said by the number.
     """
     line = Expectation.read(str(check["expected"]))
-    told = {
-        (named(who), named(metric)): one for name, one in numbers.items() for who, _, metric in [name.partition(": ")]
-    }
-    number = told.get((line.who, line.metric))
-    if check["answer"] != "failed" or "random" not in line.claim or number is None:
+    told = [number for name, number in numbers.items() if named(name) == f"{line.who}: {line.metric}"]
+    if check["answer"] != "failed" or "random" not in line.claim or not told:
         return check
-    [row] = _rows_of(line.who, line.metric, measured)
-    wrong = row.low > idle_of(row) if line.claim["way"] == "falls" else row.high < idle_of(row)
-    if wrong or not row.control_low <= number <= row.control_high:
+    [number], row = told, _rows_of(line.who, line.metric, measured)[0]
+    if line.moves(row) == "failed" or not row.control_low <= number <= row.control_high:
         return check
-    return check.replace(
-        {"failed": "cannot say", check["measured"]: f"{check['measured']}, the published {number:g} among them"}
-    )
+    measured_too = f"{check['measured']}, the published {number:g} among them"
+    return pd.Series({**check, "answer": "cannot say", "measured": measured_too})
 
 
 def _rows_of(who: str, metric: str, measured: pd.DataFrame) -> list[Any]:

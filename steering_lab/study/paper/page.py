@@ -15,6 +15,8 @@ from steering_lab.study.expectations import said
 from steering_lab.study.page import Parts, described, publish
 from steering_lab.study.paper.claim import Verdict, judged_again
 
+HELD_OUT = "to the steered model held-out text"
+"""What a comparison's perplexity is of, and to whom."""
 DEAR = 1.5
 """A page names the cells whose perplexity is surely this many times the unsteered one's."""
 
@@ -40,7 +42,7 @@ def publish_claim(
         figures: By name; the first is the paper's.
         measured: What the lines are answered by.
         findings: Sentences that stand after the verdict.
-        perplexed: What the metric "perplexity" is of, and to whom: "to the steered model held-out text".
+        perplexed: What the metric "perplexity" is of, and to whom; `HELD_OUT` where no text was written.
         tables: What the page folds away, by name.
         page: Whatever else `publish` takes.
     """
