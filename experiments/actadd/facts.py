@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from steering_lab.analysis.plots import claim_curves
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.country_facts import country_facts
 from steering_lab.evaluation.inferring.statistics import summarise
@@ -25,6 +26,7 @@ from steering_lab.interventions.steering import steer
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.scoring import forced_logits
+from steering_lab.numerics.intervals import paired_interval
 from steering_lab.numerics.kinds import Kind
 from steering_lab.organism.facts import FACTS as WORLD
 from steering_lab.runs import read_run
@@ -205,6 +207,7 @@ def report(folder: str | Path) -> Path:
         config["curves"],
         x_label="K, log scale",
         y_label="share of answers among the K likeliest",
+        level=True,
         ticks={float(np.log(k) / span): str(k) for k in (1, 2, 5, 10, 24, 49, 100) if k in config["ks"]},
         title=config["source"],
         subtitle=f"{about}; {n} sentences about {parts['ranks']['country'].nunique()} subjects",
@@ -224,6 +227,51 @@ def report(folder: str | Path) -> Path:
     ]
     table = shown.loc[shown["role"] == "steered", columns].sort_values(["layer", "coeff", "k"])
     few = table[table["k"].isin([1, 5, 12, 100])]
+    kinds = _by_relation(parts["ranks"])
     return publish_claim(
-        folder, parts, headline=few, figures={"facts": figure}, measured=_measured(summary), tables={"Every K": table}
+        folder,
+        parts,
+        headline=few,
+        figures={"facts": figure},
+        measured=_measured(summary),
+        findings=_apart(kinds),
+        tables={"P@1 of each kind of fact": kinds.rename(columns={"draws": "random vectors, each"}), "Every K": table},
     )
+
+
+def _by_relation(ranks: pd.DataFrame) -> pd.DataFrame:
+    """P@1 of each kind of fact: unsteered, and each vector's difference over subjects; the draws' own are beside it."""
+    hits = ranks.assign(hit=ranks["rank"] < 1).groupby(["relation", "condition", "country"], sort=False)["hit"].mean()
+    rows = []
+    for relation in ranks["relation"].unique():
+        own = hits[relation].unstack("condition")
+        steered = [name for name in own if name != "unsteered" and not name.startswith("random")]
+        for name in steered:
+            effects = (own[name] - own["unsteered"]).to_numpy()[:, None]
+            interval = paired_interval(effects, Kind.BOUNDED)
+            draws = [own[c].mean() - own["unsteered"].mean() for c in own if c.endswith(f" for {name}")]
+            rows.append(
+                {
+                    "relation": relation,
+                    "vector": name.partition(") ")[2] or name,
+                    "unsteered": own["unsteered"].mean(),
+                    "effect": effects.mean(),
+                    "low": interval.low[0],
+                    "high": interval.high[0],
+                    "draws": "  ".join(map(signed, sorted(draws))),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _apart(kinds: pd.DataFrame) -> tuple[str, ...]:
+    """In which kinds of facts P@1 surely moves, where there are several kinds."""
+    sure = kinds[(kinds["low"] > 0) | (kinds["high"] < 0)]
+    if kinds["relation"].nunique() == 1 or sure.empty:
+        return ()
+    each = "; ".join(
+        f"{row.relation}, {row.vector} {signed(row.effect)} [{signed(row.low)}, {signed(row.high)}] from"
+        f" {row.unsteered:.2f}, random vectors {row.draws}"
+        for row in sure.itertuples()
+    )
+    return (f"P@1 surely moves of these kinds of facts, each by itself: {each}.",)

@@ -24,6 +24,7 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import said
 from steering_lab.study.page import described
+from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.settings import SamplingSettings
@@ -155,7 +156,8 @@ def report(folder: str | Path) -> Path:
         parts,
         headline=table,
         headline_note=note,
-        measured=_measured(rates),
+        measured=steered,
+        findings=moved(steered, [RATE, "degenerate"]),
         figures={},
         tables={"The first three samples of each, chosen by nobody": parts["samples"]},
         generations=parts.get("generations"),

@@ -155,6 +155,7 @@ def figure(parts: Parts) -> Figure:
         config["curves"],
         x_label="layer",
         y_label="norm of the vector over the stream's",
+        level=True,
         ticks={layer / last: f"{layer:g}" for layer in sorted(own["layer"].unique())[::step]},
         title=config["source"],
         subtitle=f"{about}; {config['positive']} − {config['negative']}; {parts['norms']['prompt'].nunique()} prompts",

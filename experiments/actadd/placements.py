@@ -35,8 +35,9 @@ from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.runs import read_run
-from steering_lab.study.expectations import said
+from steering_lab.study.expectations import Expectation, said
 from steering_lab.study.page import described
+from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.paired import paired_differences
@@ -48,6 +49,7 @@ from .cells import PadSettings, pair_said
 
 Position = Literal["front", "middle", "back"]
 ANY, COUNT = "any word", "words"
+LABELS = {ANY: "continuations with a word of what was added", COUNT: "words of what was added, a continuation"}
 
 
 @dataclass(frozen=True)
@@ -185,13 +187,14 @@ def report(folder: str | Path) -> Path:
     added = pair_said(config["positive"], config["negative"], config)
     norms = "; ".join(f"{name}: {norm:.0f}".removeprefix(": ") for name, norm in parts["norms"].items())
     order = ["unsteered", *dict.fromkeys(parts["table"].loc[parts["table"]["role"] == "steered", "method"])]
+    shown = next((one.metric for one in map(Expectation.read, config["expects"]) if one.metric in LABELS), ANY)
     figure = condition_bars(
         own.assign(condition=own["who"]),
-        metric=ANY,
+        metric=shown,
         conditions=order,
         focus=order[1:],
-        percent=True,
-        metric_label="continuations with a word of what was added",
+        percent=shown == ANY,
+        metric_label=LABELS[shown],
         title=config["source"],
         subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}",
     )
@@ -206,6 +209,7 @@ def report(folder: str | Path) -> Path:
         findings=(
             f"Norm of the longest row that is added: {norms}."
             + " Rescaled is as long over all rows as what is read where it is added." * config["rescaled"],
+            *moved(own, [shown, "degenerate"]),
         ),
         measured=measured,
         tables={**({"Paired differences": paired} if len(paired) else {}), "Every metric": table},

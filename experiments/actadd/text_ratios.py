@@ -30,6 +30,7 @@ from steering_lab.methods.actadd import pad_prompts
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import said
 from steering_lab.study.page import described
+from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.pooling import pooled
@@ -136,7 +137,9 @@ def _measured(x: str, summary: pd.DataFrame) -> pd.DataFrame:
             named.append(f"{x} {getattr(row, x):g}")
         return ", ".join([*named, row.metric])
 
-    return rows.assign(who=[who(row) for row in rows.itertuples()], metric="ratio", against=None)
+    return rows.assign(
+        who=[who(row) for row in rows.itertuples()], measure=rows["metric"], metric="ratio", against=None
+    )
 
 
 def _ours(config: Config, measured: pd.DataFrame) -> str:
@@ -177,10 +180,11 @@ def report(folder: str | Path) -> Path:
     columns = ["method", "place", "layer", "coeff", "metric", "effect", "low", "high", "control_low", "control_high"]
     table = shown[[*columns, "p_family", "p_random"]].rename(columns={"metric": "texts", "effect": "ratio"})
     few = table[table["place"] != "front"] if config["bands"] else table
+    measured = _measured(config["x"], summary)
     return publish_claim(
         folder, parts, headline=few.dropna(axis=1, how="all"), figures={"ratios": figure}, tables={"Every cell": table},
-        measured=_measured(config["x"], summary),
-        findings=(UNCONTROLLED, _themselves(summary)) if config["prompting"] else (),
+        measured=measured,
+        findings=(*((UNCONTROLLED, _themselves(summary)) if config["prompting"] else ()), *moved(measured)),
     )  # fmt: skip
 
 

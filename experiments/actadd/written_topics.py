@@ -17,7 +17,6 @@ import pandas as pd
 
 from steering_lab.analysis.plots import Figure, along, claim_curves, steered_measured
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import (
     Degenerate,
@@ -36,6 +35,7 @@ from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import Expectation, said
 from steering_lab.study.page import described
+from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.pooling import pooled
@@ -179,22 +179,6 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
     return "; ".join(f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows) + ", against unsteered"
 
 
-def _told(measured: pd.DataFrame, metric: str) -> tuple[str, ...]:
-    """The cells of vectors whose words surely rise, over a vector's other cells too: beyond random vectors, and not."""
-    words = measured["metric"].str.startswith("any word") if not metric else measured["metric"] == metric
-    up = measured[words & (measured["low"] > 0) & (measured["p_family"] <= LEVEL)]
-    random = up["p_random"] <= LEVEL
-    found = {
-        "Told from no effect and from random vectors, over each vector's own cells": up[random],
-        "Told from no effect and not from random vectors": up[~random],
-    }
-    each = {
-        what: "; ".join(f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows.itertuples())
-        for what, rows in found.items()
-    }
-    return tuple(f"{what}: {cells}." for what, cells in each.items() if cells)
-
-
 def report(folder: str | Path) -> Path:
     """Draws the page of a finished run from its files alone."""
     parts = read_run(folder)
@@ -229,13 +213,14 @@ def report(folder: str | Path) -> Path:
     table = summary.loc[summary["role"].isin(["steered", "unsteered"]), [*columns, "p_family", "p_random"]]
     measured = _measured(config["x"], config["place"], summary)
     few = table[table["metric"].isin([config["shown"], "perplexity"])] if config["shown"] else table
+    told = [config["shown"]] if config["shown"] else [f"any word of {name}" for name in config["topics"]]
     return publish_claim(
         folder,
         parts,
         headline=few.dropna(axis=1, how="all"),
         figures=figures,
         measured=measured,
-        findings=_told(measured[measured["place"] == config["place"]], config["shown"]),
+        findings=moved(measured[measured["place"] == config["place"]], told),
         tables={"Every cell and metric": table},
         generations=parts.get("generations"),
     )

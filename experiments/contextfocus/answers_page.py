@@ -17,6 +17,7 @@ from steering_lab.study.conflict.naming import OVER_QUESTIONS
 from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.expectations import named, said
 from steering_lab.study.page import described
+from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.page import HELD_OUT, publish_claim
 
 INSTRUCTED = "instructed"
@@ -63,7 +64,7 @@ def report_answers(folder: str | Path) -> Path:
         headline=wide,
         figures=figures,
         measured=found,
-        findings=_moved(own, config),
+        findings=(*moved(own, SHOWN), *_beside(own, config)),
         perplexed=HELD_OUT,
         tables={"Every cell, with its interval and random vectors' band": table, "Paired differences": paired},
         generations=parts.get("generations"),
@@ -84,7 +85,7 @@ def _headline(own: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     return wide.loc[_order(own)].rename(columns=named).reset_index().fillna("")
 
 
-def _moved(own: pd.DataFrame, config: Mapping[str, Any]) -> tuple[str, ...]:
+def _beside(own: pd.DataFrame, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Where an answer surely becomes another one than unsteered in what no curve shows: neither city, and the costs."""
     told = []
     for metric in (metric for metric in COSTS if metric in ("neither", *config["costs"])):

@@ -221,7 +221,8 @@ def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]
         if isinstance(value, Mapping):
             rows += _flat(value, f"{prefix}{key}.")
         else:
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            seen = isinstance(value, str) and not value.isspace()  # a tab or a space alone would not be seen
+            shown = str(value) if seen else json.dumps(value, ensure_ascii=False, default=str)
             rows.append((f"{prefix}{key}", shown))
     return rows
 

@@ -255,8 +255,8 @@ def answers(expects: Sequence[str], measured: pd.DataFrame, *, bands: bool = Fal
     Args:
         expects: The lines.
         measured: who, metric, scale, effect, low, high, control_low, control_high and against, which is missing, or the
-            who that a paired difference is to; p_random and p_family where they are known, and why there is no number
-            or no interval, or where another row was taken than was asked for.
+            who that a paired difference is to; p_random, n_draws and p_family where they are known, and why there is no
+            number or no interval, or where another row was taken than was asked for.
         bands: Whether random vectors' band is said of every line, and not only of one about them.
     """
     rows = measured.assign(who=measured["who"].map(named), metric=measured["metric"].map(named))
@@ -272,7 +272,8 @@ def _answered(one: Expectation, measured: pd.DataFrame, bands: bool) -> dict[str
     others = of_metric[(of_metric["who"] == other) & of_metric["against"].isna()]
     if len(paired):
         own, others = paired, pd.DataFrame([{"low": 0.0, "high": 0.0}])
-    told = [said(row, band=bands or "random" in one.claim) for row in own.itertuples()]
+    random = "random" in one.claim
+    told = [said(row, band=bands or random) + (_rank(row) if random else "") for row in own.itertuples()]
     if told and not len(paired):
         told += [f"{other}{':' if isnan(row.low) else ''} {said(row)}" for row in others.itertuples()]
     each = [answer for row in own.itertuples() for answer in _each(one, row, others)]
@@ -309,6 +310,14 @@ def said(row: Any, band: bool = False) -> str:
     shown += f", {where}" if isinstance(where, str) and where else ""
     random = reach(row.control_low, row.control_high, show) if band and number else ""
     return f"{shown}; random vectors {random}" if random else shown
+
+
+def _rank(row: Any) -> str:
+    """How likely one more random vector is as far out, and by how many draws: few that agree tell little."""
+    p, n = getattr(row, "p_random", float("nan")), getattr(row, "n_draws", float("nan"))
+    if isnan(p) or isnan(n) or not n:
+        return ""
+    return f", {f'p {p:.2g}' if p >= 0.001 else 'p < 0.001'} by {n:.0f} of them"
 
 
 def shown_beside(row: Any, *, band: bool = True) -> Callable[[float], str]:

@@ -116,6 +116,12 @@ def test_script_json_round_trips_and_cannot_close_its_element() -> None:
     assert not set("<>&") & set(text)
 
 
+def test_a_setting_that_is_a_space_or_a_tab_is_seen(tmp_path: Path) -> None:
+    text = page(tmp_path, config={"pad": "\t", "prefix": "<bos>"}).read_text()
+    assert "&#34;\\t&#34;" in text
+    assert "&lt;bos&gt;" in text
+
+
 def test_the_headline_prints_numbers_short_and_nothing_as_a_dash(tmp_path: Path) -> None:
     headline = pd.DataFrame({"condition": ["a"], "effect": [-0.123456], "cost": [np.nan]})
     html = page(tmp_path, headline=headline).read_text(encoding="utf-8")

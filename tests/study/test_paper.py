@@ -12,7 +12,9 @@ import pytest
 
 from steering_lab.cli.paper import TABLE, paper
 from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.numerics.kinds import Kind
 from steering_lab.study.finding import experiment_files, experiments_folder, load_experiment, read_study
+from steering_lab.study.paper.beside_lines import dear, each_draw, moved
 from steering_lab.study.paper.claim import ClaimSettings, Verdict, checks_of, judge, judged_again
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.paper.register import PAPERS, paper_figures, verdict_table
@@ -323,3 +325,57 @@ def test_random_vectors_that_reach_the_published_number_or_the_end_of_the_scale_
     assert ("the published" in checks["measured"].iloc[0]) == (number == 0.15)
     worse = pd.DataFrame([row | {"low": -0.15, "high": -0.01}])
     assert checks_of(["front: any word rises beyond random vectors"], {}, worse)["answer"].iloc[0] == "failed"
+
+
+def test_a_line_about_random_vectors_says_by_how_many_they_are_told() -> None:
+    row = measured(0.5, 0.1, 0.9).assign(control_low=0.0, control_high=0.0, p_random=1 / 6, n_draws=5)
+    checks = checks_of(["vector: effect rises beyond random vectors", "vector: effect rises"], {}, row)
+    assert checks["answer"].tolist() == ["cannot say", "held"]
+    assert checks["measured"].tolist() == [
+        "+0.50 [+0.10, +0.90]; random vectors all at 0.00, p 0.17 by 5 of them",
+        "+0.50 [+0.10, +0.90]; random vectors all at 0.00",
+    ]
+
+
+def drawn_table() -> pd.DataFrame:
+    """One vector's words and perplexity over 20 prompts, and three random vectors that move words by 0, 0.1 and 0.2."""
+    prompts = [f"prompt {i}" for i in range(20)]
+
+    def rows(name: str, factors: Factors, value: float, metric: str, scale: str) -> pd.DataFrame:
+        noise = np.linspace(-0.1, 0.1, 20) * (2 if factors.role == "steered" else 1)
+        observed = pd.DataFrame({"prompt": prompts, "sample": 0, "value": value + noise})
+        return measurements(name, factors, observed, metric=metric, scale=scale, kind=Kind.SYMMETRIC)
+
+    cell = {"place": "front", "layer": 3, "coeff": 2.0, "relative_norm": 1.0}
+    blocks = []
+    for metric, scale, of_all in (
+        ("words", "difference", (0, 1, 0.1, 0, 0.2)),
+        ("perplexity", "ratio", (1, 3, 1, 1, 1.1)),
+    ):
+        each = [
+            ("plain", Factors("unsteered", "unsteered")),
+            ("vector", Factors("vector", "steered", **cell)),
+            *((f"random {i}", Factors("random", "control", control_of="vector", draw=i, **cell)) for i in range(3)),
+        ]
+        blocks += [rows(*who, value, metric, scale) for who, value in zip(each, of_all, strict=True)]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def test_a_page_says_what_moved_beside_the_lines_what_it_cost_and_each_draw() -> None:
+    table = drawn_table()
+    summary = summarise(table)
+    found = summary[summary["role"] == "steered"].assign(who="vector", against=None)
+    [beyond] = moved(found, ["words"])
+    assert beyond.startswith("Told from no effect and from random vectors")
+    assert "vector, words +1.00" in beyond
+    [inside] = moved(found.assign(p_random=0.5), ["words"])
+    assert inside.startswith("Told from no effect and not from random vectors")
+    assert moved(found.assign(p_family=0.5)) == ()
+    [cost] = dear(found, "to the model the text")
+    assert cost.startswith("What it costs: to the model the text is surely 1.5 times as perplexing or more, vector ×3")
+    assert dear(found[found["metric"] == "words"], "") == ()
+    draws = each_draw(["vector: words rises"], found, table)
+    assert draws["random vectors, each"].tolist() == ["0.00  +0.10  +0.20"]
+    assert each_draw(["vector: words rises"], found, None).empty
+    renamed = found.assign(measure=found["metric"], metric="ratio")
+    assert len(each_draw(["vector: ratio falls"], renamed, table)) == 1

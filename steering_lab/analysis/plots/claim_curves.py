@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
-from steering_lab.analysis.plots.parts.labels import escaped, round_ticks, signed
+from steering_lab.analysis.plots.parts.labels import amount, escaped, round_ticks, short_signed, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.lines import MOST_LINES, Line, draw_band, draw_names, lone_intervals
 from steering_lab.numerics.written import times
@@ -43,6 +43,7 @@ def claim_curves(
     ticks: Mapping[float, str] | None = None,
     title: str = "",
     subtitle: str = "",
+    level: bool = False,
     over: str = "texts or prompts",
     chance: str = "random vectors of equal norm",
 ) -> go.Figure:
@@ -57,6 +58,7 @@ def claim_curves(
         x_label: The name of the axis to the right.
         y_label: And of that upward.
         neutral: What no effect is: 1 draws ratios on a log axis.
+        level: Whether the values are no change of anything, and so written without a sign.
         ticks: What stands below the axis, by x; by default numbers.
         title: The figure's title, in plotly's HTML.
         subtitle: The line below it.
@@ -88,7 +90,7 @@ def claim_curves(
     widest = controls.groupby("x", as_index=False).agg({"control_low": "min", "control_high": "max"})
     if has_control := bool(widest["control_low"].notna().any()):
         draw_band(figure, widest, "control_low", "control_high", theme.faint(theme.CONTROL, 0.22))
-    show = times if ratio else signed
+    show = times if ratio else "{:.2f}".format if level else signed
     for line, symbol in zip(drawn, (*theme.SYMBOLS, *theme.SYMBOLS), strict=False):
         draw_band(figure, line.points, "low", "high", theme.faint(line.colour, 0.15))
         figure.add_scatter(
@@ -113,7 +115,11 @@ def claim_curves(
     figure.add_hline(y=neutral, line={"color": theme.RULE, "width": 1}, layer="below")
     marks = {"●": f"ours, in its 95 % interval over {over}"}
     if has_control:
-        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = chance
+        frame = [10**end for end in y_range] if ratio else y_range
+        shared = ", of all lines the widest" if controls.dropna().groupby("x").size().gt(1).any() else ""
+        cut = widest["control_low"].min() < frame[0] or widest["control_high"].max() > frame[1]
+        told_of = f"{chance}{shared}{', cut by the frame' if cut else ''}"
+        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>▬</span>"] = told_of
     if told:
         marks[f"<span style='color:{theme.CONTROL}'>○</span>"] = "published, as the paper or its authors give it"
     xaxis = {"title": x_label, "showgrid": False, "range": (-0.03, 1.03), "tickangle": 0}
@@ -126,5 +132,11 @@ def claim_curves(
         (title, sentences(subtitle)),
         marks,
         xaxis=xaxis,
-        yaxis={"title": y_label, "showline": False, "ticks": "", "range": y_range, **round_ticks(y_range, ratio=ratio)},
+        yaxis={
+            "title": y_label,
+            "showline": False,
+            "ticks": "",
+            "range": y_range,
+            **round_ticks(y_range, ratio=ratio, show=amount if level else short_signed),
+        },
     )

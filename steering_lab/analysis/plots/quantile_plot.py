@@ -12,7 +12,8 @@ from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
 from steering_lab.analysis.plots.parts.lines import draw_band, spread
 from steering_lab.analysis.plots.parts.tokens import token_label
 
-_PLOT, _LEFT, _RIGHT = (560, 400), 72, 96
+_PLOT, _LEFT, _RIGHT = (560, 400), 72, 120
+_GAP = 0.15  # between a point and what stands beside it, in standard deviations
 
 
 def quantile_plot(
@@ -64,7 +65,7 @@ def quantile_plot(
         ],
         hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
-    _name_ends(figure, points, min(named, n // 2))
+    y_range = _name_ends(figure, points, min(named, n // 2))
     marks = {f"<span style='color:{theme.CYCLE[0]}'>●</span>": "a token, in its 95 % interval over texts"}
     marks["—"] = "normal, through the quartiles"
     if len(drawn):
@@ -74,19 +75,34 @@ def quantile_plot(
         Layout(_PLOT, _LEFT, _RIGHT),
         (title, sentences(subtitle)),
         marks,
-        xaxis={"title": "quantile of the normal distribution, standard deviations", "showgrid": False},
-        yaxis={"title": escaped(y_label), "showline": False, "ticks": ""},
+        xaxis={
+            "title": "quantile of the normal distribution, standard deviations",
+            "showgrid": False,
+            "range": (points["x"].iloc[0] - _GAP, points["x"].iloc[-1] + _GAP),
+        },
+        yaxis={"title": escaped(y_label), "showline": False, "ticks": "", "range": y_range},
     )
 
 
-def _name_ends(figure: go.Figure, points: pd.DataFrame, named: int) -> None:
-    """Names the highest values at the right of their points, the lowest at theirs, apart where they would touch."""
+def _name_ends(figure: go.Figure, points: pd.DataFrame, named: int) -> tuple[float, float]:
+    """Names both ends, a thin line from each name to its point, and returns how far up the axis has to reach.
+
+    The highest stand at the right edge, at their heights; the lowest below the bulk, where nothing else is drawn.
+    """
     reach = points[["value", "low", "high"]].to_numpy(dtype=float)
-    step = 15 * float(np.nanmax(reach) - np.nanmin(reach)) / _PLOT[1] or 1.0
-    for part in (points.tail(named), points.head(named)):
-        places = spread([float(value) for value in part["value"]], step)
+    least, most = float(np.nanmin(reach)), float(np.nanmax(reach))
+    step = 15 * (most - least) / _PLOT[1] or 1.0
+    top, bottom = points.tail(named), points.head(named)
+    right = points["x"].iloc[-1] + _GAP
+    at = spread([float(value) for value in top["value"]], step)
+    beside = float(bottom["x"].iloc[-1]) + 4 * _GAP
+    under = points.loc[points["x"].between(beside, beside + 10 * _GAP), ["value", "low"]].min(axis=None) - step
+    below = [float(under) - i * step for i in range(named)][::-1]  # the lowest value lowest, as it stands itself
+    for part, x, places in ((top, right, at), (bottom, beside, below)):
         for row, place in zip(part.itertuples(), places, strict=True):
             figure.add_annotation(
-                x=row.x, y=place, text=token_label(str(row.token), 14), showarrow=False, xanchor="left", xshift=6,
+                x=row.x, y=row.value, ax=x, ay=place, axref="x", ayref="y", text=token_label(str(row.token), 14),
+                xanchor="left", showarrow=True, arrowhead=0, arrowwidth=0.6, arrowcolor=theme.RULE, standoff=4,
                 font={"size": 11, "family": theme.MONO, "color": theme.MUTED},
             )  # fmt: skip
+    return min(least, below[0]) - 1.5 * step, max(most, at[-1]) + step

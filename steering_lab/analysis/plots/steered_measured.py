@@ -18,10 +18,11 @@ _LEVEL = 0.05
 def steered_measured(
     summary: pd.DataFrame, topics: Sequence[str], *, prefix: str = "", title: str = "", subtitle: str = ""
 ) -> go.Figure:
-    """A row for each vector, a column for each metric: its effect, marked where it is not told from random ones.
+    """A row for each vector, a column for each metric: its effect, marked where it is told from nothing.
 
     Args:
-        summary: Rows of the vectors' cells, one for each method and metric.
+        summary: Rows of the vectors' cells, one for each method and metric: effect, low, high, control_low,
+            control_high, and where they are known p_random and p_family.
         topics: The methods, in order; the metrics are `prefix` and their names.
         prefix: What the metrics' names begin with.
         title: The figure's title, in plotly's HTML.
@@ -52,10 +53,11 @@ def steered_measured(
             hovertemplate="%{customdata}<extra></extra>",
         )
     )  # fmt: skip
-    inside = rows["effect"].between(rows["control_low"], rows["control_high"])
-    if "p_random" in rows:  # draws that did the same have a band without width, and tell little
-        inside |= rows["p_random"].astype(float) > _LEVEL
-    within = inside.to_numpy().reshape(n, n)
+    untold = rows["effect"].between(rows["control_low"], rows["control_high"]) | rows["low"].le(0) & rows["high"].ge(0)
+    for p in ("p_random", "p_family"):  # draws that did the same have a band without width, and tell little
+        if p in rows:
+            untold |= rows[p].astype(float) > _LEVEL
+    within = untold.to_numpy().reshape(n, n)
     for i in range(n):
         for j in range(n):
             font = {"color": theme.PAPER if abs(effect[i, j]) > 0.7 * most else theme.INK, "size": 13}
@@ -66,7 +68,7 @@ def steered_measured(
         figure,
         Layout((side, side), _LEFT, 24, least=560),
         (title, sentences(subtitle)),
-        {"○": "not told from random vectors of equal norm"} if within.any() else {},
+        {"○": "not told from no effect and from random vectors of equal norm"} if within.any() else {},
         xaxis={"title": "topic measured", **theme.BARE, "tickangle": 0},
         yaxis={"title": "topic steered", **theme.BARE, "autorange": "reversed"},
     )

@@ -37,6 +37,7 @@ MEASURED = (
     "control_low",
     "control_high",
     "p_random",
+    "n_draws",
     "p_family",
 )
 

@@ -11,14 +11,12 @@ import pandas as pd
 from steering_lab.analysis.plots import Figure
 from steering_lab.numerics.written import reach
 from steering_lab.safe_files import replace_file
-from steering_lab.study.expectations import said
 from steering_lab.study.page import Parts, described, publish
+from steering_lab.study.paper.beside_lines import dear, each_draw, lengths
 from steering_lab.study.paper.claim import Verdict, judged_again
 
 HELD_OUT = "to the steered model held-out text"
 """What a comparison's perplexity is of, and to whom."""
-DEAR = 1.5
-"""A page names the cells whose perplexity is surely this many times the unsteered one's."""
 
 
 def publish_claim(
@@ -50,6 +48,8 @@ def publish_claim(
     verdict = judged_again(kept, config, measured)
     if verdict.as_json() != kept.as_json():
         replace_file(Path(folder) / "verdict.json", json.dumps(verdict.as_json(), indent=2, ensure_ascii=False) + "\n")
+    drawn = each_draw(config["expects"], measured, parts.get("table"))
+    every = {**({"What each random vector did": drawn} if len(drawn) else {}), **tables}
     about = described(config["model"], parts.get("model", {}))
     claimed = f"{config['source']}: {config['claim']} Published: {config['published']}"
     differs = [f"What differs: {one}" for one in config["differs"]]
@@ -62,39 +62,16 @@ def publish_claim(
             claimed,
             f"Not reproduced would be: {config['not_reproduced']}",
             *findings,
-            *_dear(measured, perplexed),
-            *_lengths(parts),
+            *dear(measured, perplexed),
+            *lengths(parts),
             *differs,
         ],
         headline=_with_reach(headline),
         figures=figures,
-        tables={name: _with_reach(table) for name, table in tables.items()},
+        tables={name: _with_reach(table) for name, table in every.items()},
         answers=verdict.checks[["about", "answer", "expected", "measured"]],
         **page,
     )
-
-
-def _dear(measured: pd.DataFrame, perplexed: str) -> list[str]:
-    """The cells whose perplexity is surely `DEAR` times the unsteered model's, the dearest first."""
-    if not {"role", "metric", "low"} <= set(measured.columns):
-        return []
-    rows = measured[(measured["role"] == "steered") & (measured["metric"] == "perplexity") & (measured["low"] > DEAR)]
-    rows = rows[rows["against"].isna() & rows["effect"].notna()].sort_values("effect", ascending=False)
-    if rows.empty:
-        return []
-    told = "; ".join(f"{row.who} {said(row, band=True)}" for row in rows.head(6).itertuples())
-    more = f"; and {len(rows) - 6} more" if len(rows) > 6 else ""
-    return [f"What it costs: {perplexed} is surely {DEAR:g} times as perplexing or more, {told}{more}."]
-
-
-def _lengths(parts: Parts) -> list[str]:
-    """How long the added vectors are next to the stream, where the run's tables say it."""
-    tables = [part for part in parts.values() if isinstance(part, pd.DataFrame) and "relative_norm" in part]
-    norms = pd.concat([table.loc[table["role"] == "steered", "relative_norm"] for table in tables] or [pd.Series()])
-    if not (norms := norms.dropna().astype(float)).size:
-        return []
-    ends = dict.fromkeys(f"{end:.2g}" if end < 10 else f"{end:,.0f}" for end in (norms.min(), norms.max()))
-    return [f"A vector's longest row, times its coefficient, is {' to '.join(ends)} times the stream's median norm."]
 
 
 def _with_reach(table: pd.DataFrame) -> pd.DataFrame:
