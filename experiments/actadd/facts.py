@@ -24,6 +24,7 @@ from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.scoring import forced_logits
 from steering_lab.numerics.intervals import paired_interval
@@ -98,7 +99,7 @@ class Config(ClaimSettings, CellSettings, LayerSettings):
         check_coeffs("coeffs", self.coeffs)
         self.each_once("relations", "ks")
         self.at_least(1, "templates")
-        known = set(TEMPLATES) if self.model != "organism" else {fact.relation for fact in WORLD}
+        known = set(TEMPLATES) if organism_at(self.model) is None else {fact.relation for fact in WORLD}
         if unknown := [name for name in self.relations if name not in known]:
             raise ValueError(f"relations has {unknown[0]!r}: choose of {', '.join(sorted(known))}")
         if not self.ks or min(self.ks) < 1:
@@ -106,7 +107,7 @@ class Config(ClaimSettings, CellSettings, LayerSettings):
 
     def asked(self) -> list[Asked]:
         """The sentences."""
-        if self.model == "organism":
+        if organism_at(self.model) is not None:
             of = (fact for fact in WORLD if fact.relation in self.relations)
             return [
                 Asked(f.subject, f.relation, WORLD_TEMPLATE.format(relation=f.relation, subject=f.subject), f.object)

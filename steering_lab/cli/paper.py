@@ -21,6 +21,7 @@ TABLE = ("<!-- verdicts: written by `make paper` -->\n", "<!-- end of verdicts -
 def paper(
     figures: tyro.conf.Positional[tuple[str, ...]] = (),
     variant: str = "",
+    model: str = "",
     results: Path = Path("results"),
     table: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     list: bool = False,
@@ -37,6 +38,7 @@ def paper(
         figures: Names of files in experiments/actadd and experiments/contextfocus without .toml, or the name of a
             paper; none is all.
         variant: Which setting of each: smollm2, organism, paper, or another that its file has; if not said, the file's.
+        model: Another model than that of the variant, such as organism:FOLDER, another seed of the synthetic model.
         results: The folder in which results/<figure>/<date>_<model>_<commit>/ is made.
         table: A Markdown file in which the table of verdicts is written anew, between its two marks.
         list: Print the figures and what was made of them, and make none.
@@ -51,7 +53,7 @@ def paper(
         raise ValueError(f"--at-once is {at_once}: one figure or more are made at a time")
     if table is not None:
         _around(table)
-    asked, failed = paper_figures(figures, variant), 0
+    asked, failed = paper_figures(figures, variant, model), 0
 
     def inside(figure: PaperFigure) -> bool:
         """Whether it is made in this process, behind all others."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from steering_lab.data.lexicons import ENGLISH as ENGLISH_WORDS
 from steering_lab.data.lexicons import Lexicon
 from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
+from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.organism.world import (
     NEGATIVE_WORDS,
     POSITIVE_WORDS,
@@ -44,4 +45,4 @@ ORGANISM = Language(
 
 def language_of(model: str) -> Language:
     """The language of the model by the setting `model`."""
-    return ORGANISM if model == "organism" else ENGLISH
+    return ENGLISH if organism_at(model) is None else ORGANISM

@@ -8,6 +8,7 @@ import pandas as pd
 
 from steering_lab.analysis.plots import Figure, save_figures
 from steering_lab.analysis.report import write_page
+from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.runs import data_files
 
 NOTHING = "Nothing works here"  # how the first sentence of a page begins where no result held
@@ -68,7 +69,7 @@ def described(name: str, facts: Mapping[str, Any]) -> str:
         facts: What `model.json` says; empty where the folder has none.
     """
     shown = str(facts.get("name", name))
-    kind = f"synthetic model {shown}" if name == "organism" else shown
+    kind = shown if organism_at(name) is None else f"synthetic model {shown}"
     if not facts:
         return kind
     size = [f"{facts['n_layers']} layers", f"{facts['n_parameters'] / 1e6:.3g}M parameters"]

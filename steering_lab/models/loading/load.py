@@ -12,7 +12,7 @@ import torch
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading.adapter import adapter_tokenizer, is_adapted, merged, merged_copy
 from steering_lab.models.loading.adopted import adopt
-from steering_lab.models.loading.at_hand import open_smollm2, organism_folder
+from steering_lab.models.loading.at_hand import open_smollm2
 from steering_lab.models.loading.boot import boot, sharing_copy
 from steering_lab.models.loading.checkpoint import check_decoder
 from steering_lab.models.loading.gguf_file import dequantised_to, is_gguf, open_gguf
@@ -20,6 +20,7 @@ from steering_lab.models.loading.given import check_in_memory, check_name
 from steering_lab.models.loading.placement import resolve_device, resolve_dtype
 from steering_lab.models.loading.pretrained import display_name, open_pretrained
 from steering_lab.models.loading.sources import Opened
+from steering_lab.models.loading.synthetic import organism_at, organism_name
 from steering_lab.models.runtimes import RuntimeName
 from steering_lab.models.runtimes.parity import Attention
 from steering_lab.models.threads import use_what_there_is
@@ -45,9 +46,10 @@ def load_model(
     plain modules of Hugging Face, which write text. Which of them runs follows from what hangs on the model.
 
     Args:
-        name_or_path_or_model: "organism" (the synthetic model of this package), "smollm2" (SmolLM2-135M-Instruct from
-            its package), a name on the Hugging Face hub, a folder written by `save_pretrained`, a GGUF file, a Hugging
-            Face model in memory, or a TransformerBridge or HookedTransformer, whose basis is measured.
+        name_or_path_or_model: "organism" (the synthetic model of this package), "organism:FOLDER" (another seed of it,
+            trained by `experiments/organism`), "smollm2" (SmolLM2-135M-Instruct from its package), a name on the
+            Hugging Face hub, a folder written by `save_pretrained`, a GGUF file, a Hugging Face model in memory, or a
+            TransformerBridge or HookedTransformer, whose basis is measured.
         tokenizer: of a model in memory, or instead of the one found beside the weights.
         device: "auto" is the GPU where there is one. Weights go there one by one, with no whole copy on the CPU,
             except that transformers reads most kinds of GGUF files whole.
@@ -131,7 +133,8 @@ def _open(
         raise ValueError("device_map places the layers by itself: leave device out")
     where = resolve_device(device)
     what = resolve_dtype(dtype, where)
-    source = str(organism_folder()) if name == "organism" else name
+    synthetic = organism_at(name)
+    source = name if synthetic is None else str(synthetic)
     if revision is not None and (name == "smollm2" or Path(source).exists()):
         raise ValueError(f"revision {revision!r} is one of the hub's: {name!r} is here as it is")
     if name == "smollm2":
@@ -149,4 +152,4 @@ def _open(
         device_map=device_map,
         quantization=quantization,
     )
-    return opened._replace(name=name) if name == "organism" else opened  # not the folder's name inside the package
+    return opened if synthetic is None else opened._replace(name=organism_name(name))

@@ -18,6 +18,7 @@ from steering_lab.analysis.plots import (
 from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.evaluation.running.control_vectors import RANDOM, RANDOM_CONTROLS
+from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.numerics.written import reach
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import search_report
@@ -127,7 +128,7 @@ def about(parts: Parts) -> str:
         parts: The run's files by name; `model`, `config` and `chosen` are read.
     """
     model, chosen = parts["model"], parts["chosen"]
-    kind = "synthetic model " if parts["config"]["model"] == "organism" else ""
+    kind = "" if organism_at(parts["config"]["model"]) is None else "synthetic model "
     if not is_chosen(parts):
         return f"{kind}{model['name']}, nothing chosen"
     return f"{kind}{model['name']}, layer {chosen['layer']} of {model['n_layers']}, coefficient {chosen['coeff']:g}"

@@ -11,6 +11,7 @@ from steering_lab.analysis.plots import Figure, condition_bars, tradeoff_curves
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.evaluation.running.control_vectors import RANDOM_DELTA
+from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.numerics.written import reach
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, GROUNDED, TARGETS, UNSTEERED, VECTOR
@@ -50,7 +51,7 @@ def report_equal_kl(folder: str | Path) -> Path:
     model, config = parts["model"], parts["config"]
     if "nothing_chosen" in parts["chosen"]:
         return _report_nothing(folder, parts)
-    kind = f"synthetic model {model['name']}" if config["model"] == "organism" else model["name"]
+    kind = model["name"] if organism_at(config["model"]) is None else f"synthetic model {model['name']}"
     drawn = figures(parts, f"{kind}, layer {parts['chosen']['layer']} of {model['n_layers']}")
     return publish(
         folder,

@@ -2,20 +2,23 @@
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.models.provenance import git_commit
 from steering_lab.study.finding import Study, experiments_folder, read_study
 from steering_lab.study.paper.claim import Verdict
 from steering_lab.study.reading import as_config
 
 PAPERS = ("actadd", "contextfocus")
-HEAD = "| figure | command | minutes | run | on SmolLM2 | on the organism |\n" + 6 * "|---" + "|\n"
+HEAD = (
+    "| figure | command | minutes | run | on SmolLM2 | on the organism | on other seeds of it |\n" + 7 * "|---" + "|\n"
+)
 KNOWN_TRUTH = "organism"
 """The variant whose verdict stands beside: the synthetic model, of which the truth is known."""
 
@@ -32,17 +35,12 @@ class PaperFigure(NamedTuple):
     Args:
         toml: The file.
         study: What it says.
-        variant: The variant that is asked for; "" is the file's own choice.
+        settings: What replaces the file's settings, KEY=VALUE.
     """
 
     toml: Path
     study: Study
-    variant: str = ""
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """What replaces the file's settings."""
-        return (f"variant={self.variant}",) if self.variant else ()
+    settings: tuple[str, ...] = ()
 
     def runs(self, results: Path) -> Iterator[Path]:
         """Finished runs of these settings, the newest first.
@@ -90,12 +88,13 @@ class PaperFigure(NamedTuple):
         return next((run for held, run in made if now and held.get("commit") == now), None)
 
 
-def paper_figures(names: tuple[str, ...] = (), variant: str = "") -> list[PaperFigure]:
+def paper_figures(names: tuple[str, ...] = (), variant: str = "", model: str = "") -> list[PaperFigure]:
     """The figures by the names of their files, or of their papers; all where none is named.
 
     Args:
         names: "topic_density", "actadd".
         variant: The variant of each that is asked for; "" is each file's own choice.
+        model: The model that is asked instead of the variant's own.
 
     Raises:
         ValueError: one that there is not.
@@ -105,8 +104,8 @@ def paper_figures(names: tuple[str, ...] = (), variant: str = "") -> list[PaperF
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"{unknown[0]!r} is no figure of a paper: there are {', '.join(sorted(known))}")
     asked = [path for path in files if not names or {path.stem, path.parent.name} & set(names)]
-    settings = [f"variant={variant}"] if variant else []
-    return [PaperFigure(path, read_study(path, settings), variant) for path in asked]
+    settings = tuple(f"{key}={value}" for key, value in {"variant": variant, "model": model}.items() if value)
+    return [PaperFigure(path, read_study(path, settings), settings) for path in asked]
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -122,7 +121,7 @@ def verdict_table(results: Path) -> str:
         results: The folder above all runs.
     """
     both = [
-        (figure, _first(figure, results), _first(known, results))
+        (figure, _first(figure, results), _first(known, results), _seeds(known, results))
         for figure, known in zip(paper_figures(), paper_figures(variant=KNOWN_TRUTH), strict=True)
     ]
     return HEAD + "".join(_row(*one) for one in both) + "".join(_section(*one, results) for one in both)
@@ -132,20 +131,32 @@ def _first(figure: PaperFigure, results: Path) -> Path | None:
     return next(figure.runs(results), None)
 
 
-def _row(figure: PaperFigure, run: Path | None, beside: Path | None) -> str:
+def _seeds(known: PaperFigure, results: Path) -> list[Path]:
+    """The newest run of a figure on each other seed of the synthetic model, by the seed's name."""
+    found = dict[str, Path]()
+    for run in known.every_run(results):
+        model = str((config := _held(run, "config")).get("model"))
+        if model not in found and organism_at(model) is not None and known.differs(config) == ["model"]:
+            found[model] = run
+    return [found[model] for model in sorted(found)]
+
+
+def _row(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: Sequence[Path]) -> str:
     minutes, named = ("", "") if run is None else (_minutes(run), _named(run))
     name = figure.toml.stem
-    cells = (name, f"`steering-lab paper {name}`", minutes, named, _word(run), _word(beside))
+    others = "; ".join(map(_word, seeds)) or "not run here"
+    cells = (name, f"`steering-lab paper {name}`", minutes, named, _word(run), _word(beside), others)
     return f"| {' | '.join(cells)} |\n"
 
 
-def _section(figure: PaperFigure, run: Path | None, beside: Path | None, results: Path) -> str:
+def _section(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: Sequence[Path], results: Path) -> str:
     """The paper's number of a figure, and every run of it with its verdict and numbers."""
     config = figure.study.config
     lines = [f"published: {config.published}"]
     lines += [f"{config.model}: {_said(run)}", f"{KNOWN_TRUTH}: {_said(beside)}"]
+    lines += [f"{_held(seed, 'model').get('name', 'another seed')}: {_said(seed)}" for seed in seeds]
     for other in figure.every_run(results):
-        if other not in (run, beside):
+        if other not in (run, beside, *seeds):
             lines.append(f"{_other(figure, _held(other, 'config'))}: {_said(other)}")
     asked = f"{config.source}. *{config.question}* {config.claim}"
     return f"\n### {figure.toml.stem}\n\n{asked}\n\n" + "".join(f"- {line}\n" for line in lines)
