@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from signal import SIGTERM, signal
 from subprocess import PIPE, STDOUT, Popen
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,9 +118,11 @@ def _side_by_side(figures: Sequence["PaperFigure"], results: Path, at_once: int)
         return process.returncode != 0
 
     pool = ThreadPoolExecutor(at_once)
+    ended = signal(SIGTERM, lambda number, frame: sys.exit(128 + number))  # as by hand: those it began end with it
     try:
         return sum(pool.map(fails, figures))
     finally:
+        signal(SIGTERM, ended)
         pool.shutdown(wait=False, cancel_futures=True)
         for process in running.values():
             process.terminate()  # whoever is left where this one is interrupted

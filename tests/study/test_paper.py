@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -280,6 +282,19 @@ def test_figures_made_at_once_are_those_made_one_by_one(tmp_path: Path, capfd: p
     assert "facts: steering-lab: " in capfd.readouterr().err
     with pytest.raises(ValueError, match="--at-once is 0"):
         paper(figures, at_once=0)
+
+
+def test_figures_made_at_once_end_with_the_command_that_began_them(tmp_path: Path) -> None:
+    asked = [sys.executable, "-m", "steering_lab.cli", "paper", "topics", "transplant", "--variant", "organism"]
+    both = [*asked, "--at-once", "2", "--results", str(tmp_path)]
+    with subprocess.Popen(both, stderr=subprocess.PIPE, text=True) as command:
+        assert command.stderr is not None
+        begun = next((line for line in command.stderr if ": cells: " in line), "")
+        command.terminate()
+        command.stderr.read()  # to its end, which is there when all that hold it have ended
+    assert begun.startswith(("topics: ", "transplant: "))
+    assert command.returncode == 143
+    assert not list(tmp_path.glob("*/*/index.html"))
 
 
 def test_a_figure_that_there_is_not_is_refused() -> None:
