@@ -176,7 +176,7 @@ def of_the_conflict() -> list[str]:
     [elsewhere] = elsewhere[elsewhere["coeff"] > 0]["value"]
     return [
         comparison_findings.first_sentence(run.parts),
-        f"Of {changed['n']} questions, each asked once, it helps {count(changed['helped'])} and hurts"
+        f"Each of the {changed['n']} questions counted once, it helps {count(changed['helped'])} and hurts"
         f" {count(changed['hurt'])} (p = {changed['p']:.2f}).",
         f"Right answers over agreeing passages change by {100 * agreement['effect']:.0f} points {points(agreement)},"
         f" closed-book ones by {100 * closed['effect']:.0f} points {points(closed)}.",
@@ -255,15 +255,24 @@ def of_the_papers() -> list[str]:
     def both(who: str) -> str:
         return f"{ours[who]} (published ×{numbers[who]})"
 
+    asked = checks[checks["about"] == "number"].set_index("expected")["answer"]
+    assert asked["prompting, off topic: ratio is 1.132"] == "failed"
+
     return [
         f"Of {count(len(made))} figures and tables made on {SMOLLM2} so far: {'; '.join(each)}.",
-        "Nearest to its paper comes the table of ActAdd against prompting: behind the vector of a topic's word, text on"
-        f" that topic has a perplexity of {both('on topic')}, one more random vector would fall in {band[1]}, and other"
-        f" text {both('off topic')}; behind the word itself {both('prompting, on topic')} and"
-        f" {both('prompting, off topic')}.",
+        f"The table of ActAdd against prompting has {count((asked == 'held').sum())} of its {count(len(asked))} numbers"
+        " inside our intervals, and not the one that it is about, other text behind the word itself:"
+        f" {both('prompting, off topic')}; text on the topic has {both('prompting, on topic')} there. Behind the word's"
+        f" vector it has a perplexity of {both('on topic')}, one more random vector would fall in {band[1]}, and other"
+        f" text {both('off topic')}.",
         "In its figure of topic density, where no padding stands in front, text with some words of the topic has"
         f" {dense('up to 7 %')} and text without {dense('no wedding word')}.",
     ]
+
+
+def plainly(said: object) -> str:
+    """What was measured beside random vectors, without what one more would do."""
+    return re.sub(r", p [^;]*$", "", str(said)).replace("; ", ", ")
 
 
 def of_topics() -> list[str]:
@@ -277,9 +286,9 @@ def of_topics() -> list[str]:
 
     def shift(who: str) -> str:
         [said] = shifted.loc[shifted["expected"].str.startswith(f"{who}: "), "measured"]
-        return str(said).replace("; ", ", ")
+        return plainly(said)
 
-    each = [f"{row.expected.partition(':')[0]} {row.measured.replace('; ', ', ')}" for row in held.itertuples()]
+    each = [f"{row.expected.partition(':')[0]} {plainly(row.measured)}" for row in held.itertuples()]
     rest = lines.loc[lines["answer"] != "held", "expected"].str.partition(":")[0]
     return [
         f"Of {count(len(lines))} topics {count(len(held))} are written beyond random vectors under their own vector, by"

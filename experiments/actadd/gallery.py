@@ -22,7 +22,7 @@ from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.runs import read_run
-from steering_lab.study.expectations import said
+from steering_lab.study.expectations import Expectation, named, said
 from steering_lab.study.page import described
 from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
@@ -103,7 +103,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         setup.folder.write_table("samples", shown[["demonstration", "role", "sample", "prompt", "text"]])
         setup.folder.write_table("table", pd.concat(tables, ignore_index=True))
         setup.folder.write_table("rates", summary)
-        setup.folder.write_json("verdict.json", judge(config, measured, _ours(measured)).as_json())
+        setup.folder.write_json("verdict.json", judge(config, measured, _ours(config, measured)).as_json())
         return setup.folder.finish(report)
 
 
@@ -117,11 +117,17 @@ def _measured(summary: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(against=None, who=rows["demonstration"])
 
 
-def _ours(measured: pd.DataFrame) -> str:
+def _ours(config: Config, measured: pd.DataFrame) -> str:
+    """How many demonstrations are beyond random vectors, of those that a line asks about and of the others."""
     rows = measured[measured["metric"] == RATE]
+    asked = (
+        rows["who"].map(named).isin([line.who for line in map(Expectation.read, config.expects) if line.metric == RATE])
+    )
     surely = rows[(rows["low"] > 0) & (rows["p_random"] <= LEVEL) & (rows["effect"] > rows["control_high"])]
     shown = "; ".join(f"{row.who} {row.value:.0%}, {said(row, band=True)}" for row in surely.itertuples())
-    return f"{len(surely)} of {len(rows)} demonstrations beyond random vectors" + (f": {shown}" if shown else "")
+    each = (f"{asked[surely.index].sum()} of {asked.sum()}", f"{(~asked[surely.index]).sum()} of {(~asked).sum()}")
+    told = f"beyond random vectors are {each[0]} demonstrations that a line asks about and {each[1]} others"
+    return told + (f": {shown}" if shown else "")
 
 
 def report(folder: str | Path) -> Path:

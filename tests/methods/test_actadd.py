@@ -253,8 +253,11 @@ def test_a_row_that_is_a_sink_brings_a_warning_and_a_tab_is_none() -> None:
     assert spaced[resid_pre(4)].norms[2] > 800
     assert tabbed[resid_pre(4)].norms[2] < 150
     for text in ("", "Love", " weddings", "Intent to hurt you", "This is a test prompt."):
-        ids = [*model.token_ids(text), *model.tokenizer("\t", add_special_tokens=False)["input_ids"]]
-        tab = model.residuals(model.pad([ids]), [resid_pre(4)])[resid_pre(4)][0, -1]
-        assert 87.5 <= float(tab.norm()) <= 96.5, text  # what experiments/README.md says of a tab
+        last = {}
+        for pad in ("\t", " "):
+            ids = [*model.token_ids(text), *model.tokenizer(pad, add_special_tokens=False)["input_ids"]]
+            last[pad] = float(model.residuals(model.pad([ids]), [resid_pre(4)])[resid_pre(4)][0, -1].norm())
+        assert 87.5 <= last["\t"] <= 96.5, text  # what experiments/README.md says of a tab
+        assert 825.5 <= last[" "] <= 963.5, text  # and of a space
     with pytest.warns(UserWarning, match="the stream at 'Love' is 640 long"):
         actadd_vectors(load_model("smollm2", prefix="bos"), ContrastPair("Love", "Hate"), sites, pad="\t")

@@ -32,7 +32,7 @@ def test_nothing_works_only_where_no_rival_does(low: float, opens: str) -> None:
     summary = pd.DataFrame([row("COIECD", "conflict", 0.3, low, 0.5, p_family=0.01 if low > 0 else 0.3)])
     said = comparison_findings.first_sentence({**NOTHING, "summary": summary})
     assert said.startswith(f"{opens}no cell surely keeps agreement lost within 0.12.")
-    assert ("COIECD (+30 points [+10, +50]) raise context answers" in said) == (low > 0)
+    assert ("COIECD (+30 points [+10, +50]) raises context answers" in said) == (low > 0)
     assert comparison_findings.first_sentence(NOTHING).startswith("ContextFocus: no cell surely keeps")
 
 

@@ -89,7 +89,8 @@ def first_sentence(parts: Parts) -> str:
     held, name = judged(parts), f"{focus(parts)} at layer {parts['chosen']['layer']}"
     context = own_rows(first_conflicts(parts["summary"]), parts).set_index("metric").loc["context"]
     kind = f" ({context['kind']})" if context["kind"] else ""
-    on = f"n {context['n']} new conflicts{kind}"
+    over = "" if context["n_prompts"] == context["n"] else f" over {context['n_prompts']} questions"
+    on = f"n {context['n']} new conflicts{kind}{over}"
     found = f"{points(context)} ({_p(context['p'])}); {_beyond_random(context)}"
     if not held.verdict.held:
         return (
@@ -110,14 +111,16 @@ def _why_nothing(parts: Parts) -> str:
 
 
 def _rivals(parts: Parts) -> str:
-    """The rivals that surely raise context answers, in a sentence; nothing where none does."""
+    """The rivals that surely raise context answers, and that lower them, in a sentence; nothing where none does."""
     if "summary" not in parts:
         return ""
     rows = first_conflicts(parts["summary"])
     rows = rows[(rows["role"] == "baseline") & (rows["metric"] == "context")].assign(condition=named)
-    up = rows[(rows["low"] > 0) & (rows["p_family"] <= LEVEL)]
-    each = " and ".join(f"{row['condition']} ({points(row).removeprefix('by ')})" for _, row in up.iterrows())
-    return f" Of its rivals, which have no random counterpart, {each} raise context answers." if each else ""
+    surely, told = rows[rows["p_family"] <= LEVEL], []
+    for way, own in (("raise", surely[surely["low"] > 0]), ("lower", surely[surely["high"] < 0])):
+        if each := " and ".join(f"{r['condition']} ({points(r).removeprefix('by ')})" for _, r in own.iterrows()):
+            told.append(f"{each} {way if len(own) > 1 else f'{way}s'} context answers")
+    return f" Of its rivals, which have no random counterpart, {', '.join(told)}." if told else ""
 
 
 def opening(parts: Parts) -> str:

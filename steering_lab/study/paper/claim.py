@@ -6,7 +6,7 @@ one word:
 
     not reproduced   a line of `expects` failed
     cannot say       none failed, and one could not be answered; "beyond random vectors" cannot where their band holds
-                     the published number itself, or reaches what the measure can be
+                     the number that is asked for, or reaches what the measure can be
     reproduced       all held, and so did every number
     in shape         all held, and a number did not, or none was given
 """
@@ -182,9 +182,9 @@ def deciding(checks: pd.DataFrame) -> str:
 
 
 def _with_power(check: pd.Series, numbers: Mapping[str, float], measured: pd.DataFrame) -> pd.Series:
-    """A check of "beyond random vectors" that failed, as not answered where the band holds the published number itself.
+    """A check of "beyond random vectors" that failed, as not answered where the band holds the number asked for.
 
-    So wide a band would have failed the paper's own effect; what of it our interval leaves out is said by the number.
+    So wide a band would have failed that effect too; what of it our interval leaves out is said by the number.
     """
     line = Expectation.read(str(check["expected"]))
     told = [number for name, number in numbers.items() if named(name) == f"{line.who}: {line.metric}"]
@@ -193,7 +193,7 @@ def _with_power(check: pd.Series, numbers: Mapping[str, float], measured: pd.Dat
     [number], row = told, _rows_of(line.who, line.metric, measured)[0]
     if line.moves(row) == "failed" or not row.control_low <= number <= row.control_high:
         return check
-    measured_too = f"{check['measured']}, the published {number:g} among them"
+    measured_too = f"{check['measured']}, the {number:g} that is asked for among them"
     return pd.Series({**check, "answer": "cannot say", "measured": measured_too})
 
 
