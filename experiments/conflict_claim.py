@@ -101,6 +101,7 @@ def report(folder: str | Path) -> Path:
         headline=comparison_report.headline(parts),
         figures=drawn,
         measured=measured(parts),
+        observed=first_conflicts(parts["table"]),
         findings=(opening(parts), *findings(parts)),
         perplexed=HELD_OUT,
         captions=comparison_report.captions(parts, drawn),

@@ -157,12 +157,14 @@ def report(folder: str | Path) -> Path:
     note = (
         f"{about}. Of {config['n_samples']} samples of one prompt each, the share with a word of what was steered to."
     )
+    samples = parts["table"].assign(prompt=parts["table"]["demonstration"] + ", " + parts["table"]["prompt"])
     return publish_claim(
         folder,
         parts,
         headline=table,
         headline_note=note,
         measured=steered,
+        observed=samples,  # every demonstration has a sample 0 of its own
         findings=moved(steered, [RATE, "degenerate"]),
         figures={},
         tables={"The first three samples of each, chosen by nobody": parts["samples"]},

@@ -13,7 +13,7 @@ from steering_lab.analysis.plots import Figure, claim_curves, condition_bars
 from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.asking import PLACE
-from steering_lab.study.conflict.naming import OVER_QUESTIONS
+from steering_lab.study.conflict.naming import OVER_QUESTIONS, first_conflicts
 from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.expectations import named, said
 from steering_lab.study.page import described
@@ -64,6 +64,7 @@ def report_answers(folder: str | Path) -> Path:
         headline=wide,
         figures=figures,
         measured=found,
+        observed=first_conflicts(parts["table"]),
         findings=(*moved(own, SHOWN), *_beside(own, config)),
         perplexed=HELD_OUT,
         tables={"Every cell, with its interval and random vectors' band": table, "Paired differences": paired},

@@ -26,6 +26,7 @@ def publish_claim(
     headline: pd.DataFrame,
     figures: Mapping[str, Figure],
     measured: pd.DataFrame,
+    observed: pd.DataFrame | None = None,
     findings: tuple[str, ...] = (),
     perplexed: str = "to the unsteered model the text",
     tables: Mapping[str, pd.DataFrame] = MappingProxyType({}),
@@ -39,6 +40,7 @@ def publish_claim(
         headline: The table that stands first.
         figures: By name; the first is the paper's.
         measured: What the lines are answered by.
+        observed: The measurements behind it, in which random vectors are told apart; the run's table if left out.
         findings: Sentences that stand after the verdict.
         perplexed: What the metric "perplexity" is of, and to whom; `HELD_OUT` where no text was written.
         tables: What the page folds away, by name.
@@ -48,7 +50,7 @@ def publish_claim(
     verdict = judged_again(kept, config, measured)
     if verdict.as_json() != kept.as_json():
         replace_file(Path(folder) / "verdict.json", json.dumps(verdict.as_json(), indent=2, ensure_ascii=False) + "\n")
-    drawn = each_draw(config["expects"], measured, parts.get("table"))
+    drawn = each_draw(config["expects"], measured, parts.get("table") if observed is None else observed)
     every = {**({"What each random vector did": drawn} if len(drawn) else {}), **tables}
     about = described(config["model"], parts.get("model", {}))
     claimed = f"{config['source']}: {config['claim']} Published: {config['published']}"
