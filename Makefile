@@ -1,5 +1,5 @@
 # make demo   steer SmolLM2 over layers and coefficients, set what it reads against what it knows, and draw it
-# make paper  every figure and table of the two papers that can be made here, and the table of verdicts (about an hour and a half)
+# make paper  every figure and table of the two papers that can be made here, and the table of verdicts (about an hour and a quarter)
 # make test   run the tests, then the model and intervention laws under TransformerLens 3.9
 # make bench  what a grid, a step, an extraction and a start cost here and at the peers', on the CPU, in minutes
 # make check-families   check a tiny model of every family and write the table of docs/families.md (about a minute)
