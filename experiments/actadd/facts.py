@@ -236,7 +236,10 @@ def report(folder: str | Path) -> Path:
         figures={"facts": figure},
         measured=_measured(summary),
         findings=_apart(kinds),
-        tables={"P@1 of each kind of fact": kinds.rename(columns={"draws": "random vectors, each"}), "Every K": table},
+        tables={
+            "P@1 of each kind of fact": kinds.drop(columns="among").rename(columns={"draws": "random vectors, each"}),
+            "Every K": table,
+        },
     )
 
 
@@ -251,8 +254,10 @@ def _by_relation(ranks: pd.DataFrame) -> pd.DataFrame:
             effects = (own[name] - own["unsteered"]).to_numpy()[:, None]
             interval = paired_interval(effects, Kind.BOUNDED)
             draws = [own[c].mean() - own["unsteered"].mean() for c in own if c.endswith(f" for {name}")]
+            among = bool(draws) and min(draws) <= effects.mean() <= max(draws)
             rows.append(
                 {
+                    "among": among,
                     "relation": relation,
                     "vector": name.partition(") ")[2] or name,
                     "unsteered": own["unsteered"].mean(),
@@ -272,7 +277,7 @@ def _apart(kinds: pd.DataFrame) -> tuple[str, ...]:
         return ()
     each = "; ".join(
         f"{row.relation}, {row.vector} {signed(row.effect)} [{signed(row.low)}, {signed(row.high)}] from"
-        f" {row.unsteered:.2f}, random vectors {row.draws}"
+        f" {row.unsteered:.2f}, random vectors {row.draws}{', as they may' if row.among else ''}"
         for row in sure.itertuples()
     )
-    return (f"P@1 surely moves of these kinds of facts, each by itself: {each}.",)
+    return (f"Kinds of facts of which P@1 surely moves, each asked by itself: {each}.",)

@@ -114,7 +114,7 @@ def _between(measured: pd.DataFrame) -> list[str]:
             peak = f"up to {_interval(top)} (layer {top['layer']:g}), " if top["low"] > first["high"] else ""
             layers = ", ".join(f"{layer:g}" for layer in rises)
             found.append(
-                f"between the ends position {position} is not ever shorter: {peak}surely up at"
+                f"between the ends position {position} does not fall at every layer: {peak}surely up at"
                 f" layer{'s' if len(rises) > 1 else ''} {layers}"
             )
     return found

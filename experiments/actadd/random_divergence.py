@@ -100,12 +100,12 @@ def _entropies(model: HookedModel, texts: list[str], first: int) -> dict[str, fl
 
 
 def _measured(moved: pd.DataFrame) -> pd.DataFrame:
-    """The share of draws that move a text more, and mean ratios, each with its interval over texts."""
+    """The share of draws that move a text more, and mean ratios: over texts, and of random vectors over the vectors."""
     own = moved[moved["method"] == "actadd"].set_index("prompt")["ratio"]
     drawn = moved[moved["method"] != "actadd"].pivot(index="prompt", columns="draw", values="ratio").loc[own.index]
-    above = (drawn.to_numpy() > own.to_numpy()[:, None]).mean(axis=1)
+    above = (drawn.to_numpy() > own.to_numpy()[:, None]).mean(axis=0)
     rows = [_row("actadd", "draws that move it more", above, Kind.BOUNDED, (0.0, 1.0))]
-    for who, values in (("actadd", own.to_numpy()), ("random", drawn.mean(axis=1).to_numpy())):
+    for who, values in (("actadd", own.to_numpy()), ("random", drawn.mean(axis=0).to_numpy())):
         rows.append(_row(who, "KL in % of entropy", values, Kind.SKEWED, (0.0, np.inf)))
     return pd.DataFrame(rows)
 
@@ -138,8 +138,8 @@ def report(folder: str | Path) -> Path:
     )
     draws = moved[moved["method"] != "actadd"].groupby("draw")["ratio"].mean()
     spread = (
-        f"Intervals are over texts. The {len(draws)} random vectors differ as well: on average they move a text by"
-        f" {draws.min():.1f} to {draws.max():.1f} % of its entropy."
+        f"The vector's interval is over texts, those of the {len(draws)} random vectors over these: one by one they"
+        f" move a text by {draws.min():.1f} to {draws.max():.1f} % of its entropy."
     )
     return publish_claim(
         folder, parts, headline=parts["measured"], figures={"divergence": figure}, measured=parts["measured"],

@@ -33,6 +33,7 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.paper.texts import TextGroup
 from steering_lab.study.settings import LayerSettings
@@ -102,7 +103,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         blocks = [held_out_rows(condition, rows).assign(metric=of_group) for condition, rows in scored.items()]
         table = pooled(pd.concat(blocks, ignore_index=True), config.bands)
         summary = summarise(table, seed=config.seed)
-        measured = _measured(config.x, summary)
+        measured = _measured(config.x, summary, table, config.expects, config.seed)
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
         setup.folder.write_json("verdict.json", judge(config, measured, _ours(config, measured)).as_json())
@@ -127,9 +128,11 @@ def _scored(
     return found
 
 
-def _measured(x: str, summary: pd.DataFrame) -> pd.DataFrame:
-    """What expectations are answered by: every cell of the vector by its name along `x`, and prompting."""
-    rows = summary[summary["role"].isin(["steered", "baseline"])]
+def _measured(x: str, summary: pd.DataFrame, table: pd.DataFrame, expects: Sequence[str], seed: int) -> pd.DataFrame:
+    """What expectations are answered by: every cell of the vector by its name along `x`, and prompting.
+
+    Two cells over the same texts are compared text by text; two groups of texts are not.
+    """
 
     def who(row: Any) -> str:
         named = ["prompting"] if row.role == "baseline" else [] if row.place == "front" else [str(row.place)]
@@ -137,15 +140,20 @@ def _measured(x: str, summary: pd.DataFrame) -> pd.DataFrame:
             named.append(f"{x} {getattr(row, x):g}")
         return ", ".join([*named, row.metric])
 
-    return rows.assign(
-        who=[who(row) for row in rows.itertuples()], measure=rows["metric"], metric="ratio", against=None
-    )
+    rows = summary[summary["role"].isin(["steered", "baseline"])]
+    rows = rows.assign(who=[who(row) for row in rows.itertuples()], against=None)
+    own = table[table["role"].isin(["steered", "baseline"])]
+    names = pd.Series([who(row) for row in own.itertuples()], own.index)
+    paired = paired_differences(own, names, expects, lambda pairs: summarise(pairs, searched=False, seed=seed))
+    both = pd.concat([rows, paired], ignore_index=True)
+    return both.assign(measure=both["metric"], metric="ratio")
 
 
 def _ours(config: Config, measured: pd.DataFrame) -> str:
     """The ratios that the paper gives numbers of, or else those of the groups, where there are as few as that."""
     asked = {name.partition(": ")[0] for name in config.numbers} or {*config.groups, *config.bands}
-    shown = [row for row in measured.itertuples() if row.who in asked or str(row.place) in asked]
+    alone = measured[measured["against"].isna()]
+    shown = [row for row in alone.itertuples() if row.who in asked or str(row.place) in asked]
     return "; ".join(f"{row.who} {said(row, band=True)}" for row in shown)
 
 
@@ -180,7 +188,7 @@ def report(folder: str | Path) -> Path:
     columns = ["method", "place", "layer", "coeff", "metric", "effect", "low", "high", "control_low", "control_high"]
     table = shown[[*columns, "p_family", "p_random"]].rename(columns={"metric": "texts", "effect": "ratio"})
     few = table[table["place"] != "front"] if config["bands"] else table
-    measured = _measured(config["x"], summary)
+    measured = _measured(config["x"], summary, parts["table"], config["expects"], config["seed"])
     return publish_claim(
         folder, parts, headline=few.dropna(axis=1, how="all"), figures={"ratios": figure}, tables={"Every cell": table},
         measured=measured,

@@ -38,6 +38,7 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
@@ -137,7 +138,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         texts = setup.generations(conditions, config.prompts, config.decoding)
         table = pooled(measure_table(texts, measures), config.bands)
         summary = summarise(table, seed=config.seed)
-        measured = _measured(config.x, config.place, summary)
+        measured = _measured(config.x, config.place, summary, table, config.expects, config.seed)
         setup.folder.write_table("generations.jsonl", texts)
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)
@@ -153,9 +154,13 @@ def _first(vector: SteeringVector, share: float) -> SteeringVector:
     return replace(vector, rows=rows).described(f"the first {share:g} of the coordinates of ({vector.source.recipe})")
 
 
-def _measured(x: str, place: str, summary: pd.DataFrame) -> pd.DataFrame:
-    """What expectations are answered by: a row for every cell of a vector and each metric, against unsteered text."""
-    rows = summary[summary["role"].isin(["steered", "unsteered"])]
+def _measured(
+    x: str, place: str, summary: pd.DataFrame, table: pd.DataFrame, expects: Sequence[str], seed: int
+) -> pd.DataFrame:
+    """What expectations are answered by: a row for every cell of a vector and each metric, against unsteered text.
+
+    And the differences between two cells that a line compares, prompt by prompt.
+    """
 
     def who(row: Any) -> str:
         if row.role == "unsteered":
@@ -164,7 +169,12 @@ def _measured(x: str, place: str, summary: pd.DataFrame) -> pd.DataFrame:
         along = x in ("layer", "coeff") and not band
         return " ".join([row.method, *band, *([f"{x} {getattr(row, x):g}"] if along else [])])
 
-    return rows.assign(who=[who(row) for row in rows.itertuples()], against=None)
+    rows = summary[summary["role"].isin(["steered", "unsteered"])]
+    rows = rows.assign(who=[who(row) for row in rows.itertuples()], against=None)
+    own = table[table["role"].isin(["steered", "unsteered"])]
+    names = pd.Series([who(row) for row in own.itertuples()], own.index)
+    paired = paired_differences(own, names, expects, lambda pairs: summarise(pairs, searched=False, seed=seed))
+    return pd.concat([rows, paired], ignore_index=True)
 
 
 def _ours(config: Config, measured: pd.DataFrame) -> str:
@@ -176,7 +186,8 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
     if not asked:
         lines = {(one.who, one.metric) for one in map(Expectation.read, config.expects)}
         rows = [row for row in measured.itertuples() if (row.who, row.metric) in lines]
-    return "; ".join(f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows) + ", against unsteered"
+    each = (f"{row.who}, {row.metric} {said(row, band=True)}" for row in rows if not isinstance(row.against, str))
+    return "; ".join(each) + ", against unsteered"
 
 
 def report(folder: str | Path) -> Path:
@@ -211,7 +222,7 @@ def report(folder: str | Path) -> Path:
         "control_high",
     ]
     table = summary.loc[summary["role"].isin(["steered", "unsteered"]), [*columns, "p_family", "p_random"]]
-    measured = _measured(config["x"], config["place"], summary)
+    measured = _measured(config["x"], config["place"], summary, parts["table"], config["expects"], config["seed"])
     few = table[table["metric"].isin([config["shown"], "perplexity"])] if config["shown"] else table
     told = [config["shown"]] if config["shown"] else [f"any word of {name}" for name in config["topics"]]
     return publish_claim(

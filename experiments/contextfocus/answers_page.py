@@ -137,6 +137,7 @@ def _curves(own: pd.DataFrame, parts: Mapping[str, Any], metric: str, label: str
     return claim_curves(
         {name: rows.assign(x=rows[column].map(at)) for name, rows in cells.groupby(names, sort=False)},
         points,
+        published_as="others' numbers for other vectors: the paper's own were not obtained",
         x_label="layer" if column == "layer" else "m",
         y_label=f"{label}, more than unsteered",
         ticks={at(value): f"{value:g}" for value in shown},

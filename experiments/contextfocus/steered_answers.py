@@ -216,6 +216,8 @@ def measured(config: Config, table: pd.DataFrame) -> pd.DataFrame:
     names = pd.Series([_who(config, row) for row in table[~drawn].itertuples()], table.index[~drawn])
     own = _summed(config, table).assign(against=None)
     own = own.assign(who=[_who(config, row) for row in own.itertuples()])
+    with_words = own["method"].str.endswith(f"and {INSTRUCTED}") & own["control_low"].notna()
+    own["where"] = with_words.map({True: "random vectors with the instruction too", False: ""})
     paired = paired_differences(table, names, config.expects, lambda rows: _summed(config, rows))
     return pd.concat([own, paired], ignore_index=True)
 

@@ -11,13 +11,15 @@ def times(ratio: float | int, *, fine: bool = False) -> str:
 
     Args:
         ratio: The number.
-        fine: Two digits behind the point below 10, less the zeros at their end (×3.16, ×1.5), for sentences; on figures
-            there is room for one.
+        fine: Two digits behind the point below 10, less the zeros at their end (×3.16, ×1.5), and three where two would
+            make 1 of it, for sentences; on figures there is room for one.
     """
     if math.isnan(ratio):
         return "–"
     if math.isinf(ratio):
         return "×∞"
+    if fine and 0.0005 <= abs(ratio - 1) < 0.005:  # never a bare ×1 for what is not 1
+        return f"×{ratio:.3f}".rstrip("0")
     if fine and ratio < 9.995:
         return "×" + f"{ratio:.2f}".rstrip("0").rstrip(".")
     for bound, text in ((0.995, f"{ratio:.2f}"), (9.95, f"{ratio:.1f}"), (999.5, f"{ratio:.0f}")):

@@ -272,8 +272,9 @@ def _answered(one: Expectation, measured: pd.DataFrame, bands: bool) -> dict[str
     others = of_metric[(of_metric["who"] == other) & of_metric["against"].isna()]
     if len(paired):
         own, others = paired, pd.DataFrame([{"low": 0.0, "high": 0.0}])
-    random = "random" in one.claim
-    told = [said(row, band=bands or random) + (_rank(row) if random else "") for row in own.itertuples()]
+    told = [
+        said(row, band=bands or "random" in one.claim) + _beside_random(one, row, of_metric) for row in own.itertuples()
+    ]
     if told and not len(paired):
         told += [f"{other}{':' if isnan(row.low) else ''} {said(row)}" for row in others.itertuples()]
     each = [answer for row in own.itertuples() for answer in _each(one, row, others)]
@@ -312,12 +313,22 @@ def said(row: Any, band: bool = False) -> str:
     return f"{shown}; random vectors {random}" if random else shown
 
 
-def _rank(row: Any) -> str:
-    """How likely one more random vector is as far out, and by how many draws: few that agree tell little."""
+def _beside_random(line: Expectation, row: Any, of_metric: pd.DataFrame) -> str:
+    """What a line's number is worth beside random vectors: by how many draws it is told, or that it is not."""
+    if "random" not in line.claim:
+        inside = row.control_low <= row.effect <= row.control_high
+        return ", as random vectors may" if inside and "level" not in line.claim else ""
     p, n = getattr(row, "p_random", float("nan")), getattr(row, "n_draws", float("nan"))
     if isnan(p) or isnan(n) or not n:
         return ""
-    return f", {f'p {p:.2g}' if p >= 0.001 else 'p < 0.001'} by {n:.0f} of them"
+    if row.control_low == row.control_high:
+        return f", {n:.0f} draws alike: p {p:.2g}"
+    names = ("method", "place", "role", "measure")
+    sweep = [name for name in names if name in of_metric and isinstance(getattr(row, name), str)]
+    cells = of_metric[[all(getattr(one, key) == getattr(row, key) for key in sweep) for one in of_metric.itertuples()]]
+    cells = cells[cells["against"].isna()]
+    over = f" over its {len(cells)} cells" if sweep and len(cells) > 1 else ""
+    return f", {f'p {p:.2g}' if p >= 0.001 else 'p < 0.001'} by t of {n:.0f} draws{over}"
 
 
 def shown_beside(row: Any, *, band: bool = True) -> Callable[[float], str]:

@@ -84,12 +84,12 @@ def test_a_number_of_something_that_was_not_measured_is_refused() -> None:
 def test_a_verdict_names_the_lines_that_make_it_and_random_vectors_beside_them() -> None:
     beside = {"control_low": -0.27, "control_high": 0.13}
     failed = judge(claim(), measured(-0.08, -0.11, -0.04).assign(**beside), "ours")
-    line = '"vector: effect rises" (−0.08 [−0.11, −0.04]; random vectors [−0.27, +0.13])'
-    assert failed.sentence == f"Not reproduced: failed {line}; ours."
+    line = '"vector: effect rises" (−0.08 [−0.11, −0.04]; random vectors [−0.27, +0.13], as random vectors may)'
+    assert failed.sentence == f"Not reproduced (lines: 1 failed): failed {line}; ours."
     assert judge(claim(), measured(0.1, -0.1, 0.3), "ours").sentence == (
-        'Cannot say: not answered "vector: effect rises" (+0.10 [−0.10, +0.30]); ours.'
+        'Cannot say (lines: 1 cannot say): not answered "vector: effect rises" (+0.10 [−0.10, +0.30]); ours.'
     )
-    assert judge(claim(), measured(0.2, 0.1, 0.3), "ours").sentence == "In shape: ours."
+    assert judge(claim(), measured(0.2, 0.1, 0.3), "ours").sentence == "In shape (lines: 1 held): ours."
 
 
 def test_a_verdict_that_older_code_wrote_says_as_much_and_says_it_once() -> None:
@@ -167,9 +167,9 @@ def test_a_run_is_of_a_file_whose_words_changed_or_that_expects_less_and_of_no_o
     table, *sections = verdict_table(tmp_path).split("\n\n### ")
     assert "| norms | `steering-lab paper norms` | 1 | `actadd_norms/words` | in shape |" in table
     [section] = [section for section in sections if section.startswith("norms")]
-    assert "- smollm2: in shape: 1 (`actadd_norms/words`)" in section
-    assert "- smollm2: in shape: 1 (`actadd_norms/same`)" in section
-    assert '- prefix "tokenizer": in shape: 1 (`actadd_norms/other`)' in section
+    assert "- smollm2: in shape (lines: 1 held): 1 (`actadd_norms/words`)" in section
+    assert "- smollm2: in shape (lines: 1 held): 1 (`actadd_norms/same`)" in section
+    assert '- prefix "tokenizer": in shape (lines: 1 held): 1 (`actadd_norms/other`)' in section
 
 
 def test_names_of_runs_are_those_of_their_paper_and_no_two_are_alike() -> None:
@@ -256,7 +256,7 @@ def test_another_seed_of_the_synthetic_model_stands_beside_the_first(tmp_path: P
     table = verdict_table(tmp_path / "results")
     [row] = [line for line in table.splitlines() if "`steering-lab paper norms`" in line]
     assert row.endswith("| not run here | not run here | not reproduced; not reproduced |")
-    assert re.findall(r"^- (organism-seed\d): not reproduced: .*organism-seed\d_", table, re.M) == [
+    assert re.findall(r"^- (organism-seed\d): not reproduced .*organism-seed\d_", table, re.M) == [
         "organism-seed8", "organism-seed9",
     ]  # fmt: skip
     page = next((tmp_path / "results").glob("actadd_norms/*seed9*/index.html")).read_text(encoding="utf-8")
@@ -333,8 +333,8 @@ def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
             [folder] = re.findall(r"\(`(.+)`\)$", said)
             assert who == "organism" or folder == run.strip("`")
             held = Verdict.read(json.loads((results / folder / "verdict.json").read_text()))
-            assert (verdict, said) == (held.word, f"- {who}: {held.word}: {held.said} (`{folder}`)")
-        others = [line.split(": ")[1] for line in lines if line.startswith("- organism-")]
+            assert (verdict, said) == (held.word, f"- {who}: {held.word} ({held.counted}): {held.said} (`{folder}`)")
+        others = [line.split(": ")[1].partition(" (")[0] for line in lines if line.startswith("- organism-")]
         assert seeds == ("; ".join(others) or "not run here")
 
 
@@ -355,7 +355,7 @@ def test_random_vectors_that_reach_the_published_number_or_the_end_of_the_scale_
         ["front: any word rises beyond random vectors"], {"front: any word": number}, pd.DataFrame([row])
     )
     assert checks["answer"].iloc[0] == answer
-    assert ("that is asked for" in checks["measured"].iloc[0]) == (number == 0.15)
+    assert ("band reaches" in checks["measured"].iloc[0]) == (number == 0.15)
     worse = pd.DataFrame([row | {"low": -0.15, "high": -0.01}])
     assert checks_of(["front: any word rises beyond random vectors"], {}, worse)["answer"].iloc[0] == "failed"
 
@@ -365,7 +365,7 @@ def test_a_line_about_random_vectors_says_by_how_many_they_are_told() -> None:
     checks = checks_of(["vector: effect rises beyond random vectors", "vector: effect rises"], {}, row)
     assert checks["answer"].tolist() == ["cannot say", "held"]
     assert checks["measured"].tolist() == [
-        "+0.50 [+0.10, +0.90]; random vectors all at 0.00, p 0.17 by 5 of them",
+        "+0.50 [+0.10, +0.90]; random vectors all at 0.00, 5 draws alike: p 0.17",
         "+0.50 [+0.10, +0.90]; random vectors all at 0.00",
     ]
 

@@ -45,7 +45,8 @@ def claim_curves(
     subtitle: str = "",
     level: bool = False,
     over: str = "texts or prompts",
-    chance: str = "random vectors of equal norm",
+    chance: str = "where one more random vector of equal norm would fall",
+    published_as: str = "published, as the paper or its authors give it",
 ) -> go.Figure:
     """Effects along x from 0 to 1, a line each in its interval's band; published points as open marks on a thin line.
 
@@ -64,6 +65,7 @@ def claim_curves(
         subtitle: The line below it.
         over: What the intervals are over.
         chance: What the key calls the grey band.
+        published_as: What the key calls the published points.
 
     Raises:
         ValueError: no line, or more than eight.
@@ -90,6 +92,11 @@ def claim_curves(
     widest = controls.groupby("x", as_index=False).agg({"control_low": "min", "control_high": "max"})
     if has_control := bool(widest["control_low"].notna().any()):
         draw_band(figure, widest, "control_low", "control_high", theme.faint(theme.CONTROL, 0.22))
+        alike = widest[np.isclose(widest["control_low"], widest["control_high"])]  # a band without width is not seen
+        figure.add_scatter(
+            x=alike["x"], y=alike["control_low"], mode="markers", hoverinfo="skip", name="random vectors alike",
+            marker={"symbol": "line-ew-open", "size": 14, "color": theme.faint(theme.CONTROL, 0.6)},
+        )  # fmt: skip
     show = times if ratio else "{:.2f}".format if level else signed
     for line, symbol in zip(drawn, (*theme.SYMBOLS, *theme.SYMBOLS), strict=False):
         draw_band(figure, line.points, "low", "high", theme.faint(line.colour, 0.15))
@@ -113,7 +120,10 @@ def claim_curves(
         )  # fmt: skip
     draw_names(figure, [*drawn, *told], y_range, _PLOT[1], ratio=ratio)
     figure.add_hline(y=neutral, line={"color": theme.RULE, "width": 1}, layer="below")
-    marks = {"●": f"ours, in its 95 % interval over {over}"}
+    surely = any(line.points["low"].notna().any() for line in drawn)
+    marks = {
+        "●": f"ours, in its 95 % interval over {over}" if surely else "ours, too few of them differ for an interval"
+    }
     if has_control:
         frame = [10**end for end in y_range] if ratio else y_range
         shared = ", of all lines the widest" if controls.dropna().groupby("x").size().gt(1).any() else ""
@@ -121,7 +131,7 @@ def claim_curves(
         told_of = f"{chance}{shared}{', cut by the frame' if cut else ''}"
         marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>▬</span>"] = told_of
     if told:
-        marks[f"<span style='color:{theme.CONTROL}'>○</span>"] = "published, as the paper or its authors give it"
+        marks[f"<span style='color:{theme.CONTROL}'>○</span>"] = published_as
     xaxis = {"title": x_label, "showgrid": False, "range": (-0.03, 1.03), "tickangle": 0}
     if ticks:
         xaxis |= {"tickvals": list(ticks), "ticktext": [escaped(text) for text in ticks.values()]}

@@ -69,7 +69,9 @@ def quantile_plot(
     marks = {f"<span style='color:{theme.CYCLE[0]}'>●</span>": "a token, in its 95 % interval over texts"}
     marks["—"] = "normal, through the quartiles"
     if len(drawn):
-        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = "random vectors of equal norm"
+        marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = (
+            "random vectors of equal norm, from the least to the most"
+        )
     return lay_out(
         figure,
         Layout(_PLOT, _LEFT, _RIGHT),

@@ -18,7 +18,7 @@ _LEVEL = 0.05
 def steered_measured(
     summary: pd.DataFrame, topics: Sequence[str], *, prefix: str = "", title: str = "", subtitle: str = ""
 ) -> go.Figure:
-    """A row for each vector, a column for each metric: its effect, marked where it is told from nothing.
+    """A row for each vector, a column for each metric: its effect, marked where nothing tells it.
 
     Args:
         summary: Rows of the vectors' cells, one for each method and metric: effect, low, high, control_low,
@@ -68,7 +68,7 @@ def steered_measured(
         figure,
         Layout((side, side), _LEFT, 24, least=560),
         (title, sentences(subtitle)),
-        {"○": "not told from no effect and from random vectors of equal norm"} if within.any() else {},
+        {"○": "not told from no effect, or not from random vectors of equal norm"} if within.any() else {},
         xaxis={"title": "topic measured", **theme.BARE, "tickangle": 0},
         yaxis={"title": "topic steered", **theme.BARE, "autorange": "reversed"},
     )

@@ -16,7 +16,9 @@ MOST = 6  # cells that a sentence names
 
 
 def moved(measured: pd.DataFrame, metrics: Iterable[str] = ()) -> tuple[str, ...]:
-    """The cells that surely differ from unsteered text, over a vector's other cells too: beyond random ones, and not.
+    """The cells that surely differ from unsteered text, beyond random vectors and not, and of how many.
+
+    What is corrected for is a vector's own sweep, where it has one: not that there are several metrics and vectors.
 
     Args:
         measured: What the lines are answered by.
@@ -25,12 +27,14 @@ def moved(measured: pd.DataFrame, metrics: Iterable[str] = ()) -> tuple[str, ...
     asked = list(metrics)
     rows = measured[measured["against"].isna() & (measured["role"] == "steered") & measured["control_low"].notna()]
     rows = rows[rows["metric"].isin(asked)] if asked else rows
-    idle = np.array([idle_of(row) for row in rows.itertuples()])
+    idle, n = np.array([idle_of(row) for row in rows.itertuples()]), len(rows)
     rows = rows[((rows["low"] > idle) | (rows["high"] < idle)) & ~(rows["p_family"] > LEVEL)]
     beyond = ~rows["effect"].between(rows["control_low"], rows["control_high"]) & (rows["p_random"] <= LEVEL)
+    alike = np.isclose(rows["control_low"], rows["control_high"]) & ~beyond
     found = {
-        "Told from no effect and from random vectors, over each vector's own cells": rows[beyond],
-        "Told from no effect and not from random vectors": rows[~beyond],
+        f"Told from no effect and from random vectors (of {n} that were looked at)": rows[beyond],
+        f"Told from no effect and not from random vectors (of {n})": rows[~beyond & ~alike],
+        f"Told from no effect, random vectors too few to tell more: they all did the same (of {n})": rows[alike],
     }
     return tuple(f"{what}: {_each(cells)}." for what, cells in found.items() if len(cells))
 

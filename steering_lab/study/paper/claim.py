@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
-from steering_lab.study.expectations import Expectation, answers, named, said
+from steering_lab.study.expectations import Expectation, answers, idle_of, named, said
 from steering_lab.study.settings import ExpectationSettings
 
 Word = Literal["reproduced", "in shape", "not reproduced", "cannot say"]
@@ -39,6 +39,10 @@ MEASURED = (
     "p_random",
     "n_draws",
     "p_family",
+    "method",
+    "place",
+    "role",
+    "measure",
 )
 
 
@@ -97,9 +101,20 @@ class Verdict(NamedTuple):
         return "; ".join(filter(None, [lines, self.ours]))
 
     @property
+    def counted(self) -> str:
+        """How many lines there are of each answer, and how many published numbers are inside."""
+        of = {about: self.checks.loc[self.checks["about"] == about, "answer"] for about in ("shape", "number")}
+        lines = [
+            f"{n} {answer}" for answer in ("held", "failed", "cannot say") if (n := int((of["shape"] == answer).sum()))
+        ]
+        inside, asked = int((of["number"] == "held").sum()), len(of["number"])
+        numbers = [f"{inside} of {asked} published number{'s' if asked > 1 else ''} inside"] if asked else []
+        return "; ".join([f"lines: {', '.join(lines)}", *numbers])
+
+    @property
     def sentence(self) -> str:
         """The verdict and what makes it so, as a page begins."""
-        return f"{self.word.capitalize()}: {self.said}."
+        return f"{self.word.capitalize()} ({self.counted}): {self.said}."
 
     def as_json(self) -> dict[str, Any]:
         """What `verdict.json` of a run holds."""
@@ -193,7 +208,7 @@ def _with_power(check: pd.Series, numbers: Mapping[str, float], measured: pd.Dat
     [number], row = told, _rows_of(line.who, line.metric, measured)[0]
     if line.moves(row) == "failed" or not row.control_low <= number <= row.control_high:
         return check
-    measured_too = f"{check['measured']}, the {number:g} that is asked for among them"
+    measured_too = f"{check['measured']}; their band reaches the {number:g} that is asked for"
     return pd.Series({**check, "answer": "cannot say", "measured": measured_too})
 
 
@@ -209,8 +224,11 @@ def _asked(name: str, number: float, measured: pd.DataFrame) -> dict[str, str]:
     rows = _rows_of(who, metric, measured)
     if not rows:
         raise ValueError(f"numbers has {name!r}, and the run measures {', '.join(names_in(measured))}")
-    low, high = rows[0].low, rows[0].high
+    low, high, idle = rows[0].low, rows[0].high, idle_of(rows[0])
     answer = "cannot say" if isnan(low) else "held" if low <= number <= high else "failed"
+    nearer_to_none = abs(rows[0].effect - idle) < abs(rows[0].effect - number)
+    if answer == "held" and rows[0].scale != "level" and low <= idle <= high and nearer_to_none:
+        answer = "cannot say"  # the interval holds no effect too, and ours is nearer to that
     return {"answer": answer, "expected": f"{name} is {number:g}", "measured": said(rows[0])}
 
 

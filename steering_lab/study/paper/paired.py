@@ -27,9 +27,10 @@ def paired_differences(
     blocks = []
     for who, other in sorted(asked):
         sides = names[names.map(named).isin([who, other])].map(named)
-        if set(sides) != {who, other}:
-            continue
         rows = table.loc[sides.index]
+        metrics = [set(rows.loc[sides == one, "metric"]) for one in (who, other)]
+        if set(sides) != {who, other} or metrics[0] != metrics[1]:  # such as other texts, which are no pairs
+            continue
         rows = rows.assign(role=rows["role"].where(sides != other, "unsteered"))
         found = summed(rows[(rows["role"] == "unsteered") == (sides == other)])
         blocks.append(found[found["role"] != "unsteered"].assign(who=who, against=other))

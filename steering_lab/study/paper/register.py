@@ -179,7 +179,10 @@ def _word(run: Path | None) -> str:
 
 def _said(run: Path | None) -> str:
     """A run's verdict and numbers, and its folder."""
-    return _word(run) + ("" if run is None else f": {Verdict.read(_held(run, 'verdict')).said} ({_named(run)})")
+    if run is None:
+        return _word(run)
+    held = Verdict.read(_held(run, "verdict"))
+    return f"{held.word} ({held.counted}): {held.said} ({_named(run)})"
 
 
 def _minutes(run: Path) -> str:

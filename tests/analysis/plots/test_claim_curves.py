@@ -27,7 +27,7 @@ def test_the_key_says_what_intervals_are_over_and_what_the_band_is() -> None:
     labels = {"x_label": "coefficient", "y_label": "share", "ticks": ticks}
     usual = key(claim_curves(lines, {}, **labels))
     assert "95 % interval over texts or prompts" in usual
-    assert "random vectors of equal norm" in usual
+    assert "one more random vector of equal norm" in usual
     own = key(claim_curves(lines, {}, **labels, over="rounds", chance="unsteered twice"))
     assert "95 % interval over rounds" in own
     assert "unsteered twice" in own
