@@ -223,7 +223,7 @@ def test_norms_that_rise_between_the_ends_are_said_to() -> None:
     )  # fmt: skip
     [said] = between(table)
     peak = "up to 9.90 [8.91, 10.89] (layer 1)"
-    assert said == f"between the ends position 1 is not ever shorter: {peak}, surely up at layers 1, 3"
+    assert said == f"between the ends position 1 does not fall at every layer: {peak}, surely up at layers 1, 3"
 
 
 def test_figures_are_made_once_and_the_table_of_verdicts_finds_its_place(
