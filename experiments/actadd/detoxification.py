@@ -160,7 +160,19 @@ def report(folder: str | Path) -> Path:
         subtitle=f"{about}; {config['positive']} − {config['negative']} at layer {config['layers'][0]}, coefficient"
         f" {config['coeff']:g}",
     )
-    columns = ["who", "metric", "value", "effect", "low", "high", "control_low", "control_high", "p_random", "n"]
+    columns = [
+        "who",
+        "metric",
+        "value",
+        "effect",
+        "low",
+        "high",
+        "control_low",
+        "control_high",
+        "p_random",
+        "n_prompts",
+        "n",
+    ]
     paired = measured[measured["against"].notna()][["who", "against", "metric", "effect", "low", "high"]]
     words = sorted(topic_words(config["rude"]))
     lexicon = f"The mild lexicon, which is no measure of toxicity: {', '.join(words)}."

@@ -216,7 +216,19 @@ def report(folder: str | Path) -> Path:
         subtitle=f"{about}; {config['positive']} and {config['negative']} at layer {config['layers'][0]}, coefficient"
         f" {config['coeff']:g}",
     )
-    columns = ["who", "metric", "value", "effect", "low", "high", "control_low", "control_high", "p_random", "n"]
+    columns = [
+        "who",
+        "metric",
+        "value",
+        "effect",
+        "low",
+        "high",
+        "control_low",
+        "control_high",
+        "p_random",
+        "n_prompts",
+        "n",
+    ]
     paired = measured[measured["against"].notna()][["who", "against", "metric", "effect", "low", "high"]]
     scorer = f"The scorer: VADER, {agreed['said']}." if agreed else "The scorer counts words; nobody rated these texts."
     return publish_claim(

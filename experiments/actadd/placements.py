@@ -198,7 +198,19 @@ def report(folder: str | Path) -> Path:
         title=config["source"],
         subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}",
     )
-    columns = ["who", "metric", "value", "effect", "low", "high", "control_low", "control_high", "p_random", "n"]
+    columns = [
+        "who",
+        "metric",
+        "value",
+        "effect",
+        "low",
+        "high",
+        "control_low",
+        "control_high",
+        "p_random",
+        "n_prompts",
+        "n",
+    ]
     table = own.sort_values("who", key=lambda who: who.map(order.index), kind="stable")[columns]
     paired = measured[measured["against"].notna()][["who", "against", "metric", "effect", "low", "high"]]
     return publish_claim(

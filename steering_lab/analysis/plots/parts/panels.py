@@ -64,8 +64,12 @@ def draw_panel(figure: go.Figure, panel: Panel) -> None:
     rows, on = panel.rows, {"xaxis": panel.axis, "yaxis": "y"}
     quiet = {"hoverinfo": "skip", **on}
     bar = {"orientation": "h", "y": rows["y"], **on}
-    band = {"color": theme.faint(theme.CONTROL, 0.2), "line": {"width": 0}}
     width = rows["band_to"] - rows["band_from"]
+    alike = [3 if size == 0 else 0 for size in width]  # else a band without width is not seen
+    band = {
+        "color": theme.faint(theme.CONTROL, 0.2),
+        "line": {"width": alike, "color": theme.faint(theme.CONTROL, 0.6)},
+    }
     if rows["band_from"].notna().any():
         figure.add_bar(base=rows["band_from"], x=width, width=1, marker=band, name="control", hoverinfo="skip", **bar)
     fills = [
