@@ -272,7 +272,7 @@ def of_the_papers() -> list[str]:
 
 def plainly(said: object) -> str:
     """What was measured beside random vectors, without what one more would do."""
-    return re.sub(r", p [^;]*$", "", str(said)).replace("; ", ", ")
+    return re.sub(r", (p |\d+ draws alike|as random vectors may)[^;]*$", "", str(said)).replace("; ", ", ")
 
 
 def of_topics() -> list[str]:
