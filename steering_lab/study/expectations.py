@@ -271,7 +271,8 @@ def _answered(one: Expectation, measured: pd.DataFrame, bands: bool) -> dict[str
     paired = of_metric[(of_metric["who"] == one.who) & (of_metric["against"] == other)]
     others = of_metric[(of_metric["who"] == other) & of_metric["against"].isna()]
     if len(paired):
-        own, others = paired, pd.DataFrame([{"low": 0.0, "high": 0.0}])
+        idle = idle_of(next(paired.itertuples()))  # a paired ratio is over the other, so that no difference is 1
+        own, others = paired, pd.DataFrame([{"low": idle, "high": idle}])
     told = [
         said(row, band=bands or "random" in one.claim) + _beside_random(one, row, of_metric) for row in own.itertuples()
     ]

@@ -70,6 +70,16 @@ def test_a_paired_difference_answers_a_comparison_and_no_number() -> None:
     assert alone.word == "cannot say"  # the two intervals overlap
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "answer"), [(0.996, 1.06, "cannot say"), (1.01, 1.06, "held"), (0.9, 0.99, "failed")]
+)
+def test_a_paired_ratio_is_above_another_where_it_is_above_one(low: float, high: float, answer: str) -> None:
+    both = pd.concat([measured(1.1, 1.0, 1.2), measured(1.08, 1.0, 1.15).assign(who="other")])
+    paired = measured((low + high) / 2, low, high).assign(against="other")
+    rows = pd.concat([both, paired]).assign(scale="ratio")
+    assert checks_of(["vector: effect above other"], {}, rows)["answer"].tolist() == [answer]
+
+
 def test_a_number_is_found_by_its_name_with_spaces_as_a_line_is() -> None:
     closed = measured(0.5, 0.1, 0.9).assign(metric="closed_book")
     lines = ("vector: closed book rises",)
