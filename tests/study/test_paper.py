@@ -327,6 +327,9 @@ def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
     readme = (experiments_folder() / "README.md").read_text(encoding="utf-8")
     results = experiments_folder().parent / "results"
     table, *sections = readme[readme.index(TABLE[0]) : readme.index(TABLE[1])].split("\n### ")
+    alike = verdict_table(results).split("\n### ")[1]
+    assert alike.startswith("Lines on SmolLM2 and on every seed of the organism\n\n- held on all (")
+    assert alike.strip() == sections[0].strip()
     for figure in paper_figures():
         name, config = figure.toml.stem, figure.study.config
         [row] = [line for line in table.splitlines() if f"`steering-lab paper {name}`" in line]

@@ -124,7 +124,7 @@ def verdict_table(results: Path) -> str:
         (figure, _first(figure, results), _first(known, results), _seeds(known, results))
         for figure, known in zip(paper_figures(), paper_figures(variant=KNOWN_TRUTH), strict=True)
     ]
-    return HEAD + "".join(_row(*one) for one in both) + "".join(_section(*one, results) for one in both)
+    return HEAD + "".join(_row(*one) for one in both) + _shared(both) + "".join(_section(*one, results) for one in both)
 
 
 def _first(figure: PaperFigure, results: Path) -> Path | None:
@@ -139,6 +139,30 @@ def _seeds(known: PaperFigure, results: Path) -> list[Path]:
         if model not in found and organism_at(model) is not None and known.differs(config) == ["model"]:
             found[model] = run
     return [found[model] for model in sorted(found)]
+
+
+def _shared(both: Sequence[tuple[PaperFigure, Path | None, Path | None, Sequence[Path]]]) -> str:
+    """Which lines hold on the real model and on every seed of the synthetic one, of those that all of them answer."""
+    groups: dict[str, list[str]] = {name: [] for name in ("held on all", "failed on all", "held on every seed alone")}
+    asked = 0
+    for figure, run, beside, seeds in both:
+        if run is None or beside is None or not seeds:
+            continue
+        each = [Verdict.read(_held(one, "verdict")).checks for one in (run, beside, *seeds)]
+        answers = [dict(zip(rows["expected"], rows["answer"], strict=True)) for rows in each]
+        for line in (line for line in answers[0] if line in figure.study.config.expects):
+            found = [one.get(line) for one in answers]
+            asked += None not in found
+            name = figure.toml.stem
+            for group, alike in zip(
+                groups, ({"held"} == {*found}, {"failed"} == {*found}, {"held"} == {*found[1:]}), strict=True
+            ):
+                if alike and (group != "held on every seed alone" or found[0] != "held"):
+                    groups[group].append(f'{name}, "{line}"')
+    if not asked:
+        return ""
+    lines = [f"- {group} ({len(told)} of {asked}): {'; '.join(told) or 'none'}\n" for group, told in groups.items()]
+    return "\n### Lines on SmolLM2 and on every seed of the organism\n\n" + "".join(lines)
 
 
 def _row(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: Sequence[Path]) -> str:
