@@ -26,7 +26,7 @@ from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.models.generation import Sampling, continuation_log_probs, generate
 from steering_lab.models.hook_points import resid_post
 from steering_lab.models.loading import load_model
-from steering_lab.models.loading.at_hand import organism_folder
+from steering_lab.models.loading.synthetic import organism_folder
 from steering_lab.organism.world_rows import world_rows
 from steering_lab.runs import RunFolder, read_run
 from steering_lab.study.conflict.asking import as_asked

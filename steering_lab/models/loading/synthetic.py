@@ -4,6 +4,11 @@ from importlib import resources
 from pathlib import Path
 
 
+def organism_folder() -> Path:
+    """Where the synthetic model of this package is on disk."""
+    return Path(str(resources.files("steering_lab"))) / "organism" / "weights"
+
+
 def organism_at(name: str) -> Path | None:
     """Where the synthetic model of that name is on disk, None where the name is of another model.
 
@@ -13,7 +18,7 @@ def organism_at(name: str) -> Path | None:
     kind, _, folder = name.partition(":")
     if kind != "organism":
         return None
-    return Path(folder) if folder else Path(str(resources.files("steering_lab"))) / "organism" / "weights"
+    return Path(folder) if folder else organism_folder()
 
 
 def organism_name(name: str) -> str:

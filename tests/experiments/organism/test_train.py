@@ -24,7 +24,7 @@ from experiments.organism.report import (
 from experiments.organism.start import give_lookup_heads
 from experiments.organism.tokenizer import build_tokenizer
 from experiments.organism.train import new_model, train
-from steering_lab.models.loading.at_hand import organism_folder
+from steering_lab.models.loading.synthetic import organism_folder
 from steering_lab.organism.facts import ENTITIES, RELATIONS
 from steering_lab.organism.lexicon import MOODS, TOPIC_TABLE
 from steering_lab.organism.world import STORY_PROMPTS_TEST, evaluation_rows
