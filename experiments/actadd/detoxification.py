@@ -32,7 +32,7 @@ from steering_lab.runs import read_run
 from steering_lab.study.expectations import said
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
-from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.paper.page import COLUMNS, PAIRED_COLUMNS, publish_claim
 from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.paper.texts import TextGroup
 from steering_lab.study.settings import LayerSettings, SamplingSettings
@@ -160,26 +160,13 @@ def report(folder: str | Path) -> Path:
         subtitle=f"{about}; {config['positive']} − {config['negative']} at layer {config['layers'][0]}, coefficient"
         f" {config['coeff']:g}",
     )
-    columns = [
-        "who",
-        "metric",
-        "value",
-        "effect",
-        "low",
-        "high",
-        "control_low",
-        "control_high",
-        "p_random",
-        "n_prompts",
-        "n",
-    ]
-    paired = measured[measured["against"].notna()][["who", "against", "metric", "effect", "low", "high"]]
+    paired = measured[measured["against"].notna()][PAIRED_COLUMNS]
     words = sorted(topic_words(config["rude"]))
     lexicon = f"The mild lexicon, which is no measure of toxicity: {', '.join(words)}."
     return publish_claim(
         folder,
         parts,
-        headline=own[columns],
+        headline=own[COLUMNS],
         figures={"rude": figure},
         measured=measured,
         findings=(lexicon,),

@@ -29,7 +29,7 @@ from steering_lab.study.expectations import said
 from steering_lab.study.language import ENGLISH, Language
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
-from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.paper.page import COLUMNS, PAIRED_COLUMNS, publish_claim
 from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.paper.texts import TextGroup
 from steering_lab.study.settings import LayerSettings, SamplingSettings
@@ -216,28 +216,15 @@ def report(folder: str | Path) -> Path:
         subtitle=f"{about}; {config['positive']} and {config['negative']} at layer {config['layers'][0]}, coefficient"
         f" {config['coeff']:g}",
     )
-    columns = [
-        "who",
-        "metric",
-        "value",
-        "effect",
-        "low",
-        "high",
-        "control_low",
-        "control_high",
-        "p_random",
-        "n_prompts",
-        "n",
-    ]
-    paired = measured[measured["against"].notna()][["who", "against", "metric", "effect", "low", "high"]]
+    paired = measured[measured["against"].notna()][PAIRED_COLUMNS]
     scorer = f"The scorer: VADER, {agreed['said']}." if agreed else "The scorer counts words; nobody rated these texts."
     return publish_claim(
         folder,
         parts,
-        headline=own.loc[own["metric"].isin([FLIPPED, "perplexity"]), columns],
+        headline=own.loc[own["metric"].isin([FLIPPED, "perplexity"]), COLUMNS],
         figures={"flipped": figure},
         measured=measured,
         findings=(scorer,),
-        tables={"Paired differences": paired, "Every metric": own[columns]},
+        tables={"Paired differences": paired, "Every metric": own[COLUMNS]},
         generations=parts.get("generations"),
     )

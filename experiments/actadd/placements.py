@@ -39,7 +39,7 @@ from steering_lab.study.expectations import Expectation, said
 from steering_lab.study.page import described
 from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
-from steering_lab.study.paper.page import publish_claim
+from steering_lab.study.paper.page import COLUMNS, PAIRED_COLUMNS, publish_claim
 from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
@@ -198,21 +198,8 @@ def report(folder: str | Path) -> Path:
         title=config["source"],
         subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}",
     )
-    columns = [
-        "who",
-        "metric",
-        "value",
-        "effect",
-        "low",
-        "high",
-        "control_low",
-        "control_high",
-        "p_random",
-        "n_prompts",
-        "n",
-    ]
-    table = own.sort_values("who", key=lambda who: who.map(order.index), kind="stable")[columns]
-    paired = measured[measured["against"].notna()][["who", "against", "metric", "effect", "low", "high"]]
+    table = own.sort_values("who", key=lambda who: who.map(order.index), kind="stable")[COLUMNS]
+    paired = measured[measured["against"].notna()][PAIRED_COLUMNS]
     return publish_claim(
         folder,
         parts,

@@ -33,7 +33,7 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
-from steering_lab.study.paper.paired import paired_differences
+from steering_lab.study.paper.paired import measured_with_paired
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.paper.texts import TextGroup
 from steering_lab.study.settings import LayerSettings
@@ -140,12 +140,7 @@ def _measured(x: str, summary: pd.DataFrame, table: pd.DataFrame, expects: Seque
             named.append(f"{x} {getattr(row, x):g}")
         return ", ".join([*named, row.metric])
 
-    rows = summary[summary["role"].isin(["steered", "baseline"])]
-    rows = rows.assign(who=[who(row) for row in rows.itertuples()], against=None)
-    own = table[table["role"].isin(["steered", "baseline"])]
-    names = pd.Series([who(row) for row in own.itertuples()], own.index)
-    paired = paired_differences(own, names, expects, lambda pairs: summarise(pairs, searched=False, seed=seed))
-    both = pd.concat([rows, paired], ignore_index=True)
+    both = measured_with_paired(summary, table, ("steered", "baseline"), who, expects, seed)
     return both.assign(measure=both["metric"], metric="ratio")
 
 

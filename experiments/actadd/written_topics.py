@@ -38,7 +38,7 @@ from steering_lab.study.page import described
 from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
-from steering_lab.study.paper.paired import paired_differences
+from steering_lab.study.paper.paired import measured_with_paired
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
@@ -169,12 +169,7 @@ def _measured(
         along = x in ("layer", "coeff") and not band
         return " ".join([row.method, *band, *([f"{x} {getattr(row, x):g}"] if along else [])])
 
-    rows = summary[summary["role"].isin(["steered", "unsteered"])]
-    rows = rows.assign(who=[who(row) for row in rows.itertuples()], against=None)
-    own = table[table["role"].isin(["steered", "unsteered"])]
-    names = pd.Series([who(row) for row in own.itertuples()], own.index)
-    paired = paired_differences(own, names, expects, lambda pairs: summarise(pairs, searched=False, seed=seed))
-    return pd.concat([rows, paired], ignore_index=True)
+    return measured_with_paired(summary, table, ("steered", "unsteered"), who, expects, seed)
 
 
 def _ours(config: Config, measured: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ from steering_lab.study.conflict.rivals import METHOD
 from steering_lab.study.expectations import named, said
 from steering_lab.study.page import described
 from steering_lab.study.paper.beside_lines import moved
-from steering_lab.study.paper.page import HELD_OUT, publish_claim
+from steering_lab.study.paper.page import HELD_OUT, PAIRED_COLUMNS, publish_claim
 
 INSTRUCTED = "instructed"
 COSTS = {
@@ -57,7 +57,7 @@ def report_answers(folder: str | Path) -> Path:
     columns = ["who", "metric", "relative_norm", "value", "effect", "low", "high", "control_low", "control_high"]
     table = own[[*columns, "p_random", "p_family", "n", "n_prompts"]]
     wide = _headline(own, config)
-    paired = found[found["against"].notna()][["who", "against", "metric", "effect", "low", "high"]]
+    paired = found[found["against"].notna()][PAIRED_COLUMNS]
     return publish_claim(
         folder,
         parts,

@@ -18,6 +18,23 @@ from steering_lab.study.paper.claim import Verdict, judged_again
 HELD_OUT = "to the steered model held-out text"
 """What a comparison's perplexity is of, and to whom."""
 
+COLUMNS = [
+    "who",
+    "metric",
+    "value",
+    "effect",
+    "low",
+    "high",
+    "control_low",
+    "control_high",
+    "p_random",
+    "n_prompts",
+    "n",
+]
+"""Of a table that has a row for each who and metric."""
+PAIRED_COLUMNS = ["who", "against", "metric", "effect", "low", "high"]
+"""Of a table of paired differences."""
+
 
 def publish_claim(
     folder: str | Path,

@@ -1,10 +1,37 @@
 """Paired differences between two of a run's own conditions, for the lines of a claim that compare them."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
+from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.study.expectations import Expectation, named
+
+
+def measured_with_paired(
+    summary: pd.DataFrame,
+    table: pd.DataFrame,
+    roles: Sequence[str],
+    who: Callable[[Any], str],
+    expects: Sequence[str],
+    seed: int,
+) -> pd.DataFrame:
+    """What lines are answered by: the summary's rows of these roles by name, and the differences that lines ask for.
+
+    Args:
+        summary: Of every cell.
+        table: The measurements that it is of.
+        roles: Whose rows.
+        who: The name of a row of either, as lines have it.
+        expects: The lines.
+        seed: Of the intervals of the differences.
+    """
+    rows, own = (both[both["role"].isin(roles)] for both in (summary, table))
+    names = pd.Series([who(row) for row in own.itertuples()], own.index)
+    paired = paired_differences(own, names, expects, lambda pairs: summarise(pairs, searched=False, seed=seed))
+    rows = rows.assign(who=[who(row) for row in rows.itertuples()], against=None)
+    return pd.concat([rows, paired], ignore_index=True)
 
 
 def paired_differences(
