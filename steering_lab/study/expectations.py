@@ -16,8 +16,9 @@ is about the confirmed effect, against the unsteered model: a difference, or a r
 A claim held where the whole interval is on its side, and failed where the whole interval is on the other. Beyond random
 vectors held as a verdict has it (`confirmation.verdict`): the interval leaves out no effect, the effect is beyond the
 band, and p_random and p_family are at most 0.05; in a table without p_random the whole interval has to be beyond the
-band. It failed where no part of the interval is; of an effect in the band whose interval ends beyond it nothing can be
-said, nor where the band reaches what the measure can be: no vector could be beyond it.
+band. It failed where no part of the interval is beyond 1.96 standard deviations of what the draws did: the band itself
+is wider by what few draws leave open. Between the two nothing can be said, nor where the band reaches what the measure
+can be: no vector could be beyond it.
 """
 
 import re
@@ -29,7 +30,9 @@ from itertools import product
 from math import isnan
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy.stats import norm, t
 
 from steering_lab.analysis.plots.parts.labels import digits_apart, signed
 from steering_lab.evaluation.inferring.states import LEVEL
@@ -160,8 +163,10 @@ class Expectation:
         moves, p_random = self.moves(row), getattr(row, "p_random", float("nan"))
         if moves == "failed":
             return "failed"
-        if sign * (row.high if up else row.low) <= sign * edge:
-            return "cannot say" if sign * edge >= sign * _reach(row, up) else "failed"
+        if sign * edge >= sign * _reach(row, up):
+            return "cannot say"
+        if sign * (row.high if up else row.low) <= sign * _surely_random(row, up):
+            return "failed"
         told = p_random <= LEVEL and not getattr(row, "p_family", float("nan")) > LEVEL
         if isnan(p_random):
             told = Bound(edge, up, strict=True).answer(row.low, row.high) == "held"
@@ -182,6 +187,21 @@ def _reach(row: Any, up: bool) -> float:
     end, value = getattr(row, "most" if up else "least", float("nan")), getattr(row, "value", float("nan"))
     without = float("inf") if up else -float("inf")
     return without if isnan(end) or isnan(value) or row.scale == "ratio" else end - (value - row.effect)
+
+
+def _surely_random(row: Any, up: bool) -> float:
+    """How far on one side 95 % of random vectors go if the draws' mean and spread are exact; the band's end is further.
+
+    Args:
+        row: A row with a band; `n_draws`, where it has it, is how many the band was made of.
+        up: On which side.
+    """
+    log, ends = row.scale == "ratio", np.array([row.control_low, row.control_high])
+    low, high = np.log(ends) if log else ends
+    k = getattr(row, "n_draws", float("nan"))
+    exact = norm.ppf(0.975) / (t.ppf(0.975, k - 1) * np.sqrt(1 + 1 / k)) if k > 1 else 1.0
+    end = (low + high) / 2 + (1 if up else -1) * exact * (high - low) / 2
+    return float(np.exp(end) if log else end)
 
 
 def named(name: str) -> str:

@@ -351,26 +351,35 @@ def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
         assert seeds == ("; ".join(others) or "not run here")
 
 
-@pytest.mark.parametrize(("band", "number", "answer"), [
-    ((-0.1, 0.2), 0.15, "cannot say"),  # the paper's own effect would be among them
-    ((-0.1, 0.2), 0.3, "failed"),
-    ((-0.1, 0.9), 0.95, "cannot say"),  # nothing can be beyond: 10 % unsteered, at most 100 %
+@pytest.mark.parametrize(("band", "n_draws", "answer"), [
+    ((-0.2, 0.3), 3, "cannot say"),  # three draws with a mean of 0.05 and a spread of 0.05: two spreads end at 0.148
+    ((-0.2, 0.3), 30, "failed"),
+    ((-0.1, 0.9), 30, "cannot say"),  # nothing can be beyond: 10 % unsteered, at most 100 %
 ])  # fmt: skip
-def test_random_vectors_that_reach_the_published_number_or_the_end_of_the_scale_fail_nothing(
-    band: tuple[float, float], number: float, answer: str
+def test_a_line_fails_beside_random_vectors_only_where_the_draws_themselves_go_as_far(
+    band: tuple[float, float], n_draws: int, answer: str
 ) -> None:
     row = {
         "who": "front", "metric": "any word", "scale": "difference", "value": 0.15, "effect": 0.05, "low": -0.05,
-        "high": 0.15, "control_low": band[0], "control_high": band[1], "p_random": 0.9, "p_family": 0.9, "least": 0.0,
-        "most": 1.0, "against": None,
+        "high": 0.155, "control_low": band[0], "control_high": band[1], "p_random": 0.9, "p_family": 0.9, "least": 0.0,
+        "most": 1.0, "against": None, "n_draws": n_draws,
     }  # fmt: skip
-    checks = checks_of(
-        ["front: any word rises beyond random vectors"], {"front: any word": number}, pd.DataFrame([row])
-    )
-    assert checks["answer"].iloc[0] == answer
-    assert ("band reaches" in checks["measured"].iloc[0]) == (number == 0.15)
+    line = ["front: any word rises beyond random vectors"]
+    assert checks_of(line, {}, pd.DataFrame([row]))["answer"].iloc[0] == answer
     worse = pd.DataFrame([row | {"low": -0.15, "high": -0.01}])
-    assert checks_of(["front: any word rises beyond random vectors"], {}, worse)["answer"].iloc[0] == "failed"
+    assert checks_of(line, {}, worse)["answer"].iloc[0] == "failed"
+
+
+@pytest.mark.parametrize(("low", "answer"), [(0.98, "cannot say"), (1.01, "failed")])
+def test_how_far_random_vectors_surely_go_is_that_of_logarithms_where_the_effect_is_a_ratio(
+    low: float, answer: str
+) -> None:
+    row = measured(1.02, low, 1.06).assign(scale="ratio", control_low=0.84, control_high=1.48, p_random=1.0, n_draws=3)
+    fall = ["vector: effect falls beyond random vectors"]  # the band's logarithms: 0.109 ± 0.283, two spreads ± 0.112
+    assert checks_of(fall, {}, row)["answer"].iloc[0] == answer
+    assert (
+        checks_of(fall, {}, row.assign(low=0.98, control_low=1.06, control_high=1.06))["answer"].iloc[0] == "cannot say"
+    )
 
 
 def test_a_line_about_random_vectors_says_by_how_many_they_are_told() -> None:

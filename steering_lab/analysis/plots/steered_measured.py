@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import escaped, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
+from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.numerics.written import reach
 
 _CELL, _LEFT = 74, 120  # side of a cell and width of the names, in pixels
-_LEVEL = 0.05
 
 
 def steered_measured(
@@ -56,7 +56,7 @@ def steered_measured(
     untold = rows["effect"].between(rows["control_low"], rows["control_high"]) | rows["low"].le(0) & rows["high"].ge(0)
     for p in ("p_random", "p_family"):  # draws that did the same have a band without width, and tell little
         if p in rows:
-            untold |= rows[p].astype(float) > _LEVEL
+            untold |= rows[p].astype(float) > LEVEL
     within = untold.to_numpy().reshape(n, n)
     for i in range(n):
         for j in range(n):

@@ -5,8 +5,7 @@ falls, what stays), and as the paper's numbers (`numbers`: held where our interv
 one word:
 
     not reproduced   a line of `expects` failed
-    cannot say       none failed, and one could not be answered; "beyond random vectors" cannot where their band holds
-                     the number that is asked for, or reaches what the measure can be
+    cannot say       none failed, and one could not be answered
     reproduced       all held, and so did every number
     in shape         all held, and a number did not, or none was given
 """
@@ -18,7 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
-from steering_lab.study.expectations import Expectation, answers, idle_of, named, said
+from steering_lab.study.expectations import answers, idle_of, named, said
 from steering_lab.study.settings import ExpectationSettings
 
 Word = Literal["reproduced", "in shape", "not reproduced", "cannot say"]
@@ -177,7 +176,6 @@ def checks_of(expects: Sequence[str], numbers: Mapping[str, float], measured: pd
     measured = measured.reindex(columns=[*MEASURED, "against"])
     shapes = answers(expects, measured, bands=True)
     asked = [_asked(name, number, measured) for name, number in numbers.items()]
-    shapes = shapes.apply(_with_power, axis=1, numbers=numbers, measured=measured) if len(shapes) else shapes
     blocks = [shapes.assign(about="shape"), pd.DataFrame(asked, columns=shapes.columns).assign(about="number")]
     return pd.concat(blocks, ignore_index=True)
 
@@ -194,22 +192,6 @@ def deciding(checks: pd.DataFrame) -> str:
             each = (f'"{row.expected}" ({row.measured})' for row in rows.itertuples())
             return f"{begins} {', '.join(each)}"
     return ""
-
-
-def _with_power(check: pd.Series, numbers: Mapping[str, float], measured: pd.DataFrame) -> pd.Series:
-    """A check of "beyond random vectors" that failed, as not answered where the band holds the number asked for.
-
-    So wide a band would have failed that effect too; what of it our interval leaves out is said by the number.
-    """
-    line = Expectation.read(str(check["expected"]))
-    told = [number for name, number in numbers.items() if named(name) == f"{line.who}: {line.metric}"]
-    if check["answer"] != "failed" or "random" not in line.claim or not told:
-        return check
-    [number], row = told, _rows_of(line.who, line.metric, measured)[0]
-    if line.moves(row) == "failed" or not row.control_low <= number <= row.control_high:
-        return check
-    measured_too = f"{check['measured']}; their band reaches the {number:g} that is asked for"
-    return pd.Series({**check, "answer": "cannot say", "measured": measured_too})
 
 
 def _rows_of(who: str, metric: str, measured: pd.DataFrame) -> list[Any]:

@@ -21,6 +21,7 @@ HEAD = (
 )
 KNOWN_TRUTH = "organism"
 """The variant whose verdict stands beside: the synthetic model, of which the truth is known."""
+ALIKE = ("held on all", "failed on all", "held on every seed alone")
 
 IN_WORDS = ("question", "source", "claim", "published", "not_reproduced", "differs", "curves", "folder")
 """Settings that only say something: a run is the same whatever they say, published curves being drawn beside it, and
@@ -143,26 +144,35 @@ def _seeds(known: PaperFigure, results: Path) -> list[Path]:
 
 def _shared(both: Sequence[tuple[PaperFigure, Path | None, Path | None, Sequence[Path]]]) -> str:
     """Which lines hold on the real model and on every seed of the synthetic one, of those that all of them answer."""
-    groups: dict[str, list[str]] = {name: [] for name in ("held on all", "failed on all", "held on every seed alone")}
-    asked = 0
-    for figure, run, beside, seeds in both:
-        if run is None or beside is None or not seeds:
-            continue
-        each = [Verdict.read(_held(one, "verdict")).checks for one in (run, beside, *seeds)]
-        answers = [dict(zip(rows["expected"], rows["answer"], strict=True)) for rows in each]
-        for line in (line for line in answers[0] if line in figure.study.config.expects):
-            found = [one.get(line) for one in answers]
-            asked += None not in found
-            name = figure.toml.stem
-            for group, alike in zip(
-                groups, ({"held"} == {*found}, {"failed"} == {*found}, {"held"} == {*found[1:]}), strict=True
-            ):
-                if alike and (group != "held on every seed alone" or found[0] != "held"):
-                    groups[group].append(f'{name}, "{line}"')
-    if not asked:
+    told = [
+        (f'{figure.toml.stem}, "{line}"', _alike(*answers))
+        for figure, run, beside, seeds in both
+        if run is not None and beside is not None and seeds
+        for line, answers in _answers_of(figure, (run, beside, *seeds))
+    ]
+    if not told:
         return ""
-    lines = [f"- {group} ({len(told)} of {asked}): {'; '.join(told) or 'none'}\n" for group, told in groups.items()]
+    lines = []
+    for group in ALIKE:
+        of_group = [line for line, found in told if found == group]
+        lines.append(f"- {group} ({len(of_group)} of {len(told)}): {'; '.join(of_group) or 'none'}\n")
     return "\n### Lines on SmolLM2 and on every seed of the organism\n\n" + "".join(lines)
+
+
+def _answers_of(figure: PaperFigure, runs: Sequence[Path]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The figure's lines that every run answers, worded alike, and what each of them answers."""
+    each = [Verdict.read(_held(run, "verdict")).checks for run in runs]
+    answers = [dict(zip(rows["expected"], rows["answer"], strict=True)) for rows in each]
+    for line in figure.study.config.expects:
+        if all(line in one for one in answers):
+            yield line, tuple(one[line] for one in answers)
+
+
+def _alike(real: str, *seeds: str) -> str | None:
+    """Which of `ALIKE` a line is, by the real model's answer and every seed's."""
+    if {*seeds} == {"held"}:
+        return ALIKE[0] if real == "held" else ALIKE[2]
+    return ALIKE[1] if {real, *seeds} == {"failed"} else None
 
 
 def _row(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: Sequence[Path]) -> str:
