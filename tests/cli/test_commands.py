@@ -25,9 +25,22 @@ def test_help_teaches_each_command(
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize(("file", "model"), [(Path("SmolLM2.gguf"), "smollm2"), (None, "organism")])
-def test_the_demo_sweeps_and_then_compares_on_smollm2_or_where_that_is_missing_on_the_organism(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quick: bool, file: Path | None, model: str
+@pytest.mark.parametrize(
+    ("file", "organism", "model"),
+    [
+        (Path("SmolLM2.gguf"), False, "smollm2"),
+        (Path("SmolLM2.gguf"), True, "organism"),
+        (None, True, "organism"),
+        (None, False, "organism"),
+    ],
+)
+def test_the_demo_sweeps_and_then_compares_on_smollm2_or_where_that_is_missing_or_as_asked_on_the_organism(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    quick: bool,
+    file: Path | None,
+    organism: bool,
+    model: str,
 ) -> None:
     runs: dict[str, Any] = {}
 
@@ -36,10 +49,10 @@ def test_the_demo_sweeps_and_then_compares_on_smollm2_or_where_that_is_missing_o
 
     monkeypatch.setattr("steering_lab.cli.demo.run", read)
     monkeypatch.setattr("steering_lab.models.loading.at_hand.smollm2_file", lambda: file)
-    demo(quick)
+    demo(quick, organism)
     assert list(runs) == ["actadd_sweep", "contextfocus_conflict"]
     assert {config.model for config in runs.values()} == {model}
-    assert ("the demo runs on the synthetic organism" in capsys.readouterr().out) == (file is None)
+    assert ("the demo runs on the synthetic organism" in capsys.readouterr().out) == (not organism and file is None)
 
 
 def test_settings_may_follow_one_set_or_several(

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -434,3 +434,15 @@ def test_a_page_says_what_moved_beside_the_lines_what_it_cost_and_each_draw() ->
     assert each_draw(["vector: words rises"], found, None).empty
     renamed = found.assign(measure=found["metric"], metric="ratio")
     assert len(each_draw(["vector: ratio falls"], renamed, table)) == 1
+
+
+def test_facts_may_be_those_of_a_file_in_lamas_form(tmp_path: Path) -> None:
+    file = tmp_path / "facts.jsonl"
+    file.write_text(json.dumps({"masked_sentences": ["You find bees in [MASK]."], "obj_label": "hives"}))
+    [figure] = paper_figures(("facts",), "paper")
+    assert figure.study.config.data == "lama_conceptnet.jsonl"
+    [asked] = replace(figure.study.config, data=str(file)).asked()
+    assert (asked.country, asked.text, asked.answer) == ("You find bees in", "You find bees in", "hives")
+    assert (
+        len({one.text for one in replace(figure.study.config, data="", min_population=0, templates=4).asked()}) > 2500
+    )
