@@ -29,7 +29,7 @@ from steering_lab.models import display
 from steering_lab.models.provenance import git_commit, software
 from steering_lab.run_lock import LOCK, alone_in, holder, take
 from steering_lab.safe_files import NEW, append_line, cut_torn_line, make_folder, replace_file, whole_lines
-from steering_lab.tables import Table, WrongTable, checked
+from steering_lab.tables import Table, WrongTable, checked, within_reach
 
 PARTIAL = ".partial"
 CELLS, ASKED, FAILED = "cells.jsonl", "asked.jsonl", "failed.jsonl"
@@ -316,6 +316,7 @@ class Run(dict[str, Any]):
 def read_run(path: str | Path, kinds: Mapping[str, Table] | None = None) -> Run:
     """The parts of a finished run by name: config, provenance, model, and every other JSON file and table in it.
 
+    Tables that older versions wrote are cut where a measure ends (`tables.within_reach`), as they are written today.
     `kinds` says which tables are tidy tables of a kind (`tables.TIDY` for the usual names): those are checked.
 
     Raises:
@@ -324,7 +325,7 @@ def read_run(path: str | Path, kinds: Mapping[str, Table] | None = None) -> Run:
     """
     path = finished(path)
     parts = {file.stem: _read_json(file) for file in sorted(path.glob("*.json"))}
-    tables = {table.stem: pd.read_parquet(table) for table in sorted(path.glob("*.parquet"))}
+    tables = {table.stem: within_reach(pd.read_parquet(table)) for table in sorted(path.glob("*.parquet"))}
     lines = {file.stem: _read_lines(file) for file in sorted(path.glob("*.jsonl")) if file.name not in WORKING}
     for found in (tables, lines):
         for name in found.keys() & (kinds or {}).keys():

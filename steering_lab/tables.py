@@ -36,6 +36,8 @@ FAMILY = CELL[:3]
 """What one search goes over the cells of: a method at a place, or its control."""
 OBSERVATION = ("prompt", "sample")
 """What identifies an observation within a cell and draw; equal ones are paired across conditions."""
+OF_A_CHANGE = ("kl", "neutral_kl", "neutral_kl_median", "neutral_kl_p95", "top1_agreement")
+"""Metrics of how far a model is from the unsteered one, which itself is at their end, exactly."""
 PERCENTILES = ("norm_percentile", "distance_percentile")
 """How far out a cell takes the stream among the tokens of neutral text (`analysis.off_manifold`), in [0, 100]."""
 
@@ -176,6 +178,25 @@ TIDY = {
     "generations": GENERATIONS, "table": MEASUREMENTS, "summary": SUMMARY, "confirmed": SUMMARY, "validation": SUMMARY,
 }  # fmt: skip
 """What the files of a run hold whose names are the usual ones."""
+
+
+def within_reach(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with nothing left of what a measure cannot be; one without effects and bounds as it is.
+
+    Random vectors' band is cut where the measure ends: a share of 6 % falls by 6 points at most. So is the interval of
+    a metric `OF_A_CHANGE`; another's is not, the unsteered value being an estimate too.
+
+    Args:
+        table: One row per cell and metric, with the columns of a summary.
+    """
+    if not {"metric", "scale", "value", "effect", "least", "most", "low", "control_low"} <= set(table.columns):
+        return table
+    unsteered = (table["value"] - table["effect"]).where(table["scale"] != "ratio")
+    floor, roof = (table["least"] - unsteered).fillna(-np.inf), (table["most"] - unsteered).fillna(np.inf)
+    banded = table.assign(**{end: table[end].clip(floor, roof) for end in ("control_low", "control_high")})
+    change = table["metric"].isin(OF_A_CHANGE)
+    ends = {end: table[end].where(~change, table[end].clip(floor, roof)) for end in ("low", "high")}
+    return banded.assign(**ends)
 
 
 def checked(table: pd.DataFrame, kind: Table, only: Sequence[str] | None = None) -> pd.DataFrame:

@@ -78,7 +78,7 @@ class Run:
     def __init__(self, experiment: str, model: str, **settings: Any) -> None:
         for folder in sorted((ROOT / "results" / experiment).glob(f"*_{model}_*")):
             self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            if all(self.config[name] == value for name, value in settings.items()):
+            if all(self.config.get(name) == value for name, value in settings.items()):
                 self.folder = folder
                 return
         raise FileNotFoundError(f"no reference run of {experiment} on {model} with {settings}")
@@ -176,8 +176,8 @@ def of_the_conflict() -> list[str]:
     [elsewhere] = elsewhere[elsewhere["coeff"] > 0]["value"]
     return [
         comparison_findings.first_sentence(run.parts),
-        f"Each of the {changed['n']} questions counted once, it helps {count(changed['helped'])} and hurts"
-        f" {count(changed['hurt'])} (p = {changed['p']:.2f}).",
+        f"By the first conflict of each of the {changed['n']} questions alone it helps {count(changed['helped'])} and"
+        f" hurts {count(changed['hurt'])} (McNemar p = {changed['p']:.2f}).",
         f"Right answers over agreeing passages change by {100 * agreement['effect']:.0f} points {points(agreement)},"
         f" closed-book ones by {100 * closed['effect']:.0f} points {points(closed)}.",
         of_every_rival(summary, "subjects"),
@@ -224,20 +224,33 @@ def of_equal_kl() -> list[str]:
         f"Of {count(len(alone))} gradient forms {count(len(surely))} give more than the vector at 1 nat (nothing is"
         f" corrected), {unread} does not get that far.",
         equal_kl_report.first_sentence(run.parts),
-        f"Over irrelevant contexts {right(delta)} of its answers are right at 1 nat and {right(vector)} of the"
-        f" vector's, of {unsteered:.0f} % unsteered.",
+        f"Over irrelevant contexts, where {unsteered:.0f} % of unsteered answers are right, {right(delta)} are under"
+        f" the delta that imitates the instruction and {right(vector)} under the vector, both at 1 nat.",
         f"The delta costs about {run.table('costs', method=delta)['forward_equivalents'].iloc[0]:.0f} plain passes a"
         f" query, the vector {once:.0f} once",
     ]
 
 
 def of_the_papers() -> list[str]:
-    """How many figures there are of each verdict, what failed first, and which."""
-    runs = {f.toml.stem: next(f.runs(ROOT / "results"), None) for f in paper_figures()}
+    """What failed first, line by line, and how many figures there are of each verdict, and which."""
+    figures = paper_figures()
+    runs = {f.toml.stem: next(f.runs(ROOT / "results"), None) for f in figures}
     made = {name: json.loads((run / "verdict.json").read_text()) for name, run in runs.items() if run is not None}
     by = {word: [name for name, held in made.items() if held["verdict"] == word] for word in WORDS_OF_VERDICTS}
-    each = [f"{count(len(names))} {word} ({', '.join(names)})" for word, names in by.items() if names]
+    failed, *others = by.items()
+    each = [f"{count(len(names))} {word} ({', '.join(names)})" for word, names in others if names]
+    lines = {
+        name: [c for c in made[name]["checks"] if (c["answer"], c["about"]) == ("failed", "shape")]
+        for name in failed[1]
+    }
+    told = [f"{name}, {' and '.join(map(line_of, checks))}" for name, checks in lines.items()]
+    alike = [name for name, checks in lines.items() if all("as random vectors may" in c["measured"] for c in checks)]
+    unnumbered = [f.toml.stem for f in figures if not f.study.config.numbers]
     [prompting] = paper_figures(("prompting",))
+    spaced_run = Run("actadd_prompting", SMOLLM2, pad=None)
+    behind = {
+        c["expected"].partition(": ")[0]: c for c in spaced_run.json("verdict")["checks"] if c["about"] == "number"
+    }
     checks = pd.DataFrame(made["prompting"]["checks"])
     said = {line.partition(": ")[0]: row for line, row in zip(checks["expected"], checks["measured"], strict=True)}
     ours = {who: said[who].partition(";")[0] for who in said}
@@ -248,9 +261,10 @@ def of_the_papers() -> list[str]:
     assert band is not None
 
     def dense(who: str) -> str:
-        found = re.search(rf"{who} (×\S+ \[.*?\])", made["topic_density"]["ours"].replace("; ", "\n"), re.MULTILINE)
+        found = re.search(rf"{who} (×\S+ \[.*?\]; random vectors \[.*?\])", made["topic_density"]["ours"])
         assert found is not None
-        return found[1]
+        value, drawn = found[1].split("; ")
+        return f"{value} ({drawn})"
 
     def both(who: str) -> str:
         return f"{ours[who]} (published ×{numbers[who]})"
@@ -259,7 +273,17 @@ def of_the_papers() -> list[str]:
     assert asked["prompting, off topic: ratio is 1.132"] == "failed"
 
     return [
-        f"Of {count(len(made))} figures and tables made on {SMOLLM2} so far: {'; '.join(each)}.",
+        f"Of {count(len(made))} figures and tables made on {SMOLLM2} {count(len(failed[1]))} are not reproduced, by"
+        f" these lines: {'; '.join(told)}.",
+        f"In {count(len(alike))} of them ({', '.join(alike)}) random vectors of the same norm may break that line as"
+        " well.",
+        f"Of the others {'; '.join(each)}.",
+        f"{count(len(unnumbered)).capitalize()} have no number to be held to.",
+        "With a space, the paper's own padding, other text behind the word has"
+        f" {behind['prompting, off topic']['measured']} and text on the topic"
+        f" {behind['prompting, on topic']['measured']}, and"
+        f" {count(sum(c['answer'] == 'held' for c in behind.values()))} of the"
+        f" {count(len(behind))} numbers is inside.",
         f"The table of ActAdd against prompting has {count((asked == 'held').sum())} of its {count(len(asked))} numbers"
         " inside our intervals, and not the one that it is about, other text behind the word itself:"
         f" {both('prompting, off topic')}; text on the topic has {both('prompting, on topic')} there. Behind the word's"
@@ -268,6 +292,11 @@ def of_the_papers() -> list[str]:
         "In its figure of topic density, where no padding stands in front, text with some words of the topic has"
         f" {dense('up to 7 %')} and text without {dense('no wedding word')}.",
     ]
+
+
+def line_of(check: dict[str, str]) -> str:
+    """A line and what was measured."""
+    return f"“{check['expected']}” ({plainly(check['measured'])})"
 
 
 def plainly(said: object) -> str:
@@ -299,7 +328,34 @@ def of_topics() -> list[str]:
     ]
 
 
+def of_the_speeds() -> list[str]:
+    """What a step takes, as the benchmarks' kept output has it."""
+
+    def rows(file: str, table: str, name: str) -> str:
+        text = (ROOT / "benchmarks" / file).read_text(encoding="utf-8")
+        [line] = re.findall(rf"^  {re.escape(name)} +(.*)$", text[text.rindex(table) :].split("\n\n")[0], re.MULTILINE)
+        return str(line)
+
+    def span(line: str, place: int) -> str:
+        value, low, high = re.findall(r"(\S+) \((\S+?)-(\S+?)\)", line)[place]
+        return f"{value} ({low} to {high})" if place else f"{value} ms ({low} to {high})"
+
+    cpu = [rows("2026-11-26_smollm2_2cores.txt", f"(c) batch {n},", "ours") for n in (1, 32)]
+    step = "step, batch 1, prompt 32 (LlamaForCausalLM, 8.03B"
+    ours, by_hand, theirs = (
+        rows("2026-11-26_h200.txt", step, name)
+        for name in ("ours, steered", "written by hand, steered", "transformers.generate")
+    )
+    return [
+        f"on a CPU in {span(cpu[0], -1)} of its seconds at one row and in {span(cpu[1], -1)} at 32.",
+        f"one row of an 8B Llama of random weights in bfloat16 on an H200 takes {span(ours, 0)} a steered token, a"
+        f" graph written by hand {span(by_hand, 0).replace(' ms', '')}, and an unsteered one by"
+        f" {span(theirs, 0).replace(' ms', '')}; one run of",
+    ]
+
+
 SECTIONS: dict[str, tuple[str, str, tuple[Callable[[], list[str]], ...]]] = {
+    "speeds": ("Text is written by Hugging Face's", "`load_model` also takes", (of_the_speeds,)),
     "sweep": ("![Sentiment of the text", "## Two commands", (of_the_sweep,)),
     "context against memory": (
         "## Context against memory",

@@ -155,7 +155,8 @@ def report(folder: str | Path) -> Path:
         }
     )
     note = (
-        f"{about}. Of {config['n_samples']} samples of one prompt each, the share with a word of what was steered to."
+        f"{about}. Of {config['n_samples']} samples of one prompt each, the share with a word of what was steered"
+        " to. Intervals are over these samples: they say nothing of other prompts."
     )
     samples = parts["table"].assign(prompt=parts["table"]["demonstration"] + ", " + parts["table"]["prompt"])
     return publish_claim(

@@ -262,10 +262,12 @@ def report(folder: str | Path) -> Path:
     n = config["n_tails"]
     few = pd.concat([tokens.head(n), tokens.tail(n)[::-1]]).rename(columns={"value": "shift, nats", "n": "occurrences"})
     published = pd.DataFrame({"token": list(config["tokens"]), "shift, nats": list(config["tokens"].values())})
-    tables = {"Tokens that rose and fell most, of all texts": few, "Words of the topic": head[~sets]}
+    picked = "picked and measured on the same texts, so larger than they are and without an interval"
+    few = few.drop(columns=["low", "high"])
+    tables = {f"Tokens that rose and fell most, {picked}": few, "Words of the topic": head[~sets]}
     if len(published):
         tables["Published"] = published
     return publish_claim(
         folder, parts, headline=head[sets], figures={"shifts": figure}, measured=_measured(summary),
-        tables={**tables, "Every token": tokens},
+        tables={**tables, "Every token": tokens.drop(columns=["low", "high"])},
     )  # fmt: skip

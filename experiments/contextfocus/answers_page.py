@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from steering_lab.analysis.plots import Figure, claim_curves, condition_bars
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.runs import read_run
+from steering_lab.study.conflict.answers import odd_parts
 from steering_lab.study.conflict.asking import PLACE
 from steering_lab.study.conflict.naming import OVER_QUESTIONS, first_conflicts
 from steering_lab.study.conflict.rivals import METHOD
@@ -22,10 +24,10 @@ from steering_lab.study.paper.page import HELD_OUT, PAIRED_COLUMNS, publish_clai
 
 INSTRUCTED = "instructed"
 COSTS = {
-    "neither": "Under conflict, surely more or fewer answers that are neither the context's nor the memory's",
-    "agreement": "Surely more or fewer right answers where the context agrees",
-    "irrelevant": "Surely more or fewer right answers where the context is about something else",
-    "closed_book": "Surely more or fewer right answers without a context",
+    "neither": "Under conflict, more or fewer answers that are neither the context's nor the memory's",
+    "agreement": "More or fewer right answers where the context agrees",
+    "irrelevant": "More or fewer right answers where the context is about something else",
+    "closed_book": "More or fewer right answers without a context",
 }
 SHOWN = {"context": "context answers", "memory": "memory answers", "log_odds": "log-odds, nats"}
 
@@ -65,7 +67,7 @@ def report_answers(folder: str | Path) -> Path:
         figures=figures,
         measured=found,
         observed=first_conflicts(parts["table"]),
-        findings=(*moved(own, SHOWN), *_beside(own, config)),
+        findings=(*moved(own, SHOWN), *_beside(own, config), *_turning(parts)),
         perplexed=HELD_OUT,
         tables={"Every cell, with its interval and random vectors' band": table, "Paired differences": paired},
         generations=parts.get("generations"),
@@ -87,7 +89,7 @@ def _headline(own: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _beside(own: pd.DataFrame, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where an answer surely becomes another one than unsteered in what no curve shows: neither city, and the costs."""
+    """Where an answer is told from the unsteered one in what no curve shows: neither city, and the costs."""
     told = []
     for metric in (metric for metric in COSTS if metric in ("neither", *config["costs"])):
         rows = own[(own["metric"] == metric) & (own["role"] != "unsteered")].set_index("who").reindex(_order(own))
@@ -95,8 +97,26 @@ def _beside(own: pd.DataFrame, config: Mapping[str, Any]) -> tuple[str, ...]:
         each = "; ".join(f"{row.who} {row.value:.0%}, {said(row, band=True)}" for row in rows.itertuples())
         if each:
             alone = "" if rows["control_low"].notna().any() else ", random vectors not asked"
-            told.append(f"{COSTS[metric]} (unsteered {_unsteered(own, metric):.0%}{alone}): {each}.")
+            of = f"of {own.loc[own['role'] != 'unsteered', 'who'].nunique()} cells, corrected over a contrast's own"
+            told.append(f"{COSTS[metric]} (unsteered {_unsteered(own, metric):.0%}; {of}{alone}): {each}.")
     return tuple(told)
+
+
+def _turning(parts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The part of the log-odds that turns with the sign of m, where both signs were run, beside random vectors'."""
+    table = first_conflicts(parts["table"])
+    steered = table[(table["role"] == "steered") & (table["metric"] == "log_odds")]
+    if not set(steered["coeff"]) & set(-steered["coeff"]):
+        return ()
+    odd = odd_parts(table, parts["config"]["seed"])
+    told = []
+    for m, rows in odd[odd["role"] != "unsteered"].groupby("coeff"):
+        own, drawn = rows[rows["role"] == "steered"].iloc[0], rows.loc[rows["role"] == "control", "value"]
+        beside = f", {len(drawn)} random vectors {signed(drawn.min())} to {signed(drawn.max())}" if len(drawn) else ""
+        told.append(f"m {m:g} {signed(own['value'])} [{signed(own['low'])}, {signed(own['high'])}]{beside}")
+    return (
+        f"The part of the log-odds that turns with the sign, half of what m less −m does, in nats: {'; '.join(told)}.",
+    )
 
 
 def _unsteered(own: pd.DataFrame, metric: str) -> float:

@@ -94,11 +94,15 @@ def _bands(rows: pd.DataFrame, digits: Sequence[int]) -> list[str]:
 
 
 def _estimates(rows: pd.DataFrame, digits: Sequence[int]) -> list[str]:
-    """Each effect with its interval; a dash where there is neither."""
+    """Each effect with its interval, or why it has none; a dash where there is no effect."""
     texts = []
-    for scale, n, *numbers in zip(rows["scale"], digits, rows["effect"], rows["low"], rows["high"], strict=True):
+    why = rows["why"] if "why" in rows else pd.Series("", rows.index)
+    for scale, n, reason, *numbers in zip(
+        rows["scale"], digits, why.fillna(""), rows["effect"], rows["low"], rows["high"], strict=True
+    ):
         value, *ends = ("" if pd.isna(x) else _number(float(x), scale, n) for x in numbers)
-        texts.append(f"{value} [{', '.join(ends)}]".strip() if all(ends) else value or "–")
+        told = value and f"{value} ({reason})" if reason else value
+        texts.append(f"{value} [{', '.join(ends)}]".strip() if all(ends) else told or "–")
     return texts
 
 

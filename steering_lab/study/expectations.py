@@ -36,6 +36,7 @@ from scipy.stats import norm, t
 
 from steering_lab.analysis.plots.parts.labels import digits_apart, signed
 from steering_lab.evaluation.inferring.states import LEVEL
+from steering_lab.evaluation.running.control_vectors import RANDOM_CONTROLS
 from steering_lab.numerics.written import reach, times
 
 Answer = Literal["failed", "held", "cannot say"]
@@ -263,11 +264,11 @@ def expected_answers(config: Mapping[str, Any], measured: pd.DataFrame) -> pd.Da
         config: The settings of the run.
         measured: As in `answers`.
     """
-    expects = config.get("expects", ())
-    return answers(expects, measured) if expects else None
+    expects, kinds = config.get("expects", ()), [kind for kind in config.get("controls", ()) if kind in RANDOM_CONTROLS]
+    return answers(expects, measured, kinds=len(kinds) or 1) if expects else None
 
 
-def answers(expects: Sequence[str], measured: pd.DataFrame, *, bands: bool = False) -> pd.DataFrame:
+def answers(expects: Sequence[str], measured: pd.DataFrame, *, bands: bool = False, kinds: int = 1) -> pd.DataFrame:
     """One row per line: answer, expected, measured; failed ones first, then those that nothing can be said of.
 
     Where several rows are of the same who and metric, a line held if it holds for all, and failed if it fails for one.
@@ -278,13 +279,14 @@ def answers(expects: Sequence[str], measured: pd.DataFrame, *, bands: bool = Fal
             who that a paired difference is to; p_random, n_draws and p_family where they are known, and why there is no
             number or no interval, or where another row was taken than was asked for.
         bands: Whether random vectors' band is said of every line, and not only of one about them.
+        kinds: Of how many kinds of random vectors the draws are, as many of each.
     """
     rows = measured.assign(who=measured["who"].map(named), metric=measured["metric"].map(named))
-    told = pd.DataFrame([_answered(one, rows, bands) for one in map(Expectation.read, expects)])
+    told = pd.DataFrame([_answered(one, rows, bands, kinds) for one in map(Expectation.read, expects)])
     return told.sort_values("answer", key=lambda answer: answer.map(ORDER.index), kind="stable", ignore_index=True)
 
 
-def _answered(one: Expectation, measured: pd.DataFrame, bands: bool) -> dict[str, str]:
+def _answered(one: Expectation, measured: pd.DataFrame, bands: bool, kinds: int) -> dict[str, str]:
     other = one.other
     of_metric = measured[measured["metric"] == one.metric]
     own = of_metric[(of_metric["who"] == one.who) & of_metric["against"].isna()]
@@ -294,7 +296,8 @@ def _answered(one: Expectation, measured: pd.DataFrame, bands: bool) -> dict[str
         idle = idle_of(next(paired.itertuples()))  # a paired ratio is over the other, so that no difference is 1
         own, others = paired, pd.DataFrame([{"low": idle, "high": idle}])
     told = [
-        said(row, band=bands or "random" in one.claim) + _beside_random(one, row, of_metric) for row in own.itertuples()
+        said(row, band=bands or "random" in one.claim) + _beside_random(one, row, of_metric, kinds)
+        for row in own.itertuples()
     ]
     if told and not len(paired):
         told += [f"{other}{':' if isnan(row.low) else ''} {said(row)}" for row in others.itertuples()]
@@ -334,7 +337,7 @@ def said(row: Any, band: bool = False) -> str:
     return f"{shown}; random vectors {random}" if random else shown
 
 
-def _beside_random(line: Expectation, row: Any, of_metric: pd.DataFrame) -> str:
+def _beside_random(line: Expectation, row: Any, of_metric: pd.DataFrame, kinds: int) -> str:
     """What a line's number is worth beside random vectors: by how many draws it is told, or that it is not."""
     if "random" not in line.claim:
         inside = row.control_low <= row.effect <= row.control_high
@@ -344,12 +347,22 @@ def _beside_random(line: Expectation, row: Any, of_metric: pd.DataFrame) -> str:
         return ""
     if row.control_low == row.control_high:
         return f", {n:.0f} draws alike: p {p:.2g}"
+    draws = f"{n:.0f} draws" if kinds == 1 else f"{n / kinds:.0f} draws of each of {kinds} kinds"
+    return f", {f'p {p:.2g}' if p >= 0.001 else 'p < 0.001'} by t of {draws}{_over(row, of_metric)}"
+
+
+def _over(row: Any, of_metric: pd.DataFrame) -> str:
+    """Over how many cells a row's p is corrected, as its sweep shows; or that it is asked alone, though it has one."""
     names = ("method", "place", "role", "measure")
     sweep = [name for name in names if name in of_metric and isinstance(getattr(row, name), str)]
+    if not sweep or not {"p", "p_family"} <= set(of_metric):
+        return ""
     cells = of_metric[[all(getattr(one, key) == getattr(row, key) for key in sweep) for one in of_metric.itertuples()]]
-    cells = cells[cells["against"].isna()]
-    over = f" over its {len(cells)} cells" if sweep and len(cells) > 1 else ""
-    return f", {f'p {p:.2g}' if p >= 0.001 else 'p < 0.001'} by t of {n:.0f} draws{over}"
+    cells = cells[cells["against"].isna()].drop_duplicates(["effect", "low", "high"])
+    if len(cells) < 2:
+        return ""
+    corrected = (cells["p_family"].astype(float) > cells["p"].astype(float)).any()
+    return f" over its {len(cells)} cells" if corrected else ", asked alone"
 
 
 def shown_beside(row: Any, *, band: bool = True) -> Callable[[float], str]:

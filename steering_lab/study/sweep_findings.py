@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
 from steering_lab.evaluation.inferring.reasons import amount, spaced
 from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.numerics.significance import holm
 from steering_lab.numerics.written import reach
 from steering_lab.study.control_findings import NOT_RANDOM, controls_sentence
 from steering_lab.study.expectations import shown_beside, unmeasured
@@ -159,13 +161,16 @@ def first_sentence(results: Sequence[Result], metric: str, on: str, n_prompts: i
         n_prompts: The new prompts.
     """
     held = sorted((one for one in results if one.verdict.held), key=lambda one: -one.surely)
+    asked = [one for one in results if one.table is not None]
     if held:
         one = held[0]
+        alone = [each.table["p_family"].iloc[0] for each in results if each.table is not None]
+        p = holm(np.array(alone, dtype=float))[asked.index(one)]
+        over = f", corrected over the {len(asked)} forms asked" if len(asked) > 1 else ""
         return (
             f"On {n_prompts} new prompts, {one.done} ({one.at}) raises the {subject_of(metric)} of {on}'s text"
-            f" {one.measured()}, {one.budgets}{one.unbudgeted()}.{one.controlled()}"
+            f" {one.measured()}, {one.budgets}{one.unbudgeted()}; p of no effect {p:.2g}{over}.{one.controlled()}"
         )
-    asked = [one for one in results if one.table is not None]
     on_new = f", on {n_prompts} new prompts" if asked else ""
     nothing = UNSURE_OF_COSTS if any(one.verdict.only_unsure_of_budget for one in asked) else NOTHING
     nearest_first = sorted(results, key=lambda one: (not one.verdict.only_unsure_of_budget, one.table is None))

@@ -12,7 +12,9 @@ from steering_lab.analysis.condition_table import condition_table, with_gauge
 from steering_lab.analysis.plots import Figure, coeff_curves, cost_panel, layer_coeff_heatmap, manifold_heatmap
 from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.selection import Selected
+from steering_lab.evaluation.inferring.slopes import prompt_slopes, steered_otherwise
 from steering_lab.evaluation.inferring.states import states
+from steering_lab.evaluation.measuring.agreement import Agreement
 from steering_lab.evaluation.measuring.named_measures import called, label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
@@ -63,6 +65,8 @@ def report_sweep(folder: str | Path) -> Path:
         findings=[
             first_sentence(told.results, told.metric, told.model, told.n_prompts),
             *(sentence(one, told.metric) for one in told.results),
+            *told.otherwise(),
+            *told.judges(),
         ],
         headline=told.headline(),
         figures=drawn,
@@ -77,7 +81,7 @@ def report_sweep(folder: str | Path) -> Path:
         answers=told.answers(),
         beside=told.beside(),
         tables={
-            "Every cost on the new prompts, random vectors among them": told.costs(),
+            "Every cost of the new prompts, random vectors among them (neutral texts: the search's own)": told.costs(),
             f"All {len(conditions)} conditions of the search with intervals and costs{told.no_prompt}": conditions,
         },
         captions=told.captions(drawn),
@@ -165,12 +169,38 @@ class Told:
         rows = rows.sort_values("role", kind="stable", key=lambda roles: roles.map(order.index))
         costs = [] if self.metric == "perplexity" else ["perplexity"]
         table = self.named(condition_table(rows, metric=self.metric, costs=costs))
-        return table.drop(columns="missing").rename(columns={"p, corrected": "p"})
+        return _as_asked(table)
 
     def costs(self) -> pd.DataFrame:
         """One row per condition on prompts that chose nothing, controls among them: every cost that was measured."""
         table = self.named(condition_table(self.confirmed, metric=self.metric))
-        return table.drop(columns="missing").rename(columns={"p, corrected": "p"})
+        return _as_asked(table)
+
+    def otherwise(self) -> list[str]:
+        """How many prompts of the search each chosen form moves the other way, and random vectors do."""
+        curves = steered_otherwise(prompt_slopes(self.parts["table"], self.metric))
+        told = []
+        for one in self.results:
+            if isinstance(one.cell, str):
+                continue
+            at = curves[(curves["place"] == one.cell.place) & (curves["layer"] == one.cell.layer)]
+            own = at[at["method"] == one.cell.method].iloc[0]
+            random = at.loc[(at["control_of"] == one.cell.method) & at["method"].isin(DRAWN), "share"]
+            beside = f"; random vectors {random.mean():.0%} on the mean of {len(random)}" if len(random) else ""
+            told.append(
+                f"Prompt by prompt, over the coefficients of the search: {one.form.label} at layer {one.cell.layer:g}"
+                f" moves {own['share']:.0%} of {own['n_prompts']} prompts the other way"
+                f" [{own['low']:.0%}, {own['high']:.0%}]{beside}."
+            )
+        return told
+
+    def judges(self) -> list[str]:
+        """Which language models judged, by which words, and how far they agree with people."""
+        return [
+            f"{judge['name']} is what {judge['model']} at {judge['base_url']} answers, from {judge['low']:g} to"
+            f" {judge['high']:g}; {_agreed(judge)}; asked: “{judge['rubric'].strip()}”"
+            for judge in self.parts.get("judges", ())
+        ]
 
     def answers(self) -> pd.DataFrame | None:
         """What was expected, and what the chosen cells on new prompts say to it; nothing where nothing was expected."""
@@ -339,3 +369,15 @@ def _short(column: str) -> str:
     """A column's name: of a measure that counts listed words, with few of them."""
     kind, colon, topic = column.partition(":")
     return f"{kind}: {called(topic)}" if colon and "," in topic else column
+
+
+def _as_asked(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of cells that are each asked alone; how many values are missing is said where some are."""
+    told = table if table["missing"].any() else table.drop(columns="missing")
+    return told.rename(columns={"p, corrected": "p"})
+
+
+def _agreed(judge: Mapping[str, Any]) -> str:
+    """A judge's agreement with people."""
+    agreement = judge.get("agreement")
+    return str(Agreement(**agreement)) if agreement else "its agreement with people is not known"

@@ -50,8 +50,8 @@ def claim_curves(
 ) -> go.Figure:
     """Effects along x from 0 to 1, a line each in its interval's band; published points as open marks on a thin line.
 
-    The grey band is what norm-matched random vectors do at the same x, of all lines the widest. Ours and published
-    points share the axes, so that a published layer stands at its depth: 0 is the first, 1 the last.
+    The grey band is what norm-matched random vectors do at the same x, at each the widest of the curves' own. Ours and
+    published points share the axes, so that a published layer stands at its depth: 0 is the first, 1 the last.
 
     Args:
         lines: By name, rows with x, effect, low, high and, where there are controls, control_low and control_high.
@@ -126,9 +126,13 @@ def claim_curves(
     }
     if has_control:
         frame = [10**end for end in y_range] if ratio else y_range
-        shared = ", of all lines the widest" if controls.dropna().groupby("x").size().gt(1).any() else ""
+        shared = (
+            ", at each place the widest of the curves' own (the table has each)"
+            if controls.dropna().groupby("x").size().gt(1).any()
+            else ""
+        )
         cut = widest["control_low"].min() < frame[0] or widest["control_high"].max() > frame[1]
-        told_of = f"{chance}{shared}{', cut by the frame' if cut else ''}"
+        told_of = f"{chance}{shared}{'; it goes on beyond the frame' if cut else ''}"
         marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>▬</span>"] = told_of
     if told:
         marks[f"<span style='color:{theme.CONTROL}'>○</span>"] = published_as

@@ -12,7 +12,7 @@ from scipy.stats import t
 from steering_lab.evaluation.inferring.pairing import pair_with_unsteered, paired_sums
 from steering_lab.evaluation.inferring.random_test import random_grid
 from steering_lab.evaluation.running.control_vectors import RANDOM_CONTROLS
-from steering_lab.tables import CELL, FAMILY, in_cell
+from steering_lab.tables import CELL, FAMILY, in_cell, within_reach
 
 MIN_DRAWS = 3
 BAND = ("control_low", "control_high", "p_random")
@@ -131,14 +131,11 @@ def attach_bands(
     hull = found.groupby(level=0).agg(
         {"control_low": "min", "control_high": "max", "p_random": "max", "n_draws": "sum"}
     )
-    unsteered = (summary["value"] - summary["effect"]).where(summary["scale"] != "ratio")
-    floor, roof = (summary["least"] - unsteered).fillna(-np.inf), (summary["most"] - unsteered).fillna(np.inf)
-    for end in BAND[:2]:  # nothing is left of what cannot be: a share of 6 % falls by 6 points at most
-        hull[end] = hull[end].astype(float).clip(floor[hull.index], roof[hull.index])
-    return summary.assign(
+    banded = summary.assign(
         **{name: hull[name].reindex(summary.index).astype(float) for name in BAND},
         n_draws=hull["n_draws"].reindex(summary.index).fillna(0).astype(int),
     )
+    return within_reach(banded)
 
 
 def _judged(summary: pd.DataFrame, draws: pd.DataFrame, level: float, searched: bool) -> pd.DataFrame:

@@ -61,7 +61,8 @@ def cost_said(cost: Any) -> str:
     numbers = cost.held_out, cost.held_out_low, cost.held_out_high
     if cost.scale == "ratio":
         value, low, high = (f"{number:.2f}" for number in numbers)
-        return f"{name} ×{value} [{low}, {high}]"
+        again = " on the search's own texts" if cost.metric == HELD_OUT_PERPLEXITY else ""
+        return f"{name} ×{value} [{low}, {high}]{again}"
     value, low, high = map(percent, numbers)
     return f"{name} {value} points [{low}, {high}]"
 

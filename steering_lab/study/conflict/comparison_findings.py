@@ -11,6 +11,7 @@ from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, ver
 from steering_lab.evaluation.inferring.selection import Selected, row_of
 from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
+from steering_lab.numerics.significance import holm
 from steering_lab.numerics.written import reach
 from steering_lab.study.conflict.asking import PROMPTING
 from steering_lab.study.conflict.comparison_costs import (
@@ -99,7 +100,7 @@ def first_sentence(parts: Parts) -> str:
         )
     spent = ", ".join(cost_said(cost) for cost in held.table[held.table["role"] == "cost"].itertuples())
     return (
-        f"O{on}, {name} raises context answers on {parts['model']['name']} {moved(context)}, {found}; {spent}, within"
+        f"O{on}, {name} raises context answers on {parts['model']['name']} {moved(context)}, {found}; {spent},"
         f" {budgets_said(parts['chosen']['budgets'])}{lost_elsewhere(parts)}."
     )
 
@@ -111,16 +112,18 @@ def _why_nothing(parts: Parts) -> str:
 
 
 def _rivals(parts: Parts) -> str:
-    """The rivals that surely raise context answers, and that lower them, in a sentence; nothing where none does."""
+    """The rivals that surely raise or lower context answers, p corrected over all (Holm); nothing where none does."""
     if "summary" not in parts:
         return ""
     rows = first_conflicts(parts["summary"])
     rows = rows[(rows["role"] == "baseline") & (rows["metric"] == "context")].assign(condition=named)
-    surely, told = rows[rows["p_family"] <= LEVEL], []
+    surely, told = rows[holm(rows["p_family"].to_numpy(float)) <= LEVEL], []
     for way, own in (("raise", surely[surely["low"] > 0]), ("lower", surely[surely["high"] < 0])):
         if each := " and ".join(f"{r['condition']} ({points(r).removeprefix('by ')})" for _, r in own.iterrows()):
             told.append(f"{each} {way if len(own) > 1 else f'{way}s'} context answers")
-    return f" Of its rivals, which have no random counterpart, {', '.join(told)}." if told else ""
+    if not told:
+        return ""
+    return f" Of its {len(rows)} rivals, which have no random counterpart, {', '.join(told)} (p corrected over them)."
 
 
 def opening(parts: Parts) -> str:
@@ -173,8 +176,9 @@ def findings(parts: Parts) -> list[str]:
     held = judged(parts)
     instead = f" In the search, {held.cell.instead_of}." if held.cell.instead_of else ""
     at = f"{focus(parts)}, layer {parts['chosen']['layer']}"
-    first = f"{at}: {held.verdict.said}. Counting the first conflict of each question, {changed}.{instead}"
     small = _how_small(parts, held.cell, int(counts["n"].max()))
+    was = "" if small else f" Where it was chosen it moved context answers {points(held.cell.effect)}."
+    first = f"{at}: {held.verdict.said}.{was} Counting the first conflict of each question, {changed}.{instead}"
     return list(filter(None, [small, first, _reversal(parts), _gradient(parts), f"{cost_sentence(parts)}."]))
 
 
@@ -212,7 +216,7 @@ def _how_small(parts: Parts, cell: Selected, n_questions: int) -> str:
         return ""
     return (
         f"A small comparison, its intervals are wide. The cell was chosen on {int(cell.effect['n'])} conflicts, where"
-        f" it moved context answers {points(cell.effect)}, as the best within"
+        f" it moved context answers {points(cell.effect)}, as the best,"
         f" {budgets_said(cell.budgets)}; what follows was measured on {len(tested)} others about {n_questions}"
         " questions."
     )

@@ -347,7 +347,7 @@ def captions(parts: Parts, drawn: Mapping[str, Figure]) -> dict[str, str]:
         "costs": PERPLEXITY_NOTE if _is_timed(parts) else f"{PERPLEXITY_NOTE} {_costs_note(parts)}".rstrip("; ") + ".",
         "cost_perplexity": f"Conflicts: {kinds[0]}; {texts} texts. {PERPLEXITY_NOTE}",
     }
-    wanted = f"{tried} conflicts, wanted: the most context answers with {budgets_said(parts['chosen']['budgets'])}"
+    wanted = f"{tried} conflicts, wanted: the most context answers {budgets_said(parts['chosen']['budgets'])}"
     if is_chosen(parts):
         held = judged(parts)
         marked = "Marked" if held.verdict.held else "Chosen, and not marked because it did not hold"

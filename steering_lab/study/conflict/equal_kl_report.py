@@ -195,14 +195,16 @@ def first_sentence(parts: Parts) -> str:
     plain = conflict[is_unsteered(conflict) & (conflict["metric"] == "context")].iloc[0]
     on = f"n {plain['n']} new conflicts at {_nats(kl)} of KL"
     if np.isnan(band["control_high"]):
-        return f"{NOTHING}, o{on}: random vectors were not long enough to compare with at that KL."
+        far = "no method" if methods.loc[methods["cost"] == kl, "value"].isna().all() else "no random vector"
+        return f"Nothing can be said o{on}: {far} moves the model so far."
     none = f"no method surely gives more context answers than random vectors ({reach})"
     if surely.empty:
         return f"{NOTHING}, o{on}: {none}."
     if above.empty:
         elsewhere = surely[surely["cost"] == surely["cost"].iloc[0]]
         there = _estimate(_share, None, elsewhere["control_low"].iloc[0], elsewhere["control_high"].iloc[0])
-        return f"O{on}, {none}; at {_nats(elsewhere['cost'].iloc[0])} of KL {_given(elsewhere)}, against {there}."
+        of = f"{_nats(elsewhere['cost'].iloc[0])}, of {equal['cost'].nunique()} KLs compared at"
+        return f"O{on}, {none}; at {of}, {_given(elsewhere)}, against {there}."
     return (
         f"O{on} of {parts['model']['name']}, {_given(above)} (unsteered {plain['value']:.2f}); one more random vector"
         f" would fall in {reach}."
@@ -246,10 +248,13 @@ def findings(parts: Parts) -> list[str]:
     }
     once = {m: f"{spent.loc[m, 'once_forward_equivalents']:.0f}" for m in (VECTOR, GROUNDED) if m in spent.index}
     base = at.loc[VECTOR]
-    said = [
+    against = (
         f"At {_nats(nearest)} of KL the {VECTOR} vector gives a share of"
         f" {_estimate(_share, base.value, base.low, base.high)} context answers; against it:"
-        f" {_listed(apart)} (a dash: it does not move the model that far).",
+        f" {_listed(apart)} (a dash: it does not move the model that far)."
+    )
+    said = [
+        "" if np.isnan(base.value) else against,
         _beside_deltas(parts),
         f"Iterations chosen on the questions for choosing: {_listed(parts['chosen']['iterations'])}; context answers"
         f" there {n_layers}: {_listed(wide)}.",

@@ -1,12 +1,14 @@
 """What a reader calls the conditions, kinds of question and budgets in the tables of a comparison on conflicts."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import pandas as pd
 
 from steering_lab.analysis.plots.parts.labels import short_signed
 from steering_lab.evaluation.running.control_vectors import CONTROLS, RANDOM
+from steering_lab.study.conflict.answers import AGREEMENT_LOST
 from steering_lab.study.conflict.rivals import BOTH, METHOD, PARTS, order_of_methods
 
 LABELS = {METHOD: "ContextFocus", BOTH: "ContextFocus and instructed"} | {
@@ -61,6 +63,9 @@ def parts_of(rows: pd.DataFrame) -> pd.Series:
 
 
 def budgets_said(budgets: Mapping[str, float]) -> str:
-    """`budgets`, the most of each cost by its name, in words."""
-    said = " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in budgets.items())
-    return said.replace("held out", "held-out")
+    """`budgets`, the most of each cost by its name, in words; a share of 1 is more than can be lost, so no bound."""
+    bounds = {cost: most for cost, most in budgets.items() if most < inf and not (cost == AGREEMENT_LOST and most >= 1)}
+    if not bounds:
+        return "with no bound on what it costs"
+    said = " and ".join(f"{cost.replace('_', ' ')} ≤ {most:g}" for cost, most in bounds.items())
+    return f"within {said.replace('held out', 'held-out')}"

@@ -28,7 +28,7 @@ def report_search(folder: str | Path, parts: Parts) -> Path:
     """
     drawn, table = figures(parts), search_table(parts)
     n, budgets = n_conflicts(parts["validation"]), budgets_said(parts["chosen"]["budgets"])
-    caption = f"{n} conflicts; wanted: the most context answers with {budgets}."
+    caption = f"{n} conflicts; wanted: the most context answers {budgets}."
     return publish(
         folder,
         parts,

@@ -37,6 +37,7 @@ MEASURED = (
     "control_high",
     "p_random",
     "n_draws",
+    "p",
     "p_family",
     "method",
     "place",
@@ -101,14 +102,17 @@ class Verdict(NamedTuple):
 
     @property
     def counted(self) -> str:
-        """How many lines there are of each answer, and how many published numbers are inside."""
+        """How many lines there are of each answer, and how many of the numbers asked for are inside our intervals."""
         of = {about: self.checks.loc[self.checks["about"] == about, "answer"] for about in ("shape", "number")}
-        lines = [
-            f"{n} {answer}" for answer in ("held", "failed", "cannot say") if (n := int((of["shape"] == answer).sum()))
-        ]
-        inside, asked = int((of["number"] == "held").sum()), len(of["number"])
-        numbers = [f"{inside} of {asked} published number{'s' if asked > 1 else ''} inside"] if asked else []
-        return "; ".join([f"lines: {', '.join(lines)}", *numbers])
+        told = {
+            "lines": {"held": "held", "failed": "failed", "cannot say": "cannot say"},
+            "numbers": {"held": "inside", "failed": "outside", "cannot say": "cannot say"},
+        }
+        said = []
+        for (name, words), found in zip(told.items(), of.values(), strict=True):
+            each = [f"{n} {word}" for answer, word in words.items() if (n := int((found == answer).sum()))]
+            said += [f"{name}: {', '.join(each)}"] if each else []
+        return "; ".join(said)
 
     @property
     def sentence(self) -> str:
