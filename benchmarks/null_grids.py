@@ -24,9 +24,9 @@ from benchmarks.calibration import PAGE, write_between
 from benchmarks.recorded import reference_run
 from steering_lab.evaluation.inferring.controls import draw_effects
 from steering_lab.evaluation.inferring.random_test import CAUTION, random_grid
-from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.evaluation.inferring.swap_test import bootstrap_test, exchange_test
 from steering_lab.numerics.kinds import OPEN, Kind
+from steering_lab.numerics.significance import LEVEL
 from steering_lab.tables import described, is_unsteered
 
 MARKS = ("<!-- made by make calibration, grids: from here -->", "<!-- grids: to here -->")

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from steering_lab.data.contrast_pairs import ContrastPair
-from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import Degenerate, Measure, Perplexity, measure_table, topic_any
 from steering_lab.evaluation.measuring.named_measures import topic_words
@@ -21,6 +20,7 @@ from steering_lab.evaluation.running.condition import Condition
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.models.hook_points import resid_pre
 from steering_lab.models.hooked_model import HookedModel
+from steering_lab.numerics.significance import LEVEL
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import Expectation, named, said
 from steering_lab.study.page import described

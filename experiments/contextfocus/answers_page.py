@@ -11,7 +11,7 @@ import pandas as pd
 
 from steering_lab.analysis.plots import Figure, claim_curves, condition_bars
 from steering_lab.analysis.plots.parts.labels import signed
-from steering_lab.evaluation.inferring.states import LEVEL
+from steering_lab.numerics.significance import LEVEL
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.answers import odd_parts
 from steering_lab.study.conflict.asking import PLACE

@@ -6,6 +6,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binom, false_discovery_control
 
+LEVEL = 0.05
+"""The p up to which something is told from nothing, everywhere."""
+
 
 def mcnemar(helped: int, hurt: int) -> float:
     """Two-sided exact p that `helped` and `hurt` come from a fair coin: twice the smaller tail, at most 1.

@@ -35,8 +35,8 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from steering_lab.analysis.plots.parts.labels import digits_apart, signed
-from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.evaluation.running.control_vectors import RANDOM_CONTROLS
+from steering_lab.numerics.significance import LEVEL
 from steering_lab.numerics.written import reach, times
 
 Answer = Literal["failed", "held", "cannot say"]

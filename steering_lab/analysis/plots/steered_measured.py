@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from steering_lab.analysis.plots.parts import theme
 from steering_lab.analysis.plots.parts.labels import escaped, signed
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
-from steering_lab.evaluation.inferring.states import LEVEL
+from steering_lab.numerics.significance import LEVEL
 from steering_lab.numerics.written import reach
 
 _CELL, _LEFT = 74, 120  # side of a cell and width of the names, in pixels

@@ -7,7 +7,7 @@ import pandas as pd
 
 from steering_lab.evaluation.inferring.reasons import amount, spaced
 from steering_lab.evaluation.inferring.selection import NEEDED, Selected, row_of
-from steering_lab.evaluation.inferring.states import LEVEL
+from steering_lab.numerics.significance import LEVEL
 from steering_lab.tables import SUMMARY, checked
 
 

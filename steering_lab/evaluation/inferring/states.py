@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from steering_lab.evaluation.inferring.budgets import over_budget
-
-LEVEL = 0.05
+from steering_lab.numerics.significance import LEVEL
 
 
 def states(summary: pd.DataFrame, metric: str, budgets: Mapping[str, float]) -> pd.Series:

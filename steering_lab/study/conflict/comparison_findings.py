@@ -9,9 +9,8 @@ import pandas as pd
 from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.inferring.confirmation import Verdict, confirm, verdict
 from steering_lab.evaluation.inferring.selection import Selected, row_of
-from steering_lab.evaluation.inferring.states import LEVEL
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
-from steering_lab.numerics.significance import holm
+from steering_lab.numerics.significance import LEVEL, holm
 from steering_lab.numerics.written import reach
 from steering_lab.study.conflict.asking import PROMPTING
 from steering_lab.study.conflict.comparison_costs import (

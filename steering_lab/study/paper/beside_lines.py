@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from steering_lab.evaluation.inferring.controls import MATCHED, draw_effects
-from steering_lab.evaluation.inferring.states import LEVEL
+from steering_lab.numerics.significance import LEVEL
 from steering_lab.study.expectations import Expectation, idle_of, named, said, shown_beside
 
 DEAR = 1.5
