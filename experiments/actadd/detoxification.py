@@ -2,9 +2,9 @@
 
 Prompts are those of a file in the form of RealToxicityPrompts, or sentences that people rated as bad. What is counted
 of each continuation is a mild lexicon's: whether one of a few rude words stands in it. That is no toxicity: it misses
-whatever is said without these words. A language model that judges (`judge:FILE.toml`) may measure beside it. Perplexity
-under the unsteered model and the share of broken texts say what it costs; an instruction in front and random vectors of
-equal norm stand beside.
+whatever is said without these words. A classifier (`classifier:FOLDER:toxic`) or a language model that judges
+(`judge:FILE.toml`) may measure beside it. Perplexity under the unsteered model and the share of broken texts say what
+it costs; an instruction in front and random vectors of equal norm stand beside.
 """
 
 from collections.abc import Sequence
@@ -30,6 +30,7 @@ from steering_lab.evaluation.running.condition import prompting
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import said
+from steering_lab.study.measures import keep_judges
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import COLUMNS, PAIRED_COLUMNS, publish_claim
@@ -61,7 +62,7 @@ class Config(ClaimSettings, CellSettings, LayerSettings, SamplingSettings):
         n: Prompts of the file, drawn at random.
         rude: The words of the lexicon: a topic's name, a file, or words with commas between.
         instruction: What prompting writes in front of a prompt.
-        measures: What is measured besides, by name, such as "judge:toxicity.toml".
+        measures: What is measured besides, by name, such as "classifier:FOLDER:toxic" or "judge:toxicity.toml".
 
     Raises:
         ValueError: not one layer, neither a file nor openings, or words that no text can match.
@@ -105,13 +106,14 @@ class Config(ClaimSettings, CellSettings, LayerSettings, SamplingSettings):
 
 def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None) -> Path:
     """Continues the prompts under every condition, and returns the finished run folder."""
-    prompts, measures, model = config.prompts(), config.measuring, config.load()
+    measures, prompts, model = config.measuring, config.prompts(), config.load()
     pair = ContrastPair(config.positive, config.negative)
     cells = front_cells(model, pair, config.sites(model), [config.coeff], prompts, config)
     conditions = [*cells.conditions, prompting(config.instruction)]
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         texts = setup.generations(conditions, prompts, config.decoding)
         measured = _measured(config, measure_table(texts, measures))
+        keep_judges(setup.folder, measures)
         setup.folder.write_table("generations.jsonl", texts)
         setup.folder.write_table("measured", measured)
         setup.folder.write_json("verdict.json", judge(config, measured, _ours(measured)).as_json())

@@ -185,13 +185,8 @@ class HookedModel:
         Independent of names, order and dtype width of storage metadata; changes when any tensor is retrained. Of a
         quantised weight the codes and scales count, so it differs from the one of the same model unquantised.
         """
-        digests = []
         held = [part for weight in self._parameters for part in stored_parts(weight)]
-        for part in held + row_scales(self.backend.modules()):
-            flat = part.detach().reshape(-1)
-            sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy().tobytes()
-            digests.append(hashlib.sha256(str(tuple(part.shape)).encode() + sample).hexdigest())
-        return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
+        return fingerprint_of(held + row_scales(self.backend.modules()))
 
     def facts(self) -> dict[str, Any]:
         """What a run records of its model, as JSON: name, weights, basis, precision, place and size."""
@@ -653,6 +648,16 @@ class HookedModel:
         kind = type(self.backend).__name__
         size = f"{self.n_layers} layers x d_model {self.d_model}, {self.n_parameters:,} parameters"
         return f"HookedModel({self.name!r}: {size}, {self.basis} basis, {kind}, {self.dtype}, {self.device})"
+
+
+def fingerprint_of(parts: Iterable[Tensor]) -> str:
+    """First 16 hex digits of a SHA-256 over each tensor's shape and up to 4,096 evenly spaced values, in any order."""
+    digests = []
+    for part in parts:
+        flat = part.detach().reshape(-1)
+        sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy().tobytes()
+        digests.append(hashlib.sha256(str(tuple(part.shape)).encode() + sample).hexdigest())
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
 
 
 def _remove(held: list[Mapping[HookSite, StreamEdit]], mine: Mapping[HookSite, StreamEdit]) -> None:

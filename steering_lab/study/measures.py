@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.evaluation.measuring.classifier import Classifier
+from steering_lab.evaluation.measuring.judge import Judge
 from steering_lab.evaluation.measuring.measures import Measure
 from steering_lab.evaluation.measuring.named_measures import called, named_measures, topic_of
+from steering_lab.runs import RunFolder
 from steering_lab.study.language import ENGLISH, Language
 from steering_lab.study.settings import ModelSettings
 
@@ -52,6 +55,17 @@ def measures_for(names: Sequence[str], language: Language) -> list[Measure]:
     if "vader" in names and language != ENGLISH:
         raise ValueError(f'"vader" reads English, which {language.name} is not: use "valence_balance"')
     return measures
+
+
+def keep_judges(folder: RunFolder, measures: Sequence[Measure]) -> None:
+    """Writes judges.json: where the scores of judges and classifiers among the measures come from; none, no file.
+
+    Args:
+        folder: The run's.
+        measures: What is measured.
+    """
+    if judges := [measure.described() for measure in measures if isinstance(measure, Judge | Classifier)]:
+        folder.write_json("judges.json", judges)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import pandas as pd
 
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.inferring.statistics import summarise
-from steering_lab.evaluation.measuring.judge import Judge
 from steering_lab.evaluation.measuring.measures import Measure, measure_table
 from steering_lab.evaluation.running.condition import UNSTEERED, Condition, prompting
 from steering_lab.evaluation.running.grid import layer_coeff_grid, median_resid_norms
@@ -25,7 +24,7 @@ from steering_lab.study.controls import check_form, controls_of
 from steering_lab.study.costs import check_costs, cost_tables
 from steering_lab.study.expectations import check
 from steering_lab.study.manifold import manifold_table, neutral_texts
-from steering_lab.study.measures import sweep_measures
+from steering_lab.study.measures import keep_judges, sweep_measures
 from steering_lab.study.settings import (
     ChatSettings,
     ControlSettings,
@@ -180,8 +179,7 @@ def run_sweep(
         confirming = [*sweep.others("positive", "negative"), *sweep.again(chosen, choosing)]
         held_out, _, confirmed = _asked(setup, sweep, confirming, reporting, measures, searched=False)
 
-        if judges := [measure.described() for measure in measures if isinstance(measure, Judge)]:
-            setup.folder.write_json("judges.json", judges)
+        keep_judges(setup.folder, measures)
         setup.folder.write_json("sweep.json", {"metric": metric, "forms": as_json(forms)})
         setup.folder.write_table("table", table)
         setup.folder.write_table("summary", summary)

@@ -10,6 +10,7 @@ from pathlib import Path
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.data.lexicons import ENGLISH, TOPICS, Lexicon
 from steering_lab.data.text_files import text_in
+from steering_lab.evaluation.measuring.classifier import folder_and_label, read_classifier
 from steering_lab.evaluation.measuring.judge import read_judge
 from steering_lab.evaluation.measuring.measures import (
     DISTINCT_2,
@@ -51,8 +52,10 @@ TOPIC_MEASURES: Mapping[str, Callable[[frozenset[str], str], Measure]] = {
     "topic_rate": topic_rate,
     "topic_any": topic_any,
 }
-JUDGE = "judge"
-FORMS = f"{', '.join(LABELS)}, topic:NAME, topic_rate:NAME, topic_any:NAME or {JUDGE}:FILE.toml"
+JUDGE, CLASSIFIER = "judge", "classifier"
+FORMS = (
+    f"{', '.join(LABELS)}, topic:NAME, topic_rate:NAME, topic_any:NAME, {JUDGE}:FILE.toml or {CLASSIFIER}:FOLDER:LABEL"
+)
 
 
 def named_measures(
@@ -78,16 +81,20 @@ def named_measure(name: str, *, lexicon: Lexicon = ENGLISH, topics: Mapping[str,
     `topics`, a file of words, or words with commas between ("sea,ship,sail"). "perplexity", "repetition",
     "distinct_2", "degenerate" and "length" are of the text alone.
 
-    "judge:FILE.toml" is the language model that the file describes (`judge.read_judge`).
+    "judge:FILE.toml" is the language model that the file describes (`judge.read_judge`), "classifier:FOLDER:LABEL" the
+    probability that a text classifier gives to a label (`classifier.read_classifier`).
 
     Raises:
-        ValueError: no such measure or topic; says which there are. A judge that may not measure (`Judge.check`).
+        ValueError: no such measure or topic; says which there are. A judge that may not measure (`Judge.check`), or a
+            classifier that cannot be opened or has no such label.
     """
     kind, colon, topic = name.partition(":")
     if colon and kind == JUDGE:
         judge = read_judge(topic, name)
         judge.check()
         return judge
+    if topic and kind == CLASSIFIER:
+        return read_classifier(topic, name)
     if colon and kind in TOPIC_MEASURES:
         return TOPIC_MEASURES[kind](topic_words(topic, topics), name)
     match name:
@@ -155,6 +162,10 @@ def label_of(name: str) -> str:
         return f"{about} in a text" if kind == "topic" else f"{about}, share of all"
     if colon and kind == JUDGE:
         return f"{Path(topic).stem.replace('_', ' ')}, as the judge scores it"
+    if colon and kind == CLASSIFIER:
+        folder, label = folder_and_label(topic)
+        of = f" of {label}" if label else ""
+        return f"probability{of}, as {Path(folder).name} gives it"
     return LABELS.get(name) or LABELS_BESIDE.get(name, name)
 
 
