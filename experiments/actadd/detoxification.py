@@ -30,7 +30,7 @@ from steering_lab.evaluation.running.condition import prompting
 from steering_lab.evaluation.running.groups import Elsewhere
 from steering_lab.runs import read_run
 from steering_lab.study.expectations import said
-from steering_lab.study.measures import keep_judges
+from steering_lab.study.measures import judges_said, keep_judges
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import COLUMNS, PAIRED_COLUMNS, publish_claim
@@ -171,7 +171,7 @@ def report(folder: str | Path) -> Path:
         headline=own[COLUMNS],
         figures={"rude": figure},
         measured=measured,
-        findings=(lexicon,),
+        findings=(lexicon, *judges_said(parts.get("judges", ()))),
         tables={"Paired differences": paired} if len(paired) else {},
         generations=parts.get("generations"),
     )

@@ -1,9 +1,11 @@
 """What a sweep measures, by the names of `evaluation.named_measures`, and the words that its page uses for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from steering_lab.data.contrast_pairs import ContrastPair
+from steering_lab.evaluation.measuring.agreement import Agreement
 from steering_lab.evaluation.measuring.classifier import Classifier
 from steering_lab.evaluation.measuring.judge import Judge
 from steering_lab.evaluation.measuring.measures import Measure
@@ -66,6 +68,28 @@ def keep_judges(folder: RunFolder, measures: Sequence[Measure]) -> None:
     """
     if judges := [measure.described() for measure in measures if isinstance(measure, Judge | Classifier)]:
         folder.write_json("judges.json", judges)
+
+
+def judges_said(judges: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each judge or classifier is, a sentence each: by which words it was asked, and how far people agree with it.
+
+    Args:
+        judges: What judges.json of a run holds.
+    """
+    said = []
+    for one in judges:
+        if "rubric" not in one:
+            said.append(
+                f"{one['name']} is the probability that the classifier {one['folder']} gives to the label"
+                f" {one['label']}, of at most {one['max_tokens']} tokens; its agreement with people is not known."
+            )
+            continue
+        agreed = Agreement(**one["agreement"]) if one["agreement"] else "its agreement with people is not known"
+        said.append(
+            f"{one['name']} is what {one['model']} at {one['base_url']} answers, from {one['low']:g} to"
+            f" {one['high']:g}; {agreed}; asked: “{' '.join(one['rubric'].split())}”"
+        )
+    return said
 
 
 @dataclass(frozen=True)

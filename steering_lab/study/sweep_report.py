@@ -14,13 +14,12 @@ from steering_lab.analysis.report import FILTERS, Beside
 from steering_lab.evaluation.inferring.selection import Selected
 from steering_lab.evaluation.inferring.slopes import prompt_slopes, steered_otherwise
 from steering_lab.evaluation.inferring.states import states
-from steering_lab.evaluation.measuring.agreement import Agreement
 from steering_lab.evaluation.measuring.named_measures import called, label_of
 from steering_lab.runs import read_run
 from steering_lab.study.choosing import Chosen, choose
 from steering_lab.study.costs import COSTS, NO_PROMPT, without_prompting
 from steering_lab.study.expectations import expected_answers
-from steering_lab.study.measures import subject_of
+from steering_lab.study.measures import judges_said, subject_of
 from steering_lab.study.page import Parts, described, publish
 from steering_lab.study.sweep_findings import Result, first_sentence, measured, sentence
 from steering_lab.study.vectors import Described, from_json
@@ -66,7 +65,7 @@ def report_sweep(folder: str | Path) -> Path:
             first_sentence(told.results, told.metric, told.model, told.n_prompts),
             *(sentence(one, told.metric) for one in told.results),
             *told.otherwise(),
-            *told.judges(),
+            *judges_said(parts.get("judges", ())),
         ],
         headline=told.headline(),
         figures=drawn,
@@ -193,14 +192,6 @@ class Told:
                 f" [{own['low']:.0%}, {own['high']:.0%}]{beside}."
             )
         return told
-
-    def judges(self) -> list[str]:
-        """Which language models judged, by which words, and how far they agree with people."""
-        return [
-            f"{judge['name']} is what {judge['model']} at {judge['base_url']} answers, from {judge['low']:g} to"
-            f" {judge['high']:g}; {_agreed(judge)}; asked: “{judge['rubric'].strip()}”"
-            for judge in self.parts.get("judges", ())
-        ]
 
     def answers(self) -> pd.DataFrame | None:
         """What was expected, and what the chosen cells on new prompts say to it; nothing where nothing was expected."""
@@ -375,9 +366,3 @@ def _as_asked(table: pd.DataFrame) -> pd.DataFrame:
     """A table of cells that are each asked alone; how many values are missing is said where some are."""
     told = table if table["missing"].any() else table.drop(columns="missing")
     return told.rename(columns={"p, corrected": "p"})
-
-
-def _agreed(judge: Mapping[str, Any]) -> str:
-    """A judge's agreement with people."""
-    agreement = judge.get("agreement")
-    return str(Agreement(**agreement)) if agreement else "its agreement with people is not known"

@@ -228,6 +228,8 @@ def test_rude_continuations_are_measured_by_a_classifier_too(
     found = parts["measured"].set_index(["who", "metric"]).loc[("actadd", name)]
     assert found["value"] == pytest.approx(named_measure(name)(own).mean())
     assert json.loads((folder / "judges.json").read_text())[0]["label"] == "toxic"
+    said = "is the probability that the classifier tiny-toxic gives to the label toxic, of at most"
+    assert said in (folder / "index.html").read_text()
 
 
 def test_settings_that_name_a_classifier_twice_read_it_once(toxic: Path) -> None:

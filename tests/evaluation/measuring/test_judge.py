@@ -295,6 +295,10 @@ def test_a_sweep_is_chosen_by_a_judge_and_says_which(
     run = read_run(folder)
     assert run["sweep"]["metric"] == f"judge:{toml}"
     assert json.loads((folder / "judges.json").read_text())[0]["unvalidated"] is True
+    page = (folder / "index.html").read_text()
+    assert (
+        f"is what tiny at {server.url} answers, from 0 to 10; its agreement with people is not known; asked: " in page
+    )
     assert run["summary"].query("metric.str.startswith('judge')")["value"].between(0, 10).all()
 
 
