@@ -20,6 +20,7 @@ import torch
 
 from steering_lab.analysis.intervals import mean_over_prompts
 from steering_lab.analysis.plots import Figure, layer_curves, projection_curves
+from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.data.conflict_qa import ConflictQA
 from steering_lab.data.templates import PromptStyle
 from steering_lab.evaluation.inferring.statistics import summarise
@@ -32,6 +33,8 @@ from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering_vector import SteeringVector, random_like
 from steering_lab.models.hook_points import HookSite
 from steering_lab.models.reading import read_stream
+from steering_lab.numerics.intervals import paired_interval
+from steering_lab.numerics.kinds import Kind
 from steering_lab.numerics.log_probs import any_of, to_log_probs
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.answers import Answering
@@ -169,7 +172,7 @@ def report(folder: str | Path) -> Path:
     about = described(parts["config"]["model"], parts["model"])
     return publish(
         folder, parts, title=f"Where an instruction is held, and where an answer. {about}",
-        findings=[first], headline=found[shown].round(2), figures=figures(parts),
+        findings=[first, _read_there(parts["lens"])], headline=found[shown].round(2), figures=figures(parts),
         answers=expected_answers(parts["config"], found),
         tables={"Every layer": parts["summary"].round(3)},
         headline_note="Log-odds in nats, the passage's answer over memory's, at the first token; against the plain"
@@ -179,6 +182,20 @@ def report(folder: str | Path) -> Path:
         f" Intervals are over questions, the band is one more random vector as long, by {parts['config']['n_random']}"
         " draws.",
     )  # fmt: skip
+
+
+def _read_there(lens: pd.DataFrame) -> str:
+    """How much more of the passage's answer the lens reads with the instruction than plainly, layer by layer."""
+    wide = lens.pivot(index="prompt", columns=["told", "layer"], values=LOG_ODDS).dropna()
+    plain, instructed = (wide[told] for told in STYLES)
+    apart = instructed - plain
+    low, high, _ = paired_interval(apart.to_numpy(), Kind.SYMMETRIC)
+    each = zip(apart.columns, apart.mean(), low, high, strict=True)
+    said_of = [f"layer {layer} {signed(mean)} [{signed(a)}, {signed(b)}]" for layer, mean, a, b in each]
+    return (
+        f"What the logit lens reads of these log-odds at the last prompt token, with the instruction less plainly, of"
+        f" {len(wide)} conflicts, each layer asked alone: {'; '.join(said_of)}."
+    )
 
 
 def figures(parts: Parts) -> dict[str, Figure]:
