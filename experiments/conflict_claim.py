@@ -28,6 +28,7 @@ from steering_lab.study.paper.page import HELD_OUT, publish_claim
 from . import contextfocus_conflict
 
 N_BOOT = 2000
+PUBLISHED_AS = "published p_s, second-hand, as far from our unsteered as from its own"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def memorisation_ratios(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 def report(folder: str | Path) -> Path:
     """Draws the page of a finished run from its files alone."""
     parts = comparison_report.read_comparison(folder)
-    drawn = comparison_report.figures(parts)
+    number = float(parts["config"]["numbers"].get(f"{METHOD}: context", "nan"))
+    drawn = comparison_report.figures(parts, number, PUBLISHED_AS)
     exact = first_conflicts(parts["summary"])
     exact = exact[(exact["metric"] == "exact") & (exact["role"] != "control")].assign(condition=named)
     columns = ["condition", "value", "effect", "low", "high"]

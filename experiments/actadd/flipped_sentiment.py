@@ -74,6 +74,7 @@ class Config(ClaimSettings, CellSettings, LayerSettings, SamplingSettings):
         folder: Where their files lie, if not here.
         opening_words: Openings end after so many words; 0 leaves them whole.
         instructions: What prompting writes in front of an opening, toward "positive" and "negative".
+        curves: Published points by condition: (which way, 0 to negative and 1 to positive; change against unsteered).
 
     Raises:
         ValueError: not one layer, or openings or instructions that are not of the two sides.
@@ -86,6 +87,7 @@ class Config(ClaimSettings, CellSettings, LayerSettings, SamplingSettings):
     folder: str = ""
     opening_words: int = 0
     instructions: Mapping[str, str] = field(default_factory=dict)
+    curves: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -205,6 +207,10 @@ def report(folder: str | Path) -> Path:
     own = measured[measured["against"].isna()]
     named = {"steered": "ActAdd", "unsteered": "unsteered", "baseline": "an instruction in front"}
     drawn = own.assign(condition=own["role"].map(named), group=own["way"])
+    told = {(name, WAYS[int(i)].name): y for name, points in config.get("curves", {}).items() for i, y in points}
+    drawn = drawn.assign(
+        published=[told.get(at, float("nan")) for at in zip(drawn["condition"], drawn["group"], strict=True)]
+    )
     figure = condition_bars(
         drawn,
         metric=FLIPPED,
@@ -215,6 +221,7 @@ def report(folder: str | Path) -> Path:
         title=config["source"],
         subtitle=f"{about}; {config['positive']} and {config['negative']} at layer {config['layers'][0]}, coefficient"
         f" {config['coeff']:g}",
+        published_as="published, as far from our unsteered as from the paper's; a classifier's mean probability",
     )
     paired = measured[measured["against"].notna()][PAIRED_COLUMNS]
     scorer = f"The scorer: VADER, {agreed['said']}." if agreed else "The scorer counts words; nobody rated these texts."

@@ -39,7 +39,7 @@ from steering_lab.study.expectations import Expectation, said
 from steering_lab.study.page import described
 from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
-from steering_lab.study.paper.page import COLUMNS, PAIRED_COLUMNS, publish_claim
+from steering_lab.study.paper.page import COLUMNS, PAIRED_COLUMNS, publish_claim, with_published
 from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
@@ -189,7 +189,7 @@ def report(folder: str | Path) -> Path:
     order = ["unsteered", *dict.fromkeys(parts["table"].loc[parts["table"]["role"] == "steered", "method"])]
     shown = next((one.metric for one in map(Expectation.read, config["expects"]) if one.metric in LABELS), ANY)
     figure = condition_bars(
-        own.assign(condition=own["who"]),
+        with_published(own.assign(condition=own["who"]), config),
         metric=shown,
         conditions=order,
         focus=order[1:],

@@ -5,6 +5,7 @@ unsteered model there: how far every next-token distribution is moved, in shares
 has the norm of each of the vector's rows; the paper draws one, here each text is compared with every draw.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,12 @@ def _ours(measured: pd.DataFrame) -> str:
     )
 
 
+def _published(numbers: Mapping[str, float]) -> tuple[float, float] | None:
+    """The paper's means under the vector and under random ones; None where one of them is left out."""
+    means = [float(numbers[name]) for who in ("actadd", "random") if (name := f"{who}: KL in % of entropy") in numbers]
+    return (means[0], means[1]) if len(means) == 2 else None
+
+
 def report(folder: str | Path) -> Path:
     """Draws the page of a finished run from its files alone."""
     parts = read_run(folder)
@@ -132,6 +139,7 @@ def report(folder: str | Path) -> Path:
         moved[moved["method"] != "actadd"].rename(columns={"ratio": "y"})[["prompt", "draw", "y"]],
         x_label=f"{config['positive']} − {config['negative']}: mean KL in % of mean entropy",
         y_label="random vectors of equal norm",
+        published=_published(config["numbers"]),
         title=config["source"],
         subtitle=f"{about}; {moved['prompt'].nunique()} texts, layer {config['layers'][0]}, coefficient"
         f" {config['coeff']:g}; norms of the rows added: {', '.join(f'{norm:.0f}' for norm in parts['norms'])}",

@@ -64,7 +64,7 @@ class Config(ClaimSettings, CellSettings, LayerSettings):
         prompting: Whether writing the positive prompt in front of the text is compared.
         n_random: Random vectors of the vector's norm beside every cell.
         x: What the figure goes along.
-        curves: Published points by name: (where between the first and the last of ours, from 0 to 1; ratio).
+        curves: Published points by name: (depth from 0 to 1, or where between the first and the last of ours; ratio).
 
     Raises:
         ValueError: no group, or coefficients that cannot be swept.
@@ -164,7 +164,8 @@ def report(folder: str | Path) -> Path:
         lines |= {"prompting": written.assign(x=written["metric"].map(places))} if len(written) else {}
         ticks = dict(zip(places.values(), places, strict=True))
     else:
-        lines, ticks = along(cells, config["x"], by="metric")
+        ends = (0, parts["model"]["n_layers"] - 1) if config["x"] == "layer" else None
+        lines, ticks = along(cells, config["x"], by="metric", ends=ends)
     about = described(config["model"], parts.get("model", {}))
     figure = claim_curves(
         lines,

@@ -46,6 +46,9 @@ from steering_lab.study.setup import opened
 from .beginnings import BeginningSettings
 from .cells import PadSettings
 
+COUNT, SHARE = "words of ", "any word of "
+"""How the two metrics of a topic begin."""
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -78,7 +81,7 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
         bands: First and last layer by name: what these layers do on average.
         x: What the figure goes along.
         shown: The metric that the figure shows; of several topics, "any word of" and then a matrix is drawn.
-        curves: Published points by name: (where between the first and the last of ours, from 0 to 1; value).
+        curves: Published points by name: (depth from 0 to 1, or where between the first and the last of ours; value).
 
     Raises:
         ValueError: no topic, or shares outside (0, 1].
@@ -112,7 +115,7 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
         found: list[Measure] = [Perplexity(), Degenerate()]
         for name, topic in self.topics.items():
             of = topic_words(topic.words)
-            found += [topic_count(of, f"words of {name}"), topic_any(of, f"any word of {name}")]
+            found += [topic_count(of, f"{COUNT}{name}"), topic_any(of, f"{SHARE}{name}")]
         return found
 
 
@@ -176,7 +179,7 @@ def _ours(config: Config, measured: pd.DataFrame) -> str:
     """The numbers that the paper gives; or each topic under its own vector; or what is expected something of."""
     asked = [tuple(name.split(": ", 1)) for name in config.numbers]
     if config.x == "topic":
-        asked = [(name, f"any word of {name}") for name in config.topics]
+        asked = [(name, f"{SHARE}{name}") for name in config.topics]
     rows = [row for row in measured.itertuples() if (row.who, row.metric) in asked]
     if not asked:
         lines = {(one.who, one.metric) for one in map(Expectation.read, config.expects)}
@@ -198,11 +201,14 @@ def report(folder: str | Path) -> Path:
     )
     if config["x"] == "topic":
         topics = list(config["topics"])
-        figures = {"words": steered_measured(steered, topics, prefix="any word of ", title=words[0], subtitle=words[1])}
+        figures = {"words": steered_measured(steered, topics, prefix=SHARE, title=words[0], subtitle=words[1])}
     else:
-        figures = {"words": _curves(config, steered, config["shown"], config["curves"], words)}
+        figures = {"words": _curves(parts, steered, config["shown"], config["curves"], words)}
+    if config["x"] == "layer":
+        other = _other(config["shown"])
+        figures["counts" if other.startswith(COUNT) else "shares"] = _curves(parts, steered, other, {}, words)
     if config["x"] == "coeff":
-        figures["perplexity"] = _curves(config, steered, "perplexity", {}, words)
+        figures["perplexity"] = _curves(parts, steered, "perplexity", {}, words)
     columns = [
         "method",
         "place",
@@ -219,7 +225,7 @@ def report(folder: str | Path) -> Path:
     table = summary.loc[summary["role"].isin(["steered", "unsteered"]), [*columns, "p_family", "p_random"]]
     measured = _measured(config["x"], config["place"], summary, parts["table"], config["expects"], config["seed"])
     few = table[table["metric"].isin([config["shown"], "perplexity"])] if config["shown"] else table
-    told = [config["shown"]] if config["shown"] else [f"any word of {name}" for name in config["topics"]]
+    told = [config["shown"]] if config["shown"] else [f"{SHARE}{name}" for name in config["topics"]]
     return publish_claim(
         folder,
         parts,
@@ -232,17 +238,26 @@ def report(folder: str | Path) -> Path:
     )
 
 
+def _other(shown: str) -> str:
+    """The count of the words that a metric asks for one of, or whether there is one of those that it counts."""
+    if shown.startswith(SHARE):
+        return COUNT + shown.removeprefix(SHARE)
+    return SHARE + shown.removeprefix(COUNT)
+
+
 def _curves(
-    config: Mapping[str, Any],
+    parts: Mapping[str, Any],
     steered: pd.DataFrame,
     metric: str,
     published: Mapping[str, Sequence[Sequence[float]]],
     words: tuple[str, str],
 ) -> Figure:
     """A metric along what the figure goes along, each topic a line; coefficients a hundredfold apart on a log axis."""
+    config = parts["config"]
     coeffs = [coeff for coeff in config["coeffs"] if coeff]
+    ends = (0, parts["model"]["n_layers"] - 1) if config["x"] == "layer" else None
     far = config["x"] == "coeff" and min(coeffs) > 0 and max(coeffs) >= 100 * min(coeffs)
-    lines, ticks = along(steered[steered["metric"] == metric], config["x"], by="topic", log=far)
+    lines, ticks = along(steered[steered["metric"] == metric], config["x"], by="topic", log=far, ends=ends)
     ratio = metric == "perplexity"
     return claim_curves(
         lines,

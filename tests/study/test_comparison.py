@@ -1,18 +1,22 @@
 """What a comparison on conflicts says: whom it is about, what stands beside a cost, what was not measured."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from steering_lab.analysis.plots.parts.layout import plain
 from steering_lab.numerics.written import reach
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import comparison_costs, comparison_findings, comparison_report, equal_kl_report
 
 CHOSEN = {"chosen": {"layer": 2, "coeff": 0.5, "budgets": {}}}
+RESULTS = Path(__file__).parents[2] / "results"
 WHO = ("context likelihood", "imitate instructed")  # of which the first does not reach a nat
 NOTHING = {"chosen": {"nothing_chosen": "no cell keeps agreement_lost within 0.12; the nearest are contextfocus"}}
 
@@ -96,7 +100,7 @@ def test_speed_without_an_interval_is_not_shown(run: Path, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def gradient() -> dict[str, Any]:
-    [folder] = (Path(__file__).parents[2] / "results" / "contextfocus_gradient").glob("*_organism_*")
+    [folder] = (RESULTS / "contextfocus_gradient").glob("*_organism_*")
     return dict(read_run(folder))
 
 
@@ -118,3 +122,33 @@ def test_a_page_at_equal_kl_says_what_is_paid_once_and_how_far_a_random_delta_mo
         assert f"{name} {once:.0f}" in said.split("Once, before any query: ")[1]
     assert said.count("over the objective's steps (first token ") == 4
     assert "the strongest gives" in said
+
+
+@pytest.mark.parametrize(
+    ("experiment", "module", "report"),
+    [
+        ("contextfocus_comparison", comparison_report, comparison_report.report_comparison),
+        ("capitals_gradient", equal_kl_report, equal_kl_report.report_equal_kl),
+    ],
+)
+def test_page_and_figures_of_a_real_model_name_its_size_and_that_its_weights_were_dequantised(
+    experiment: str, module: ModuleType, report: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[str, Any] = {}
+    monkeypatch.setattr(module, "publish", lambda folder, parts, **page: shown.update(page) or Path(folder))
+    report(sorted((RESULTS / experiment).glob("*SmolLM2*"))[-1])
+    about = "SmolLM2-135M-Instruct, 30 layers, 135M parameters, dequantised from Q4_1"
+    assert about in shown["title"]
+    assert len(shown["figures"]) >= 5
+    for name, figure in shown["figures"].items():
+        assert about in plain(figure.layout.title.text.replace("<br>", " ")), name
+
+
+def test_a_published_change_is_drawn_beside_the_first_kind_of_conflict_alone() -> None:
+    parts = comparison_report.read_comparison(sorted((RESULTS / "contextfocus_comparison").glob("*_organism_*"))[-1])
+    figure = comparison_report.figures(parts, 0.36, "published, second-hand")["context_answers"]
+    [told] = [trace for trace in figure.data if trace.name == "published"]
+    line = next(trace for trace in figure.data if trace.name == "reference")
+    assert told.x[0] == pytest.approx(line.x[0] + 0.36)
+    assert told.xaxis == line.xaxis == "x"
+    assert any("published, second-hand" in note.text for note in figure.layout.annotations)

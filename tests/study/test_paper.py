@@ -20,6 +20,7 @@ from steering_lab.numerics.kinds import Kind
 from steering_lab.study.finding import experiment_files, experiments_folder, load_experiment, read_study
 from steering_lab.study.paper.beside_lines import dear, each_draw, moved
 from steering_lab.study.paper.claim import ClaimSettings, Verdict, checks_of, judge, judged_again
+from steering_lab.study.paper.page import with_published
 from steering_lab.study.paper.pooling import pooled
 from steering_lab.study.paper.register import PAPERS, paper_figures, verdict_table
 from steering_lab.study.paper.texts import TextGroup, density
@@ -84,6 +85,13 @@ def test_a_number_is_found_by_its_name_with_spaces_as_a_line_is() -> None:
     closed = measured(0.5, 0.1, 0.9).assign(metric="closed_book")
     lines = ("vector: closed book rises",)
     assert judge(claim(expects=lines, numbers={"vector: closed book": 0.5}), closed, "ours").word == "reproduced"
+
+
+def test_a_figure_is_given_the_number_of_each_who_and_metric_that_has_one() -> None:
+    rows = pd.DataFrame({"who": ["front", "front", "back"], "metric": ["any word", "words", "words"]})
+    told = with_published(rows, {"numbers": {"front: any_word": 0.5, "back: words": 1}})["published"]
+    assert told.fillna(-1).tolist() == [0.5, -1, 1]
+    assert with_published(rows, {})["published"].isna().all()
 
 
 def test_a_number_of_something_that_was_not_measured_is_refused() -> None:

@@ -13,22 +13,25 @@ from steering_lab.analysis.plots.parts.lines import MOST_LINES, Line, draw_band,
 from steering_lab.numerics.written import times
 
 _LEFT, _PLOT = 72, (620, 340)
+_GLYPHS = "○□◇△▽☆"  # of `theme.SYMBOLS`, open
 
 
 def along(
-    cells: pd.DataFrame, column: str, by: str, *, log: bool = False
+    cells: pd.DataFrame, column: str, by: str, *, log: bool = False, ends: tuple[float | int, float | int] | None = None
 ) -> tuple[dict[str, pd.DataFrame], dict[float, str]]:
-    """The lines of `claim_curves` and its ticks: each of `by`, its cells from 0 at the least to 1 at the most.
+    """The lines of `claim_curves` and its ticks: each of `by`, its cells from 0 at the first to 1 at the last.
 
     Args:
         cells: Rows with effect, low and high.
         column: What the figure goes along.
         by: What tells the lines apart.
         log: Whether equal ratios are equally far, of values above 0.
+        ends: What is first and last; by default the least and the most of the cells'.
     """
     values = sorted(cells[column].unique())
     scale = np.log if log else np.asarray
-    first, span = scale(values[0]), scale(values[-1]) - scale(values[0]) or 1
+    first, last = map(scale, ends or (values[0], values[-1]))
+    span = last - first or 1
     lines = {str(name): rows.assign(x=(scale(rows[column]) - first) / span) for name, rows in cells.groupby(by)}
     return lines, {float((scale(value) - first) / span): f"{value:g}" for value in values}
 
@@ -48,7 +51,8 @@ def claim_curves(
     chance: str = "where one more random vector of equal norm would fall",
     published_as: str = "published, as the paper or its authors give it",
 ) -> go.Figure:
-    """Effects along x from 0 to 1, a line each in its interval's band; published points as open marks on a thin line.
+    """Effects along x from 0 to 1, a line each in its interval's band; published points as open marks, on a thin line
+    where there are more than two.
 
     The grey band is what norm-matched random vectors do at the same x, at each the widest of the curves' own. Ours and
     published points share the axes, so that a published layer stands at its depth: 0 is the first, 1 the last.
@@ -78,8 +82,8 @@ def claim_curves(
         for i, (name, points) in enumerate(lines.items())
     ]
     told = [
-        Line(pd.DataFrame(points, columns=["x", "effect"]).sort_values("x"), escaped(name), theme.CONTROL)
-        for name, points in published.items()
+        Line(pd.DataFrame(points, columns=["x", "effect"]).sort_values("x"), f"{glyph} {escaped(name)}", theme.CONTROL)
+        for (name, points), glyph in zip(published.items(), _GLYPHS * 2, strict=False)
     ]
     known = [rows.points[["effect", "low", "high"]].to_numpy(dtype=float).ravel() for rows in drawn]
     known += [rows.points["effect"].to_numpy(dtype=float) for rows in told]
@@ -110,11 +114,12 @@ def claim_curves(
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
-    for line, symbol in zip(told, theme.SYMBOLS, strict=False):
+    for line, symbol in zip(told, theme.SYMBOLS * 2, strict=False):
         figure.add_scatter(
-            x=line.points["x"], y=line.points["effect"], mode="lines+markers", name=line.name,
+            x=line.points["x"], y=line.points["effect"], name=line.name,
+            mode="lines+markers" if len(line.points) > 2 else "markers",  # what is between two is not published
             line={"color": line.colour, "width": 1.2, "dash": "dot"},
-            marker={"size": 5, "symbol": f"{symbol}-open", "color": line.colour},
+            marker={"size": 7, "symbol": f"{symbol}-open", "color": line.colour},
             customdata=[f"<b>{line.name}</b>, published<br>{show(p.effect)}" for p in line.points.itertuples()],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip

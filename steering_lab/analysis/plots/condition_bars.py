@@ -26,7 +26,7 @@ from steering_lab.analysis.plots.parts.conditions import (
 )
 from steering_lab.analysis.plots.parts.labels import escaped, round_ticks
 from steering_lab.analysis.plots.parts.layout import Layout, lay_out, sentences
-from steering_lab.analysis.plots.parts.panels import DIFFERS, Panel, axis_range, draw_panel, dressed, row_names
+from steering_lab.analysis.plots.parts.panels import DIFFERS, TOLD, Panel, axis_range, draw_panel, dressed, row_names
 
 MOST_GROUPS = 6
 _WIDTHS = (460, 310, 230, 190, 165, 150)  # of a panel in pixels, by how many stand side by side
@@ -48,12 +48,15 @@ def condition_bars(
     interval: str = "95 % interval over prompts",
     units: tuple[str, str] = COUNTED,
     chance: str = "random vectors of equal norm",
+    published_as: str = "published, as far from our unsteered as it is from the paper's",
 ) -> go.Figure:
     """A bar per condition from above downward, at its value or effect; groups stand side by side on one scale.
 
     `summary` has the columns of `summarise` (or condition, value, effect, low, high, and as known control_low,
     control_high, group, degenerate); `conditions` orders them, a mapping also names them. `percent` prints shares in
-    percent and their differences in percentage points. Ratios as "effect" are drawn on a log axis from ×1.
+    percent and their differences in percentage points. Ratios as "effect" are drawn on a log axis from ×1. With a
+    column `published`, the effect that a paper prints of the same row, an open diamond stands there from our reference,
+    so that a whisker holds it exactly if the interval does.
 
     Args:
         summary: One row per cell and metric, as `summarise` makes it.
@@ -69,6 +72,7 @@ def condition_bars(
         interval: What the caption calls the intervals.
         units: What the caption calls prompts and continuations.
         chance: What the key calls the grey band.
+        published_as: What the key calls the published points.
 
     Raises:
         ValueError: see `compare` and `placed`; a `focus` that is not drawn; more than six groups.
@@ -86,11 +90,14 @@ def condition_bars(
         Panel(rows[rows["group"] == group], "x" if i == 0 else f"x{i + 1}", log)
         for i, group in enumerate(compared.groups)
     ]
+    low, high = axis_range(panels, _WIDTHS[len(panels) - 1])
     for panel in panels:
-        draw_panel(figure, panel)
+        draw_panel(figure, panel, (high - low) / _WIDTHS[len(panels) - 1])
     whisker = f"Whisker: {interval}, of the paired {'ratio' if ratio else 'difference'} to {escaped(reference)}"
     words = (title, sentences(subtitle, counts(rows, "condition", units), whisker))
-    return _laid_out(figure, panels, compared, shown, words, show, percent=percent, reference=reference, chance=chance)
+    return _laid_out(
+        figure, panels, compared, shown, words, show, percent=percent, reference=reference, keys=(chance, published_as)
+    )
 
 
 def _laid_out(
@@ -103,7 +110,7 @@ def _laid_out(
     *,
     percent: bool,
     reference: str,
-    chance: str,
+    keys: tuple[str, str],
 ) -> go.Figure:
     """Axes, panel names, the reference's name, title, key and size."""
     rows, count = panels[0].rows, len(panels)
@@ -112,7 +119,7 @@ def _laid_out(
     plot = count * each + (count - 1) * _GAP
     titles = [textwrap.wrap(escaped(group), max(12, each // 8), break_on_hyphens=False) for group in compared.groups]
     layout = Layout((plot, names.height), names.left, _RIGHT, above=34 + 18 * max(map(len, titles)))
-    lay_out(figure, layout, words, _marks(panels, reference, chance))
+    lay_out(figure, layout, words, _marks(panels, reference, *keys))
     ends = axis_range(panels, each)
     ticks = round_ticks(
         ends,
@@ -156,11 +163,13 @@ def _laid_out(
     return figure.update_layout(barmode="overlay", yaxis=names.axis)
 
 
-def _marks(panels: list[Panel], reference: str, chance: str) -> dict[str, str]:
+def _marks(panels: list[Panel], reference: str, chance: str, published_as: str) -> dict[str, str]:
     rows = pd.concat([panel.rows for panel in panels])
     marks = {}
     if rows["band_from"].notna().any():
         marks[f"<span style='color:{theme.faint(theme.CONTROL, 0.45)}'>■</span>"] = chance
+    if rows["told"].notna().any():
+        marks[TOLD] = published_as
     if rows["excludes"].any():
         marks[DIFFERS] = f"the interval excludes {escaped(reference)}"
     if rows["degenerate"].any():

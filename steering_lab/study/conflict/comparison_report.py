@@ -18,7 +18,6 @@ from steering_lab.analysis.plots import (
 from steering_lab.analysis.plots.parts.labels import short_signed, signed
 from steering_lab.evaluation.measuring.fluency import HELD_OUT_PERPLEXITY
 from steering_lab.evaluation.running.control_vectors import RANDOM, RANDOM_CONTROLS
-from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.numerics.written import reach
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import search_report
@@ -39,7 +38,7 @@ from steering_lab.study.conflict.naming import (
     parts_of,
 )
 from steering_lab.study.conflict.rivals import METHOD, PARTS, UNSTEERED
-from steering_lab.study.page import Parts, publish
+from steering_lab.study.page import Parts, described, publish
 from steering_lab.tables import TIDY, is_unsteered
 
 LEAST_ROUNDS = 6  # of which the median of a ratio has an interval (`measuring.speed.median_interval`)
@@ -66,7 +65,7 @@ def report_comparison(folder: str | Path) -> Path:
     return publish(
         folder,
         parts,
-        title=f"Context against memory on {parts['model']['name']}{nothing}",
+        title=f"Context against memory on {model_of(parts)}{nothing}",
         findings=[opening(parts), *findings(parts)],
         headline=headline(parts),
         answers=answered(parts),
@@ -127,11 +126,19 @@ def about(parts: Parts) -> str:
     Args:
         parts: The run's files by name; `model`, `config` and `chosen` are read.
     """
-    model, chosen = parts["model"], parts["chosen"]
-    kind = "" if organism_at(parts["config"]["model"]) is None else "synthetic model "
+    chosen = parts["chosen"]
     if not is_chosen(parts):
-        return f"{kind}{model['name']}, nothing chosen"
-    return f"{kind}{model['name']}, layer {chosen['layer']} of {model['n_layers']}, coefficient {chosen['coeff']:g}"
+        return f"{model_of(parts)}; nothing chosen"
+    return f"{model_of(parts)}; layer {chosen['layer']}, coefficient {chosen['coeff']:g}"
+
+
+def model_of(parts: Parts) -> str:
+    """The model in a few words, for titles and figures: its name, depth, size and quantisation.
+
+    Args:
+        parts: The run's files by name; `model` and `config` are read.
+    """
+    return described(parts["config"]["model"], parts["model"])
 
 
 def headline(parts: Parts) -> pd.DataFrame:
@@ -204,25 +211,28 @@ def _costs_note(parts: Parts) -> str:
     return f"speed is not shown: an interval needs {LEAST_ROUNDS} rounds, this run has {parts['config']['n_rounds']}; "
 
 
-def figures(parts: Parts) -> dict[str, Figure]:
+def figures(parts: Parts, published: float = float("nan"), published_as: str = "") -> dict[str, Figure]:
     """The search, the comparison by kind of conflict, whose answers, the continuous effect, its odd part, the costs.
 
     Args:
         parts: The run's files by name; figures of what a run does not have are left out.
+        published: What a paper's vector changes its context answers by, drawn beside the first kind of conflict.
+        published_as: What the key calls it.
     """
     summary, where, chosen = parts["summary"], about(parts), parts["chosen"]
     single = summary[summary["role"] != "control"].assign(condition=named, group=kinds_of)
     conflict, first, own = of_conflicts(single), first_conflicts(single), _focus(parts)
     beside = controls_beside(of_conflicts(summary), chosen.get("coeff", float("nan")))
     compared = pd.concat([conflict, beside.assign(condition=named, group=kinds_of)])
+    own_first = compared["condition"].isin(own) & (compared["kind"] == compared["kind"].iloc[0])
     order = _ordered(compared, parts)
     shares = first.pivot_table(index="condition", columns="metric", values="value", sort=False)
     shares = shares.assign(n=first.groupby("condition")["n"].max()).reset_index()
     kind = "" if (first["kind"] == "").all() else f": {first['kind'].iloc[0]}"
     drawn = {
         "context_answers": condition_bars(
-            compared, metric="context", metric_label="context answers", percent=True, conditions=order, focus=own,
-            **OVER_QUESTIONS,
+            compared.assign(published=own_first.map({True: published})), metric="context", percent=True,
+            metric_label="context answers", conditions=order, focus=own, published_as=published_as, **OVER_QUESTIONS,
             title="Context answers under conflict", subtitle=where,
         ),
         **_search_figures(parts),
@@ -256,7 +266,7 @@ def _search_figures(parts: Parts) -> dict[str, Figure]:
         "layer_coeff": layer_coeff_heatmap(
             search_report.validation(parts), metric="context", method=METHOD, bounds=(0, 1),
             chosen=cell if judged(parts).verdict.held else None, metric_label="share of context answers",
-            title="Context answers on the questions that chose the cell", subtitle=about(parts).split(",")[0],
+            title="Context answers on the questions that chose the cell", subtitle=model_of(parts),
             **OVER_QUESTIONS,
         )
     }  # fmt: skip

@@ -11,13 +11,12 @@ from steering_lab.analysis.plots import Figure, condition_bars, tradeoff_curves
 from steering_lab.analysis.plots.parts.labels import signed
 from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.evaluation.running.control_vectors import RANDOM_DELTA
-from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.numerics.written import reach
 from steering_lab.runs import read_run
 from steering_lab.study.conflict.descents import CURVES, GATE, GATED, GRADIENT, GROUNDED, TARGETS, UNSTEERED, VECTOR
 from steering_lab.study.conflict.naming import OVER_QUESTIONS, kinds_of, of_conflicts, parts_of
 from steering_lab.study.expectations import check, expected_answers
-from steering_lab.study.page import NOTHING, Parts, publish
+from steering_lab.study.page import NOTHING, Parts, described, publish
 from steering_lab.tables import TIDY, is_unsteered, strength
 
 INTERVAL = "95 % interval over questions"
@@ -48,15 +47,15 @@ def report_equal_kl(folder: str | Path) -> Path:
         folder: The folder of the finished run; `index.html` and the figures in it are replaced.
     """
     parts = read_run(folder, {name: TIDY[name] for name in ("table", "summary")})
-    model, config = parts["model"], parts["config"]
+    config = parts["config"]
     if "nothing_chosen" in parts["chosen"]:
         return _report_nothing(folder, parts)
-    kind = model["name"] if organism_at(config["model"]) is None else f"synthetic model {model['name']}"
-    drawn = figures(parts, f"{kind}, layer {parts['chosen']['layer']} of {model['n_layers']}")
+    about = described(config["model"], parts["model"])
+    drawn = figures(parts, f"{about}; layer {parts['chosen']['layer']}")
     return publish(
         folder,
         parts,
-        title=f"Context steering by gradient on {model['name']}",
+        title=f"Context steering by gradient on {about}",
         findings=[first_sentence(parts), *findings(parts)],
         headline=headline(parts),
         answers=answered(parts),
@@ -77,6 +76,7 @@ def report_equal_kl(folder: str | Path) -> Path:
 
 def _report_nothing(folder: str | Path, parts: Parts) -> Path:
     """The page of a run in which no layer could be chosen: what was tried on the questions for choosing."""
+    about = described(parts["config"]["model"], parts["model"])
     reason, tried = parts["chosen"]["nothing_chosen"], parts["validation"].sort_values("low", ascending=False)
     best = tried.drop_duplicates("layer").head(8)["layer"]
     curves = tried[tried["layer"].isin(best) & (tried["kl"] > 0)].sort_values(["layer", "coeff"])
@@ -84,7 +84,7 @@ def _report_nothing(folder: str | Path, parts: Parts) -> Path:
     figure = tradeoff_curves(
         curves.assign(layer=[f"layer {layer:g}" for layer in curves["layer"]]).drop(columns=["low", "high", "why"]),
         x="kl", y="context", by="layer", percent=True, x_label=label, y_label="context answers",
-        title="Context answers of every layer tried", subtitle=f"{parts['model']['name']}, questions for choosing",
+        title="Context answers of every layer tried", subtitle=f"{about}; questions for choosing",
     )  # fmt: skip
     rows = [
         {
@@ -100,7 +100,7 @@ def _report_nothing(folder: str | Path, parts: Parts) -> Path:
     return publish(
         folder,
         parts,
-        title=f"Context steering by gradient on {parts['model']['name']}",
+        title=f"Context steering by gradient on {about}",
         findings=[f"{NOTHING}: {reason.split('; the nearest')[0]}.", f"Nothing chosen: {reason}."],
         headline=pd.DataFrame(rows),
         answers=expected_answers(parts["config"], nothing),

@@ -11,7 +11,7 @@ from steering_lab.study.conflict.answers import AGREEMENT_LOST
 from steering_lab.study.conflict.comparison_findings import Judged, findings, first_sentence
 from steering_lab.study.conflict.naming import OVER_QUESTIONS, budgets_said, named
 from steering_lab.study.conflict.rivals import METHOD
-from steering_lab.study.page import Parts, publish
+from steering_lab.study.page import Parts, described, publish
 from steering_lab.tables import in_cell, is_unsteered
 
 FILTERS = ("regime", "kind", "condition", "layer", "verdict", "right", "prompt")
@@ -32,7 +32,7 @@ def report_search(folder: str | Path, parts: Parts) -> Path:
     return publish(
         folder,
         parts,
-        title=f"Context against memory on {parts['model']['name']}: nothing chosen",
+        title=f"Context against memory on {described(parts['config']['model'], parts['model'])}: nothing chosen",
         findings=[first_sentence(parts), *findings(parts)],
         headline=table.head(10),
         figures=drawn,
@@ -120,12 +120,12 @@ def figures(parts: Parts) -> dict[str, Figure]:
     Args:
         parts: The run's files by name; `validation` is read.
     """
-    about, searched = f"{parts['model']['name']}, nothing chosen", validation(parts)
+    about, searched = described(parts["config"]["model"], parts["model"]), validation(parts)
     return {
         f"layer_coeff_{metric}": layer_coeff_heatmap(
             searched, metric=metric, method=METHOD, bounds=(0, 1),
             title=f"{metric.title()} answers on the questions for choosing", metric_label=f"share of {metric} answers",
-            subtitle=about, **OVER_QUESTIONS,
+            subtitle=f"{about}; nothing chosen", **OVER_QUESTIONS,
         )
         for metric in ("context", "memory")
     }  # fmt: skip

@@ -11,6 +11,7 @@ import pandas as pd
 from steering_lab.analysis.plots import Figure
 from steering_lab.numerics.written import reach
 from steering_lab.safe_files import replace_file
+from steering_lab.study.expectations import named
 from steering_lab.study.page import Parts, described, publish
 from steering_lab.study.paper.beside_lines import dear, each_draw, lengths
 from steering_lab.study.paper.claim import Verdict, judged_again
@@ -91,6 +92,18 @@ def publish_claim(
         answers=verdict.checks[["about", "answer", "expected", "measured"]],
         **page,
     )
+
+
+def with_published(rows: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """`rows` with `published`: the number that the paper gives of this who and metric, NaN where it gives none.
+
+    Args:
+        rows: The columns who and metric.
+        config: The run's settings; `numbers` is read.
+    """
+    numbers = {named(name): float(number) for name, number in config.get("numbers", {}).items()}
+    each = zip(rows["who"], rows["metric"], strict=True)
+    return rows.assign(published=[numbers.get(named(f"{who}: {metric}"), float("nan")) for who, metric in each])
 
 
 def _with_reach(table: pd.DataFrame) -> pd.DataFrame:

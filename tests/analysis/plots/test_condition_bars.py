@@ -173,3 +173,55 @@ def test_drawing_changes_no_table(comparison: ComparisonTable) -> None:
     before = table.copy(deep=True)
     condition_bars(table, metric="context", focus="steered")
     pd.testing.assert_frame_equal(table, before)
+
+
+def test_a_published_effect_stands_from_our_reference_and_is_named_in_the_key(comparison: ComparisonTable) -> None:
+    table = comparison()
+    plain = condition_bars(table, metric="context")
+    assert traces(plain, "published") == []
+    assert "published" not in key(plain)
+    table.loc[table["condition"] == "steered", "published"] = 0.36
+    figure = condition_bars(table, metric="context", percent=True, published_as="published, second-hand")
+    (told,) = traces(figure, "published")
+    assert list(told.x) == pytest.approx([0.66])  # unsteered 0.3, and the whisker ends at 0.65
+    assert list(told.y) == [1]
+    assert "published +36" in told.customdata[0]
+    assert "published, second-hand" in key(figure)
+    (told,) = traces(condition_bars(table, metric="context", show="effect"), "published")
+    assert list(told.x) == pytest.approx([0.36])
+
+
+def test_a_published_ratio_stands_on_the_axis_of_ratios_and_of_values(comparison: ComparisonTable) -> None:
+    table = comparison()
+    table.loc[table["condition"] == "steered", "published"] = 1.69
+    (told,) = traces(condition_bars(table, metric="perplexity", show="effect"), "published")
+    assert list(told.x) == pytest.approx([1.69])
+    (told,) = traces(condition_bars(table, metric="perplexity"), "published")
+    assert list(told.x) == pytest.approx([6 * 1.69])
+
+
+def test_a_published_effect_is_drawn_in_its_own_group_alone(comparison: ComparisonTable) -> None:
+    table = comparison(groups=("easy", "hard"))
+    table.loc[(table["condition"] == "steered") & (table["group"] == "hard"), "published"] = 0.1
+    (told,) = traces(condition_bars(table, metric="context"), "published")
+    assert told.xaxis == "x2"
+
+
+@pytest.mark.parametrize(("published", "moves"), [(0.37, True), (0.36, True), (0.2, False), (0.9, False)])
+def test_no_number_stands_on_a_published_mark(comparison: ComparisonTable, published: float, moves: bool) -> None:
+    table = comparison()
+    table.loc[table["condition"] == "steered", "published"] = published
+    figure = condition_bars(table, metric="context")
+    (labels,), (told,) = traces(figure, "numbers"), traces(figure, "published")
+    assert (labels.x[1] > told.x[0]) == (moves or published < 0.35)
+    assert (labels.x[1] == pytest.approx(0.65)) != moves  # the whisker's end
+    assert figure.layout.xaxis.range[0] < told.x[0] < figure.layout.xaxis.range[1]
+
+
+def test_a_published_effect_may_lie_beyond_what_ours_can_be(comparison: ComparisonTable) -> None:
+    table = comparison().assign(least=0.0, most=1.0)
+    table.loc[table["condition"] == "steered", "published"] = 0.9
+    figure = condition_bars(table, metric="context")
+    (told,) = traces(figure, "published")
+    assert list(told.x) == pytest.approx([1.2])
+    assert max(figure.layout.xaxis.tickvals) <= 1

@@ -22,6 +22,7 @@ Names = Sequence[str] | Mapping[str, str]
 NUMBERS = ("value", "effect", "low", "high")
 NEEDED = ("scale", *NUMBERS)
 LIMITS = ("least", "most")
+PUBLISHED = "published"  # the effect that a paper prints of the same row, where it prints one
 
 
 class Comparison(NamedTuple):
@@ -86,7 +87,7 @@ def compare(
     }
     numbers = {
         name: pd.to_numeric(full[name]).astype(float) if name in full else np.nan
-        for name in (*NUMBERS, *LIMITS, *OPTIONAL)
+        for name in (*NUMBERS, *LIMITS, *OPTIONAL, PUBLISHED)
         if name != "degenerate"
     }
     neutral, why = neutral_effect(rows), full.get("why")
@@ -138,13 +139,16 @@ def labelled(known: Sequence[str], conditions: Names | None) -> dict[str, str]:
 
 
 def placed(compared: Comparison, show: Show) -> pd.DataFrame:
-    """The rows with `start`, `at`, `from`, `to`, `band_from`, `band_to` and `line`, on the axis of `show`.
+    """The rows with `start`, `at`, `from`, `to`, `band_from`, `band_to`, `told` and `line`, on the axis of `show`.
 
     For "effect" these are the table's own numbers, from no change. For "value" a mark stands at the condition's value,
     and the interval and the control's band, being of the paired difference (or ratio) to the reference, are drawn from
     the reference's value: an interval crosses the line exactly if it includes no change. Where values are missing, the
     pairs behind the effect are fewer than the values behind the mean, and the mark need not be in the middle. Nothing
-    is drawn beyond the metric's `limits`.
+    of ours is drawn beyond the metric's `limits`.
+
+    `told` is where a published effect stands, as the interval from the reference: inside it exactly if the interval
+    holds the published number.
 
     Args:
         compared: The rows that are drawn, on the effect's own scale.
@@ -153,7 +157,7 @@ def placed(compared: Comparison, show: Show) -> pd.DataFrame:
     Raises:
         ValueError: "value" in a group without the reference's value.
     """
-    rows, ends = compared.rows, ["low", "high", "control_low", "control_high"]
+    rows, ends = compared.rows, ["low", "high", "control_low", "control_high", PUBLISHED]
     line = rows["group"].map(compared.references)
     if show == "effect":
         line = pd.Series(compared.neutral, rows.index)
@@ -167,9 +171,9 @@ def placed(compared: Comparison, show: Show) -> pd.DataFrame:
             )
         moved = rows[ends].mul(line, axis=0) if compared.neutral == 1 else rows[ends].add(line, axis=0)
         at, start = rows["value"], pd.Series(0.0, rows.index)
-    low, high = limits(rows, show)
-    moved = moved.clip(low, high).mask(rows["baseline"])  # the reference differs from itself by nothing, surely
-    moved.columns = pd.Index(["from", "to", "band_from", "band_to"])
+    moved = moved.mask(rows["baseline"])  # the reference differs from itself by nothing, surely
+    moved.columns = pd.Index(["from", "to", "band_from", "band_to", "told"])
+    moved = moved.assign(**moved.drop(columns="told").clip(*limits(rows, show)))
     finite = pd.concat([at.rename("at"), moved], axis=1).replace([np.inf, -np.inf], np.nan)  # JSON has no infinity
     return rows.assign(start=start, line=line, **finite)
 

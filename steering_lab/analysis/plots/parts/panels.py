@@ -9,11 +9,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from steering_lab.analysis.plots.parts import theme
-from steering_lab.analysis.plots.parts.conditions import Show, colours, in_focus, number
+from steering_lab.analysis.plots.parts.conditions import PUBLISHED, Show, colours, in_focus, number
 from steering_lab.analysis.plots.parts.hover import numbers
 from steering_lab.analysis.plots.parts.labels import escaped
 
 LETTER = 6.6  # pixels: width of a letter
+_MARK = 6  # pixels from the middle of a published mark to its edge
+TOLD = "◇"  # what a paper prints
 DIFFERS = "≠"  # behind a number whose interval leaves the reference out; bold is for what works, in heatmaps alone
 
 
@@ -55,12 +57,19 @@ def dressed(
         colour=colours(rows, focused, theme.REFERENCE),
         text=[f"{t} {DIFFERS}" if sure else t for t, sure in zip(text, rows["excludes"], strict=True)],
         hover=hover,
+        told_text=[number(v, "effect", ratio=ratio, percent=percent, reach=reach) for v in rows[PUBLISHED]],
         focused=focused,
     )
 
 
-def draw_panel(figure: go.Figure, panel: Panel) -> None:
-    """Draws `panel` on `figure`, from back to front: control's band, bars, line, whiskers, numbers."""
+def draw_panel(figure: go.Figure, panel: Panel, pixel: float = 0.0) -> None:
+    """Draws `panel` on `figure`, from back to front: control's band, bars, line, whiskers, published marks, numbers.
+
+    Args:
+        figure: The figure that is added to.
+        panel: The rows and their axis.
+        pixel: How much of the axis a pixel is, so that no number stands on a published mark.
+    """
     rows, on = panel.rows, {"xaxis": panel.axis, "yaxis": "y"}
     quiet = {"hoverinfo": "skip", **on}
     bar = {"orientation": "h", "y": rows["y"], **on}
@@ -96,10 +105,17 @@ def draw_panel(figure: go.Figure, panel: Panel) -> None:
     y = [place for y in known["y"] for place in (y, y, None)]
     for colour, thick, name in ((theme.PAPER, 4.2, "whisker halo"), (theme.INK, 1.6, "whiskers")):
         figure.add_scatter(x=x, y=y, mode="lines", line={"color": colour, "width": thick}, name=name, **quiet)
+    told = rows[rows["told"].notna()]
+    if len(told):
+        figure.add_scatter(
+            x=told["told"], y=told["y"], mode="markers", name="published", cliponaxis=False,
+            marker={"symbol": "diamond", "size": 9, "color": theme.PAPER, "line": {"width": 1.6, "color": theme.INK}},
+            customdata=[f"<b>{row.label}</b><br>published {row.told_text}" for row in told.itertuples()],
+            hovertemplate="%{customdata}<extra></extra>", **on,
+        )  # fmt: skip
     left = rows["at"] < rows["start"]
-    outer = rows[["at", "to", "from"]]
     figure.add_scatter(
-        x=outer.max(axis=1).where(~left, outer.min(axis=1)).fillna(rows[["start", "line", "band_to"]].max(axis=1)),
+        x=_number_places(panel, left, pixel),
         y=rows["y"],
         text=[f"{t}\u2002" if to_left else f"\u2002{t}" for t, to_left in zip(rows["text"], left, strict=True)],
         textposition=["middle left" if to_left else "middle right" for to_left in left],
@@ -111,6 +127,24 @@ def draw_panel(figure: go.Figure, panel: Panel) -> None:
     )
 
 
+def _number_places(panel: Panel, left: pd.Series, pixel: float) -> pd.Series:
+    """Where each row's number begins: beyond its bar and whisker, and beyond a published mark that it would cover."""
+    rows, side = panel.rows, left.map({True: -1, False: 1})
+    outer = rows[["at", "to", "from"]]
+    ends = outer.max(axis=1).where(~left, outer.min(axis=1)).fillna(rows[["start", "line", "band_to"]].max(axis=1))
+    if rows["told"].isna().all():
+        return ends
+    end, told = (np.log10(ends), np.log10(rows["told"])) if panel.log else (ends, rows["told"])
+    struck = ((told - end) * side).between(-_MARK * pixel, _letters(rows) * pixel)
+    beyond = told + side * _MARK * pixel
+    return ends.mask(struck, 10**beyond if panel.log else beyond)
+
+
+def _letters(rows: pd.DataFrame) -> pd.Series:
+    """How many pixels each row's number takes."""
+    return rows["text"].str.replace(r"<[^>]*>", "", regex=True).str.len() * LETTER + 14
+
+
 def axis_range(panels: list[Panel], width: int) -> tuple[float, float]:
     """From end to end of all that is drawn, with room for the numbers outside; logarithms on a log axis.
 
@@ -119,10 +153,10 @@ def axis_range(panels: list[Panel], width: int) -> tuple[float, float]:
         width: Of one panel, in pixels.
     """
     rows = pd.concat([panel.rows for panel in panels])
-    places = rows[["start", "line", "at", "from", "to", "band_from", "band_to"]].to_numpy(dtype=float)
+    places = rows[["start", "line", "at", "from", "to", "band_from", "band_to", "told"]].to_numpy(dtype=float)
     places = places[np.isfinite(places) & ((places > 0) | (not panels[0].log))]
     low, high = (np.log10(end) if panels[0].log else end for end in (places.min(), places.max()))
-    letters = rows["text"].str.replace(r"<[^>]*>", "", regex=True).str.len() * LETTER + 14
+    letters = _letters(rows)
     to_left = rows["at"] < rows["start"]
     room_left, room_right = float(letters.where(to_left, 0).max()), float(letters.where(~to_left, 6).max())
     pixel = ((high - low) or 1.0) / max(40.0, width - room_left - room_right)
