@@ -103,7 +103,7 @@ def _span(rows: pd.DataFrame) -> str:
     return f"{rows['covered'].min():.2f} to {rows['covered'].max():.2f} (x{rows['wider'].median():.2f})"
 
 
-def main(sets: int = 2000, n_boot: int = 1000, seed: int = 0, write: bool = False) -> None:
+def main(sets: int = 1000, n_boot: int = 1000, seed: int = 0, write: bool = False) -> None:
     """Simulate every population, at every number of prompts and samples, with every method.
 
     Args:

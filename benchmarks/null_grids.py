@@ -252,10 +252,10 @@ def main(sets: int = 400, hard_sets: int = 1000, seed: int = 0, write: bool = Fa
     asked = [(one, 5, 16, sets) for one in every]
     asked += [(one, *size, sets) for one in (every[1], every[4]) for size in ((3, 16), (10, 16), (5, 37))]
     asked += [(one, 5, 16, hard_sets) for one in (every[3], *hard)]
-    asked += [(one, *size, hard_sets) for one in (hard[0], hard[1]) for size in ((10, 16), (5, 8))]
+    asked += [(one, *size, hard_sets) for one in (hard[0], hard[1]) for size in ((3, 16), (10, 16), (5, 8))]
     rows = [counted(*one, seed) for one in tqdm(asked, desc="grids", disable=not sys.stderr.isatty())]
     told = f"Seed {seed}. The share of grids that have such a cell (in brackets: before p_random was doubled):"
-    page = "\n\n".join([told, table(rows), "\n".join(worst(rows, draws) for draws in (5, 10))])
+    page = "\n\n".join([told, table(rows), "\n".join(worst(rows, draws) for draws in (3, 5, 10))])
     print(page)
     if write:
         write_between(PAGE, page, MARKS)
