@@ -66,6 +66,7 @@ assert (texts[f"wedding everywhere {site} coeff {chosen.coeff:g}"] != texts["uns
     "06": """
 assert verdict.word == "in shape" and set(verdict.checks["about"]) == {"shape", "number"}
 assert len(run["measured"]) > 12
+assert len(words) == len(newest) > 20 and any(word in WORDS for word in words.values())
 """,
     "07": """
 assert delta.problems[0].losses[-1] < delta.problems[0].losses[0] and glad.problems[0].losses[-1] < -5
