@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom on SmolLM2, and stay as short as they promise to be."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ SMALLER = {
         "[1::2]][::2]": "[1::2]][::4]",
         "max_new_tokens=10": "max_new_tokens=6",
     },
-    "04": {},
+    "04": {"max_new_tokens=20": "max_new_tokens=8"},
     "05": {"[2.0, 3.0]": "[2.0]", "max_new_tokens=12": "max_new_tokens=8"},
     "07": {
         "n_iterations=6": "n_iterations=3",
@@ -58,6 +59,9 @@ change = lens_difference(late, late_clean)
 assert (change["entropy"] != 0).any() and (change["top"] != change["clean_top"]).any()
 assert (ends["steered"]["mean"].to_numpy() != ends["clean"]["mean"].to_numpy()).any()
 assert parts["effect"].abs().max() > 0
+from steering_lab.explorer import beside
+assert explorer.coeff.value == 2.0 and explorer.texts.value.count("<td") == 3
+assert len(set(beside(model, vector, "everywhere", 2.0, prompt, max_new_tokens=8).texts)) == 3
 """,
     "05": """
 texts = reported_on.generations.pivot(index="prompt", columns="condition", values="text")
@@ -73,6 +77,7 @@ assert delta.problems[0].losses[-1] < delta.problems[0].losses[0] and glad.probl
 assert len({on, off, by_chance}) == 3 and same == on and not steering.enabled
 """,
 }
+ABOUT = ("SmolLM2-135M-Instruct", "135M parameters", "dequantised from Q4_1")
 needs_smollm2 = pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")
 
 
@@ -121,6 +126,22 @@ def test_the_executed_copy_names_no_folder_of_the_machine_that_ran_it(source: Pa
     executed = source.with_suffix(".ipynb").read_text()
     assert str(ROOT) not in executed
     assert not [folder for folder in ("/home/", "/Users/", "/tmp/", "site-packages") if folder in executed]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_every_figure_of_the_executed_copy_has_a_title_and_names_model_size_and_quantisation(source: Path) -> None:
+    shown = [
+        output["data"]
+        for cell in jupytext.read(source.with_suffix(".ipynb")).cells
+        for output in cell.get("outputs", ())
+        if "application/vnd.plotly.v1+json" in output.get("data", {})
+    ]
+    for data in shown:
+        title, _, below = data["application/vnd.plotly.v1+json"]["layout"]["title"]["text"].partition("<br>")
+        assert title
+        assert "<span" not in title  # which begins the line below it
+        assert all(word in " ".join(re.sub("<.*?>", " ", below).split()) for word in ABOUT)
+        assert "image/png" in data  # for pages that run no scripts
 
 
 def test_the_first_notebook_shows_a_text_that_steering_changed() -> None:
