@@ -40,6 +40,7 @@ SMALLER = {
         "max_new_tokens=16": "max_new_tokens=8",
     },
     "06": {"[0, 4, 8, 12, 20, 29]": "[0, 8, 20, 29]"},
+    "08": {"max_new_tokens=24": "max_new_tokens=8", "n_questions=16": "n_questions=4", "10_000_000": "60_000_000"},
 }
 
 # Run after a notebook's last cell, on what its cells left: what it is about shows.
@@ -76,6 +77,12 @@ assert len(words) == len(newest) > 20 and any(word in WORDS for word in words.va
 assert delta.problems[0].losses[-1] < delta.problems[0].losses[0] and glad.problems[0].losses[-1] < -5
 assert len({on, off, by_chance}) == 3 and same == on and not steering.enabled
 """,
+    "08": """
+assert all(written[1] not in (written[0], written[2]) for written in texts.values())
+assert (nats["love"] != nats["unsteered"]).any() and (nats < 0).all(axis=None)
+assert len(right) == (0 if find_spec("lm_eval") is None else 3)
+assert len(answered) == 3 and all(one["passage"] and one["from memory"] and one["steered"] for one in answered)
+""",
 }
 ABOUT = ("SmolLM2-135M-Instruct", "135M parameters", "dequantised from Q4_1")
 needs_smollm2 = pytest.mark.skipif(smollm2_file() is None, reason="SmolLM2 is not installed")
@@ -94,6 +101,8 @@ def kernel() -> Iterator[NotebookClient]:
 @pytest.mark.filterwarnings("default")  # of the machinery that runs a kernel, none of it ours
 def test_every_notebook_runs_on_smollm2_and_shows_what_it_is_about(source: Path, kernel: NotebookClient) -> None:
     notebook, number = jupytext.read(source), source.name[:2]
+    if any("PassageIndex" in cell.source for cell in notebook.cells):
+        pytest.importorskip("lancedb")
     for said, smaller in SMALLER[number].items():
         assert any(said in cell.source for cell in notebook.cells if cell.cell_type == "code")
         for cell in notebook.cells:
@@ -110,7 +119,7 @@ def test_a_notebook_is_short_and_defines_nothing(source: Path) -> None:
     cells = jupytext.read(source).cells
     assert len(cells) < 15
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    assert "def " not in code
+    assert not [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     assert code.count("load_model(") + code.count("read_study(") == 1
 
 
