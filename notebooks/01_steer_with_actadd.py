@@ -12,8 +12,9 @@
 # # 1. Steer a model with ActAdd
 #
 # Activation addition (Turner et al. 2023, arXiv:2308.10248) takes the activations of one prompt, subtracts those of
-# another, and adds the difference to the residual stream while the model writes. The model is SmolLM2-135M-Instruct;
-# for the paper's own, write `load_model("gpt2-xl", prefix="bos")`, the pair " Love" − " Hate", layer 6, coefficient 5.
+# another, and adds the difference to the residual stream while the model writes. The model is SmolLM2-135M-Instruct,
+# its weights dequantised from four bits (Q4_1); for the paper's own, write `load_model("gpt2-xl", prefix="bos")`, the
+# pair " Love" − " Hate", layer 6, coefficient 5.
 
 # %%
 from steering_lab import (

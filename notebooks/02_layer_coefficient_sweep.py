@@ -12,7 +12,8 @@
 # # 2. Where does it work, and what does it cost?
 #
 # One vector for each layer, several coefficients, random vectors of the same norm beside each, all in shared batches.
-# `steering-lab run experiments/actadd_sweep.toml` does this with more prompts, a choice, and a report.
+# `steering-lab run experiments/actadd_sweep.toml` does this with more prompts, a choice, and a report. The model's
+# weights are dequantised from four bits (Q4_1), as every figure says.
 
 # %%
 from steering_lab import (
@@ -34,9 +35,11 @@ from steering_lab import (
 )
 from steering_lab.analysis.plots import coeff_curves, cost_effect
 from steering_lab.data.prompts import OPENINGS_VALIDATION
+from steering_lab.study.page import described
 
 model = load_model("smollm2")
 prompts = OPENINGS_VALIDATION[:8]
+about = f"{described('smollm2', model.facts())}; greedy"
 
 # %% [markdown]
 # The grid is a list of conditions. `relative_norm` says how long the added vector is beside the stream, since bare
@@ -71,18 +74,18 @@ summary.loc[(summary["method"] == "love") & (summary["metric"] == "vader"), colu
 # zero, and nothing is corrected for twelve cells. The same numbers as a map; under the pointer, a text of the cell.
 
 # %%
-about = "SmolLM2-135M-Instruct, eight prompts, greedy"
-layer_coeff_heatmap(summary, metric="vader", method="love", examples=result.generations, subtitle=about)
+where = {"metric": "vader", "method": "love", "subtitle": about}
+layer_coeff_heatmap(summary, **where, examples=result.generations, title="Sentiment by layer and coefficient")
 
 # %% [markdown]
 # And as curves: the grey band is where one more random vector of that norm would fall.
 
 # %%
-coeff_curves(summary, metric="vader", method="love", subtitle=about)
+coeff_curves(summary, **where, title="Sentiment by coefficient, a curve a layer")
 
 # %% [markdown]
 # An effect is only worth its price: effect against perplexity, and the cells that no other beats, in two blocks.
 
 # %%
 steered = summary[summary["role"].isin(["unsteered", "steered"]) & (summary["layer"] != 2)]
-cost_effect(steered, effect="vader", cost="perplexity", subtitle=about)
+cost_effect(steered, effect="vader", cost="perplexity", title="Sentiment against perplexity", subtitle=about)

@@ -14,7 +14,7 @@
 # A passage contradicts what the model learnt. Which one answers? This is a small version of
 # `steering-lab run experiments/contextfocus_conflict.toml --set model=smollm2 data=capitals wording=plain chat=true
 # max_new_tokens=16`, whose layer and coefficient are chosen by rule on validation questions; here they are
-# given, from trials on capitals that overlap with these.
+# given, from trials on capitals that overlap with these. The model's weights are dequantised from four bits (Q4_1).
 
 # %%
 from steering_lab import (
@@ -38,6 +38,7 @@ from steering_lab.evaluation.running.evaluate import run_conditions
 from steering_lab.evaluation.running.writing import Asked
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.coiecd import COIECD
+from steering_lab.study.page import described
 
 model = load_model("smollm2")
 plain, told, bare = (
@@ -96,7 +97,7 @@ summary.loc[summary["metric"] == "context", columns].round(2)
 # this direction does something. The shares of all four readings, without the random vectors.
 
 # %%
-about = "SmolLM2-135M-Instruct, capitals it knows"
+about = f"{described('smollm2', model.facts())}; capitals it knows"
 shown = summary[summary["role"] != "control"].assign(
     condition=lambda t: t["method"] + t["coeff"].map(lambda c: f" {c:+g}" if c == c and c else "")
 )

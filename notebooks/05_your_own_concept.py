@@ -12,7 +12,8 @@
 # # 5. Your own concept: from pairs to a tested vector
 #
 # Several pairs that differ in one thing only, their mean difference, a cell chosen on some prompts and confirmed on
-# others. The concept here is weddings; replace the pairs, the words that count as success, and the model.
+# others. The concept here is weddings; replace the pairs, the words that count as success, and the model, which has its
+# weights dequantised from four bits (Q4_1).
 
 # %%
 from steering_lab import (
@@ -36,8 +37,10 @@ from steering_lab import (
     topic_count,
 )
 from steering_lab.data.prompts import OPENINGS_TEST, OPENINGS_VALIDATION
+from steering_lab.study.page import described
 
 model = load_model("smollm2")
+about = described("smollm2", model.facts())
 words = (
     "wedding weddings bride brides groom bridesmaid bridesmaids marry married marries marriage marrying vows honeymoon"
 )
@@ -71,7 +74,7 @@ decoding = Decoding(max_new_tokens=12, n_samples=1, sampling=Sampling(temperatur
 chosen_on = evaluate(model, [UNSTEERED, *grid], prompts, measures, decoding)
 summary = summarise(chosen_on.table)
 chosen = select(summary, effect="topic_words", budgets={"perplexity": 8.0}, judged_by="estimate")
-chosen
+print(f"{chosen}; perplexity ×{chosen.costs['perplexity']['effect']:.2f}")
 
 # %% [markdown]
 # All the cells it was chosen from.
@@ -83,7 +86,8 @@ layer_coeff_heatmap(
     method="wedding",
     chosen=(int(chosen.layer), chosen.coeff),
     metric_label="wedding words a text",
-    subtitle="SmolLM2-135M-Instruct, eight prompts",
+    title="Wedding words by layer and coefficient",
+    subtitle=about,
 )
 
 # %% [markdown]

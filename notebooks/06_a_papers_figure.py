@@ -16,15 +16,13 @@
 # notebook makes one: how long a steering vector is, next to the stream that it is added to (ActAdd, figure 8).
 
 # %%
-from pathlib import Path
+import json
 from tempfile import TemporaryDirectory
-
-from IPython.display import Markdown
 
 from steering_lab.runs import read_run
 from steering_lab.study.finding import experiments_folder, read_study
-from steering_lab.study.paper.claim import Verdict
-from steering_lab.study.paper.register import verdict_table
+from steering_lab.study.paper.claim import WORDS, Verdict
+from steering_lab.study.paper.register import paper_figures
 
 toml = experiments_folder() / "actadd" / "norms.toml"
 print("".join(toml.read_text().partition("experiment =")[0]))
@@ -60,7 +58,16 @@ verdict.checks
 study.experiment.figure(run)
 
 # %% [markdown]
-# What became of every figure so far, from the reference runs that come along.
+# What became of every figure so far on SmolLM2, from the reference runs that come along. Each verdict with its numbers,
+# and those on the synthetic model: `experiments/README.md`.
 
 # %%
-Markdown(verdict_table(Path("results")).partition("\n### ")[0])  # the numbers of each: experiments/README.md
+reference = experiments_folder().parent / "results"
+newest = {figure.toml.stem: next(figure.runs(reference), None) for figure in paper_figures()}
+words = {
+    name: "not run here" if folder is None else Verdict.read(json.loads((folder / "verdict.json").read_text())).word
+    for name, folder in newest.items()
+}
+for word in (*WORDS, "not run here"):
+    names = [name for name in words if words[name] == word]
+    print(f"{word} ({len(names)}): {', '.join(names) or 'none'}")

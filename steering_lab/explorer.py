@@ -1,7 +1,8 @@
-"""A steering vector in the hand: choose it, its site, place and coefficient, and see what the model then says.
+"""A steering vector tried with sliders, a random one beside it: site, place, coefficient, and what the model then says.
 
 Built from ipywidgets alone, so that it works wherever they do (JupyterLab, VS Code), and from the package's own verbs.
-No hook outlives an update, and what an update refuses is shown in the widget.
+Where they do not, in a page without scripts, the texts and next tokens that it last showed stand. No hook outlives an
+update, and what an update refuses is shown in the widget.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.interventions.steering_vector import SteeringVector, random_like
 from steering_lab.models import display
 from steering_lab.models.generation import GREEDY, Sampling, generate
 from steering_lab.models.hook_points import HookSite, resid_post, resid_pre
@@ -28,6 +29,7 @@ PLACES: Mapping[str, Callable[[SteeringVector], Intervention]] = {
     "generated": SteeringVector.generated,
 }
 TOP = 8  # next tokens shown
+ROWS = ("unsteered", "steered", "random")
 _WRAPPING = {"flex_flow": "row wrap", "align_items": "flex-start"}
 
 
@@ -41,10 +43,11 @@ def explore(
     sampling: Sampling = GREEDY,
     seed: int = 0,
 ) -> "Explorer":
-    """A widget to try vectors by hand: unsteered beside steered text, next tokens, and the top token layer by layer.
+    """A widget to try vectors by hand: text and next tokens unsteered, steered, and under a random vector as long.
 
     `vectors` is one vector, several, or what a method returns for several sites; those of one recipe are offered
-    together, by site. Both texts draw the same random numbers.
+    together, by site. All texts draw the same random numbers. The top token layer by layer stands below, unsteered and
+    steered.
 
     Args:
         model: The model that writes.
@@ -53,7 +56,7 @@ def explore(
         max_coeff: Where the slider of coefficients ends.
         max_new_tokens: How many tokens a continuation has at most.
         sampling: How tokens are drawn.
-        seed: What random draws follow from.
+        seed: What sampled tokens and the random vector follow from.
 
     Raises:
         ImportError: ipywidgets is not installed.
@@ -70,29 +73,36 @@ def explore(
         sites[vector.site] = vector
     if not by_recipe:
         raise ValueError("no vector to explore: pass one, or what a method returned")
-    decoding = {"max_new_tokens": max_new_tokens, "sampling": sampling, "seed": [seed, seed]}
+    decoding = {"max_new_tokens": max_new_tokens, "sampling": sampling, "seed": seed}
     return Explorer(model, by_recipe, prompt, max_coeff, decoding)
 
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """What a prompt leads to, unsteered (row 0) and steered (row 1): `texts` and more.
+    """What a prompt leads to, unsteered (row 0), steered (1) and under a random vector as long (2): `texts` and more.
 
     `lens` holds the next-token probabilities that the final norm and the unembedding read off the last prompt token's
     residual, from the embedding to the last block's output, which is the model's own answer. `relative_norm` is the
     length of the longest added row against the median residual of the unsteered prompt at its site.
     """
 
-    texts: tuple[str, str]
+    texts: tuple[str, str, str]
     lens: Float[Tensor, "row depth d_vocab"]
     relative_norm: float
 
 
 @torch.no_grad()
 def beside(
-    model: HookedModel, vector: SteeringVector, place: str, coeff: float | int, prompt: str, **decoding: Any
+    model: HookedModel,
+    vector: SteeringVector,
+    place: str,
+    coeff: float | int,
+    prompt: str,
+    *,
+    seed: int = 0,
+    **decoding: Any,
 ) -> Beside:
-    """The prompt unsteered and under `coeff` x `vector`, in one batch of two rows; `decoding` is for `generate`.
+    """The prompt unsteered, under `coeff` x `vector` and under as much of a random vector like it, in one batch.
 
     Args:
         model: The model that writes.
@@ -100,36 +110,35 @@ def beside(
         place: The name of the tokens where it is added.
         coeff: What it is multiplied by.
         prompt: What it continues.
+        seed: What the random vector and, alike in every row, sampled tokens follow from.
         **decoding: Options of `generate`.
 
     Raises:
         ValueError: what `steer` and `generate` refuse, or a place that the vector's rows cannot take.
     """
-    tokens = model.to_tokens([prompt, prompt])
+    tokens = model.to_tokens([prompt] * 3)
     depths = [resid_pre(0), *(resid_post(layer) for layer in range(model.n_layers))]
-    with steer(model, [Intervention(), coeff * PLACES[place](vector)]):
-        out = generate(model, [prompt, prompt], **decoding)
+    with steer(model, [Intervention(), *(coeff * PLACES[place](v) for v in (vector, random_like(vector, seed)))]):
+        out = generate(model, [prompt] * 3, seed=[seed] * 3, **decoding)
         streams = model.residuals(tokens, [*depths, vector.site])
     last = torch.stack([streams[site][:, -1] for site in depths], dim=1)
     lens = torch.softmax(model.unembed(last).float(), dim=-1).cpu()
     own = min(model.n_sink, tokens.ids.shape[1] - 1)  # the attention sink is an outlier
     norm = float(streams[vector.site][0, own:].float().norm(dim=-1).median())
-    return Beside((out.texts[0], out.texts[1]), lens, abs(coeff) * vector.norm / norm)
+    return Beside((out.texts[0], out.texts[1], out.texts[2]), lens, abs(coeff) * vector.norm / norm)
 
 
 def next_tokens(model: HookedModel, seen: Beside) -> Markup:
-    """The likeliest next tokens of either row of `seen`, with their probabilities in both, as `model` spells them."""
-    plain, steered = seen.lens[:, -1]
-    ids = torch.maximum(plain, steered).topk(min(TOP, len(plain))).indices.tolist()
+    """The likeliest next tokens of any row of `seen`, with their probabilities in each, as `model` spells them."""
+    last = seen.lens[:, -1]
+    ids = last.amax(dim=0).topk(min(TOP, last.shape[1])).indices.tolist()
     tokens = map(repr, model.token_strings(ids))
-    return display.rows(
-        ("token", "unsteered", "steered"), zip(tokens, plain[ids].tolist(), steered[ids].tolist(), strict=True)
-    )
+    return display.rows(("token", *ROWS), zip(tokens, *last[:, ids].tolist(), strict=True))
 
 
 def top_by_layer(model: HookedModel, seen: Beside) -> Markup:
     """What each depth of `model` would say next in `seen`, the last layer on top; bold where steering changes it."""
-    probabilities, ids = (values.tolist() for values in seen.lens.max(dim=-1))
+    probabilities, ids = (values.tolist() for values in seen.lens[:2].max(dim=-1))
     plain, steered = ([repr(token) for token in model.token_strings(row)] for row in ids)
     marked = [t if t == before else Markup("<b>{}</b>").format(t) for t, before in zip(steered, plain, strict=True)]
     names = ["embed", *map(str, range(model.n_layers))]
@@ -177,7 +186,10 @@ class Explorer:
         self._show()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.box._repr_mimebundle_(**options)
+        cell = f"{self.coeff.value:+g} x {self.vector.value} {self.place.value} {self.site.value}"
+        shown = (Markup(part.value) for part in (self.status, self.texts, self.next_tokens))
+        still = display.card(f"{self.prompt.value} | {cell}", *shown)
+        return {**self.box._repr_mimebundle_(**options), "text/html": still}
 
     def _offer(self, _change: Any = None) -> None:
         """The sites of the chosen vector and the places that its rows can take; what was chosen stays if it can."""
@@ -201,7 +213,7 @@ class Explorer:
             self.texts.value = self.next_tokens.value = self.top_by_layer.value = ""
             return
         self.status.value = str(display.note(f"adds {seen.relative_norm:.2f} x the median residual of this prompt"))
-        self.texts.value = str(display.rows(("unsteered", "steered"), [seen.texts]))
+        self.texts.value = str(display.rows(ROWS, [seen.texts]))
         self.next_tokens.value = display.card("Next token", next_tokens(self._model, seen))
         self.top_by_layer.value = display.card("Top token by layer", top_by_layer(self._model, seen))
 

@@ -10,7 +10,7 @@ from steering_lab.explorer import PLACES, Explorer, beside, explore
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.source import Source
 from steering_lab.interventions.steering import steer
-from steering_lab.interventions.steering_vector import SteeringVector
+from steering_lab.interventions.steering_vector import SteeringVector, random_like
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.models.display import number
 from steering_lab.models.generation import Sampling, generate
@@ -32,7 +32,7 @@ def explorer(**options: object) -> Explorer:
 
 
 def texts(shown: Explorer) -> list[str]:
-    return Reader(shown.texts.value).cells[2:]
+    return Reader(shown.texts.value).cells[3:]
 
 
 def expected(intervention: Intervention, prompt: str = PROMPT) -> str:
@@ -40,9 +40,10 @@ def expected(intervention: Intervention, prompt: str = PROMPT) -> str:
         return generate(MODEL, prompt, max_new_tokens=8).texts[0]
 
 
-def test_it_opens_with_the_first_vector_and_shows_both_texts() -> None:
-    shown = explorer()
-    assert texts(shown) == [expected(Intervention()), expected(ONE[resid_pre(1)].at_front())]
+def test_it_opens_with_the_first_vector_and_shows_its_text_between_the_unsteered_and_a_random_vector_s() -> None:
+    shown, vector = explorer(), ONE[resid_pre(1)]
+    edits = (Intervention(), vector.at_front(), random_like(vector, seed=0).at_front())
+    assert texts(shown) == [expected(edit) for edit in edits]
     assert list(shown.place.options) == [(name, name) for name in PLACES]
 
 
@@ -53,8 +54,9 @@ def test_every_control_shows_what_the_package_does(place: str) -> None:
     shown.site.value = resid_post(2)
     shown.coeff.value = -6.0
     shown.prompt.value = "Love and hate"
-    edit = -6.0 * PLACES[place](ONE[resid_post(2)])
-    assert texts(shown) == [expected(Intervention(), "Love and hate"), expected(edit, "Love and hate")]
+    vectors = (ONE[resid_post(2)], random_like(ONE[resid_post(2)], seed=0))
+    edits = (Intervention(), *(-6.0 * PLACES[place](vector) for vector in vectors))
+    assert texts(shown) == [expected(edit, "Love and hate") for edit in edits]
 
 
 def test_a_vector_of_several_rows_is_offered_at_the_front_and_at_its_own_sites() -> None:
@@ -91,7 +93,8 @@ def test_the_last_row_of_the_lens_is_the_model_s_own_answer(name: str) -> None:
     vector = random_vector(model, resid_post(2))
     seen = beside(model, vector, "everywhere", 2.0, PROMPT, max_new_tokens=1)
     assert seen.lens.shape[1] == model.n_layers + 1
-    for row, intervention in enumerate((Intervention(), 2.0 * vector.everywhere())):
+    edits = (Intervention(), 2.0 * vector.everywhere(), 2.0 * random_like(vector, seed=0).everywhere())
+    for row, intervention in enumerate(edits):
         with steer(model, intervention), torch.no_grad():
             answer = torch.softmax(model.logits(model.to_tokens(PROMPT))[0, -1].float(), dim=-1)
         assert torch.allclose(seen.lens[row, -1], answer, atol=1e-5)
@@ -102,14 +105,14 @@ def test_tokens_and_probabilities_are_those_of_the_lens() -> None:
     seen = beside(MODEL, ONE[resid_pre(1)], "at_front", 1.0, PROMPT, max_new_tokens=1)
     best = int(seen.lens[:, -1].amax(dim=0).argmax())
     cells = Reader(shown.next_tokens.value).cells
-    assert cells[3:6] == [repr(MODEL.token_strings([best])[0]), *(number(float(p)) for p in seen.lens[:, -1, best])]
+    assert cells[4:8] == [repr(MODEL.token_strings([best])[0]), *(number(float(p)) for p in seen.lens[:, -1, best])]
     layers = Reader(shown.top_by_layer.value).cells
     assert layers[5::5] == ["2", "1", "0", "embed"]  # the last layer on top
     top = [repr(MODEL.token_strings([int(seen.lens[row, -1].argmax())])[0]) for row in (0, 1)]
     assert [layers[6], layers[8]] == top
 
 
-def test_both_rows_draw_the_same_random_numbers() -> None:
+def test_all_rows_draw_the_same_random_numbers() -> None:
     shown = explorer(sampling=Sampling(temperature=1.0), seed=3)
     shown.coeff.value = 0.0
     assert len(set(texts(shown))) == 1
@@ -142,9 +145,10 @@ def test_hostile_text_never_becomes_markup() -> None:
     )
     broken = explore(MODEL, SteeringVector(torch.ones(1, 7), resid_pre(1), source), HOSTILE)
     assert "is 7 wide" in broken.status.value
-    for widget in (shown.texts, shown.next_tokens, shown.top_by_layer, shown.status, broken.status):
-        assert set(Reader(widget.value).tags) <= PLAIN
-        assert widget.value
+    widgets = (shown.texts, shown.next_tokens, shown.top_by_layer, shown.status, broken.status)
+    for value in (*(widget.value for widget in widgets), shown._repr_mimebundle_()["text/html"]):
+        assert set(Reader(value).tags) <= PLAIN
+        assert value
 
 
 def test_what_a_method_returns_can_be_passed_on() -> None:
@@ -163,6 +167,14 @@ def test_vectors_that_cannot_be_told_apart_are_refused() -> None:
 def test_a_notebook_displays_it_as_a_widget() -> None:
     bundle = explorer()._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_a_page_without_widgets_shows_the_tables_it_stood_at() -> None:
+    shown = explorer()
+    shown.coeff.value = -2.0
+    page = Reader(shown._repr_mimebundle_()["text/html"])
+    assert [cell for cell in texts(shown) if cell in page.cells] == texts(shown)
+    assert set(page.tags) <= PLAIN
 
 
 def test_without_ipywidgets_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
