@@ -76,7 +76,9 @@ def report_comparison(folder: str | Path) -> Path:
             " below it where one more random vector would fall, which prompts and decoding rules have not. On"
             " questions used neither for the vector nor for choosing, so that the search's heatmap shows other numbers."
             " Log-odds shift: context against memory at the first token,"
-            f" first kind of conflict, in nats.{_controls_note(parts)}"
+            " first kind of conflict, in nats. p: of context answers on these being unchanged, each condition asked"
+            " alone."
+            f"{_controls_note(parts)}"
         ),
         captions=captions(parts, drawn),
         tables=tables(parts),
@@ -144,7 +146,8 @@ def model_of(parts: Parts) -> str:
 def headline(parts: Parts) -> pd.DataFrame:
     """Context answers on the first kind of held-out conflicts, right answers elsewhere; random draws are averaged.
 
-    A share in percent, its change in points with its interval, and random vectors' band where there is one.
+    A share in percent, its change in points with its interval, and random vectors' band where there is one; p is that
+    of context answers under conflict being unchanged.
 
     Args:
         parts: The run's files by name; `summary` is read.
@@ -156,7 +159,10 @@ def headline(parts: Parts) -> pd.DataFrame:
     odds = first[first["metric"] == "log_odds"].assign(part="log-odds shift")
     cells = pd.concat([shown.assign(said=_share_said), odds.assign(said=_shift_said)])
     wide = cells.drop_duplicates(["condition", "part"]).pivot(index="condition", columns="part", values="said")
-    columns = [*shown["part"].unique(), "log-odds shift"]
+    context = first[(first["metric"] == "context") & first["role"].isin(["steered", "baseline"])]
+    p = context.drop_duplicates("condition").set_index("condition")["p_family"].dropna()
+    wide["p, conflict"] = p.map("{:.2g}".format)
+    columns = [*shown["part"].unique(), "log-odds shift", "p, conflict"]
     return wide.loc[_ordered(shown, parts), columns].fillna("–").reset_index().rename_axis(columns=None)
 
 
