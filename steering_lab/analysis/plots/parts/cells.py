@@ -23,7 +23,7 @@ WORDS = ("state", "why")  # of a cell: what it shows, and why it has no interval
 FLAGS = ("run", "degenerate", "over_budget")  # of a cell, False where the table is silent
 STATES = get_args(State)
 LEAST_SIMULATED = 8  # cells, from which on their draws are judged together (`numerics.moderated`)
-NULL_GRIDS = {5: 0.07, 10: 0.04}
+NULL_GRIDS = {3: 0.04, 5: 0.07, 10: 0.04}
 """By random vectors a cell: the share of null grids that have a cell that works, at most (docs/measures.md)."""
 
 
@@ -159,12 +159,15 @@ def how_many_work(cells: pd.DataFrame) -> str:
         return "No random vectors were run here, so no cell can be said to work"
     work, many = int((cells["state"] == "works").sum()), int(said.sum())
     count = f"{work or 'None'} of {many} cell{'' if many == 1 else 's'} {'works' if work == 1 else 'work'}"
-    few = "cells" if many < LEAST_SIMULATED else "random vectors" if cells["n_draws"].max() < min(NULL_GRIDS) else ""
-    if few:
-        return f"{count}; how often one would where nothing steers was not simulated for so few {few}"
+    if many < LEAST_SIMULATED:
+        return (
+            f"{count}; so few are each judged by their own random vectors: of grids in which nothing steers at most 5 %"
+            " have one that does, if what random vectors do is distributed normally"
+        )
+    draws = max(n for n in NULL_GRIDS if n <= max(cells["n_draws"].max(), min(NULL_GRIDS)))
     return (
-        f"{count}; of simulated grids of 80 cells in which nothing steers, at most {NULL_GRIDS[10]:.0%} have one that"
-        f" does with ten random vectors to a cell, {NULL_GRIDS[5]:.0%} with five"
+        f"{count}; of simulated grids of 80 cells in which nothing steers, at most {NULL_GRIDS[draws]:.0%} have one that"
+        f" does with {draws} random vectors to a cell"
     )
 
 
