@@ -166,8 +166,8 @@ def how_many_work(cells: pd.DataFrame) -> str:
         )
     draws = max(n for n in NULL_GRIDS if n <= max(cells["n_draws"].max(), min(NULL_GRIDS)))
     return (
-        f"{count}; of simulated grids of 80 cells in which nothing steers, at most {NULL_GRIDS[draws]:.0%} have one that"
-        f" does with {draws} random vectors to a cell"
+        f"{count}; of simulated grids of 80 cells in which nothing steers, at most {NULL_GRIDS[draws]:.0%} have one"
+        f" that does with {draws} random vectors to a cell"
     )
 
 
