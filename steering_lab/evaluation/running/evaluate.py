@@ -24,7 +24,7 @@ from steering_lab.evaluation.running.writing import Example, example_key
 from steering_lab.interventions.intervention import Edit, Intervention
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
-from steering_lab.models.generation import Sampling, continuation_log_probs, generate
+from steering_lab.models.generation import NoNumbers, Sampling, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.progress import Speed, progress_bar
@@ -250,19 +250,22 @@ def _run_together(
     if rule is not None:
         second = [c.without_context(examples[p]) for c in conditions for p, _ in places]  # type: ignore[misc]
     edits = [condition.intervention_for(examples[p]) for condition in conditions for p, _ in places]
-    with steer(model, edits, **permissions):
-        out = generate(
-            model,
-            written,
-            max_new_tokens=decoding.max_new_tokens,
-            sampling=decoding.sampling,
-            seed=[row_seed(decoding.seed, p, s) for _ in conditions for p, s in places],
-            stop=decoding.stop,
-            batch_size=batch_size,
-            log_probs=decoding.log_probs,
-            rule=rule,
-            without_context=second,
-        )
+    try:
+        with steer(model, edits, **permissions):
+            out = generate(
+                model,
+                written,
+                max_new_tokens=decoding.max_new_tokens,
+                sampling=decoding.sampling,
+                seed=[row_seed(decoding.seed, p, s) for _ in conditions for p, s in places],
+                stop=decoding.stop,
+                batch_size=batch_size,
+                log_probs=decoding.log_probs,
+                rule=rule,
+                without_context=second,
+            )
+    except NoNumbers as error:
+        raise ValueError(f"under {conditions[error.row // len(places)].name!r}: {error}") from error
     unknown = [[math.nan]] * len(written)
     own, plain_of_all = out.log_probs or unknown, out.unsteered_log_probs or unknown
     for i, condition in enumerate(conditions):

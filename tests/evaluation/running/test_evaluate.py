@@ -21,7 +21,7 @@ from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.mean_difference import mean_difference_vectors
-from steering_lab.models.generation import GREEDY, continuation_log_probs, generate
+from steering_lab.models.generation import GREEDY, Sampling, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.organism.wording import ORGANISM
@@ -247,6 +247,16 @@ class Push(Edit):
     """An edit of a user's own."""
 
     by: float = 1.0
+
+    def delta(self, resid: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return self.by * row
+
+
+def test_a_condition_whose_logits_are_no_numbers_is_named_and_writes_nothing(model: HookedModel) -> None:
+    burst = Condition("burst", Push(torch.ones(1, model.d_model), model.sites()[1], by=float("inf")).everywhere())
+    for sampling in (GREEDY, Sampling(), Sampling(top_k=3)):
+        with pytest.raises(ValueError, match=r"under 'burst': behind prompt \d+ the logits of .* are NaN or infinite"):
+            run_conditions(model, [UNSTEERED, burst], PROMPTS, Decoding(3, 1, sampling=sampling), progress=False)
 
 
 def test_edits_that_differ_in_a_setting_of_their_own_are_cells_of_their_own(model: HookedModel) -> None:
