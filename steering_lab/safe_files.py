@@ -71,8 +71,10 @@ def replace_file(path: Path, content: str | bytes) -> Path:
     """`path` holds `content`, on the disk; killed or out of space before that, it holds what it held.
 
     Raises:
-        OSError: it cannot be written; names `path`.
+        OSError: it cannot be written, or is a folder; names `path`.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, where a file is written")
     new = path.with_name(f".{path.name}.{os.getpid()}{NEW}")  # two processes may write the same file
     with naming(path):
         try:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import pandas as pd
 import torch
@@ -29,6 +29,11 @@ from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.progress import Speed, progress_bar
 from steering_lab.tables import GENERATIONS, checked
+
+if TYPE_CHECKING:
+    Conditions = Sequence[Condition]
+else:
+    Conditions = object  # what `run_conditions` has looked at is one
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     model: HookedModel,
-    conditions: Sequence[Condition],
+    conditions: Conditions,
     examples: Sequence[Example],
     measures: Measures,
     decoding: Decoding = DECODING,
@@ -102,7 +107,7 @@ def evaluate(
 
 def run_conditions(
     model: HookedModel,
-    conditions: Sequence[Condition],
+    conditions: Conditions,
     examples: Sequence[Example],
     decoding: Decoding = DECODING,
     *,
@@ -150,6 +155,8 @@ def run_conditions(
     """
     if isinstance(examples, str):
         raise ValueError(f"examples is one text: write [{examples!r}]")
+    if isinstance(conditions, Condition):
+        raise ValueError(f"conditions is one condition, {conditions.name!r}: write [UNSTEERED, condition]")
     names = [condition.name for condition in conditions]
     if not conditions or not examples:
         raise ValueError(f"nothing to run: {len(conditions)} conditions on {len(examples)} examples")

@@ -278,6 +278,26 @@ def test_one_text_is_no_list_of_prompts(model: HookedModel) -> None:
         run_conditions(model, [UNSTEERED], "abc", DECODING)
 
 
+def test_one_condition_is_no_list_of_them(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match=r"conditions is one condition, 'unsteered': write \[UNSTEERED, condition\]"):
+        evaluate(model, UNSTEERED, PROMPTS, [Perplexity()], DECODING)  # type: ignore[arg-type]
+
+
+def test_a_prompting_that_writes_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="that is UNSTEERED"):
+        prompting("")
+
+
+def test_norms_of_no_prompts_are_said_to_have_none(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match="there are no prompts to read: give one or more"):
+        median_resid_norms(model, [], model.sites())
+
+
+def test_half_a_character_is_refused_where_it_is_read(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match=r"'a\\udcff' holds '\\udcff', which is no character but half of one"):
+        generate(model, "a\udcff")
+
+
 def test_a_question_written_as_a_prompt_is_refused_and_the_reverse(model: HookedModel) -> None:
     with pytest.raises(ValueError, match="is a question with a context"):
         run_conditions(model, [UNSTEERED], ROWS, DECODING)
