@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from traceback import extract_tb
 from typing import IO, Any, NamedTuple
@@ -28,13 +29,24 @@ import pandas as pd
 from steering_lab.models import display
 from steering_lab.models.provenance import git_commit, software
 from steering_lab.run_lock import LOCK, alone_in, holder, take
-from steering_lab.safe_files import NEW, append_line, cut_torn_line, make_folder, replace_file, whole_lines
+from steering_lab.safe_files import (
+    NEW,
+    Damaged,
+    append_line,
+    cut_torn_line,
+    json_in,
+    json_lines_in,
+    make_folder,
+    replace_file,
+)
 from steering_lab.tables import Table, WrongTable, checked, within_reach
 
 PARTIAL = ".partial"
 CELLS, ASKED, FAILED = "cells.jsonl", "asked.jsonl", "failed.jsonl"
 UNDRAWN = ".undrawn"  # in a run whose tables are whole and whose page is not
 WORKING = (CELLS, ASKED, FAILED, LOCK)  # what only resuming needs
+DELETE_LINE = "delete the line; what it kept is computed again"
+RESTORE = "restore it from a copy, or run the experiment again"
 
 Report = Callable[[Path], Path]
 
@@ -159,7 +171,7 @@ class RunFolder:
         Raises:
             RuntimeError: `report` failed; says where the tables are.
         """
-        begun = _read_json(self.path / "provenance.json") or {}
+        begun = provenance_in(self.path) or {}
         self.write_json("provenance.json", {**begun, "finished": _now()})
         if report is not None:
             replace_file(self.path / UNDRAWN, "")
@@ -224,15 +236,18 @@ def state_of(path: str | Path) -> State:
 
     Raises:
         FileNotFoundError: there is no such run, or it has not begun.
+        Damaged: one of its files is not as it was written; says which, and what to do.
     """
     path = Path(path)
-    if not (path / "config.json").is_file():
+    if _config(path, "delete the folder, and the same command begins anew") is None:
         raise FileNotFoundError(f"no unfinished run at {path}: it has no config.json")
-    asked = {key: name for line in whole_lines(path / ASKED) for key, name in json.loads(line).items()}
+    asked = {
+        key: name for cells in json_lines_in(path / ASKED, mend=DELETE_LINE, torn=True) for key, name in cells.items()
+    }
     done = _read_cells(path / CELLS)
-    tried = [json.loads(line) for line in whole_lines(path / FAILED)]
+    tried = json_lines_in(path / FAILED, mend=DELETE_LINE, torn=True)
     failed = {name: try_["error"] for try_ in tried for key, name in try_["cells"].items() if key not in done}
-    started = (_read_json(path / "provenance.json") or {}).get("started", "at an unknown time")
+    started = (provenance_in(path) or {}).get("started", "at an unknown time")
     return State(asked, len(done.keys() & asked.keys()) if asked else len(done), failed, started, holder(path))
 
 
@@ -264,12 +279,18 @@ def draw(path: Path, report: Report) -> Path:
 
     Raises:
         WrongTable: its tables are of an older version, or lack a column that the page needs.
+        Damaged: a table or a JSON file is missing or cannot be read.
         RuntimeError: it could not be drawn; the tables are as they were.
     """
     try:
         page = report(path)
-    except WrongTable:
+    except (WrongTable, Damaged):
         raise  # no second try helps
+    except NoPart as error:
+        raise Damaged(
+            f"{path} holds no table and no JSON file {error.args[0]!r}{_at(error)}: {RESTORE}; there are"
+            f" {', '.join(data_files(path))}"
+        ) from error
     except Exception as error:
         if isinstance(error, KeyError) and "pandas" in Path(extract_tb(error.__traceback__)[-1].filename).parts:
             raise WrongTable(
@@ -294,12 +315,31 @@ def _at(error: Exception) -> str:
 
 def _of_config(folders: list[Path], config: Mapping[str, Any]) -> Path | None:
     wanted = json.loads(json.dumps(config))
-    return next((folder for folder in folders if _read_json(folder / "config.json") == wanted), None)
+    for folder in folders:
+        try:
+            if _config(folder, "restore it or delete the folder") == wanted:
+                return folder
+        except (Damaged, OSError) as error:
+            _say_once(f"passed over {folder.name}: {error}")
+    return None
+
+
+def _config(path: Path, mend: str) -> Any:
+    return json_in(path / "config.json", dict, mend=mend)
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def provenance() -> dict[str, Any]:
     """Where and with what this process runs: software, commit, Python and machine; no names of people or places."""
     return {**software(), "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+
+
+class NoPart(KeyError):
+    """A run has no part of this name."""
 
 
 class Run(dict[str, Any]):
@@ -308,6 +348,9 @@ class Run(dict[str, Any]):
     def __init__(self, path: Path, parts: Mapping[str, Any]) -> None:
         super().__init__(parts)
         self.path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise NoPart(name)
 
     def _repr_html_(self) -> str:
         return _card(self.path)
@@ -322,10 +365,12 @@ def read_run(path: str | Path, kinds: Mapping[str, Table] | None = None) -> Run:
     Raises:
         FileNotFoundError: there is no finished run at `path`.
         WrongTable: a table is not of its kind, as one that an older version wrote.
+        Damaged: a file cannot be read; says which.
     """
     path = finished(path)
-    parts = {file.stem: _read_json(file) for file in sorted(path.glob("*.json"))}
-    tables = {table.stem: within_reach(pd.read_parquet(table)) for table in sorted(path.glob("*.parquet"))}
+    parts = {file.stem: json_in(file, mend=RESTORE) for file in sorted(path.glob("*.json"))}
+    parts |= {"config": _config(path, RESTORE), "provenance": provenance_in(path)}
+    tables = {table.stem: within_reach(_read_parquet(table)) for table in sorted(path.glob("*.parquet"))}
     lines = {file.stem: _read_lines(file) for file in sorted(path.glob("*.jsonl")) if file.name not in WORKING}
     for found in (tables, lines):
         for name in found.keys() & (kinds or {}).keys():
@@ -360,8 +405,9 @@ def data_files(path: str | Path) -> list[str]:
 
 def _card(path: Path) -> str:
     """What a notebook shows of a run; links are relative to where the notebook's process works."""
-    made = _read_json(path / "provenance.json") or {}
-    model = (_read_json(path / "model.json") or {}).get("name") or (_read_json(path / "config.json") or {}).get("model")
+    made = provenance_in(path) or {}
+    model = (json_in(path / "model.json", dict, mend=RESTORE) or {}).get("name")
+    model = model or (_config(path, RESTORE) or {}).get("model")
     shown = {"question": made.get("question"), "model": model, "started": made.get("started")}
     shown |= {"finished": made.get("finished", "no"), "commit": made.get("commit"), "folder": path.name}
     files = {"page": [path / "index.html"], "figures": sorted((path / "figures").glob("*.png")), "data": _data(path)}
@@ -395,16 +441,29 @@ def _begun(partial: Path) -> bool:
 
 def _read_cells(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The cells of whole groups, one a line."""
-    return {key: rows for group in map(json.loads, whole_lines(path)) for key, rows in group.items()}
+    return {key: rows for group in json_lines_in(path, mend=DELETE_LINE, torn=True) for key, rows in group.items()}
 
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def provenance_in(path: Path) -> Any:
+    """What the provenance.json of the run `path` says; None where there is none.
+
+    Raises:
+        Damaged: it is no JSON object.
+    """
+    mend = "delete it, and the run goes on" if path.name.endswith(PARTIAL) else RESTORE
+    return json_in(path / "provenance.json", dict, mend=mend)
 
 
 def _read_lines(path: Path) -> pd.DataFrame:
     """The table that JSON lines hold, nothing guessed: text that looks like a number or a date stays text."""
-    return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line])
+    return pd.DataFrame(json_lines_in(path, mend=RESTORE))
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pyarrow's errors are either
+        raise Damaged(f"{path} cannot be read ({' '.join(str(error).split())[:200]}): {RESTORE}") from error
 
 
 def _now() -> str:

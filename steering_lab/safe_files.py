@@ -1,12 +1,59 @@
 """Files that are whole or absent, lines that are whole or cut off, and errors that say which file it was."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 NEW = ".new"  # how the file ends that is going to take another's place
+
+
+class Damaged(ValueError):
+    """A file that is not as it was written; says which, where, and what to do."""
+
+
+def json_in(path: Path, kind: type = object, *, mend: str) -> Any:
+    """What the JSON file `path` holds; None where there is no such file.
+
+    Args:
+        path: The file.
+        kind: What it holds, `dict` for an object.
+        mend: What to do about a file that holds something else, for the error.
+
+    Raises:
+        Damaged: it is no JSON, or of another kind; names the file and the line.
+    """
+    return _parsed(path.read_bytes(), path, 1, kind, mend) if path.is_file() else None
+
+
+def json_lines_in(path: Path, *, mend: str, torn: bool = False) -> list[dict[str, Any]]:
+    """The objects that the lines of `path` hold, empty lines left out; none where there is no such file.
+
+    Args:
+        path: The file.
+        mend: What to do about a line that holds something else, for the error.
+        torn: Whether a last line that a kill tore is passed over (`whole_lines`).
+
+    Raises:
+        Damaged: a line is no JSON object; names the file and the line.
+    """
+    lines = whole_lines(path) if torn or not path.is_file() else path.read_bytes().split(b"\n")
+    return [_parsed(line, path, number, dict, mend) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _parsed(text: bytes, path: Path, line: int, kind: type, mend: str) -> Any:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Damaged(f"{path}:{line + error.lineno - 1}: not JSON ({error.msg}): {mend}") from None
+    except UnicodeDecodeError:
+        raise Damaged(f"{path}:{line}: no UTF-8 text: {mend}") from None
+    if not isinstance(value, kind):
+        wanted = "an object" if kind is dict else f"a {kind.__name__}"
+        raise Damaged(f"{path}:{line}: {json.dumps(value)[:40]} where {wanted} is wanted: {mend}")
+    return value
 
 
 @contextmanager
@@ -24,8 +71,10 @@ def replace_file(path: Path, content: str | bytes) -> Path:
     """`path` holds `content`, on the disk; killed or out of space before that, it holds what it held.
 
     Raises:
-        OSError: it cannot be written; names `path`.
+        OSError: it cannot be written, or is a folder; names `path`.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, where a file is written")
     new = path.with_name(f".{path.name}.{os.getpid()}{NEW}")  # two processes may write the same file
     with naming(path):
         try:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from steering_lab.runs import CELLS, PARTIAL, RunFolder, data_files, read_run
+from steering_lab.runs import ASKED, CELLS, FAILED, PARTIAL, UNDRAWN, RunFolder, data_files, read_run, state_of, undrawn
+from steering_lab.safe_files import Damaged
 
 CONFIG = {"model": "tiny", "layers": (1, 2), "coeff": 2.0}
 ROWS = [{"prompt": "a", "text": "<b>é</b>\nb", "n_tokens": 3}]
@@ -162,3 +163,72 @@ def test_provenance_names_no_place_of_this_machine(opened: Opener, tmp_path: Pat
     assert str(tmp_path) not in text
     assert str(Path.home()) not in text
     run.close()
+
+
+NO_JSON = [b"", b'{"a', b"\xff\xfe\xff", b"[]", b"null"]
+
+
+@pytest.mark.parametrize("config", NO_JSON)
+@pytest.mark.parametrize("name", ["zz.partial", "yy"])
+def test_a_damaged_folder_beside_is_said_and_passed_over(
+    opened: Opener, capsys: pytest.CaptureFixture[str], config: bytes, name: str
+) -> None:
+    first = opened()
+    first.close()
+    beside = first.path.with_name(name)
+    beside.mkdir()
+    (beside / "config.json").write_bytes(config)
+    (beside / UNDRAWN).touch()
+    assert undrawn(first.path.parent.parent, "sweep", CONFIG) is None
+    assert opened(coeff=3.0).path != first.path
+    said = capsys.readouterr().err
+    assert f"passed over {name}: {beside / 'config.json'}:1: " in said
+    assert "restore it or delete the folder" in said
+
+
+@pytest.mark.parametrize("line", [b'{"k": [{"te', b"[1]", b"3", b"\xff"])
+@pytest.mark.parametrize("name", [CELLS, ASKED, FAILED])
+def test_a_damaged_line_of_an_unfinished_run_is_named_with_what_to_do(opened: Opener, name: str, line: bytes) -> None:
+    run = opened()
+    run.keep({"k": ROWS})
+    run.ask({"k": "a cell"})
+    run.fail({"k": "a cell"}, "why")
+    run.close()
+    path = run.path / name
+    path.write_bytes(path.read_bytes() + line + b"\n" + path.read_bytes())
+    for reading in (opened, lambda: state_of(run.path)):
+        with pytest.raises(Damaged, match=rf"{name}:2: .*: delete the line; what it kept is computed again$"):
+            reading()
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert opened().path == run.path
+
+
+@pytest.mark.parametrize("name", ["config", "provenance"])
+@pytest.mark.parametrize("text", NO_JSON)
+def test_a_damaged_file_of_a_run_is_named_with_what_to_do(opened: Opener, name: str, text: bytes) -> None:
+    run = opened()
+    run.close()
+    (run.path / f"{name}.json").write_bytes(text)
+    with pytest.raises(Damaged, match=rf"{name}\.json:1: .*: delete (it|the folder), and the"):
+        state_of(run.path)
+    done = opened(coeff=3.0).finish()
+    (done / f"{name}.json").write_bytes(text)
+    with pytest.raises(Damaged, match=rf"{name}\.json:1: .*: restore it from a copy, or run the experiment again$"):
+        read_run(done)
+
+
+def test_a_damaged_table_of_a_finished_run_is_named(opened: Opener) -> None:
+    run = opened()
+    run.write_table("table", pd.DataFrame(ROWS))
+    run.write_table("generations.jsonl", pd.DataFrame(ROWS * 2))
+    done = run.finish()
+    for name, where in (
+        ("table.parquet", "table.parquet cannot be read"),
+        ("generations.jsonl", "generations.jsonl:1: "),
+    ):
+        whole = (done / name).read_bytes()
+        (done / name).write_bytes(whole[:30])
+        with pytest.raises(Damaged, match=rf"{where}.*: restore it from a copy, or run the experiment again"):
+            read_run(done)
+        (done / name).write_bytes(whole)
+    assert len(read_run(done)["generations"]) == 2

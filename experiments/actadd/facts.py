@@ -6,6 +6,7 @@ country is the unit of the intervals, its sentences being repeats of it; of a fi
 is. Random vectors of equal norm stand beside.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,20 +168,26 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
 
 
 def _ranks(model: HookedModel, condition: Condition, asked: Sequence[Asked]) -> pd.DataFrame:
-    """How many tokens are likelier than each answer's first one."""
+    """How many tokens are likelier than each answer's first one; NaN where the logits are no numbers."""
     prompts = [model.token_ids(one.text) for one in asked]
     answers = [
         model.token_ids(f"{one.text} {one.answer}")[len(ids) :][:1] for one, ids in zip(asked, prompts, strict=True)
     ]
     assert isinstance(condition.intervention, Intervention)
-    found: list[int] = []
+    found: list[float] = []
     with steer(model, condition.intervention):
         for start in range(0, len(asked), 128):
             part = slice(start, start + 128)
             for logits, ids in zip(forced_logits(model, prompts[part], answers[part]), answers[part], strict=True):
-                found.append(int((logits[0] > logits[0, ids[0]]).sum()))
+                known = bool(logits[0].isfinite().all())
+                found.append(int((logits[0] > logits[0, ids[0]]).sum()) if known else math.nan)
     facts = [one._asdict() for one in asked]
     return pd.DataFrame(facts).assign(condition=condition.name, rank=found)
+
+
+def _hits(rank: pd.Series, k: int) -> pd.Series:
+    """1 where an answer is among the k likeliest, else 0; NaN where its rank is not known."""
+    return (rank < k).astype(float).where(rank.notna())
 
 
 def _at_most(ranks: pd.DataFrame, conditions: Sequence[Condition], k: int) -> pd.DataFrame:
@@ -189,7 +196,7 @@ def _at_most(ranks: pd.DataFrame, conditions: Sequence[Condition], k: int) -> pd
     for condition in conditions:
         own = ranks[ranks["condition"] == condition.name]
         sample = own.groupby("country").cumcount()
-        value = (own["rank"] < k).astype(float)
+        value = _hits(own["rank"], k)
         observed = pd.DataFrame({"prompt": own["country"], "sample": sample, "value": value})
         named: dict[str, Any] = {"metric": f"P@{k}", "kind": Kind.BOUNDED, "bounds": (0, 1)}
         blocks.append(measurements(condition.name, condition.factors, observed, **named))
@@ -268,7 +275,8 @@ def report(folder: str | Path) -> Path:
 
 def _by_relation(ranks: pd.DataFrame) -> pd.DataFrame:
     """P@1 of each kind of fact: unsteered, and each vector's difference over subjects; the draws' own are beside it."""
-    hits = ranks.assign(hit=ranks["rank"] < 1).groupby(["relation", "condition", "country"], sort=False)["hit"].mean()
+    each = ranks.assign(hit=_hits(ranks["rank"], 1))
+    hits = each.groupby(["relation", "condition", "country"], sort=False)["hit"].mean()
     rows = []
     for relation in ranks["relation"].unique():
         own = hits[relation].unstack("condition")

@@ -11,6 +11,7 @@ A lens reads early sites in the last site's language. What it does not show may 
 steer well without being readable: never take the lens for the effect.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from steering_lab.analysis.difference import difference
@@ -87,7 +88,7 @@ def token_lens(
     """One row per prompt, site, token read and `target`, one of `tokens`: how likely the lens finds it to come next.
 
     Columns as in `logit_lens` up to `top`, then target (as text), probability, log_probability (nats) and rank: 1 + how
-    many tokens are likelier.
+    many tokens are likelier, NaN where that is not known.
 
     Args:
         model: The model that is read.
@@ -112,10 +113,15 @@ def token_lens(
                 "target": name,
                 "probability": chosen.exp().tolist(),
                 "log_probability": chosen.tolist(),
-                "rank": (1 + (lens > chosen[:, None]).sum(dim=-1)).tolist(),
+                "rank": _ranks(chosen, lens),
             }
 
     return _table(model, prompts, sites, translate, measure)
+
+
+def _ranks(chosen: Float[Tensor, " token"], lens: Float[Tensor, "token d_vocab"]) -> list[float | int]:
+    likelier = (lens > chosen[:, None]).sum(dim=-1).tolist()
+    return [math.nan if own.isnan() else 1 + above for own, above in zip(chosen, likelier, strict=True)]
 
 
 def lens_difference(steered: pd.DataFrame, clean: pd.DataFrame) -> pd.DataFrame:

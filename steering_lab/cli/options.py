@@ -85,9 +85,9 @@ class PairOptions:
         normalise: Scale every row to length 1.
     """
 
-    pairs: str = ""
-    positive: str = ""
-    negative: str = ""
+    pairs: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
+    positive: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
+    negative: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
     method: Annotated[MethodName | None, tyro.conf.arg(metavar="NAME")] = None
     layer: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     stream: Stream = "resid_pre"
@@ -96,7 +96,7 @@ class PairOptions:
     @property
     def given(self) -> bool:
         """Whether pairs or one pair were named."""
-        return bool(self.pairs or self.positive or self.negative)
+        return not (self.pairs is None and self.positive is None and self.negative is None)
 
     def chosen(self, otherwise: str = "") -> "tuple[ContrastPair, ...] | ContrastLists":
         """The pairs or the two lists, those of `otherwise` where none were named.
@@ -107,12 +107,13 @@ class PairOptions:
         from steering_lab.data.contrast_lists import find_contrasts
         from steering_lab.data.contrast_pairs import ContrastPair
 
-        one = bool(self.positive or self.negative)
-        if one and self.pairs:
+        one = not (self.positive is None and self.negative is None)
+        if one and self.pairs is not None:
             raise ValueError(f"give --pairs ({self.pairs!r}) or one pair, --positive and --negative, not both")
-        if not one and not (self.pairs or otherwise):
+        pairs = otherwise if self.pairs is None else self.pairs
+        if not one and not pairs:
             raise ValueError("give --pairs, a built-in set or a file, or one pair, --positive and --negative")
-        return (ContrastPair(self.positive, self.negative),) if one else find_contrasts(self.pairs or otherwise)
+        return (ContrastPair(self.positive or "", self.negative or ""),) if one else find_contrasts(pairs)
 
     def made(
         self, lm: "HookedModel", pairs: "tuple[ContrastPair, ...] | ContrastLists", method: MethodName

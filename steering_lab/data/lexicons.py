@@ -1,8 +1,14 @@
 """Word lists that metrics count: valence lexicons and topic words. Lower case, one word each, data only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Words = frozenset[str]
+else:
+    Words = object  # what `check_words` has been through is one
 
 
 @dataclass(frozen=True)
@@ -10,26 +16,55 @@ class Lexicon:
     """The positive and the negative words of a language or a world.
 
     Raises:
-        ValueError: a side is empty, a word is on both sides, or an entry is not a single lower-case word (text is
-            lower-cased and split at every non-word character before it is counted, so such an entry never matches).
+        ValueError: a side is empty or a text, a word is on both sides, or an entry is not a single lower-case word
+            (text is lower-cased and split at every non-word character before it is counted, so it never matches).
     """
 
-    positive: frozenset[str]
-    negative: frozenset[str]
+    positive: Words
+    negative: Words
 
     def __post_init__(self) -> None:
-        if not self.positive or not self.negative:
-            raise ValueError("a lexicon needs at least one positive and one negative word")
+        for side in ("positive", "negative"):
+            object.__setattr__(self, side, check_words(getattr(self, side), f"the {side} words of a lexicon"))
         if both := sorted(self.positive & self.negative):
             raise ValueError(f"words on both sides of the lexicon: {', '.join(both)}")
-        check_words(self.positive | self.negative)
 
 
-def check_words(words: frozenset[str]) -> None:
-    """Nothing, or a ValueError that names those of `words` that no text can match ("Love", "well done", "9/11")."""
-    wrong = sorted(w for w in words if w != w.lower() or not w or not all(c.isalnum() or c == "_" for c in w))
+def word_set(words: Iterable[str], what: str = "words") -> frozenset[str]:
+    """`words` as a set.
+
+    Args:
+        words: Texts, each one word.
+        what: What the caller calls them, for the error.
+
+    Raises:
+        ValueError: a text, whose letters would be the words, or none at all.
+    """
+    if isinstance(words, str):
+        topic = f", or TOPICS[{words!r}]" if words in TOPICS else ""
+        raise ValueError(
+            f"{what} are the text {words!r}, which would be read letter by letter: write {{{words!r}}}{topic}"
+        )
+    if not (found := frozenset(words)):
+        raise ValueError(f"{what} are empty: give one or more")
+    return found
+
+
+def check_words(words: Iterable[str], what: str = "words") -> frozenset[str]:
+    """`words` as a set, each of which a text can match.
+
+    Args:
+        words: Lower-case words.
+        what: What the caller calls them, for the error.
+
+    Raises:
+        ValueError: what `word_set` refuses, or words that no text can match ("Love", "well done", "9/11").
+    """
+    found = word_set(words, what)
+    wrong = sorted(w for w in found if w != w.lower() or not w or not all(c.isalnum() or c == "_" for c in w))
     if wrong:
         raise ValueError(f"not single lower-case words, so never counted: {', '.join(map(repr, wrong))}")
+    return found
 
 
 def _words(text: str) -> frozenset[str]:

@@ -62,5 +62,7 @@ def _json_lines(text: str) -> list[object]:
 def _column(text: str) -> list[object]:
     rows = csv.DictReader(text.splitlines(keepends=True), strict=True)
     if KEY not in (rows.fieldnames or ()):
-        raise ValueError(f"a .csv file of prompts has a column {KEY!r}; found {', '.join(rows.fieldnames or ())}")
+        raise ValueError(
+            f"a .csv file of prompts has a column {KEY!r}; found {', '.join(rows.fieldnames or ()) or 'none'}"
+        )
     return [row[KEY] for row in rows]

@@ -153,6 +153,10 @@ class Edit:
         """What is added to each `resid`, given the row that belongs to its token."""
         raise NotImplementedError
 
+    def reach(self, row: Float[Tensor, "*batch d_model"]) -> Any:
+        """How long the delta of each row is where the stream is of length 1, about: what no stream may be asked for."""
+        return row.norm(dim=-1)
+
     def at_front(self, *, too_long: Literal["error", "clip"] = "error") -> "Intervention":
         """Row k at token k of the prompt, the beginning-of-text token being token 0: ActAdd's own place.
 
@@ -210,13 +214,24 @@ class Ablate(Edit):
         direction = torch.nn.functional.normalize(row, dim=-1)
         return -(resid * direction).sum(-1, keepdim=True) * direction
 
+    def reach(self, row: Float[Tensor, "*batch d_model"]) -> Any:
+        return torch.ones_like(row[..., 0])
+
 
 @dataclass(frozen=True, eq=False)
 class Clamp(Edit):
-    """delta = (to - resid . u) u: sets the projection on the row's direction to `to`, in residual-stream units."""
+    """delta = (to - resid . u) u: sets the projection on the row's direction to `to`, in residual-stream units.
+
+    Raises:
+        ValueError: `to` is not finite.
+    """
 
     to: float = 0.0
     verb: ClassVar[str] = "clamp"
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.to):
+            raise ValueError(f"clamp to {self.to}: the projection that is set must be finite")
 
     @property
     def name(self) -> str:
@@ -225,6 +240,9 @@ class Clamp(Edit):
     def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
         direction = torch.nn.functional.normalize(row, dim=-1)
         return (self.to - (resid * direction).sum(-1, keepdim=True)) * direction
+
+    def reach(self, row: Float[Tensor, "*batch d_model"]) -> Any:
+        return torch.full_like(row[..., 0], max(1.0, abs(self.to)))
 
 
 class PreserveNorm(Edit):
@@ -237,6 +255,9 @@ class PreserveNorm(Edit):
 
     def delta(self, resid: Float[Tensor, "*batch d_model"], row: Float[Tensor, "*batch d_model"]) -> Any:
         return torch.nn.functional.normalize(resid + row, dim=-1) * resid.norm(dim=-1, keepdim=True) - resid
+
+    def reach(self, row: Float[Tensor, "*batch d_model"]) -> Any:
+        return torch.ones_like(row[..., 0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,7 +122,7 @@ def steer(
 
     Raises:
         ValueError: a vector or an edit that was not placed, a layer outside the model, a vector of another width, a
-            coefficient too large for the model's precision, or a vector of elsewhere (`Source.check`).
+            sum at one site too large for the model's precision, or a vector of elsewhere (`Source.check`).
     """
     shared = isinstance(intervention, Intervention)
     interventions = list(intervention) if isinstance(intervention, Sequence) else [intervention]
@@ -141,13 +141,6 @@ def _check(model: HookedModel, intervention: Intervention, **permissions: Unpack
             raise ValueError(
                 f"{edit.label} is {edit.rows.shape[-1]} wide, the stream of {model.name} is {model.d_model}"
             )
-        if abs(term.coeff) > 100:  # looked at only where it may be: a norm waits for the device that holds the rows
-            longest = abs(term.coeff) * float(edit.rows.detach().double().norm(dim=-1).max())
-            if not longest < (most := min(torch.finfo(model.dtype).max, LONGEST)):
-                raise ValueError(
-                    f"{term.coeff:g} x {edit.label} is {longest:.2g} long, which a stream in {model.dtype} cannot hold:"
-                    f" stay below {most:.2g}; some multiples of the residual's own length break any text"
-                )
         if edit.source is not None:
             edit.source.check(model, **permissions)
 
@@ -185,6 +178,11 @@ class _Group:
         touched: Bool[Tensor, "batch pos"] = self.place.touched(forward_pass, n_rows)
         return torch.where(touched[..., None], delta, 0.0)
 
+    @property
+    def reach(self) -> Float[Tensor, " intervention"]:
+        """How long each intervention's delta is, about (`Edit.reach`)."""
+        return self.coeffs.abs() * self.edit.reach(self.table.detach()).amax(dim=-1)
+
     def to(self, device: torch.device) -> "_Group":
         """The same with its tables there."""
         table, coeffs, lengths = (x.to(device) for x in (self.table, self.coeffs, self.lengths))
@@ -209,6 +207,7 @@ class _SiteEdit:
         which = [slots.get(id(one), len(slots)) for one in interventions]
         self.which = torch.tensor(which, device=model.device)
         self.groups = list(_grouped(site, [*acting.values(), Intervention()], model.device))
+        _check_length(site, self.groups, [*acting.values()], model)
         self._step: tuple[Tensor, Tensor] | None = None  # rows of a batch, and what a step adds to them
 
     def __call__(self, resid: Tensor, forward_pass: ForwardPass) -> Tensor:
@@ -252,6 +251,23 @@ class _SiteEdit:
         which = self._which(rows.to(self.which.device))
         firsts = [group.begins(lengths.to(which.device), which) for group in self.groups]
         return reduce(torch.minimum, firsts, lengths.to(which.device)).to(lengths.device)
+
+
+def _check_length(
+    site: HookSite, groups: Sequence[_Group], interventions: Sequence[Intervention], model: HookedModel
+) -> None:
+    """Nothing where the stream can hold what each of the `interventions` adds at `site`, its places together."""
+    if not groups:
+        return
+    reaches = reduce(torch.add, [group.reach for group in groups])
+    most = min(torch.finfo(model.dtype).max, LONGEST)
+    longest, which = (x.item() for x in reaches.max(dim=0))
+    if not longest < most:
+        said = "; ".join(f"{term.coeff:g} x {term.edit.label}" for term in interventions[int(which)].at_site(site))
+        raise ValueError(
+            f"{said} at {site} is {longest:.2g} long, which a stream in {model.dtype} cannot hold: stay below"
+            f" {most:.2g}; some multiples of the residual's own length break any text"
+        )
 
 
 def _grouped(site: HookSite, interventions: Sequence[Intervention], device: torch.device) -> Iterator[_Group]:

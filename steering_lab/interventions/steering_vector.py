@@ -236,7 +236,7 @@ def clamp(vector: SteeringVector, to: float) -> Edit:
     """The edit that sets the projection on `vector`'s direction to `to`, in residual-stream units.
 
     Raises:
-        ValueError: more than one row, or a zero vector.
+        ValueError: more than one row, a zero vector, or a `to` that is not finite.
     """
     return _direction(vector)._edit(Clamp, to=float(to))
 

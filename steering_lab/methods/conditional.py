@@ -10,7 +10,7 @@ a batch only. Here it is the plain, signed cosine, of every row.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from steering_lab.data.lexicons import word_set
 from steering_lab.interventions.intervention import Intervention
 from steering_lab.interventions.steering_vector import SteeringVector
 from steering_lab.methods.probe import check_direction, read_for
@@ -47,14 +48,15 @@ class Mentions:
     """Pulled by a topic: at least `at_least` words of the prompt, repeats counted, are among `words`, in any case.
 
     Raises:
-        ValueError: no words, something that is not one word, or `at_least` below 1.
+        ValueError: no words, a text in their place, something that is not one word, or `at_least` below 1.
     """
 
-    words: tuple[str, ...]
+    words: Iterable[str]
     at_least: int = 1
 
     def __post_init__(self) -> None:
-        if not self.words or any(re.fullmatch(r"[\w'-]+", word) is None for word in self.words):
+        object.__setattr__(self, "words", tuple(sorted(word_set(self.words, "the words of a topic"))))
+        if any(re.fullmatch(r"[\w'-]+", word) is None for word in self.words):
             raise ValueError(f"a topic needs single words, not {self.words!r}")
         if self.at_least < 1:
             raise ValueError(f"at_least is {self.at_least}: it must be 1 or more")

@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicLayer
 
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.progress import done_meanwhile
-from steering_lab.models.sampling import Sampling, draw, token_counts
+from steering_lab.models.sampling import Sampling, draw, or_no_token, token_counts
 from steering_lab.models.tokens import ForwardPass, Tokens, real_tokens
 
 LEAVING = 0.25  # rows leave once so large a share of the batch has ended: to leave, the cache of the others is copied
@@ -207,7 +207,7 @@ class Drawn(NamedTuple):
     log_probs: list[list[float]] | None
 
 
-# How many of a row's drawn tokens belong to it, seen from a step on; None while it goes on.
+# How many of a row's drawn tokens belong to it, seen from a step on; None while it goes on. It raises at `NO_TOKEN`.
 Ending = Callable[[int, list[int], int], int | None]
 
 
@@ -231,7 +231,7 @@ def decode(batch: Batch, sampling: Sampling, ending: Ending, *, log_probs: bool)
     for step in range(steps):
         logits = batch.logits()
         chosen = draw(logits, sampling, uniforms[:, step], counts)
-        drawn[live, step] = chosen
+        drawn[live, step] = or_no_token(chosen, logits)
         if nats is not None:
             nats[live, step] = logits.gather(-1, chosen[:, None]).squeeze(-1) - logits.logsumexp(dim=-1)
         if counts is not None:

@@ -20,7 +20,7 @@ from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.memory import fitting, rows_that_fit
 from steering_lab.models.progress import progress_bar
 from steering_lab.models.runtimes.fixed import fixes
-from steering_lab.models.sampling import GREEDY, Sampling, draw, uniforms_of
+from steering_lab.models.sampling import GREEDY, NO_TOKEN, Sampling, draw, uniforms_of
 from steering_lab.models.scoring import continuation_log_probs
 from steering_lab.models.slots import (
     ROOM,
@@ -38,6 +38,17 @@ from steering_lab.models.tokens import Tokens
 __all__ = ["GREEDY", "Generations", "LogitsRule", "Sampling", "continuation_log_probs", "draw", "generate"]
 
 SHOWN = 30  # continuations that a notebook shows
+
+
+class NoNumbers(ValueError):
+    """The logits behind the prompt `row` are NaN or infinite, so that there is no token to draw."""
+
+    def __init__(self, model: HookedModel, row: int) -> None:
+        self.row = row
+        super().__init__(
+            f"behind prompt {row} the logits of {model.name} are NaN or infinite: an edit is too large for"
+            f" {model.dtype}; choose a smaller coefficient or vector, or load the model in a wider dtype"
+        )
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,7 @@ def generate(
     Raises:
         ValueError: an empty prompt, a seed or a number of tokens or rows that is no integer, a rule without its second
             stream or the reverse, or prompt and continuation longer than the model's context; nothing has run then.
+        NoNumbers: the logits of a row are NaN or infinite, as under an edit that overflows; a ValueError.
     """
     whole = prompts if isinstance(prompts, Tokens) else model.to_tokens(prompts)
     prompt_ids = whole.rows
@@ -181,7 +193,7 @@ def generate(
 
     def decoded(rows: list[int]) -> Drawn:
         def ending(row: int, drawn: list[int], since: int) -> int | None:
-            return end_of(model, prompt_ids[rows[row]], drawn, since, eos, stop)
+            return end_of(model, prompt_ids[rows[row]], drawn, since, eos, stop, rows[row])
 
         lengths = [tuple(read[i] for read in reads) for i in rows]
         slots = None
@@ -254,7 +266,13 @@ def _slots(
 
 
 def end_of(
-    model: HookedModel, before: list[int], drawn: list[int], since: int, eos: frozenset[int], stop: Sequence[str]
+    model: HookedModel,
+    before: list[int],
+    drawn: list[int],
+    since: int,
+    eos: frozenset[int],
+    stop: Sequence[str],
+    row: int = 0,
 ) -> int | None:
     """How many of the drawn tokens belong to a row, ended by an end-of-text token or a stop string from `since` on.
 
@@ -265,8 +283,14 @@ def end_of(
         since: How many of them were looked at before.
         eos: End-of-text tokens.
         stop: Texts before which a row ends.
+        row: Its place in the caller's whole batch, for the error.
+
+    Raises:
+        NoNumbers: it goes on where there was nothing to draw from.
     """
     for length in range(since + 1, len(drawn) + 1):
+        if drawn[length - 1] == NO_TOKEN:
+            raise NoNumbers(model, row)
         if drawn[length - 1] in eos:
             return length
         if stop and any(s in text_behind(model, before, drawn[:length]) for s in stop):

@@ -55,7 +55,15 @@ def text_ids(tokenizer: Any, text: str, prefix: str) -> list[int]:
         tokenizer: Hugging Face's.
         text: Kept to the letter.
         prefix: What stands in front.
+
+    Raises:
+        ValueError: a lone surrogate, as a byte that is not UTF-8 on a command line becomes: no tokenizer reads it.
     """
+    try:
+        str(text).encode()
+    except UnicodeEncodeError as error:
+        lone = str(text)[error.start]
+        raise ValueError(f"{str(text)!r} holds {lone!r}, which is no character but half of one: write UTF-8") from None
     if prefix == "tokenizer" and not isinstance(text, ChatText):
         return list(tokenizer(text)["input_ids"])
     ids = list(tokenizer(str(text), add_special_tokens=False)["input_ids"])

@@ -106,10 +106,12 @@ def read_tokens(
         batch_size: Prompts read in one pass.
 
     Raises:
-        ValueError: prompts without a token behind the first, or a site outside the model.
+        ValueError: no prompts, or none with a token behind the first, or a site outside the model.
     """
     found: dict[HookSite, list[Tensor]] = {site: [] for site in site_list(sites)}
     prompts = [prompts] if isinstance(prompts, str) else prompts
+    if not prompts:
+        raise ValueError("there are no prompts to read: give one or more")
 
     def counted(stream: Tensor, tokens: Tokens) -> Tensor:
         return stream[tokens.mask & (tokens.positions >= model.n_sink)].float().cpu()

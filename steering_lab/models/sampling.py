@@ -16,6 +16,7 @@ from torch import Tensor
 from steering_lab.models.integers import Whole, whole_number
 
 COLDEST = 1e-30  # above 0: divided by less, float32 logits are infinite
+NO_TOKEN = -1  # stands among what was drawn where there was nothing to draw from
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ def draw(
     return _invert(kept, uniforms).squeeze(-1)
 
 
+def or_no_token(chosen: Int[Tensor, " batch"], logits: Float[Tensor, "batch d_vocab"]) -> Int[Tensor, " batch"]:
+    """The chosen tokens, `NO_TOKEN` where a row's logits hold NaN or infinity, or are -infinity alone."""
+    return torch.where(logits.amax(dim=-1).isfinite(), chosen, NO_TOKEN)
+
+
 def _kept(likely: Float[Tensor, "batch some"], sampling: Sampling) -> Bool[Tensor, "batch some"]:
     """Which of the most likely tokens may be drawn: the `top_k` best, of them the fewest that hold `top_p`.
 
@@ -141,7 +147,7 @@ FEW = 256
 def _invert(weights: Float[Tensor, "batch d_vocab"], uniforms: Float[Tensor, " batch"]) -> Int[Tensor, "batch 1"]:
     """The first index whose cumulative weight exceeds `uniforms` x the total; never one without weight.
 
-    Where weights are no numbers, as after an edit that overflows, it is some index of the vocabulary.
+    Where weights are no numbers, as after an edit that overflows, it is some index of the vocabulary (`or_no_token`).
     """
     cumulative = weights.cumsum(dim=-1)
     total = cumulative[:, -1:].contiguous()

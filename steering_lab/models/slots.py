@@ -26,7 +26,7 @@ from steering_lab.models.runtimes.fixed import Lane
 from steering_lab.models.runtimes.norms import fused_norms
 from steering_lab.models.runtimes.parity import rounding
 from steering_lab.models.runtimes.plain import PlainRuntime
-from steering_lab.models.sampling import Sampling, draw, token_counts
+from steering_lab.models.sampling import Sampling, draw, or_no_token, token_counts
 
 STAYS = ("cuda",)  # kinds of device whose rows stay in their places
 PREFILL = 1 << 29  # bytes that reading prompts may take beside the cache: more is no faster
@@ -127,9 +127,10 @@ class Slots:
         counts = None
         if self.counts is not None and self.sampling.counts_tokens:
             counts = token_counts(stream.ids, stream.mask, self.model.d_vocab)
-        chosen = draw(logits, self.sampling, batch.uniforms[:, 0], counts)[:, None]
+        drawn = draw(logits, self.sampling, batch.uniforms[:, 0], counts)
+        chosen = drawn[:, None]
         self.token[where], self.step[where] = chosen, 1
-        self.drawn[where, :1] = chosen
+        self.drawn[where, 0] = or_no_token(drawn, logits)
         self.uniforms[where, : self.steps] = batch.uniforms
         if self.nats is not None:
             self.nats[where, :1] = logits.gather(-1, chosen) - logits.logsumexp(dim=-1, keepdim=True)
@@ -214,8 +215,9 @@ class Slots:
         step, token = self.step[:n], self.token[:n]
         counts = self.counts[:n] if self.counts is not None and self.sampling.counts_tokens else None
         uniforms = self.uniforms[:n].gather(1, step).squeeze(1)
-        chosen = draw(logits, self.sampling, uniforms, counts)[:, None]
-        self.drawn[:n].scatter_(1, step, chosen)
+        drawn = draw(logits, self.sampling, uniforms, counts)
+        chosen = drawn[:, None]
+        self.drawn[:n].scatter_(1, step, or_no_token(drawn, logits)[:, None])
         if self.nats is not None:
             self.nats[:n].scatter_(1, step, logits.gather(-1, chosen) - logits.logsumexp(dim=-1, keepdim=True))
         if counts is not None:

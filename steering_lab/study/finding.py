@@ -7,7 +7,6 @@ folder as `from .sibling import ...`.
 
 import hashlib
 import importlib.util
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -193,11 +192,12 @@ def experiment_of(run: str | Path, own: Path | None = None) -> Experiment:
 
     Raises:
         FileNotFoundError: there is no finished run, or no such TOML file.
+        Damaged: its provenance cannot be read.
         ValueError: its experiment does not come along and is not that of `own`.
     """
-    from steering_lab.runs import finished
+    from steering_lab.runs import finished, provenance_in
 
-    made = json.loads((finished(run) / "provenance.json").read_text(encoding="utf-8"))
+    made = provenance_in(finished(run))
     name = made.get("module", made.get("experiment"))
     known = {_script(toml, read_toml(toml).get("experiment")).stem: toml for toml in experiment_files()}
     if own is not None:

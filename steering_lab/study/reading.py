@@ -86,9 +86,11 @@ def as_config(config: type, values: Mapping[str, Any]) -> Any:
 
 
 def _refuse_bools(key: str, given: Any, made: Any) -> None:
-    """Nothing unless true or false, anywhere in `given`, was `made` a number: pydantic takes them for 1 and 0."""
+    """Nothing unless true or false, anywhere in `given`, was `made` a number, or the reverse, as pydantic does."""
     if isinstance(given, bool) and not isinstance(made, bool):
         raise ValueError(f"setting {key} = {str(given).lower()}: it takes a number")
+    if isinstance(made, bool) and not isinstance(given, bool):
+        raise ValueError(f"setting {key} = {given!r}: it takes true or false")
     if isinstance(given, Mapping):
         for name, value in given.items():
             _refuse_bools(f"{key}.{name}", value, made[name] if isinstance(made, Mapping) else getattr(made, name))

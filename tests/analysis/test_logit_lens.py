@@ -104,6 +104,17 @@ def test_ranks_order_the_vocabulary_and_rank_one_is_the_top(gpt2: HookedModel) -
     assert np.allclose(np.exp(table["log_probability"]), table["probability"], atol=1e-6)
 
 
+def test_a_token_among_no_numbers_has_no_rank(gpt2: HookedModel) -> None:
+    """No token is likelier than what is no number: it would be the first."""
+
+    def lost(resid: torch.Tensor) -> torch.Tensor:
+        return resid * torch.nan
+
+    table = token_lens(gpt2, PROMPTS[0], [5], sites=[resid_pre(1), resid_post(2)], translate={resid_pre(1): lost})
+    assert table["rank"].isna().tolist() == table["log_probability"].isna().tolist()
+    assert 0 < table["rank"].isna().sum() < len(table)
+
+
 def test_a_bfloat16_model_is_measured_in_float32() -> None:
     model = load_model(tiny_hf_model("llama").to(torch.bfloat16), tokenizer=tokenizer_of("llama"))
     assert model.dtype == torch.bfloat16

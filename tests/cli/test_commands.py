@@ -204,6 +204,14 @@ def test_a_mistake_about_the_lens_is_one_line_too(
     assert message in error
 
 
+@pytest.mark.parametrize("given", [["--positive", "", "--negative", ""], ["--positive", ""], ["--pairs", ""]])
+def test_an_empty_pair_is_refused_and_not_taken_for_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: list[str]
+) -> None:
+    assert call(monkeypatch, "steer", "--prompt", "I hate you", "--model", "nobody/nothing", *given) == 2
+    assert "pair" in capsys.readouterr().err
+
+
 COMMANDS_WITH_COEFF = {
     "steer": ["steer", "--prompt", "I hate you"],
     "lens": ["lens", "--prompt", "I hate you", "--positive", "Love"],

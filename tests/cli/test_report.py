@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from steering_lab.evaluation.inferring.statistics import summarise
-from steering_lab.runs import RunFolder
+from steering_lab.runs import RunFolder, read_run
 from tests.cli.calling import call
 from tests.evaluation.tables import observed
 
@@ -21,6 +21,8 @@ def _pages_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         def report(run: Path) -> Path:
             if run.parent.name == "torn":
                 raise KeyError("summary")
+            if run.parent.name == "gone":
+                read_run(run)["summary"]
             if run.parent.name == "old":
                 pd.DataFrame({"kind": [""]}).groupby("kind").first()["regime"]
             (run / "index.html").write_text("drawn")
@@ -90,6 +92,40 @@ def test_one_that_cannot_be_drawn_keeps_no_other_from_it_and_shows_in_the_exit_s
     assert (run / "index.html").as_uri() in out
     assert err.startswith(f"steering-lab: the tables in {torn} are whole, but its page could not be drawn (KeyError")
     assert len(err.splitlines()) == 1
+
+
+def test_a_run_without_a_table_that_its_page_needs_is_not_said_to_be_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = finished(tmp_path, "gone")
+    status, _, err = reported(monkeypatch, capsys, run)
+    assert status == 2
+    assert err.startswith(f"steering-lab: {run} holds no table and no JSON file 'summary', test_report.py line ")
+    assert err.endswith(
+        ": restore it from a copy, or run the experiment again; there are config.json, provenance.json\n"
+    )
+
+
+@pytest.mark.parametrize(("name", "text"), [("config.json", ""), ("provenance.json", "null"), ("cells.jsonl", "[1]\n")])
+def test_an_unfinished_run_with_a_damaged_file_is_not_said_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, text: str
+) -> None:
+    run = unfinished(tmp_path)
+    (run / name).write_text(text)
+    status, out, err = reported(monkeypatch, capsys, run)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"steering-lab: {run / name}:1: ")
+
+
+def test_a_finished_run_whose_provenance_is_none_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    run = finished(tmp_path)
+    (run / "provenance.json").write_text("null")
+    status, _, err = reported(monkeypatch, capsys, run)
+    assert status == 2
+    assert err.startswith(f"steering-lab: {run / 'provenance.json'}:1: null where an object is wanted: restore it")
 
 
 def test_a_run_whose_own_tables_lack_a_column_is_said_to_be_older_in_one_line(

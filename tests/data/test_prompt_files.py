@@ -35,6 +35,7 @@ def test_every_kind_of_file_gives_the_same_prompts_to_the_letter(tmp_path: Path,
         ("a.jsonl", "{", "a.jsonl: "),
         ("a.jsonl", '{"text": "x"}', "it must be text"),
         ("a.csv", "text\nx\n", "has a column 'prompt'; found text"),
+        ("a.csv", "", "has a column 'prompt'; found none"),
     ],
 )
 def test_what_holds_no_prompts_is_refused_with_the_files_name(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from steering_lab.cli.run import run as run_command
@@ -214,3 +215,10 @@ def test_coefficients_a_hundredfold_apart_stand_on_a_log_axis_beside_what_they_c
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "perplexity, steered over unsteered" in page
     assert parts["verdict"]["ours"].startswith("love coeff 100, degenerate ")
+
+
+def test_an_answer_whose_rank_is_not_known_is_no_hit_and_no_miss() -> None:
+    module: Any = load_experiment(FOLDER / "facts.toml")
+    hits = module._hits(pd.Series([0.0, 5.0, np.nan]), 1)
+    assert hits.tolist()[:2] == [1, 0]
+    assert hits.isna().tolist() == [False, False, True]

@@ -97,6 +97,8 @@ def test_settings_replace_what_the_file_says(toml: Path) -> None:
         ("kind=back", "setting kind = 'back': it takes one of 'front', 'everywhere'"),
         ("top_k=1.5", "setting top_k = 1.5: it takes a whole number"),
         ("chat=maybe", "setting chat = 'maybe': it takes true or false"),
+        ("chat=1", "setting chat = 1: it takes true or false"),
+        ("chat='true'", "setting chat = 'true': it takes true or false"),
         ("budget=true", "setting budget = true: it takes a number"),
         ("layers=[true]", "setting layers[0] = true: it takes a number"),
         ("inner={count=false}", "setting inner.count = false: it takes a number"),

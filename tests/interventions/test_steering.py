@@ -318,6 +318,31 @@ class Twice(Add):
         return 2 * row
 
 
+@pytest.mark.parametrize("to", [float("nan"), float("inf"), -float("inf")])
+def test_a_clamp_to_no_finite_number_is_refused(model: HookedModel, to: float) -> None:
+    with pytest.raises(ValueError, match=f"clamp to {to}: the projection that is set must be finite"):
+        clamp(random_vector(model, resid_pre(1)), to)
+
+
+def test_the_sum_at_a_site_must_be_one_that_the_stream_can_hold() -> None:
+    half = load_model(tiny_hf_model("gpt2").half(), tokenizer=tokenizer_of("gpt2"))
+    vector = 6000 * random_vector(half, resid_pre(1)).unit()
+    there, front = vector.everywhere(), vector.at_front()
+    refused = [50 * there, -11 * there, 10 * there + 8 * front, 6 * there + 6 * there, clamp(vector, 1e5).everywhere()]
+    for one in [*refused, [there, 50 * there]]:
+        with pytest.raises(ValueError, match=r"is .* long, which a stream in torch\.float16 cannot hold: stay below"):
+            steer(half, one)
+    for one in (10 * there, 50 * there - 48 * there, 20 * ablate(vector).everywhere(), 0 * there):
+        steer(half, one)
+
+
+def test_a_sum_of_terms_that_are_each_short_enough_is_refused_in_float32_too(model: HookedModel) -> None:
+    vector = 8e18 * random_vector(model, resid_pre(1)).unit()
+    for one in (vector.everywhere() + vector.at_front(), vector.everywhere() + vector.everywhere()):
+        with pytest.raises(ValueError, match=r"1\.6e\+19 long, which a stream in torch\.float32 cannot hold"):
+            steer(model, one)
+
+
 def pushes(model: HookedModel) -> list[Intervention]:
     vector, site = random_vector(model, resid_pre(1)), resid_pre(1)
     edits = [Push(vector.rows, site, by=1.0), Push(vector.rows, site, by=5.0), Twice(vector.rows, site)]

@@ -128,3 +128,10 @@ def test_numbers_that_are_not_finite_are_refused_by_the_name_of_the_file(tmp_pat
     wrong[0, 0] = float("nan")
     with pytest.raises(ValueError, match=r"v\.safetensors"):
         SteeringVector.load(rewritten(saved(tmp_path), {}, {HOOK: wrong}))
+
+
+def test_a_folder_where_a_file_is_written_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", tmp_path):
+        with pytest.raises(IsADirectoryError, match=r" is a folder, where a file is written$"):
+            SteeringVector(ROWS, resid_pre(1), SOURCE).save(folder)

@@ -97,7 +97,7 @@ def test_bad_conditions_are_refused(model: HookedModel, direction: SteeringVecto
         PointsAlong(direction, 1.5)
     with pytest.raises(ValueError, match="is not one direction"):
         PointsAlong(0.0 * direction, 0.5)
-    for words in ((), ("two words",), ("",)):
+    for words in (("two words",), ("",)):
         with pytest.raises(ValueError, match="a topic needs single words"):
             Mentions(words)
     with pytest.raises(ValueError, match="at_least is 0"):

@@ -13,7 +13,7 @@ from steering_lab.interventions.intervention import Add, Edit, Intervention
 from steering_lab.interventions.steering import steer
 from steering_lab.methods.cad import CAD
 from steering_lab.models import generation, slots
-from steering_lab.models.generation import GREEDY, Sampling, generate
+from steering_lab.models.generation import GREEDY, NoNumbers, Sampling, generate
 from steering_lab.models.hook_points import resid_post, resid_pre
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
@@ -114,18 +114,22 @@ class Bursting(Edit):
         return 1e30 * row
 
 
-def test_a_row_that_overflows_leaves_nothing_to_the_next_one_in_its_place(staying: list[int]) -> None:
+@pytest.mark.parametrize("place", ["everywhere", "generated"])
+def test_a_row_that_overflows_is_refused_and_leaves_nothing_to_the_next_one_in_its_place(
+    staying: list[int], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A weight of 0 times a value that is no number is no number."""
     model = hooked("gpt2")
     rows = torch.linspace(-2, 2, model.d_model)[None]
-    edits = [(Bursting if i % 2 else Add)(rows, resid_pre(1)).everywhere() for i in range(12)]
-    with steer(model, edits):
-        got, wanted = both(
-            model, [*PROMPTS] * 4, max_new_tokens=20, batch_size=2, ignore_eos=True, sampling=NUCLEUS, log_probs=True
-        )
+    edits = [getattr((Bursting if i % 2 else Add)(rows, resid_pre(1)), place)() for i in range(12)]
+    options = {"max_new_tokens": 20, "batch_size": 2, "ignore_eos": True, "sampling": NUCLEUS, "log_probs": True}
+    for stays in ((), ("cpu",)):
+        monkeypatch.setattr(generation, "STAYS", stays)
+        with steer(model, edits), pytest.raises(NoNumbers, match=r"behind prompt \d+ the logits of .* are NaN or inf"):
+            generate(model, [*PROMPTS] * 4, **options)  # type: ignore[arg-type]
+    with steer(model, edits[0]):
+        got, wanted = both(model, [*PROMPTS] * 4, **options)
     assert got.tokens == wanted.tokens
-    assert got.log_probs is not None
-    assert [row[-1] == row[-1] for row in got.log_probs] == [True, False] * 6
     assert staying
 
 

@@ -75,7 +75,7 @@ def test_a_page_that_its_module_cannot_draw_says_at_which_line(folder: Path) -> 
     module = folder / "my_question.py"
     module.write_text(module.read_text().replace('parts["summary"]', 'parts["sumary"]'))
     line = 1 + next(i for i, text in enumerate(module.read_text().splitlines()) if 'parts["sumary"]' in text)
-    with pytest.raises(RuntimeError, match=rf"\(KeyError: 'sumary', my_question\.py line {line}\)"):
+    with pytest.raises(ValueError, match=rf"holds no table and no JSON file 'sumary', my_question\.py line {line}: "):
         run_command(Path("my_question.toml"), set=("n_prompts=2", "n_samples=1", "max_new_tokens=4"))
 
 

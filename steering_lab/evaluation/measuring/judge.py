@@ -31,7 +31,7 @@ import pandas as pd
 
 from steering_lab.evaluation.measuring.agreement import Agreement, agreement_of
 from steering_lab.numerics.kinds import Bounds, Kind
-from steering_lab.safe_files import append_line, cut_torn_line, replace_file, whole_lines
+from steering_lab.safe_files import append_line, cut_torn_line, json_in, json_lines_in, replace_file
 from steering_lab.tables import Scale
 
 TEXT = "{text}"  # where the text stands in a rubric
@@ -177,9 +177,7 @@ class Judge:
 
     def _kept(self) -> dict[str, str]:
         """Replies by key, those of other judges too."""
-        if not self.answers.is_file():
-            return {}
-        lines = [json.loads(line) for line in whole_lines(self.answers)]
+        lines = json_lines_in(self.answers, mend="delete the line; its text is asked again", torn=True)
         return {line["key"]: line["reply"] for line in lines}
 
     def _ask(self, texts: Sequence[str]) -> dict[str, str]:
@@ -229,7 +227,8 @@ def read_judge(file: str | Path, name: str = "") -> Judge:
         if said["kind"] not in (kinds := [str(kind) for kind in Kind]):
             raise ValueError(f"kind in {path} is {said['kind']!r}: choose one of {', '.join(kinds)}")
         said["kind"] = Kind(said["kind"])
-    agreed = Agreement(**json.loads(saved.read_text(encoding="utf-8"))) if saved.is_file() else None
+    agreed = json_in(saved, dict, mend="delete it, and measure the agreement again")
+    agreed = None if agreed is None else Agreement(**agreed)
     judge = Judge(name or path.stem, answers=path.with_suffix(".answers.jsonl"), agreed=agreed, **said)
     _openai()
     return judge

@@ -140,30 +140,29 @@ def _leaning(name: str, of: Callable[[str], float]) -> TextMeasure:
     return TextMeasure(name, of, kind=Kind.SYMMETRIC, bounds=(-1, 1))
 
 
-def topic_count(words: frozenset[str], name: str = "topic_words") -> TextMeasure:
-    """`name`: number of topic words in each continuation. Raises ValueError for a word no text can match."""
-    check_words(words)
-    return TextMeasure(name, partial(word_count, of=words), bounds=(0, math.inf))
+def topic_count(words: Iterable[str], name: str = "topic_words") -> TextMeasure:
+    """`name`: number of topic words in each continuation. Raises ValueError for words that `check_words` refuses."""
+    return TextMeasure(name, partial(word_count, of=check_words(words)), bounds=(0, math.inf))
 
 
-def topic_any(words: frozenset[str], name: str = "topic_any") -> TextMeasure:
-    """`name`: whether a topic word is in each continuation. Raises ValueError for a word no text can match.
+def topic_any(words: Iterable[str], name: str = "topic_any") -> TextMeasure:
+    """`name`: whether a topic word is in each continuation. Raises ValueError for words that `check_words` refuses.
 
     Args:
         words: The topic's words.
         name: The metric's name in tables.
     """
-    check_words(words)
-    return TextMeasure(name, partial(has_word, of=words), kind=Kind.BOUNDED, bounds=(0, 1))
+    return TextMeasure(name, partial(has_word, of=check_words(words)), kind=Kind.BOUNDED, bounds=(0, 1))
 
 
-def topic_rate(words: frozenset[str], name: str = "topic_rate") -> TextMeasure:
-    """`name`: share of topic words in each continuation, in [0, 1]. Raises ValueError for a word no text can match.
+def topic_rate(words: Iterable[str], name: str = "topic_rate") -> TextMeasure:
+    """`name`: share of topic words in each continuation, in [0, 1].
+
+    Raises ValueError for words that `check_words` refuses.
 
     Skewed, not bounded: it is a count over a length, mostly near 0 and never near 1.
     """
-    check_words(words)
-    return TextMeasure(name, partial(word_rate, of=words), bounds=(0, 1))
+    return TextMeasure(name, partial(word_rate, of=check_words(words)), bounds=(0, 1))
 
 
 LENGTH = TextMeasure("length", length, bounds=(0, math.inf))

@@ -2,19 +2,22 @@
 
 Text is split as Turner et al. 2023 (arXiv:2308.10248) count words: lower case, every non-word character a space. What a
 text does not determine (the sentiment of a text without valenced words, the perplexity of no tokens) is NaN, never 0.
+Words to count are refused where they are a text, or none.
 
 A lexical score reads words, not sense: it stays high on gibberish made of the right words. Show it beside perplexity.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from steering_lab.data.lexicons import word_set
 
 NAN = math.nan
 
@@ -29,23 +32,24 @@ def length(text: str) -> float:
     return float(len(words(text)))
 
 
-def word_count(text: str, of: frozenset[str]) -> float:
+def word_count(text: str, of: Iterable[str]) -> float:
     """How many words of `text` are in `of` (the word count of Turner et al. 2023, Figures 3 and 4)."""
+    of = word_set(of)
     return float(sum(word in of for word in words(text)))
 
 
-def has_word(text: str, of: frozenset[str]) -> float:
+def has_word(text: str, of: Iterable[str]) -> float:
     """1 where a word of `text` is in `of`, else 0 (Turner et al. 2023, Figure 4: the share of such completions)."""
     return float(word_count(text, of) > 0)
 
 
-def word_rate(text: str, of: frozenset[str]) -> float:
+def word_rate(text: str, of: Iterable[str]) -> float:
     """Share of the words of `text` that are in `of`, in [0, 1] (Turner et al. 2023, relevance); NaN without words."""
-    found = words(text)
+    found, of = words(text), word_set(of)
     return sum(word in of for word in found) / len(found) if found else NAN
 
 
-def sentiment_score(text: str, positive: frozenset[str], negative: frozenset[str]) -> float:
+def sentiment_score(text: str, positive: Iterable[str], negative: Iterable[str]) -> float:
     """(pos − neg) / (pos + neg), counts of `positive` and `negative` words of `text`, in [−1, 1]; NaN without any.
 
     Steering changes which texts have valenced words at all, so a difference of this score compares only the pairs of
@@ -55,7 +59,7 @@ def sentiment_score(text: str, positive: frozenset[str], negative: frozenset[str
     return (up - down) / (up + down) if up + down else NAN
 
 
-def valence_balance(text: str, positive: frozenset[str], negative: frozenset[str]) -> float:
+def valence_balance(text: str, positive: Iterable[str], negative: Iterable[str]) -> float:
     """(pos − neg) / words, counts of `positive` and `negative` ones, in [−1, 1]; NaN only without words.
 
     0 is a measurement here: a text without valenced words leans neither way. The scale depends on how densely the
@@ -66,9 +70,9 @@ def valence_balance(text: str, positive: frozenset[str], negative: frozenset[str
     return (up - down) / count if count else NAN
 
 
-def _valenced(text: str, positive: frozenset[str], negative: frozenset[str]) -> tuple[int, int]:
-    found = words(text)
-    return sum(word in positive for word in found), sum(word in negative for word in found)
+def _valenced(text: str, positive: Iterable[str], negative: Iterable[str]) -> tuple[int, int]:
+    found, up, down = words(text), word_set(positive, "positive words"), word_set(negative, "negative words")
+    return sum(word in up for word in found), sum(word in down for word in found)
 
 
 def vader_sentiment(text: str) -> float:

@@ -4,7 +4,7 @@ A measure's metric in the tidy table is called as the name was written, so that 
 means is said here and nowhere else; a measure of one's own needs no name here (`measures`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from steering_lab.data.contrast_pairs import ContrastPair
@@ -47,7 +47,7 @@ LABELS_BESIDE: Mapping[str, str] = {
     "top1_agreement": "likeliest next token unchanged, share of tokens",
     "facts": "facts answered right",
 }
-TOPIC_MEASURES: Mapping[str, Callable[[frozenset[str], str], Measure]] = {
+TOPIC_MEASURES: Mapping[str, Callable[[Iterable[str], str], Measure]] = {
     "topic": topic_count,
     "topic_rate": topic_rate,
     "topic_any": topic_any,

@@ -158,5 +158,11 @@ UNSTEERED = Condition("unsteered", role="unsteered")
 
 
 def prompting(prefix: str, write: Prefixed | None = None) -> Condition:
-    """The baseline that writes `prefix` before every prompt instead of editing the stream, else as `write` does."""
+    """The baseline that writes `prefix` before every prompt instead of editing the stream, else as `write` does.
+
+    Raises:
+        ValueError: an empty prefix, which is the unsteered text under another name.
+    """
+    if not prefix:
+        raise ValueError("prompting('') writes nothing before a prompt: that is UNSTEERED")
     return Condition(f"prompting {prefix.strip()}", write=replace(write or Prefixed(), prefix=prefix))

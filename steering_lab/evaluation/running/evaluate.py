@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import pandas as pd
 import torch
@@ -24,11 +24,16 @@ from steering_lab.evaluation.running.writing import Example, example_key
 from steering_lab.interventions.intervention import Edit, Intervention
 from steering_lab.interventions.source import Permissions
 from steering_lab.interventions.steering import steer
-from steering_lab.models.generation import Sampling, continuation_log_probs, generate
+from steering_lab.models.generation import NoNumbers, Sampling, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.integers import Whole, whole_number
 from steering_lab.models.progress import Speed, progress_bar
 from steering_lab.tables import GENERATIONS, checked
+
+if TYPE_CHECKING:
+    Conditions = Sequence[Condition]
+else:
+    Conditions = object  # what `run_conditions` has looked at is one
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     model: HookedModel,
-    conditions: Sequence[Condition],
+    conditions: Conditions,
     examples: Sequence[Example],
     measures: Measures,
     decoding: Decoding = DECODING,
@@ -102,7 +107,7 @@ def evaluate(
 
 def run_conditions(
     model: HookedModel,
-    conditions: Sequence[Condition],
+    conditions: Conditions,
     examples: Sequence[Example],
     decoding: Decoding = DECODING,
     *,
@@ -150,6 +155,8 @@ def run_conditions(
     """
     if isinstance(examples, str):
         raise ValueError(f"examples is one text: write [{examples!r}]")
+    if isinstance(conditions, Condition):
+        raise ValueError(f"conditions is one condition, {conditions.name!r}: write [UNSTEERED, condition]")
     names = [condition.name for condition in conditions]
     if not conditions or not examples:
         raise ValueError(f"nothing to run: {len(conditions)} conditions on {len(examples)} examples")
@@ -250,19 +257,22 @@ def _run_together(
     if rule is not None:
         second = [c.without_context(examples[p]) for c in conditions for p, _ in places]  # type: ignore[misc]
     edits = [condition.intervention_for(examples[p]) for condition in conditions for p, _ in places]
-    with steer(model, edits, **permissions):
-        out = generate(
-            model,
-            written,
-            max_new_tokens=decoding.max_new_tokens,
-            sampling=decoding.sampling,
-            seed=[row_seed(decoding.seed, p, s) for _ in conditions for p, s in places],
-            stop=decoding.stop,
-            batch_size=batch_size,
-            log_probs=decoding.log_probs,
-            rule=rule,
-            without_context=second,
-        )
+    try:
+        with steer(model, edits, **permissions):
+            out = generate(
+                model,
+                written,
+                max_new_tokens=decoding.max_new_tokens,
+                sampling=decoding.sampling,
+                seed=[row_seed(decoding.seed, p, s) for _ in conditions for p, s in places],
+                stop=decoding.stop,
+                batch_size=batch_size,
+                log_probs=decoding.log_probs,
+                rule=rule,
+                without_context=second,
+            )
+    except NoNumbers as error:
+        raise ValueError(f"under {conditions[error.row // len(places)].name!r}: {error}") from error
     unknown = [[math.nan]] * len(written)
     own, plain_of_all = out.log_probs or unknown, out.unsteered_log_probs or unknown
     for i, condition in enumerate(conditions):

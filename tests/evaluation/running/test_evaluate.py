@@ -21,7 +21,7 @@ from steering_lab.interventions.steering import steer
 from steering_lab.methods.actadd import actadd_vectors
 from steering_lab.methods.cad import CAD
 from steering_lab.methods.mean_difference import mean_difference_vectors
-from steering_lab.models.generation import GREEDY, continuation_log_probs, generate
+from steering_lab.models.generation import GREEDY, Sampling, continuation_log_probs, generate
 from steering_lab.models.hooked_model import HookedModel
 from steering_lab.models.loading import load_model
 from steering_lab.organism.wording import ORGANISM
@@ -248,6 +248,16 @@ class Push(Edit):
 
     by: float = 1.0
 
+    def delta(self, resid: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return self.by * row
+
+
+def test_a_condition_whose_logits_are_no_numbers_is_named_and_writes_nothing(model: HookedModel) -> None:
+    burst = Condition("burst", Push(torch.ones(1, model.d_model), model.sites()[1], by=float("inf")).everywhere())
+    for sampling in (GREEDY, Sampling(), Sampling(top_k=3)):
+        with pytest.raises(ValueError, match=r"under 'burst': behind prompt \d+ the logits of .* are NaN or infinite"):
+            run_conditions(model, [UNSTEERED, burst], PROMPTS, Decoding(3, 1, sampling=sampling), progress=False)
+
 
 def test_edits_that_differ_in_a_setting_of_their_own_are_cells_of_their_own(model: HookedModel) -> None:
     rows, site = torch.ones(1, model.d_model), model.sites()[1]
@@ -266,6 +276,26 @@ def test_one_text_is_no_list_of_prompts(model: HookedModel) -> None:
     """Its letters would be three prompts."""
     with pytest.raises(ValueError, match=r"examples is one text: write \['abc'\]"):
         run_conditions(model, [UNSTEERED], "abc", DECODING)
+
+
+def test_one_condition_is_no_list_of_them(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match=r"conditions is one condition, 'unsteered': write \[UNSTEERED, condition\]"):
+        evaluate(model, UNSTEERED, PROMPTS, [Perplexity()], DECODING)  # type: ignore[arg-type]
+
+
+def test_a_prompting_that_writes_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="that is UNSTEERED"):
+        prompting("")
+
+
+def test_norms_of_no_prompts_are_said_to_have_none(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match="there are no prompts to read: give one or more"):
+        median_resid_norms(model, [], model.sites())
+
+
+def test_half_a_character_is_refused_where_it_is_read(model: HookedModel) -> None:
+    with pytest.raises(ValueError, match=r"'a\\udcff' holds '\\udcff', which is no character but half of one"):
+        generate(model, "a\udcff")
 
 
 def test_a_question_written_as_a_prompt_is_refused_and_the_reverse(model: HookedModel) -> None:
