@@ -102,6 +102,26 @@ class Run:
         return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def of_the_grid() -> list[str]:
+    run = Run("founding_grid", SMOLLM2)
+    told, confirmed = Told(run.parts), run.table("confirmed")
+    vader = confirmed[confirmed["metric"] == "vader"]
+    [back] = [row for _, row in vader.iterrows() if row["role"] == "steered" and row["coeff"] < 0]
+    said = confirmed[(confirmed["role"] == "baseline") & confirmed["method"].str.contains("love")].set_index("metric")
+    cost = said.loc["perplexity"]
+    searched = told.stated[(told.stated["metric"] == told.metric) & (told.stated["role"] == "steered")]
+    works = count((searched["state"] == "works").sum())
+    return [
+        f"Each cell has {back['n']} continuations.",
+        first_sentence(told.results, told.metric, told.model, told.n_prompts),
+        f"“I love this” before the prompt gives {moved(said.loc['vader'])}, at a perplexity of"
+        f" ×{cost['effect']:.2f} [×{cost['low']:.2f}, ×{cost['high']:.2f}]; the vector reversed gives {moved(back)},"
+        f" {where(back)} its band {band(back)}.",
+        f"In the search, by {count(run.config['n_random'])} random vectors a cell, {works} of {len(searched)} cells"
+        " works: so few vectors tell little.",
+    ]
+
+
 def of_the_sweep() -> list[str]:
     run = Run("actadd_sweep", SMOLLM2)
     told = Told(run.parts)
@@ -151,6 +171,29 @@ def of_the_capitals() -> list[str]:
         f"SmolLM2 knew {len(known['known'])} of {known['asked']} capitals.",
         comparison_findings.first_sentence(run.parts),
         of_every_rival(run.table("summary")),
+    ]
+
+
+def of_the_begun_answer() -> list[str]:
+    """What the published vector does to the two cities where the answer is begun, and to the answers."""
+    run = Run("contextfocus_multipliers", SMOLLM2, answer_prefix="{begun}")
+    found = run.parts["measured"]
+    found = found[found["against"].isna()]
+
+    def at(m: str, metric: str) -> pd.Series:
+        [row] = [row for _, row in found.iterrows() if (row["who"], row["metric"]) == (f"contextfocus m {m}", metric)]
+        return row
+
+    def change(row: pd.Series) -> str:
+        ends = f"[{signed(100 * row['control_low'], 0)}, {signed(100 * row['control_high'], 0)}]"
+        return f"by {signed(100 * row['effect'], 0)} points {points(row)}, random vectors {ends}"
+
+    odds = [f"at m {m} by {moved(at(m, 'log_odds'))}, random vectors {band(at(m, 'log_odds'))}" for m in ("0.5", "-1")]
+    return [
+        "With the answer begun for the model the published vector moves the log-odds of the passage's city over memory's"
+        f" beyond random vectors, both ways: {'; '.join(odds)}.",
+        f"Yet at m 1 memory answers move {change(at('1', 'memory'))}, and context answers {change(at('1', 'context'))}:"
+        " what comes instead is neither city.",
     ]
 
 
@@ -356,11 +399,11 @@ def of_the_speeds() -> list[str]:
 
 SECTIONS: dict[str, tuple[str, str, tuple[Callable[[], list[str]], ...]]] = {
     "speeds": ("Text is written by Hugging Face's", "`load_model` also takes", (of_the_speeds,)),
-    "sweep": ("![Sentiment of the text", "## Two commands", (of_the_sweep,)),
+    "sweep": ("![Sentiment of the text", "## Two commands", (of_the_grid, of_the_sweep)),
     "context against memory": (
         "## Context against memory",
         "## The papers, made again",
-        (of_the_capitals, of_the_conflict, of_equal_kl),
+        (of_the_capitals, of_the_begun_answer, of_the_conflict, of_equal_kl),
     ),
     "papers": ("## The papers, made again", "## How the code is laid out", (of_the_papers, of_topics)),
 }
