@@ -188,10 +188,13 @@ def of_the_begun_answer() -> list[str]:
         ends = f"[{signed(100 * row['control_low'], 0)}, {signed(100 * row['control_high'], 0)}]"
         return f"by {signed(100 * row['effect'], 0)} points {points(row)}, random vectors {ends}"
 
-    odds = [f"at m {m} by {moved(at(m, 'log_odds'))}, random vectors {band(at(m, 'log_odds'))}" for m in ("0.5", "-1")]
+    odds = [
+        f"at m {m.replace('-', '−')} by {moved(at(m, 'log_odds'))}, random vectors {band(at(m, 'log_odds'))}"
+        for m in ("0.5", "-1")
+    ]
     return [
-        "With the answer begun for the model the published vector moves the log-odds of the passage's city over memory's"
-        f" beyond random vectors, both ways: {'; '.join(odds)}.",
+        "With the answer begun for the model the published vector moves the log-odds of the passage's city over"
+        f" memory's beyond random vectors, both ways: {'; '.join(odds)}.",
         f"Yet at m 1 memory answers move {change(at('1', 'memory'))}, and context answers {change(at('1', 'context'))}:"
         " what comes instead is neither city.",
     ]

@@ -94,7 +94,7 @@ def read_comparison(folder: str | Path) -> dict[str, Any]:
     Args:
         folder: The folder of the finished run.
     """
-    parts = dict(read_run(folder, TIDY))
+    parts = read_run(folder, TIDY)
     if "summary" in parts:
         costs, silent = parts["costs"], parts["costs"]["method"].isin(PROMPTING)
         parts["summary"] = without_prompting(parts["summary"])
