@@ -40,6 +40,7 @@ from steering_lab.numerics.significance import LEVEL
 from steering_lab.numerics.written import reach, times
 
 Answer = Literal["failed", "held", "cannot say"]
+AS_RANDOM = ", as random vectors may"  # of a number that lies in their band, and that no line compares with it
 ORDER: tuple[Answer, ...] = ("failed", "cannot say", "held")
 _N = r"\d*\.?\d+(?:e[+-]?\d+)?"  # how far: never below 0
 _LEVEL = rf"[-−+]?{_N}"
@@ -341,7 +342,7 @@ def _beside_random(line: Expectation, row: Any, of_metric: pd.DataFrame, kinds: 
     """What a line's number is worth beside random vectors: by how many draws it is told, or that it is not."""
     if "random" not in line.claim:
         inside = row.control_low <= row.effect <= row.control_high
-        return ", as random vectors may" if inside and "level" not in line.claim else ""
+        return AS_RANDOM if inside and "level" not in line.claim else ""
     p, n = getattr(row, "p_random", float("nan")), getattr(row, "n_draws", float("nan"))
     if isnan(p) or isnan(n) or not n:
         return ""

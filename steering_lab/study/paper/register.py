@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.models.provenance import git_commit
+from steering_lab.study.expectations import AS_RANDOM
 from steering_lab.study.finding import Study, experiments_folder, read_study
 from steering_lab.study.paper.claim import Verdict
 from steering_lab.study.reading import as_config
@@ -145,10 +146,10 @@ def _seeds(known: PaperFigure, results: Path) -> list[Path]:
 def _shared(both: Sequence[tuple[PaperFigure, Path | None, Path | None, Sequence[Path]]]) -> str:
     """Which lines hold on the real model and on every seed of the synthetic one, of those that all of them answer."""
     told = [
-        (f'{figure.toml.stem}, "{line}"', _alike(*answers))
+        (f'{figure.toml.stem}, "{line}"{as_random}', _alike(*answers))
         for figure, run, beside, seeds in both
         if run is not None and beside is not None and seeds
-        for line, answers in _answers_of(figure, (run, beside, *seeds))
+        for line, answers, as_random in _answers_of(figure, (run, beside, *seeds))
     ]
     if not told:
         return ""
@@ -156,16 +157,22 @@ def _shared(both: Sequence[tuple[PaperFigure, Path | None, Path | None, Sequence
     for group in ALIKE:
         of_group = [line for line, found in told if found == group]
         lines.append(f"- {group} ({len(of_group)} of {len(told)}): {'; '.join(of_group) or 'none'}\n")
-    return "\n### Lines on SmolLM2 and on every seed of the organism\n\n" + "".join(lines)
+    note = "*As random vectors may*: on SmolLM2 their band holds the number; paired differences have none beside them."
+    return f"\n### Lines on SmolLM2 and on every seed of the organism\n\n{note}\n\n" + "".join(lines)
 
 
-def _answers_of(figure: PaperFigure, runs: Sequence[Path]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The figure's lines that every run answers, worded alike, and what each of them answers."""
+def _answers_of(figure: PaperFigure, runs: Sequence[Path]) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """The figure's lines that every run answers, worded alike, what each answers, and whether random vectors may too.
+
+    The last is of the first run alone, and said only where a band stands beside its number.
+    """
     each = [Verdict.read(_held(run, "verdict")).checks for run in runs]
     answers = [dict(zip(rows["expected"], rows["answer"], strict=True)) for rows in each]
+    measured = dict(zip(each[0]["expected"], each[0]["measured"], strict=True))
     for line in figure.study.config.expects:
         if all(line in one for one in answers):
-            yield line, tuple(one[line] for one in answers)
+            as_random = AS_RANDOM if AS_RANDOM in measured[line] else ""
+            yield line, tuple(one[line] for one in answers), as_random
 
 
 def _alike(real: str, *seeds: str) -> str | None:
