@@ -24,6 +24,7 @@ from steering_lab.study.paper.claim import WORDS as WORDS_OF_VERDICTS
 from steering_lab.study.paper.register import paper_figures
 from steering_lab.study.sweep_findings import first_sentence
 from steering_lab.study.sweep_report import Told
+from steering_lab.tables import in_cell
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -108,17 +109,22 @@ def of_the_grid() -> list[str]:
     vader = confirmed[confirmed["metric"] == "vader"]
     [back] = [row for _, row in vader.iterrows() if row["role"] == "steered" and row["coeff"] < 0]
     said = confirmed[(confirmed["role"] == "baseline") & confirmed["method"].str.contains("love")].set_index("metric")
-    cost = said.loc["perplexity"]
+    dearer = said.loc["perplexity"]
     searched = told.stated[(told.stated["metric"] == told.metric) & (told.stated["role"] == "steered")]
-    works = count((searched["state"] == "works").sum())
+    works, [dear] = (
+        count((searched["state"] == "works").sum()),
+        searched[searched["state"] == "works, over budget"].index,
+    )
+    cost = told.stated[(told.stated["metric"] == "perplexity") & in_cell(told.stated, searched.loc[dear])].iloc[0]
     return [
         f"Each cell has {back['n']} continuations.",
         first_sentence(told.results, told.metric, told.model, told.n_prompts),
         f"“I love this” before the prompt gives {moved(said.loc['vader'])}, at a perplexity of"
-        f" ×{cost['effect']:.2f} [×{cost['low']:.2f}, ×{cost['high']:.2f}]; the vector reversed gives {moved(back)},"
-        f" {where(back)} its band {band(back)}.",
+        f" ×{dearer['effect']:.2f} [×{dearer['low']:.2f}, ×{dearer['high']:.2f}]; the vector reversed gives"
+        f" {moved(back)}, {where(back)} its band {band(back)}.",
         f"In the search, by {count(run.config['n_random'])} random vectors a cell, {works} of {len(searched)} cells"
-        " works: so few vectors tell little.",
+        f" works within the budget, and one over it (layer {cost['layer']:g}, coefficient {cost['coeff']:+g},"
+        f" perplexity ×{cost['effect']:.1f}): so few vectors tell little.",
     ]
 
 
@@ -195,8 +201,9 @@ def of_the_begun_answer() -> list[str]:
     return [
         "With the answer begun for the model the published vector moves the log-odds of the passage's city over"
         f" memory's beyond random vectors, both ways: {'; '.join(odds)}.",
-        f"Yet at m 1 memory answers move {change(at('1', 'memory'))}, and context answers {change(at('1', 'context'))}:"
-        " what comes instead is neither city.",
+        f"At m 1 they move further and are not told from random vectors ({moved(at('1', 'log_odds'))}, random vectors"
+        f" {band(at('1', 'log_odds'))}); memory answers move {change(at('1', 'memory'))}, and context answers"
+        f" {change(at('1', 'context'))}: what comes instead is neither city.",
     ]
 
 
@@ -324,7 +331,9 @@ def of_the_papers() -> list[str]:
         f"In {count(len(alike))} of them ({', '.join(alike)}) random vectors of the same norm may break that line as"
         " well.",
         f"Of the others {'; '.join(each)}.",
-        f"{count(len(unnumbered)).capitalize()} have no number to be held to.",
+        f"{count(len(unnumbered)).capitalize()} have no number to be held to, and those of contrasts are a first look's"
+        " at this same model, as is the line of it that failed: what is reported of the paper, that the joint contrast"
+        f" does more than its parts, {parts_of_the_contrast(made['contrasts'])}.",
         "With a space, the paper's own padding, other text behind the word has"
         f" {behind['prompting, off topic']['measured']} and text on the topic"
         f" {behind['prompting, on topic']['measured']}, and"
@@ -338,6 +347,12 @@ def of_the_papers() -> list[str]:
         "In its figure of topic density, where no padding stands in front, text with some words of the topic has"
         f" {dense('up to 7 %')} and text without {dense('no wedding word')}.",
     ]
+
+
+def parts_of_the_contrast(held: dict[str, Any]) -> str:
+    """What became of the lines that set the joint contrast above its parts."""
+    answers = Counter(c["answer"] for c in held["checks"] if " above " in c["expected"] and "layer 18" in c["expected"])
+    return " and ".join(f"{answer} in {count(n)}" for answer, n in sorted(answers.items()))
 
 
 def line_of(check: dict[str, str]) -> str:

@@ -307,8 +307,9 @@ def _apart(kinds: pd.DataFrame) -> tuple[str, ...]:
     if kinds["relation"].nunique() == 1 or sure.empty:
         return ()
     each = "; ".join(
-        f"{row.relation}, {row.vector} {signed(row.effect)} [{signed(row.low)}, {signed(row.high)}] from"
+        f"{row.relation}, {row.vector} {signed(row.effect, 3)} [{signed(row.low, 3)}, {signed(row.high, 3)}] from"
         f" {row.unsteered:.2f}, random vectors {row.draws}{', as they may' if row.among else ''}"
         for row in sure.itertuples()
     )
-    return (f"Kinds of facts of which P@1 surely moves, each asked by itself: {each}.",)
+    n = kinds["relation"].nunique()
+    return (f"Kinds of facts whose P@1 moves by an interval without 0 (of {n} asked, nothing corrected): {each}.",)

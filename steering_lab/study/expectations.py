@@ -359,7 +359,8 @@ def _over(row: Any, of_metric: pd.DataFrame) -> str:
     if not sweep or not {"p", "p_family"} <= set(of_metric):
         return ""
     cells = of_metric[[all(getattr(one, key) == getattr(row, key) for key in sweep) for one in of_metric.itertuples()]]
-    cells = cells[cells["against"].isna()].drop_duplicates(["effect", "low", "high"])
+    at = [name for name in ("layer", "coeff") if name in cells and cells[name].notna().any()]
+    cells = cells[cells["against"].isna()].drop_duplicates(at or ["who"])
     if len(cells) < 2:
         return ""
     corrected = (cells["p_family"].astype(float) > cells["p"].astype(float)).any()

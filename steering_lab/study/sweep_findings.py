@@ -130,11 +130,17 @@ class Result:
         if TOP1 in of.index and not isnan(of.loc[TOP1, "effect"]):
             share, *ends = (f"{-100 * of.loc[TOP1, end]:.0f}" for end in ("effect", "high", "low"))
             interval = "" if isnan(of.loc[TOP1, "low"]) else f" [{', '.join(ends)}]"
-            return f"; on neutral text the vector changes the likeliest next token in {share} %{interval}, not budgeted"
+            return (
+                f"; on neutral text the vector changes the likeliest next token in {share} %{interval}, not budgeted"
+                f"{_unasked(of.loc[TOP1])}"
+            )
         if KL in of.index and not isnan(of.loc[KL, "effect"]):
             kl, *ends = (f"{of.loc[KL, end]:.2g}" for end in ("effect", "low", "high"))
             interval = "" if isnan(of.loc[KL, "low"]) else f" [{', '.join(ends)}]"
-            return f"; on neutral text the vector moves the model by {kl} nats a token{interval}, not budgeted"
+            return (
+                f"; on neutral text the vector moves the model by {kl} nats a token{interval}, not budgeted"
+                f"{_unasked(of.loc[KL])}"
+            )
         return ""
 
     def controlled(self) -> str:
@@ -144,6 +150,11 @@ class Result:
         effect = self.table.iloc[0]
         said = controls_sentence(self.controls, f"the {subject_of(effect['metric'])}", lambda x: _shown(x, effect))
         return f" {said}" if said else ""
+
+
+def _unasked(row: pd.Series) -> str:
+    """That random vectors were not asked what they do there, where they were not."""
+    return " and not asked of random vectors" if isnan(row["control_low"]) else ""
 
 
 def _shown(value: float, effect: Any) -> str:

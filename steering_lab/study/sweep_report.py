@@ -80,7 +80,7 @@ def report_sweep(folder: str | Path) -> Path:
         answers=told.answers(),
         beside=told.beside(),
         tables={
-            "Every cost of the new prompts, random vectors among them (neutral texts: the search's own)": told.costs(),
+            "Every cost of the new prompts (neutral texts: the search's), of random vectors where asked": told.costs(),
             f"All {len(conditions)} conditions of the search with intervals and costs{told.no_prompt}": conditions,
         },
         captions=told.captions(drawn),

@@ -41,6 +41,8 @@ MEASURED = (
     "p_family",
     "method",
     "place",
+    "layer",
+    "coeff",
     "role",
     "measure",
 )

@@ -159,6 +159,8 @@ def how_many_work(cells: pd.DataFrame) -> str:
         return "No random vectors were run here, so no cell can be said to work"
     work, many = int((cells["state"] == "works").sum()), int(said.sum())
     count = f"{work or 'None'} of {many} cell{'' if many == 1 else 's'} {'works' if work == 1 else 'work'}"
+    if dear := int((cells["state"] == "works, over budget").sum()):
+        count += f" within the budget, {dear} over it"
     if many < LEAST_SIMULATED:
         return (
             f"{count}; so few are each judged by their own random vectors: of grids in which nothing steers at most 5 %"
