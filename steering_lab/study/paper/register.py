@@ -13,7 +13,7 @@ from steering_lab.models.loading.synthetic import organism_at
 from steering_lab.models.provenance import git_commit
 from steering_lab.study.expectations import AS_RANDOM
 from steering_lab.study.finding import Study, experiments_folder, read_study
-from steering_lab.study.paper.claim import Verdict
+from steering_lab.study.paper.claim import WORDS, Verdict
 from steering_lab.study.reading import as_config
 
 PAPERS = ("actadd", "contextfocus")
@@ -22,6 +22,7 @@ HEAD = (
 )
 KNOWN_TRUTH = "organism"
 """The variant whose verdict stands beside: the synthetic model, of which the truth is known."""
+NOT_RUN = "not run here"
 ALIKE = ("held on all", "failed on all", "held on every seed alone")
 
 IN_WORDS = ("question", "source", "claim", "published", "not_reproduced", "differs", "curves", "folder")
@@ -117,7 +118,7 @@ def _plain(config: Any) -> dict[str, Any]:
 
 
 def verdict_table(results: Path) -> str:
-    """What became of all figures, in Markdown: a table of verdicts, and below it each with the paper's number and ours.
+    """What became of all figures, in Markdown: a table of verdicts, the worst first, below it each with its numbers.
 
     Args:
         results: The folder above all runs.
@@ -126,7 +127,10 @@ def verdict_table(results: Path) -> str:
         (figure, _first(figure, results), _first(known, results), _seeds(known, results))
         for figure, known in zip(paper_figures(), paper_figures(variant=KNOWN_TRUTH), strict=True)
     ]
-    return HEAD + "".join(_row(*one) for one in both) + _shared(both) + "".join(_section(*one, results) for one in both)
+    words = (*WORDS, NOT_RUN)
+    worst_first = sorted(both, key=lambda one: words.index(_word(one[1])))
+    rows = "".join(_row(*one) for one in worst_first)
+    return HEAD + rows + _shared(both) + "".join(_section(*one, results) for one in both)
 
 
 def _first(figure: PaperFigure, results: Path) -> Path | None:
@@ -185,7 +189,7 @@ def _alike(real: str, *seeds: str) -> str | None:
 def _row(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: Sequence[Path]) -> str:
     minutes, named = ("", "") if run is None else (_minutes(run), _named(run))
     name = figure.toml.stem
-    others = "; ".join(map(_word, seeds)) or "not run here"
+    others = "; ".join(map(_word, seeds)) or NOT_RUN
     cells = (name, f"`steering-lab paper {name}`", minutes, named, _word(run), _word(beside), others)
     return f"| {' | '.join(cells)} |\n"
 
@@ -215,7 +219,7 @@ def _other(figure: PaperFigure, config: Mapping[str, Any]) -> str:
 
 
 def _word(run: Path | None) -> str:
-    return "not run here" if run is None else Verdict.read(_held(run, "verdict")).word
+    return NOT_RUN if run is None else Verdict.read(_held(run, "verdict")).word
 
 
 def _said(run: Path | None) -> str:

@@ -166,7 +166,8 @@ def how_many_work(cells: pd.DataFrame) -> str:
             f"{count}; so few are each judged by their own random vectors: of grids in which nothing steers at most 5 %"
             " have one that does, if what random vectors do is distributed normally"
         )
-    draws = max(n for n in NULL_GRIDS if n <= max(cells["n_draws"].max(), min(NULL_GRIDS)))
+    known, fewest = cells["n_draws"].max(), min(NULL_GRIDS)  # an older table does not know how many
+    draws = max(n for n in NULL_GRIDS if n == fewest or n <= known)
     return (
         f"{count}; of simulated grids of 80 cells in which nothing steers, at most {NULL_GRIDS[draws]:.0%} have one"
         f" that does with {draws} random vectors to a cell"
