@@ -304,6 +304,8 @@ def of_the_papers() -> list[str]:
     behind = {
         c["expected"].partition(": ")[0]: c for c in spaced_run.json("verdict")["checks"] if c["about"] == "number"
     }
+    of_each = {answer: count(n) for answer, n in Counter(c["answer"] for c in behind.values()).items()}
+    assert "held" not in of_each
     checks = pd.DataFrame(made["prompting"]["checks"])
     said = {line.partition(": ")[0]: row for line, row in zip(checks["expected"], checks["measured"], strict=True)}
     ours = {who: said[who].partition(";")[0] for who in said}
@@ -336,9 +338,8 @@ def of_the_papers() -> list[str]:
         f" does more than its parts, {parts_of_the_contrast(made['contrasts'])}.",
         "With a space, the paper's own padding, other text behind the word has"
         f" {behind['prompting, off topic']['measured']} and text on the topic"
-        f" {behind['prompting, on topic']['measured']}, and"
-        f" {count(sum(c['answer'] == 'held' for c in behind.values()))} of the"
-        f" {count(len(behind))} numbers is inside.",
+        f" {behind['prompting, on topic']['measured']}; of the {count(len(behind))} numbers {of_each['failed']} are"
+        f" outside and of {of_each['cannot say']} nothing can be said, no effect being in that interval too.",
         f"The table of ActAdd against prompting has {count((asked == 'held').sum())} of its {count(len(asked))} numbers"
         " inside our intervals, and not the one that it is about, other text behind the word itself:"
         f" {both('prompting, off topic')}; text on the topic has {both('prompting, on topic')} there. Behind the word's"
