@@ -122,7 +122,7 @@ class Config(ClaimSettings, CellSettings, LayerSettings):
         known = set(TEMPLATES) if organism_at(self.model) is None else {fact.relation for fact in WORLD}
         if unknown := [name for name in self.relations if name not in known]:
             raise ValueError(f"relations has {unknown[0]!r}: choose of {', '.join(sorted(known))}")
-        if self.templates > (most := min(len(TEMPLATES[name]) for name in TEMPLATES)):
+        if self.templates > (most := min(map(len, TEMPLATES.values()))):
             raise ValueError(f"templates is {self.templates}: there are {most} sentences for each fact")
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f"ks is {list(self.ks)}: whole numbers from 1 on")

@@ -105,14 +105,11 @@ class Verdict(NamedTuple):
     @property
     def counted(self) -> str:
         """How many lines there are of each answer, and how many of the numbers asked for are inside our intervals."""
-        of = {about: self.checks.loc[self.checks["about"] == about, "answer"] for about in ("shape", "number")}
-        told = {
-            "lines": {"held": "held", "failed": "failed", "cannot say": "cannot say"},
-            "numbers": {"held": "inside", "failed": "outside", "cannot say": "cannot say"},
-        }
         said = []
-        for (name, words), found in zip(told.items(), of.values(), strict=True):
-            each = [f"{n} {word}" for answer, word in words.items() if (n := int((found == answer).sum()))]
+        for about, name, *words in (("shape", "lines", "held", "failed"), ("number", "numbers", "inside", "outside")):
+            found = list(self.checks.loc[self.checks["about"] == about, "answer"])
+            told = zip(("held", "failed", "cannot say"), (*words, "cannot say"), strict=True)
+            each = [f"{n} {word}" for answer, word in told if (n := found.count(answer))]
             said += [f"{name}: {', '.join(each)}"] if each else []
         return "; ".join(said)
 
