@@ -4,8 +4,9 @@ Each topic is a prompt pair, mostly a word against padding, added at the front o
 two things are counted: the words of a topic in it, and whether there is one at all; its perplexity under the unsteered
 model says what that cost. Beside every vector stand random vectors of its norm.
 
-Along layers this is figures 3 and 4 of the paper; over several topics the topic steered against the topic measured;
-over shares of dimensions, the vector's first coordinates alone.
+Along layers this is figures 3 and 4 of the paper, of several topics each by its own words, and of all together; over
+several topics the topic steered against the topic measured; over shares of dimensions, the vector's first coordinates
+alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from steering_lab.analysis.plots import Figure, along, claim_curves, steered_measured
+from steering_lab.analysis.plots import Figure, along, claim_curves, steered_by_layer, steered_measured
 from steering_lab.data.contrast_pairs import ContrastPair
 from steering_lab.evaluation.inferring.statistics import summarise
 from steering_lab.evaluation.measuring.measures import (
@@ -39,7 +40,7 @@ from steering_lab.study.paper.beside_lines import moved
 from steering_lab.study.paper.claim import ClaimSettings, judge
 from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.paper.paired import measured_with_paired
-from steering_lab.study.paper.pooling import pooled
+from steering_lab.study.paper.pooling import each_by_its_own, pooled
 from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
 
@@ -48,6 +49,8 @@ from .cells import PadSettings
 
 COUNT, SHARE = "words of ", "any word of "
 """How the two metrics of a topic begin."""
+EVERY, ITS = "every topic", "its topic"
+"""What all topics are together along layers, and what each is then measured by."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
 
     Expectations are of a vector: "weddings: ..." or, along an axis, "weddings layer 6: ...", "weddings coeff 4: ...",
     "weddings 30 %: ..." and "weddings early: ..." for a band of layers. Metrics are "words of weddings", "any word of
-    weddings" (the share of continuations with one) and "perplexity".
+    weddings" (the share of continuations with one) and "perplexity". Of several topics along layers "every topic: any
+    word of its topic" is the mean over them.
 
     Args:
         topics: By name, what is added and the words it is counted by.
@@ -110,6 +114,17 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
             raise ValueError(f"dimensions has {odd[0]}: a share is above 0 and at most 1")
 
     @property
+    def together(self) -> bool:
+        """Whether the topics are taken together too."""
+        return self.x == "layer" and len(self.topics) > 1
+
+    @property
+    def own(self) -> dict[str, dict[str, str]]:
+        """What the mean over topics is of, by topic: its own words, and what the text costs."""
+        costs = {measure.name: measure.name for measure in (Perplexity(), Degenerate())}
+        return {name: {f"{of}{name}": f"{of}{ITS}" for of in (COUNT, SHARE)} | costs for name in self.topics}
+
+    @property
     def measures(self) -> list[Measure]:
         """The words of every topic, counted and as one or none, and what the text costs."""
         found: list[Measure] = [Perplexity(), Degenerate()]
@@ -137,9 +152,14 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
                 "seed": config.seed,
             }
             conditions += layer_coeff_grid(kept, config.coeffs, norms, **asked)
+    if config.together:
+        cells[EVERY] = {"topic": EVERY, "dimensions": 1.0}
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         texts = setup.generations(conditions, config.prompts, config.decoding)
-        table = pooled(measure_table(texts, measures), config.bands)
+        table = measure_table(texts, measures)
+        if config.together:
+            table = each_by_its_own(table, config.own, called=EVERY)
+        table = pooled(table, config.bands)
         summary = summarise(table, seed=config.seed)
         measured = _measured(config.x, config.place, summary, table, config.expects, config.seed)
         setup.folder.write_table("generations.jsonl", texts)
@@ -207,6 +227,10 @@ def report(folder: str | Path) -> Path:
     if config["x"] == "layer":
         other = _other(config["shown"])
         figures["counts" if other.startswith(COUNT) else "shares"] = _curves(parts, steered, other, {}, words)
+        if EVERY in cells:
+            figures["topics"] = steered_by_layer(
+                steered, list(config["topics"]), prefix=SHARE, title=words[0], subtitle=words[1]
+            )
     if config["x"] == "coeff":
         figures["perplexity"] = _curves(parts, steered, "perplexity", {}, words)
     columns = [
@@ -226,13 +250,18 @@ def report(folder: str | Path) -> Path:
     measured = _measured(config["x"], config["place"], summary, parts["table"], config["expects"], config["seed"])
     few = table[table["metric"].isin([config["shown"], "perplexity"])] if config["shown"] else table
     told = [config["shown"]] if config["shown"] else [f"{SHARE}{name}" for name in config["topics"]]
+    cases = measured[measured["place"] == config["place"]]
+    if EVERY in cells:
+        few = few[few["method"].isin([EVERY, "unsteered"])]
+        told += [f"{SHARE}{name}" for name in config["topics"]]
+        cases = cases[(cases["method"] == EVERY) | (cases["metric"] == SHARE + cases["method"])]
     return publish_claim(
         folder,
         parts,
         headline=few.dropna(axis=1, how="all"),
         figures=figures,
         measured=measured,
-        findings=moved(measured[measured["place"] == config["place"]], told),
+        findings=moved(cases, told),
         tables={"Every cell and metric": table},
         generations=parts.get("generations"),
     )

@@ -21,7 +21,7 @@ from steering_lab.study.finding import experiment_files, experiments_folder, loa
 from steering_lab.study.paper.beside_lines import dear, each_draw, moved
 from steering_lab.study.paper.claim import ClaimSettings, Verdict, checks_of, judge, judged_again
 from steering_lab.study.paper.page import with_published
-from steering_lab.study.paper.pooling import pooled
+from steering_lab.study.paper.pooling import each_by_its_own, pooled
 from steering_lab.study.paper.register import PAPERS, paper_figures, verdict_table
 from steering_lab.study.paper.texts import TextGroup, density
 from steering_lab.study.reading import read_toml
@@ -214,6 +214,37 @@ def test_a_band_of_layers_is_the_geometric_mean_of_its_ratios() -> None:
     assert effects["early nan"] == pytest.approx(np.sqrt(effects["front 3"] * effects["front 4"]))
     with pytest.raises(ValueError, match="band 'late' is layers 7 to 8, and the run has none of them"):
         pooled(table, {"late": (7, 8)})
+
+
+def test_vectors_taken_together_are_each_measured_by_its_own_metric_and_so_are_their_random_vectors() -> None:
+    shares = {  # of 4 texts, by method and metric
+        "unsteered": {"a": [0, 0, 0, 1], "b": [0, 0, 0, 0]},
+        "a": {"a": [1, 1, 0, 1], "b": [1, 1, 1, 1]},
+        "b": {"a": [1, 1, 1, 1], "b": [1, 0, 0, 0]},
+    }
+    observed = {"prompt": [f"text {i}" for i in range(4)], "sample": 0}
+    blocks = []
+    for method, metrics in shares.items():
+        steered = method != "unsteered"
+        own = Factors(method, "steered" if steered else "unsteered", "front" if steered else None, None, 3, 1.0)
+        factors = [own, *([Factors("random", "control", "front", method, 3, 1.0)] if steered else [])]
+        for one in factors:
+            for metric, values in metrics.items():
+                told = values if one.role != "control" else values[::-1]
+                rows = measurements(
+                    f"{method} {one.role}", one, pd.DataFrame({**observed, "value": told}), metric=metric
+                )
+                blocks.append(rows.assign(draw=0.0 if one.role == "control" else np.nan))
+    table = pd.concat(blocks, ignore_index=True)
+    both = each_by_its_own(table, {"a": {"a": "own"}, "b": {"b": "own"}}, called="both")
+    means = both[both["metric"] == "own"].groupby("role")["value"].agg(list)
+    assert means["unsteered"] == [0, 0, 0, 0.5]
+    assert means["steered"] == [1, 0.5, 0, 0.5]
+    assert means["control"] == [0.5, 0, 0.5, 1]
+    assert set(both.loc[both["metric"] == "own", "control_of"].dropna()) == {"both"}
+    assert both[: len(table)].equals(table)
+    with pytest.raises(ValueError, match="the table has no 'c' of 'a'"):
+        each_by_its_own(table, {"a": {"c": "own"}}, called="both")
 
 
 def test_a_group_holds_the_texts_that_it_names(tmp_path: Path) -> None:

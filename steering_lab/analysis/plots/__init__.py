@@ -28,7 +28,7 @@ from steering_lab.analysis.plots.prompt_coeff_strip import prompt_coeff_strip
 from steering_lab.analysis.plots.quantile_plot import quantile_plot
 from steering_lab.analysis.plots.split_half_curves import split_half_curves
 from steering_lab.analysis.plots.steerability_curves import steerability_curves
-from steering_lab.analysis.plots.steered_measured import steered_measured
+from steering_lab.analysis.plots.steered_measured import steered_by_layer, steered_measured
 from steering_lab.analysis.plots.sweep_curves import coeff_curves, layer_curves
 from steering_lab.analysis.plots.token_change_bars import token_change_bars
 from steering_lab.analysis.plots.tradeoff_curves import tradeoff_curves
@@ -66,6 +66,7 @@ __all__ = [
     "save_figures",
     "split_half_curves",
     "steerability_curves",
+    "steered_by_layer",
     "steered_measured",
     "token_change_bars",
     "tradeoff_curves",
