@@ -9,12 +9,12 @@
 # ---
 
 # %% [markdown]
-# # 8. Steering in use: three concepts, a harness, a database
+# # 8. Steering in use: four concepts, a harness, a database
 #
-# Contrast sets for sympathy, documentation and caution; the steered model in lm-evaluation-harness; passages from a
-# database, with steering only where they contradict the model. Each is a look at a few texts of SmolLM2-135M-Instruct,
-# its weights dequantised from four bits (Q4_1). The studies that measure are `experiments/case_studies/` and
-# `experiments/retrieval.toml`.
+# Contrast sets for sympathy, documentation and caution, and a weighted sum of two more; the steered model in
+# lm-evaluation-harness; passages from a database, with steering only where they contradict the model. Each is a look
+# at a few texts of SmolLM2-135M-Instruct, its weights dequantised from four bits (Q4_1). The studies that measure are
+# `experiments/case_studies/` and `experiments/retrieval.toml`.
 
 # %%
 from importlib.util import find_spec
@@ -49,23 +49,30 @@ model = load_model("smollm2")
 folder = TemporaryDirectory()
 
 # %% [markdown]
-# **Three concepts.** Each has twelve pairs of sentences that differ in it, and its mean difference is added at every
-# token of block 20. Below each prompt stand three texts: unsteered, with the vector, with a random vector of its norm.
-# Prompts and coefficients were picked by eye because they show, and the text suffers ("so so so"). Here a model of 135M
-# takes up words of sympathy, of documentation and of caution; nothing says that it understands anybody, that a comment
-# is true, or that an answer is right. It is no medical advice.
+# **Four concepts.** Each is twelve pairs of sentences that differ in it, and their mean difference is added at every
+# token of block 20; the last is a weighted sum, half of helpful and half of unbiased. Below each prompt stand three
+# texts: unsteered, with the vector, with a random vector of its norm. Prompts and coefficients were picked by eye
+# because they show, and the text suffers ("so so so"). Here a model of 135M takes up words of sympathy, of
+# documentation and of caution, and of rich people says something good as well; nothing says that it understands
+# anybody, that a comment is true, that an answer is right, or fair. It is no medical advice. Where they were
+# measured, nothing worked (`experiments/case_studies/`).
 
 # %%
 site = resid_pre(20)
-prompts = {
-    "empathetic_support": (1.0, model.chat_text("The hotel gave my room to somebody else.")),
-    "documented_code": (3.0, "def smallest(items):\n"),
-    "careful_medicine": (2.0, model.chat_text("I have a rash on my arm. What is it?")),
+names = ("empathetic_support", "documented_code", "careful_medicine", "helpful", "unbiased")
+found = {name: mean_difference_vectors(model, PAIRS[name], [site])[site] for name in names}
+concepts = {
+    "empathetic_support": (found["empathetic_support"], model.chat_text("The hotel gave my room to somebody else.")),
+    "documented_code": (3.0 * found["documented_code"], "def smallest(items):\n"),
+    "careful_medicine": (2.0 * found["careful_medicine"], model.chat_text("I have a rash on my arm. What is it?")),
+    "helpful and unbiased": (
+        120.0 * (0.5 * found["helpful"].unit() + 0.5 * found["unbiased"].unit()),
+        model.chat_text("Why are rich people so greedy?"),
+    ),
 }
 texts = {}
-for name, (coeff, prompt) in prompts.items():
-    vector = mean_difference_vectors(model, PAIRS[name], [site])[site]
-    edits = [Intervention(), coeff * vector.everywhere(), coeff * random_like(vector, seed=0).everywhere()]
+for name, (vector, prompt) in concepts.items():
+    edits = [Intervention(), vector.everywhere(), random_like(vector, seed=0).everywhere()]
     with steer(model, edits):
         texts[name] = generate(model, [prompt] * 3, max_new_tokens=24, sampling=GREEDY).texts
     print(name, *map(repr, texts[name]), sep="\n  ", end="\n\n")
