@@ -81,7 +81,7 @@ class Questions:
     def __post_init__(self) -> None:
         uses = {"vector": self.vector, "validation": _all(self.validation), "test": _all(self.test)}
         if empty := [name for name, rows in uses.items() if not rows]:
-            raise ValueError(f'no questions are left for "{empty[0]}": {self.left_out} rows of the data were left out')
+            raise ValueError(_none_left(empty[0], self.left_out))
         ids, groups = ({name: _each(rows, what) for name, rows in uses.items()} for what in ("id", "group"))
         SplitManifest(ids, groups, 0, hash_rows(tuple(row for rows in uses.values() for row in rows)))  # no overlap
 
@@ -100,6 +100,10 @@ class Questions:
         uses = {"validation": self.validation, "test": self.test}
         by_part = {use: {part.name: [row.id for row in part.rows] for part in parts} for use, parts in uses.items()}
         return {"vector": [row.id for row in self.vector], **by_part, "left_out": self.left_out}
+
+
+def _none_left(use: str, left_out: int) -> str:
+    return f'no questions are left for "{use}": {left_out} rows of the data were left out'
 
 
 def world_questions(counts: Counts) -> Questions:
@@ -200,11 +204,14 @@ def split_questions(
         ValueError: too few questions for a use, or none whose answer is unsaid by another's context.
     """
     splits, _ = split_by_question(rows, SHARES, seed)
+    why = ""
     if known is not None:
         splits = {use: of_known(its, known) for use, its in splits.items()}
-        left_out += len(rows) - sum(map(len, splits.values()))
+        taken = sum(map(len, splits.values()))
+        left_out += len(rows) - taken
+        why = f"; the model knows {taken} of {len(rows)} without their context, and known_only = false asks all"
     if empty := [use for use, its in splits.items() if not its]:
-        raise ValueError(f'no questions are left for "{empty[0]}": {left_out} rows of the data were left out')
+        raise ValueError(_none_left(empty[0], left_out) + why)
     conflicts = splits["test"][: counts.test]
     others = (irrelevant(conflicts, seed), Part("closed_book", unique(tuple(row.closed_book() for row in conflicts))))
     texts = tuple(dict.fromkeys(row.context for row in conflicts))
