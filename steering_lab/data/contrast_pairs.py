@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from steering_lab.data.case_studies import CAREFUL_MEDICINE, DOCUMENTED_CODE, EMPATHETIC_SUPPORT, HELPFUL, UNBIASED
-from steering_lab.data.text_files import text_in
+from steering_lab.data.text_files import json_lines, text_in
 
 KEYS = ("positive", "negative")
 
@@ -219,7 +219,7 @@ def read_pairs(path: str | Path) -> tuple[ContrastPair, ...]:
     """
     path = Path(path)
     text = text_in(path, "contrast pairs")
-    readers = {".json": _json_entries, ".jsonl": _jsonl_entries, ".csv": _csv_entries, ".toml": _toml_entries}
+    readers = {".json": _json_entries, ".jsonl": json_lines, ".csv": _csv_entries, ".toml": _toml_entries}
     if path.suffix not in readers:
         raise ValueError(f"{path}: contrast pairs are read from {', '.join(readers)}, not from {path.suffix!r}")
     pairs = tuple(_pair(entry, where) for where, entry in readers[path.suffix](text, path))
@@ -277,16 +277,6 @@ def _json_entries(text: str, path: Path) -> Iterator[tuple[str, object]]:
             " texts, the keys 'positive' and 'negative', are no pairs"
         )
     return ((f"{path}: pair {number}", entry) for number, entry in enumerate(entries, start=1))
-
-
-def _jsonl_entries(text: str, path: Path) -> Iterator[tuple[str, object]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield f"{path}:{number}", json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}:{number}: not JSON: {error.msg}") from None
 
 
 def _csv_entries(text: str, path: Path) -> Iterator[tuple[str, object]]:

@@ -4,11 +4,10 @@ The file is the user's own, nothing of it comes along: {"masked_sentences": ["Th
 "obj_label": "Lima"} a line, other keys being left alone.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from steering_lab.data.text_files import text_in
+from steering_lab.data.text_files import json_lines, text_in
 
 MASK = "[MASK]"
 
@@ -38,18 +37,13 @@ def read_masked_facts(file: str | Path) -> list[MaskedFact]:
         FileNotFoundError: there is no such file.
         ValueError: a line of another form, or no sentence that ends in its mask.
     """
-    lines = text_in(file, "masked facts").split("\n")
-    read = [_fact(line, f"{file}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    read = [_fact(held, where) for where, held in json_lines(text_in(file, "masked facts"), file)]
     if not (found := list(dict.fromkeys(fact for fact in read if fact is not None))):
         raise ValueError(f"{file} has no sentence that ends in {MASK}")
     return found
 
 
-def _fact(line: str, where: str) -> MaskedFact | None:
-    try:
-        held: Any = json.loads(line)
-    except ValueError:
-        held = None
+def _fact(held: Any, where: str) -> MaskedFact | None:
     sentences, answer = (
         (held.get("masked_sentences"), held.get("obj_label")) if isinstance(held, dict) else (None, None)
     )

@@ -1,6 +1,9 @@
 """The text of a file that a user names, or an answer that names the file."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def text_in(path: str | Path, of: str) -> str:
@@ -21,3 +24,21 @@ def text_in(path: str | Path, of: str) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text (byte {error.start + 1}): save it as UTF-8") from None
+
+
+def json_lines(text: str, path: str | Path) -> Iterator[tuple[str, Any]]:
+    """Where each line stands ("FILE:3") and what it holds; blank lines are skipped.
+
+    Args:
+        text: The text of the file.
+        path: The file, for the answer.
+
+    Raises:
+        ValueError: a line is no JSON.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield f"{path}:{number}", json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}:{number}: not JSON: {error.msg}") from None

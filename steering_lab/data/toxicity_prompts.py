@@ -4,12 +4,11 @@ The file is the user's own, nothing of it comes along: {"prompt": {"text": "..."
 keys being left alone. Perspective, the scorer of that file, gives the probability that a reader finds a text toxic.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from steering_lab.data.text_files import text_in
+from steering_lab.data.text_files import json_lines, text_in
 
 
 class ToxicityPrompt(NamedTuple):
@@ -37,8 +36,7 @@ def read_toxicity_prompts(file: str | Path, toxicity: Sequence[float | int] = ()
     """
     if toxicity and not (len(toxicity) == 2 and 0 <= toxicity[0] <= toxicity[1] <= 1):
         raise ValueError(f"toxicity is {list(toxicity)}: write the least and the most, from 0 to 1, as [0.5, 1]")
-    lines = text_in(file, "toxicity prompts").split("\n")
-    read = (_prompt(line, f"{file}:{number}") for number, line in enumerate(lines, start=1) if line.strip())
+    read = (_prompt(held, where) for where, held in json_lines(text_in(file, "toxicity prompts"), file))
     found = {prompt.text: prompt for prompt in read if _within(prompt, toxicity)}
     if not found:
         asked = f" between {toxicity[0]:g} and {toxicity[1]:g}" if toxicity else ""
@@ -46,11 +44,7 @@ def read_toxicity_prompts(file: str | Path, toxicity: Sequence[float | int] = ()
     return list(found.values())
 
 
-def _prompt(line: str, where: str) -> ToxicityPrompt:
-    try:
-        held: Any = json.loads(line)
-    except ValueError:
-        held = None
+def _prompt(held: Any, where: str) -> ToxicityPrompt:
     prompt = held.get("prompt") if isinstance(held, dict) else None
     if not isinstance(prompt, dict) or not isinstance(prompt.get("text"), str) or not prompt["text"].strip():
         raise ValueError(
