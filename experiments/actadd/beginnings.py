@@ -1,7 +1,9 @@
-"""What continuations begin with: a piece of a Config that figures of written text share."""
+"""What continuations begin with, and what their intervals are over: what figures of written text share."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+
+import pandas as pd
 
 from steering_lab.study.settings import ModelSettings
 
@@ -31,3 +33,23 @@ class BeginningSettings(ModelSettings):
     def prompts(self) -> Sequence[str]:
         """The beginnings of texts."""
         return self.beginnings or (self.language.reporting + self.language.choosing)[: self.n_prompts]
+
+
+def units(texts: pd.DataFrame) -> pd.DataFrame:
+    """The texts as intervals take them: by prompt; of one prompt alone each sample stands for itself.
+
+    Args:
+        texts: The continuations, with prompt and sample.
+    """
+    if texts["prompt"].nunique() > 1:
+        return texts
+    return texts.assign(prompt=[f"sample {i}" for i in texts["sample"]], sample=0)
+
+
+def over(beginnings: Sized) -> str:
+    """What a subtitle adds where all texts are of one prompt; "" where they are of several.
+
+    Args:
+        beginnings: Prompts of one's own, if any.
+    """
+    return "; all are of one prompt, and intervals say nothing of others" if len(beginnings) == 1 else ""

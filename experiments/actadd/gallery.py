@@ -30,6 +30,7 @@ from steering_lab.study.paper.page import publish_claim
 from steering_lab.study.settings import SamplingSettings
 from steering_lab.study.setup import opened
 
+from .beginnings import units
 from .cells import CellSettings, front_cells, pair_said
 
 RATE = "any word"
@@ -86,10 +87,8 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         for name, one in config.demonstrations.items():
             written = setup.generations(asked[name], [one.prompt], config.decoding)
-            # One prompt: its samples are what was drawn, so that they are the units of its rate.
-            drawn = written.assign(prompt=[f"sample {i}" for i in written["sample"]], sample=0)
             measures: list[Measure] = [topic_any(topic_words(one.words), RATE), Perplexity(), Degenerate()]
-            tables.append(measure_table(drawn, measures).assign(demonstration=name))
+            tables.append(measure_table(units(written), measures).assign(demonstration=name))
             texts.append(written.assign(demonstration=name))
         summary = pd.concat(
             [summarise(table.drop(columns="demonstration"), seed=config.seed).assign(demonstration=name)

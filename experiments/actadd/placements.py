@@ -44,7 +44,7 @@ from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
 
-from .beginnings import BeginningSettings
+from .beginnings import BeginningSettings, over, units
 from .cells import PadSettings, pair_said
 
 Position = Literal["front", "middle", "back"]
@@ -104,7 +104,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
     conditions = [UNSTEERED, *_conditions(config, model, vectors)]
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         texts = setup.generations(conditions, config.prompts, config.decoding)
-        table = measure_table(texts, config.measures)
+        table = measure_table(units(texts), config.measures)
         measured = _measured(config, table)
         setup.folder.write_table("generations.jsonl", texts)
         setup.folder.write_table("table", table)
@@ -196,7 +196,8 @@ def report(folder: str | Path) -> Path:
         percent=shown == ANY,
         metric_label=LABELS[shown],
         title=config["source"],
-        subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}",
+        subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}"
+        f"{over(config['beginnings'])}",
     )
     table = own.sort_values("who", key=lambda who: who.map(order.index), kind="stable")[COLUMNS]
     paired = measured[measured["against"].notna()][PAIRED_COLUMNS]

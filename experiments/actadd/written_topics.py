@@ -44,7 +44,7 @@ from steering_lab.study.paper.pooling import each_by_its_own, pooled
 from steering_lab.study.settings import LayerSettings, RandomSettings, SamplingSettings
 from steering_lab.study.setup import opened
 
-from .beginnings import BeginningSettings
+from .beginnings import BeginningSettings, over, units
 from .cells import PadSettings
 
 COUNT, SHARE = "words of ", "any word of "
@@ -156,7 +156,7 @@ def run(config: Config, results: str | Path, elsewhere: Elsewhere | None = None)
         cells[EVERY] = {"topic": EVERY, "dimensions": 1.0}
     with opened(model, config, results, module=__name__, doc=__doc__, elsewhere=elsewhere) as setup:
         texts = setup.generations(conditions, config.prompts, config.decoding)
-        table = measure_table(texts, measures)
+        table = measure_table(units(texts), measures)
         if config.together:
             table = each_by_its_own(table, config.own, called=EVERY)
         table = pooled(table, config.bands)
@@ -214,7 +214,7 @@ def report(folder: str | Path) -> Path:
     config, summary, cells = parts["config"], parts["summary"], parts["cells"]
     about = described(config["model"], parts.get("model", {}))
     n = parts["table"].groupby(["condition", "metric"]).size().max()
-    words = (config["source"], f"{about}; {n} continuations a cell")
+    words = (config["source"], f"{about}; {n} continuations a cell{over(config['beginnings'])}")
     steered = summary[(summary["role"] == "steered") & (summary["place"] == config["place"])]
     steered = steered.assign(
         **{key: steered["method"].map(lambda m, key=key: cells[m][key]) for key in ("topic", "dimensions")}

@@ -104,6 +104,31 @@ def test_places_are_compared_prompt_by_prompt(placed: dict[str, Any]) -> None:
     assert paired.effect == pytest.approx(values["read at 1, back"] - values["read at 1, front"])
 
 
+@pytest.mark.parametrize(
+    ("figure", "few"),
+    [
+        (
+            "topic_layers",
+            ("layers=[0, 7]", "bands={early=[0, 0], late=[7, 7]}", 'expects=["weddings early: perplexity at most 3"]'),
+        ),
+        ("positions", ("layers=[1]", 'positions=["front"]', 'expects=["front: perplexity at most 3"]', "numbers={}")),
+    ],
+)
+def test_of_one_prompt_alone_the_samples_are_what_intervals_are_over(
+    tmp_path: Path, figure: str, few: tuple[str, ...]
+) -> None:
+    """So do the papers' own settings have it: 100 or 200 completions of one prompt."""
+    one = ('beginnings=["Ruth walked to the market and"]', "n_samples=6", "max_new_tokens=4")
+    parts = read_run(folder := ran(figure, tmp_path, *few, *one))
+    assert set(parts["table"]["prompt"]) == {f"sample {i}" for i in range(6)}
+    assert set(parts["generations"]["prompt"]) == {"Ruth walked to the market and"}
+    shown = parts["summary" if figure == "topic_layers" else "measured"]
+    assert shown.loc[shown["role"] == "steered", "low"].notna().any()
+    assert "all are of one prompt, and intervals say nothing of others" in (folder / "index.html").read_text(
+        encoding="utf-8"
+    )
+
+
 def test_the_middle_of_a_prompt_is_where_the_authors_code_begins_it() -> None:
     module: Any = load_experiment(FOLDER / "transplant.toml")
     config = read_study(FOLDER / "transplant.toml", ["variant=organism", "n_prompts=4"]).config
