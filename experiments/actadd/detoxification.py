@@ -10,6 +10,7 @@ it costs; an instruction in front and random vectors of equal norm stand beside.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ from steering_lab.study.expectations import said
 from steering_lab.study.measures import judges_said, keep_judges
 from steering_lab.study.page import described
 from steering_lab.study.paper.claim import ClaimSettings, judge
-from steering_lab.study.paper.page import COLUMNS, PAIRED_COLUMNS, publish_claim
+from steering_lab.study.paper.page import COLUMNS, PAIRED_COLUMNS, publish_claim, with_published
 from steering_lab.study.paper.paired import paired_differences
 from steering_lab.study.paper.texts import TextGroup
 from steering_lab.study.settings import LayerSettings, SamplingSettings
@@ -151,17 +152,21 @@ def report(folder: str | Path) -> Path:
     about = described(config["model"], parts.get("model", {}))
     own = measured[measured["against"].isna()]
     names = {"unsteered": "unsteered", "prompting": "an instruction in front", "actadd": "ActAdd"}
-    figure = condition_bars(
-        own.assign(condition=own["who"]),
-        metric=RUDE,
-        conditions=names,
-        focus=["actadd"],
-        percent=True,
-        metric_label="continuations with a word of the mild lexicon",
-        title=config["source"],
-        subtitle=f"{about}; {config['positive']} − {config['negative']} at layer {config['layers'][0]}, coefficient"
+    shared: dict[str, Any] = {
+        "conditions": names,
+        "focus": ["actadd"],
+        "title": config["source"],
+        "subtitle": f"{about}; {config['positive']} − {config['negative']} at layer {config['layers'][0]}, coefficient"
         f" {config['coeff']:g}",
+    }
+    drawn = with_published(own.assign(condition=own["who"]), config)
+    rude = condition_bars(
+        drawn, metric=RUDE, percent=True, metric_label="continuations with a word of the mild lexicon", **shared
     )
+    cost = condition_bars(
+        drawn, metric="perplexity", metric_label="perplexity under the unsteered model",
+        published_as="published disfluency, as many times our unsteered as the paper's", **shared,
+    )  # fmt: skip
     paired = measured[measured["against"].notna()][PAIRED_COLUMNS]
     words = sorted(topic_words(config["rude"]))
     lexicon = f"The mild lexicon, which is no measure of toxicity: {', '.join(words)}."
@@ -169,7 +174,7 @@ def report(folder: str | Path) -> Path:
         folder,
         parts,
         headline=own[COLUMNS],
-        figures={"rude": figure},
+        figures={"rude": rude, "perplexity": cost},
         measured=measured,
         findings=(lexicon, *judges_said(parts.get("judges", ()))),
         tables={"Paired differences": paired} if len(paired) else {},

@@ -88,6 +88,7 @@ class Config(ClaimSettings, PadSettings):
         prompt_tokens: Tokens of each.
         max_new_tokens: Tokens that are written behind each.
         rounds: How often all calls are timed in turn.
+        curves: Published points by name: where between the fewest and the most of our parameters, and how much more.
 
     Raises:
         ValueError: too few rounds for an interval, or a width that is no multiple of 64.
@@ -103,6 +104,7 @@ class Config(ClaimSettings, PadSettings):
     prompt_tokens: int = 32
     max_new_tokens: int = 8
     rounds: int = 9
+    curves: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -213,7 +215,7 @@ def report(folder: str | Path) -> Path:
     longest = max(lines.values(), key=len)
     figure = claim_curves(
         lines,
-        {},
+        config.get("curves", {}),
         x_label="parameters, log scale",
         y_label="seconds of a steered token, % more than unsteered",
         ticks={float(row.x): f"{row.parameters / 1e6:.0f}M" for row in longest.itertuples()},

@@ -261,12 +261,14 @@ def report(folder: str | Path) -> Path:
     sets = head["tokens"].isin(["topic words", "other words", *OF_TOKENS])
     n = config["n_tails"]
     few = pd.concat([tokens.head(n), tokens.tail(n)[::-1]]).rename(columns={"value": "shift, nats", "n": "occurrences"})
-    published = pd.DataFrame({"token": list(config["tokens"]), "shift, nats": list(config["tokens"].values())})
+    published = pd.DataFrame({"token": list(config["tokens"]), "published, nats": list(config["tokens"].values())})
+    ours = tokens.set_index("token")["value"]
+    published["ours, nats"] = [f"{ours[one]:+.3f}" if one in ours else "too seldom" for one in published["token"]]
     picked = "picked and measured on the same texts, so larger than they are and without an interval"
     few = few.drop(columns=["low", "high"])
     tables = {f"Tokens that rose and fell most, {picked}": few, "Words of the topic": head[~sets]}
     if len(published):
-        tables["Published"] = published
+        tables["Published tokens, and ours of the same spelling"] = published
     return publish_claim(
         folder, parts, headline=head[sets], figures={"shifts": figure}, measured=_measured(summary),
         tables={**tables, "Every token": tokens.drop(columns=["low", "high"])},

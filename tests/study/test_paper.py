@@ -190,6 +190,30 @@ def test_a_run_is_of_a_file_whose_words_changed_or_that_expects_less_and_of_no_o
     assert '- prefix "tokenizer": in shape (lines: 1 held): 1 (`actadd_norms/other`)' in section
 
 
+def test_a_row_has_the_first_number_given_and_ours_and_a_further_variant_a_row_of_its_own(tmp_path: Path) -> None:
+    asked = {"multipliers": "contextfocus_multipliers/one", "norms": "actadd_norms/one"}
+    for name, where in asked.items():
+        [figure] = paper_figures((name,), variant="begun" if name == "multipliers" else "")
+        (run := tmp_path / where).mkdir(parents=True)
+        about = "number" if name == "norms" else "shape"
+        checks = [
+            {"about": about, "expected": f"layer 1: share is {n}", "measured": "+0.1 [0, +0.2]", "answer": "failed"}
+            for n in (0.88, 0.9)
+        ]
+        held = {
+            "config": json.loads(json.dumps(asdict(figure.study.config))),
+            "verdict": {"verdict": "in shape", "ours": "1", "checks": checks},
+            "provenance": {"started": "2026-11-27T10:00:00Z", "finished": "2026-11-27T10:01:00Z"},
+        }
+        for part, said in held.items():
+            (run / f"{part}.json").write_text(json.dumps(said))
+    table = verdict_table(tmp_path)
+    assert "`actadd_norms/one` | in shape | layer 1: share: 0.88 → +0.1 [0, +0.2] (and 1 more) | not run" in table
+    begun = "| multipliers, begun | `steering-lab paper multipliers --variant begun` | 1 |"
+    assert f"{begun} `contextfocus_multipliers/one` | in shape | none given |" in table
+    assert "| multipliers | `steering-lab paper multipliers` |  |  | not run here |" in table
+
+
 def test_names_of_runs_are_those_of_their_paper_and_no_two_are_alike() -> None:
     names = {figure.study.name: figure.toml for figure in paper_figures()}
     assert len(names) == len(FIGURES)

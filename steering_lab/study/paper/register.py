@@ -18,8 +18,12 @@ from steering_lab.study.reading import as_config
 
 PAPERS = ("actadd", "contextfocus")
 HEAD = (
-    "| figure | command | minutes | run | on SmolLM2 | on the organism | on other seeds of it |\n" + 7 * "|---" + "|\n"
+    "| figure | command | minutes | run | on SmolLM2 | number given → ours | on the organism | on other seeds of it |\n"
+    + 8 * "|---"
+    + "|\n"
 )
+USUAL = ("smollm2", "organism", "paper")
+"""The settings that every figure has; further ones have rows of their own."""
 KNOWN_TRUTH = "organism"
 """The variant whose verdict stands beside: the synthetic model, of which the truth is known."""
 NOT_RUN = "not run here"
@@ -129,7 +133,7 @@ def verdict_table(results: Path) -> str:
     ]
     words = (*WORDS, NOT_RUN)
     worst_first = sorted(both, key=lambda one: words.index(_word(one[1])))
-    rows = "".join(_row(*one) for one in worst_first)
+    rows = "".join(_row(*one) for one in worst_first) + "".join(_further(results))
     return HEAD + rows + _shared(both) + "".join(_section(*one, results) for one in both)
 
 
@@ -186,12 +190,39 @@ def _alike(real: str, *seeds: str) -> str | None:
     return ALIKE[1] if {real, *seeds} == {"failed"} else None
 
 
-def _row(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: Sequence[Path]) -> str:
-    minutes, named = ("", "") if run is None else (_minutes(run), _named(run))
-    name = figure.toml.stem
+def _row(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: Sequence[Path], variant: str = "") -> str:
+    minutes, named, numbers = ("", "", "") if run is None else (_minutes(run), _named(run), _both_numbers(run))
+    name, option = figure.toml.stem, variant and f" --variant {variant}"
     others = "; ".join(map(_word, seeds)) or NOT_RUN
-    cells = (name, f"`steering-lab paper {name}`", minutes, named, _word(run), _word(beside), others)
+    command = f"`steering-lab paper {name}{option}`"
+    cells = (name + (variant and f", {variant}"), command, minutes, named, _word(run), numbers, _word(beside), others)
     return f"| {' | '.join(cells)} |\n"
+
+
+def _further(results: Path) -> Iterator[str]:
+    """A row for each further variant of a file."""
+    for toml in [figure.toml for figure in paper_figures()]:
+        for variant in _variants(toml):
+            if variant not in USUAL:
+                settings = (f"variant={variant}",)
+                figure = PaperFigure(toml, read_study(toml, settings), settings)
+                yield _row(figure, _first(figure, results), None, (), variant)
+
+
+def _variants(toml: Path) -> list[str]:
+    with toml.open("rb") as file:
+        return [*tomllib.load(file).get("variants", {})]
+
+
+def _both_numbers(run: Path) -> str:
+    """The first number that the paper gives and ours, and how many more there are."""
+    checks = Verdict.read(_held(run, "verdict")).checks
+    numbers = checks[checks["about"] == "number"]
+    if numbers.empty:
+        return "none given"
+    of, _, published = numbers["expected"].iloc[0].rpartition(" is ")
+    more = f" (and {len(numbers) - 1} more)" if len(numbers) > 1 else ""
+    return f"{of}: {published} → {numbers['measured'].iloc[0]}{more}"
 
 
 def _section(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: Sequence[Path], results: Path) -> str:
@@ -209,9 +240,7 @@ def _section(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: 
 
 def _other(figure: PaperFigure, config: Mapping[str, Any]) -> str:
     """What a run with other settings is called: the variant that it is of, or in what it differs."""
-    with figure.toml.open("rb") as file:
-        names = tomllib.load(file).get("variants", {})
-    for variant in names:
+    for variant in _variants(figure.toml):
         if not PaperFigure(figure.toml, read_study(figure.toml, [f"variant={variant}"])).differs(config):
             return str(variant)
     told = [f"{key} {json.dumps(config.get(key))}" for key in figure.differs(config) if key in TOLD]
