@@ -39,7 +39,7 @@ def publish(
     folder = Path(folder)
     note = save_figures(figures, folder / "figures").note
     standard: dict[str, Any] = {
-        "question": parts["provenance"].get("question", ""),
+        "question": parts["config"].get("question") or parts["provenance"].get("question", ""),
         "config": parts["config"] | ({"chosen": parts["chosen"]} if "chosen" in parts else {}),
         "model": parts.get("model", {}),
         "provenance": parts["provenance"],
