@@ -1,7 +1,9 @@
 """The case studies of the founding notes are settings that a sweep takes, and their sets hold what they say."""
 
+import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -82,3 +84,19 @@ def test_the_words_of_the_measure_stand_more_often_in_the_positive_sides(toml: P
         for sides in ([p.positive for p in PAIRS[toml.stem]], [p.negative for p in PAIRS[toml.stem]])
     ]
     assert rates[0] > rates[1]
+
+
+def test_lists_of_unequal_length_and_a_bare_tensor_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])  # their files are named from the root
+    site, folder, model = resid_pre(20), experiments_folder() / "techniques", load_model("smollm2")
+    texts = tomllib.loads((folder / "unequal_lists.toml").read_text(encoding="utf-8"))["pairs"]
+    assert (len(texts["positive"]), len(texts["negative"])) == (8, 5)
+    mean = {
+        side: torch.stack([model.residuals(model.to_tokens(text), [site])[site][0, -1] for text in its]).mean(0)
+        for side, its in texts.items()
+    }
+    saved = torch.from_numpy(np.load(folder / "happy_less_sad.npy"))
+    wanted = {"unequal_lists": mean["positive"] - mean["negative"], "bare_tensor": saved}
+    for name, row in wanted.items():
+        made = read_study(folder / f"{name}.toml").config.form().vectors(model, [site])[site]
+        assert torch.allclose(made.rows[0], row / row.norm(), atol=1e-5), name
