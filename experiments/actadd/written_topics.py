@@ -219,18 +219,18 @@ def report(folder: str | Path) -> Path:
     steered = steered.assign(
         **{key: steered["method"].map(lambda m, key=key: cells[m][key]) for key in ("topic", "dimensions")}
     )
+    topics = list(config["topics"])
+    shares = f"{words[1]}; the share of them with a word of a topic, steered less unsteered"
+    matrix: dict[str, Any] = {"prefix": SHARE, "title": words[0], "subtitle": shares}
     if config["x"] == "topic":
-        topics = list(config["topics"])
-        figures = {"words": steered_measured(steered, topics, prefix=SHARE, title=words[0], subtitle=words[1])}
+        figures = {"words": steered_measured(steered, topics, **matrix)}
     else:
         figures = {"words": _curves(parts, steered, config["shown"], config["curves"], words)}
     if config["x"] == "layer":
         other = _other(config["shown"])
         figures["counts" if other.startswith(COUNT) else "shares"] = _curves(parts, steered, other, {}, words)
         if EVERY in cells:
-            figures["topics"] = steered_by_layer(
-                steered, list(config["topics"]), prefix=SHARE, title=words[0], subtitle=words[1]
-            )
+            figures["topics"] = steered_by_layer(steered, topics, **matrix)
     if config["x"] == "coeff":
         figures["perplexity"] = _curves(parts, steered, "perplexity", {}, words)
     columns = [
@@ -249,11 +249,11 @@ def report(folder: str | Path) -> Path:
     table = summary.loc[summary["role"].isin(["steered", "unsteered"]), [*columns, "p_family", "p_random"]]
     measured = _measured(config["x"], config["place"], summary, parts["table"], config["expects"], config["seed"])
     few = table[table["metric"].isin([config["shown"], "perplexity"])] if config["shown"] else table
-    told = [config["shown"]] if config["shown"] else [f"{SHARE}{name}" for name in config["topics"]]
+    told = [config["shown"]] if config["shown"] else [f"{SHARE}{name}" for name in topics]
     cases = measured[measured["place"] == config["place"]]
     if EVERY in cells:
         few = few[few["method"].isin([EVERY, "unsteered"])]
-        told += [f"{SHARE}{name}" for name in config["topics"]]
+        told += [f"{SHARE}{name}" for name in topics]
         cases = cases[(cases["method"] == EVERY) | (cases["metric"] == SHARE + cases["method"])]
     return publish_claim(
         folder,
