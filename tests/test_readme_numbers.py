@@ -379,12 +379,25 @@ def of_topics() -> list[str]:
         [said] = shifted.loc[shifted["expected"].str.startswith(f"{who}: "), "measured"]
         return plainly(said)
 
+    [layers] = paper_figures(("topic_layers",), variant="topics")
+    along = pd.DataFrame(json.loads((next(layers.runs(ROOT / "results")) / "verdict.json").read_text())["checks"])
+    early = {line: row for line, row in along.set_index("expected").iterrows() if str(line).startswith("every topic")}
+    rises, above, late, dear = (
+        next(row for line, row in early.items() if part in str(line))
+        for part in ("early: any word of its topic rises", "above every topic late", "topic late: any", "perplexity")
+    )
+    assert [row["answer"] for row in (rises, above, late, dear)] == ["held", "cannot say", "cannot say", "held"]
+    ends = {band: " to ".join(map(str, depths)) for band, depths in layers.study.config.bands.items()}
     each = [f"{row.expected.partition(':')[0]} {plainly(row.measured)}" for row in held.itertuples()]
     rest = lines.loc[lines["answer"] != "held", "expected"].str.partition(":")[0]
     return [
         f"Of {count(len(lines))} topics {count(len(held))} are written beyond random vectors under their own vector, by"
         " the share of texts with a word of the topic, more than unsteered (each topic asked alone):"
         f" {'; '.join(each)}; of {', '.join(rest)} nothing can be said.",
+        f"Over every layer (`--variant topics`) the early ones ({ends['early']}) write the six together more by"
+        f" {plainly(rises['measured'])}, at a perplexity of {plainly(dear['measured'])}; the late ones ({ends['late']})"
+        f" by {plainly(late['measured'])}, and that early ones write them more than late ones cannot be said"
+        f" ({plainly(above['measured']).removesuffix(' against every topic late')}).",
         f"In text that is read under the vector of weddings, words of the topic gain {shift('topic words')} nats, and"
         f" all other words {shift('other words')}.",
     ]
