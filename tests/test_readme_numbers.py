@@ -394,7 +394,7 @@ def of_topics() -> list[str]:
         f"Of {count(len(lines))} topics {count(len(held))} are written beyond random vectors under their own vector, by"
         " the share of texts with a word of the topic, more than unsteered (each topic asked alone):"
         f" {'; '.join(each)}; of {', '.join(rest)} nothing can be said.",
-        f"Over every layer (`--variant topics`) the early ones ({ends['early']}) write the six together more by"
+        f"Over every layer (the variant topics) the early ones ({ends['early']}) write the six together more by"
         f" {plainly(rises['measured'])}, at a perplexity of {plainly(dear['measured'])}; the late ones ({ends['late']})"
         f" by {plainly(late['measured'])}, and that early ones write them more than late ones cannot be said"
         f" ({plainly(above['measured']).removesuffix(' against every topic late')}).",
