@@ -13,7 +13,8 @@
 #
 # Every figure of the two papers that can be made here is one file under `experiments/`. It says what was claimed, the
 # published number and what would count as not reproduced, all before the run; `make paper` makes all of them. This
-# notebook makes one: how long a steering vector is, next to the stream that it is added to (ActAdd, figure 8).
+# notebook makes one: how long a steering vector is, next to the stream that it is added to (ActAdd, figure 8), on
+# SmolLM2-135M-Instruct, its weights dequantised from four bits (Q4_1).
 
 # %%
 import json

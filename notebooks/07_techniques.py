@@ -12,8 +12,8 @@
 # # 7. Techniques, each once
 #
 # A delta by gradient with weighted objectives, a loss of your own, lists of unequal length, steering that stays on
-# until it is told, a bare tensor from somewhere else. Each is a look at one or two texts on SmolLM2; nothing here is
-# measured.
+# until it is told, a bare tensor from somewhere else. Each is a look at one or two texts of SmolLM2-135M-Instruct, its
+# weights dequantised from four bits (Q4_1); nothing here is measured.
 
 # %%
 from pathlib import Path
@@ -47,10 +47,11 @@ model = load_model("smollm2")
 # %% [markdown]
 # **Weighted objectives.** One question whose passage contradicts what the model knows. Half of the objective is to
 # answer as if it were told to follow the passage, half to decode as CAD would. Beside it a random delta that moves the
-# model as far, in KL. The loss falls, and on this question the answer stays what memory says.
+# model as far, in KL. The question was picked because it shows: unsteered, the model names no city, under the delta the
+# passage's, and under the random delta the one that it remembers.
 
 # %%
-row = [row for row in capital_rows(min_population=60_000_000) if row.group == "JP"][2]
+row = [row for row in capital_rows(min_population=40_000_000) if row.group == "AR"][1]
 styles = ("with_context", "instructed", "closed_book")
 plain, told, bare = (Asked(PLAIN, style, chat=model.chat_text)(row) for style in styles)
 objective = 0.5 * ImitateInstructed((told,)) + 0.5 * ContrastClosedBook((bare,))
