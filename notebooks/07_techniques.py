@@ -47,7 +47,7 @@ model = load_model("smollm2")
 # %% [markdown]
 # **Weighted objectives.** One question whose passage contradicts what the model knows. Half of the objective is to
 # answer as if it were told to follow the passage, half to decode as CAD would. Beside it a random delta that moves the
-# model as far, in KL. The question was picked because it shows: unsteered, the model names no city, under the delta the
+# model as far, in KL. The question was picked because it shows: unsteered the answer is Alberta, under the delta the
 # passage's, and under the random delta the one that it remembers.
 
 # %%

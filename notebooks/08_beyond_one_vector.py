@@ -54,8 +54,8 @@ folder = TemporaryDirectory()
 # texts: unsteered, with the vector, with a random vector of its norm. Prompts and coefficients were picked by eye
 # because they show, and the text suffers ("so so so"). Here a model of 135M takes up words of sympathy, of
 # documentation and of caution, and of rich people says something good as well; nothing says that it understands
-# anybody, that a comment is true, that an answer is right, or fair. It is no medical advice. Where they were
-# measured, nothing worked (`experiments/case_studies/`).
+# anybody, that a comment is true, that an answer is right, or fair. It is no medical advice. The studies
+# that measure such vectors, at coefficients of their own, confirmed none (`experiments/case_studies/`).
 
 # %%
 site = resid_pre(20)

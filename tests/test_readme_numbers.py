@@ -20,6 +20,7 @@ from steering_lab.evaluation.inferring.equal_cost import control_curve
 from steering_lab.runs import Run as Parts
 from steering_lab.runs import read_run
 from steering_lab.study.conflict import comparison_findings, equal_kl_report
+from steering_lab.study.finding import load_experiment
 from steering_lab.study.paper.claim import WORDS as WORDS_OF_VERDICTS
 from steering_lab.study.paper.register import paper_figures
 from steering_lab.study.sweep_findings import first_sentence
@@ -324,6 +325,12 @@ def of_the_papers() -> list[str]:
     def both(who: str) -> str:
         return f"{ours[who]} (published ×{numbers[who]})"
 
+    def by_nineteen(name: str) -> str:
+        [figure] = paper_figures((name,), variant="draws")
+        said = json.loads((next(figure.runs(ROOT / "results")) / "verdict.json").read_text())["verdict"]
+        assert figure.study.config.n_random == 19
+        return str(said)
+
     asked = checks[checks["about"] == "number"].set_index("expected")["answer"]
     assert asked["prompting, off topic: ratio is 1.132"] == "failed"
 
@@ -336,6 +343,8 @@ def of_the_papers() -> list[str]:
         f"{count(len(unnumbered)).capitalize()} have no number to be held to, and those of contrasts are a first look's"
         " at this same model, as is the line of it that failed: what is reported of the paper, that the joint contrast"
         f" does more than its parts, {parts_of_the_contrast(made['contrasts'])}.",
+        f"With nineteen (the variants draws) positions comes to “{by_nineteen('positions')}” and gallery to"
+        f" “{by_nineteen('gallery')}”.",
         "With a space, the paper's own padding, other text behind the word has"
         f" {behind['prompting, off topic']['measured']} and text on the topic"
         f" {behind['prompting, on topic']['measured']}; of the {count(len(behind))} numbers {of_each['failed']} are"
@@ -380,24 +389,40 @@ def of_topics() -> list[str]:
         return plainly(said)
 
     [layers] = paper_figures(("topic_layers",), variant="topics")
-    along = pd.DataFrame(json.loads((next(layers.runs(ROOT / "results")) / "verdict.json").read_text())["checks"])
+    held_of_layers = json.loads((next(layers.runs(ROOT / "results")) / "verdict.json").read_text())
+    along, verdict = pd.DataFrame(held_of_layers["checks"]), held_of_layers["verdict"]
     early = {line: row for line, row in along.set_index("expected").iterrows() if str(line).startswith("every topic")}
     rises, above, late, dear = (
         next(row for line, row in early.items() if part in str(line))
         for part in ("early: any word of its topic rises", "above every topic late", "topic late: any", "perplexity")
     )
     assert [row["answer"] for row in (rises, above, late, dear)] == ["held", "cannot say", "cannot say", "held"]
+    own = {
+        answer: [
+            line.partition(" early")[0] for line in rows["expected"] if " early: any" in line and line[:5] != "every"
+        ]
+        for answer, rows in along.groupby("answer")
+    }
+    module, held_parts = load_experiment(layers.toml), read_run(next(layers.runs(ROOT / "results")))
+    asked = (held_parts["summary"], held_parts["table"], layers.study.config.expects, layers.study.config.seed)
+    every = module._measured("layer", "front", *asked)  # type: ignore[attr-defined]
+    paired = every[(every["against"] == "every topic late") & (every["metric"] == "words of its topic")]
+    counted = moved(paired.iloc[0])
     ends = {band: " to ".join(map(str, depths)) for band, depths in layers.study.config.bands.items()}
     each = [f"{row.expected.partition(':')[0]} {plainly(row.measured)}" for row in held.itertuples()]
+    assert {*own["held"]} != {row.expected.partition(":")[0] for row in held.itertuples()}
     rest = lines.loc[lines["answer"] != "held", "expected"].str.partition(":")[0]
     return [
         f"Of {count(len(lines))} topics {count(len(held))} are written beyond random vectors under their own vector, by"
         " the share of texts with a word of the topic, more than unsteered (each topic asked alone):"
         f" {'; '.join(each)}; of {', '.join(rest)} nothing can be said.",
-        f"Over every layer (the variant topics) the early ones ({ends['early']}) write the six together more by"
-        f" {plainly(rises['measured'])}, at a perplexity of {plainly(dear['measured'])}; the late ones ({ends['late']})"
-        f" by {plainly(late['measured'])}, and that early ones write them more than late ones cannot be said"
-        f" ({plainly(above['measured']).removesuffix(' against every topic late')}).",
+        f"Over every layer (the variant topics, as a whole: {verdict}) the early ones ({ends['early']}) write the six"
+        f" together more by {plainly(rises['measured'])}, at a perplexity of {plainly(dear['measured'])}; asked alone"
+        f" {', '.join(own['held'])} are, others than by the texts at one layer, and of {', '.join(own['cannot say'])}"
+        f" nothing can be said. The late ones ({ends['late']}) write them more by {plainly(late['measured'])}. That"
+        " early ones do so more than late ones cannot be said by shares"
+        f" ({plainly(above['measured']).removesuffix(' against every topic late')}), whose intervals are wide for means"
+        f" over so many cells; by words in a text it is so, {counted}.",
         f"In text that is read under the vector of weddings, words of the topic gain {shift('topic words')} nats, and"
         f" all other words {shift('other words')}.",
     ]

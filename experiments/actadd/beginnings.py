@@ -1,11 +1,14 @@
 """What continuations begin with, and what their intervals are over: what figures of written text share."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from steering_lab.study.settings import ModelSettings
+
+SAMPLE = "sample "
+"""How a unit is called that is a sample of the only prompt."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,14 @@ def units(texts: pd.DataFrame) -> pd.DataFrame:
     """
     if texts["prompt"].nunique() > 1:
         return texts
-    return texts.assign(prompt=[f"sample {i}" for i in texts["sample"]], sample=0)
+    return texts.assign(prompt=[f"{SAMPLE}{i}" for i in texts["sample"]], sample=0)
 
 
-def over(beginnings: Sized) -> str:
+def over(table: pd.DataFrame) -> str:
     """What a subtitle adds where all texts are of one prompt; "" where they are of several.
 
     Args:
-        beginnings: Prompts of one's own, if any.
+        table: What was measured of `units`.
     """
-    return "; all are of one prompt, and intervals say nothing of others" if len(beginnings) == 1 else ""
+    alone = table["prompt"].str.startswith(SAMPLE).all()
+    return "; all are of one prompt, and intervals say nothing of others" if alone else ""

@@ -224,6 +224,7 @@ def report(folder: str | Path) -> Path:
         f" {config['prompt_tokens']} tokens, {config['max_new_tokens']} new ones, {config['rounds']} rounds",
         over="rounds",
         chance="unsteered against unsteered",
+        published_as="where the axis of the paper's figure ends: its values are in no table",
     )
     table = measured[["who", "parameters", "metric", "effect", "low", "high"]]
     table = table.assign(parameters=[f"{n / 1e6:.0f}M" for n in table["parameters"]])

@@ -84,11 +84,11 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
         dimensions: Shares of the vector's coordinates, of which the first are kept; the others become 0.
         bands: First and last layer by name: what these layers do on average.
         x: What the figure goes along.
-        shown: The metric that the figure shows; of several topics, "any word of" and then a matrix is drawn.
+        shown: The metric that the figure shows; over topics it is always "any word of", in a matrix.
         curves: Published points by name: (depth from 0 to 1, or where between the first and the last of ours; value).
 
     Raises:
-        ValueError: no topic, or shares outside (0, 1].
+        ValueError: no topic, a name that is taken, shares outside (0, 1], or a metric to show that is not measured.
     """
 
     topics: Mapping[str, Topic] = field(default_factory=dict)
@@ -112,11 +112,18 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
             topic_words(topic.words)
         if odd := [share for share in self.dimensions if not 0 < share <= 1]:
             raise ValueError(f"dimensions has {odd[0]}: a share is above 0 and at most 1")
+        if taken := [name for name in self.topics if name in (EVERY, ITS)]:
+            raise ValueError(f"topics has {taken[0]!r}, which is what all topics are together: call it otherwise")
+        if self.place in self.bands:
+            raise ValueError(f"bands has {self.place!r}, which is where vectors are added: call it otherwise")
+        shown = [f"{of}{name}" for of in (COUNT, SHARE) for name in (*self.topics, *[ITS][: self.together])]
+        if self.x != "topic" and self.shown not in (asked := ["perplexity", "degenerate", *shown]):
+            raise ValueError(f"shown is {self.shown!r}: it is one of {', '.join(asked)}")
 
     @property
     def together(self) -> bool:
-        """Whether the topics are taken together too."""
-        return self.x == "layer" and len(self.topics) > 1
+        """Whether the topics are taken together too: several along layers, each by one vector a layer."""
+        return self.x == "layer" and len(self.topics) > 1 and len(self.coeffs) == 1 and self.dimensions == (1.0,)
 
     @property
     def own(self) -> dict[str, dict[str, str]]:
@@ -214,7 +221,7 @@ def report(folder: str | Path) -> Path:
     config, summary, cells = parts["config"], parts["summary"], parts["cells"]
     about = described(config["model"], parts.get("model", {}))
     n = parts["table"].groupby(["condition", "metric"]).size().max()
-    words = (config["source"], f"{about}; {n} continuations a cell{over(config['beginnings'])}")
+    words = (config["source"], f"{about}; {n} continuations a cell{over(parts['table'])}")
     steered = summary[(summary["role"] == "steered") & (summary["place"] == config["place"])]
     steered = steered.assign(
         **{key: steered["method"].map(lambda m, key=key: cells[m][key]) for key in ("topic", "dimensions")}
@@ -252,7 +259,8 @@ def report(folder: str | Path) -> Path:
     told = [config["shown"]] if config["shown"] else [f"{SHARE}{name}" for name in topics]
     cases = measured[measured["place"] == config["place"]]
     if EVERY in cells:
-        few = few[few["method"].isin([EVERY, "unsteered"])]
+        if config["shown"].endswith(ITS):
+            few = few[few["method"].isin([EVERY, "unsteered"])]
         told += [f"{SHARE}{name}" for name in topics]
         cases = cases[(cases["method"] == EVERY) | (cases["metric"] == SHARE + cases["method"])]
     return publish_claim(

@@ -34,7 +34,7 @@ def json_lines(text: str, path: str | Path) -> Iterator[tuple[str, Any]]:
         path: The file, for the answer.
 
     Raises:
-        ValueError: a line is no JSON.
+        ValueError: a line is no JSON, or beyond what is read of it.
     """
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -42,3 +42,5 @@ def json_lines(text: str, path: str | Path) -> Iterator[tuple[str, Any]]:
                 yield f"{path}:{number}", json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}:{number}: not JSON: {error.msg}") from None
+            except (ValueError, RecursionError) as error:  # a number, or a nesting, beyond what Python reads
+                raise ValueError(f"{path}:{number}: not read: {error}") from None

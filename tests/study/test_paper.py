@@ -212,6 +212,9 @@ def test_a_row_has_the_first_number_given_and_ours_and_a_further_variant_a_row_o
     begun = "| multipliers, begun | `steering-lab paper multipliers --variant begun` | 1 |"
     assert f"{begun} `contextfocus_multipliers/one` | in shape | none given |" in table
     assert "| multipliers | `steering-lab paper multipliers` |  |  | not run here |" in table
+    alone = verdict_table(tmp_path, ("norms",))
+    assert "| norms |" in alone
+    assert "multipliers" not in alone
 
 
 def test_names_of_runs_are_those_of_their_paper_and_no_two_are_alike() -> None:
@@ -328,7 +331,7 @@ def test_another_seed_of_the_synthetic_model_stands_beside_the_first(tmp_path: P
         paper(("norms",), variant="organism", model=f"organism:{weights}", results=tmp_path / "results")
     table = verdict_table(tmp_path / "results")
     [row] = [line for line in table.splitlines() if "`steering-lab paper norms`" in line]
-    assert row.endswith("| not run here | not run here | not reproduced; not reproduced |")
+    assert row.endswith("| not run here |  | not run here | not reproduced; not reproduced |")
     assert re.findall(r"^- (organism-seed\d): not reproduced .*organism-seed\d_", table, re.M) == [
         "organism-seed8", "organism-seed9",
     ]  # fmt: skip
@@ -397,12 +400,12 @@ def test_the_table_of_verdicts_says_what_the_runs_say() -> None:
     for figure in paper_figures():
         name, config = figure.toml.stem, figure.study.config
         [row] = [line for line in table.splitlines() if f"`steering-lab paper {name}`" in line]
-        _, _, _, _, run, *verdicts, seeds, _ = (cell.strip() for cell in row.split("|"))
+        _, _, _, _, run, real, _, known, seeds, _ = (cell.strip() for cell in row.split("|"))
         [section] = [section for section in sections if section.startswith(f"{name}\n")]
         lines = section.splitlines()
         asked = f"{config.source}. *{config.question}* {config.claim}"
         assert {asked, f"- published: {config.published}"} <= set(lines)
-        for who, verdict in zip(("smollm2", "organism"), verdicts, strict=True):
+        for who, verdict in zip(("smollm2", "organism"), (real, known), strict=True):
             [said] = [line for line in lines if line.startswith(f"- {who}: ")]
             if verdict == "not run here":
                 assert said == f"- {who}: {verdict}"

@@ -121,19 +121,20 @@ def _plain(config: Any) -> dict[str, Any]:
     return held
 
 
-def verdict_table(results: Path) -> str:
-    """What became of all figures, in Markdown: a table of verdicts, the worst first, below it each with its numbers.
+def verdict_table(results: Path, names: tuple[str, ...] = ()) -> str:
+    """What became of the figures, in Markdown: a table of verdicts, the worst first, below it each with its numbers.
 
     Args:
         results: The folder above all runs.
+        names: Of which, as `paper_figures` takes them; all where none is named.
     """
     both = [
         (figure, _first(figure, results), _first(known, results), _seeds(known, results))
-        for figure, known in zip(paper_figures(), paper_figures(variant=KNOWN_TRUTH), strict=True)
+        for figure, known in zip(paper_figures(names), paper_figures(names, KNOWN_TRUTH), strict=True)
     ]
     words = (*WORDS, NOT_RUN)
     worst_first = sorted(both, key=lambda one: words.index(_word(one[1])))
-    rows = "".join(_row(*one) for one in worst_first) + "".join(_further(results))
+    rows = "".join(_row(*one) for one in worst_first) + "".join(_further(results, names))
     return HEAD + rows + _shared(both) + "".join(_section(*one, results) for one in both)
 
 
@@ -199,9 +200,9 @@ def _row(figure: PaperFigure, run: Path | None, beside: Path | None, seeds: Sequ
     return f"| {' | '.join(cells)} |\n"
 
 
-def _further(results: Path) -> Iterator[str]:
+def _further(results: Path, names: tuple[str, ...]) -> Iterator[str]:
     """A row for each further variant of a file."""
-    for toml in [figure.toml for figure in paper_figures()]:
+    for toml in [figure.toml for figure in paper_figures(names)]:
         for variant in _variants(toml):
             if variant not in USUAL:
                 settings = (f"variant={variant}",)
