@@ -88,7 +88,8 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
         curves: Published points by name: (depth from 0 to 1, or where between the first and the last of ours; value).
 
     Raises:
-        ValueError: no topic, a name that is taken, shares outside (0, 1], or a metric to show that is not measured.
+        ValueError: no topic, a name that is taken, several of what the figure does not go along, shares outside (0, 1],
+            or a metric to show that is not measured.
     """
 
     topics: Mapping[str, Topic] = field(default_factory=dict)
@@ -112,6 +113,9 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
             topic_words(topic.words)
         if odd := [share for share in self.dimensions if not 0 < share <= 1]:
             raise ValueError(f"dimensions has {odd[0]}: a share is above 0 and at most 1")
+        for name, axis in (("coeffs", "coeff"), ("dimensions", "dimensions")):
+            if self.x != axis and (n := len(getattr(self, name))) > 1:
+                raise ValueError(f"{name} has {n} and the figure goes along x = {self.x!r}: give one of them, or x")
         if taken := [name for name in self.topics if name in (EVERY, ITS)]:
             raise ValueError(f"topics has {taken[0]!r}, which is what all topics are together: call it otherwise")
         if self.place in self.bands:
@@ -123,7 +127,7 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
     @property
     def together(self) -> bool:
         """Whether the topics are taken together too: several along layers, each by one vector a layer."""
-        return self.x == "layer" and len(self.topics) > 1 and len(self.coeffs) == 1 and self.dimensions == (1.0,)
+        return self.x == "layer" and len(self.topics) > 1 and self.dimensions == (1.0,)
 
     @property
     def own(self) -> dict[str, dict[str, str]]:

@@ -247,3 +247,29 @@ def test_an_answer_whose_rank_is_not_known_is_no_hit_and_no_miss() -> None:
     hits = module._hits(pd.Series([0.0, 5.0, np.nan]), 1)
     assert hits.tolist()[:2] == [1, 0]
     assert hits.isna().tolist() == [False, False, True]
+
+
+TWO = 'topics={weddings={prompt="weddings", words="weddings,bride"}, sea={prompt="ship", words="ship,sea"}}'
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (("bands={front=[0, 0], late=[7, 7]}",), "bands has 'front', which is where vectors are added"),
+        (("coeffs=[1, 2]",), "coeffs has 2 and the figure goes along x = 'layer'"),
+        (("dimensions=[0.5, 1]",), "dimensions has 2 and the figure goes along x = 'layer'"),
+        (("shown=any word of elephants",), "shown is 'any word of elephants': it is one of perplexity"),
+        (("shown=any word of its topic",), "shown is 'any word of its topic'"),
+        ((TWO.replace("sea=", '"every topic"='),), "topics has 'every topic', which is what all topics are together"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_anything_is_written(settings: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_study(FOLDER / "topic_layers.toml", ["variant=organism", *settings])
+
+
+def test_topics_are_together_along_layers_where_each_has_one_vector_there() -> None:
+    shown = "shown=any word of weddings"
+    for settings, together in (((), True), (("dimensions=[0.5]",), False)):
+        config = read_study(FOLDER / "topic_layers.toml", ["variant=organism", TWO, shown, *settings]).config
+        assert config.together is together  # type: ignore[attr-defined]

@@ -70,6 +70,8 @@ def each_draw(expects: Iterable[str], measured: pd.DataFrame, table: pd.DataFram
         return pd.DataFrame()
     rows = measured[measured["against"].isna() & (measured["role"] == "steered")]
     rows = rows[[pair in asked for pair in zip(rows["who"].map(named), rows["metric"].map(named), strict=True)]]
+    if rows.empty:  # lines about nobody here, or of differences alone
+        return pd.DataFrame()
     rows = rows.assign(measure=rows["measure"] if "measure" in rows else rows["metric"])
     drawn = draw_effects(table[table["metric"].isin(rows["measure"])])
     keys = ["measure", *MATCHED]
