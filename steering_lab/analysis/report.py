@@ -193,23 +193,30 @@ def _styled(text: str) -> Markup:
     return Markup("").join(Markup(part) if _TAG.fullmatch(part) else plain(part) for part in _TAG.split(text))
 
 
+FAR_OUT = "< 0.0001"
+"""How a probability is written so far out in a tail that its digits are of the distribution that was assumed."""
+
+
 def _printed(table: pd.DataFrame) -> Printed:
-    rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    of_p = [str(name).partition("_")[0] == "p" for name in table.columns]
+    rows = [[_cell(*one) for one in zip(row, of_p, strict=True)] for row in table.itertuples(index=False)]
     columns = []
     for k, name in enumerate(table.columns):
         values = [row[k] for row in rows if row[k] not in ("–", "")]
-        numeric = bool(values) and all(v[0] in "+−×-0123456789[" for v in values)
+        numeric = bool(values) and all(v[0] in "+−×-0123456789[" or v == FAR_OUT for v in values)
         columns.append(Column(str(name).replace("_", " "), numeric))
     return Printed(columns, rows)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, is_p: bool) -> str:
     """A number to three significant digits with a true minus sign, text as it is, nothing as a dash."""
     if isinstance(value, bool | str):
         return str(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, float):
+        if is_p and value < 0.0001:
+            return FAR_OUT
         return f"{value:.3g}".replace("-", "−")
     return str(value).replace("-", "−") if isinstance(value, int) else str(value)
 

@@ -123,9 +123,10 @@ def test_a_setting_that_is_a_space_or_a_tab_is_seen(tmp_path: Path) -> None:
 
 
 def test_the_headline_prints_numbers_short_and_nothing_as_a_dash(tmp_path: Path) -> None:
-    headline = pd.DataFrame({"condition": ["a"], "effect": [-0.123456], "cost": [np.nan]})
+    headline = pd.DataFrame({"condition": ["a"], "effect": [-0.123456], "cost": [np.nan], "p_random": [6.5e-27]})
     html = page(tmp_path, headline=headline).read_text(encoding="utf-8")
     assert '<td class="number">−0.123</td>' in html
+    assert '<td class="number">&lt; 0.0001</td>' in html  # further out than what was assumed tells of
     assert "<td>–</td>" in html
 
 

@@ -55,7 +55,7 @@
   // ---- the table of conditions: a click on a column's name sorts by it, largest first, then the other way
   function sortable(table) {
     const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
-    const number = (text) => parseFloat(text.replaceAll("\u2212", "-").replace("[", ""));
+    const number = (text) => parseFloat(text.replaceAll("\u2212", "-").replace(/^[[<] ?/, ""));
     heads.forEach((head, k) => {
       const button = make("button", "", head.textContent);
       button.type = "button"; head.replaceChildren(button);
