@@ -22,7 +22,7 @@ from steering_lab.runs import read_run
 from steering_lab.study.conflict import comparison_findings, equal_kl_report
 from steering_lab.study.finding import load_experiment
 from steering_lab.study.paper.claim import WORDS as WORDS_OF_VERDICTS
-from steering_lab.study.paper.register import paper_figures
+from steering_lab.study.paper.register import PaperFigure, paper_figures
 from steering_lab.study.sweep_findings import first_sentence
 from steering_lab.study.sweep_report import Told
 from steering_lab.tables import in_cell
@@ -327,9 +327,8 @@ def of_the_papers() -> list[str]:
 
     def by_nineteen(name: str) -> str:
         [figure] = paper_figures((name,), variant="draws")
-        said = json.loads((next(figure.runs(ROOT / "results")) / "verdict.json").read_text())["verdict"]
         assert figure.study.config.n_random == 19
-        return str(said)
+        return str(verdict_of(figure)["verdict"])
 
     asked = checks[checks["about"] == "number"].set_index("expected")["answer"]
     assert asked["prompting, off topic: ratio is 1.132"] == "failed"
@@ -375,22 +374,27 @@ def plainly(said: object) -> str:
     return re.sub(r", (p |\d+ draws alike|as random vectors may)[^;]*$", "", str(said)).replace("; ", ", ")
 
 
+def verdict_of(figure: PaperFigure) -> dict[str, Any]:
+    """What verdict.json of a figure's newest run holds."""
+    held: dict[str, Any] = json.loads((next(figure.runs(ROOT / "results")) / "verdict.json").read_text())
+    return held
+
+
 def of_topics() -> list[str]:
     """The topics of ActAdd that rise beyond random vectors under their own vector; what reading under one changes."""
     [figure] = paper_figures(("topics",))
-    checks = pd.DataFrame(json.loads((next(figure.runs(ROOT / "results")) / "verdict.json").read_text())["checks"])
+    checks = pd.DataFrame(verdict_of(figure)["checks"])
     lines = checks[checks["about"] == "shape"]
     held = lines[lines["answer"] == "held"]
     [shifts] = paper_figures(("token_shifts",))
-    shifted = pd.DataFrame(json.loads((next(shifts.runs(ROOT / "results")) / "verdict.json").read_text())["checks"])
+    shifted = pd.DataFrame(verdict_of(shifts)["checks"])
 
     def shift(who: str) -> str:
         [said] = shifted.loc[shifted["expected"].str.startswith(f"{who}: "), "measured"]
         return plainly(said)
 
     [layers] = paper_figures(("topic_layers",), variant="topics")
-    held_of_layers = json.loads((next(layers.runs(ROOT / "results")) / "verdict.json").read_text())
-    along, verdict = pd.DataFrame(held_of_layers["checks"]), held_of_layers["verdict"]
+    along, verdict = pd.DataFrame(verdict_of(layers)["checks"]), verdict_of(layers)["verdict"]
     early = {line: row for line, row in along.set_index("expected").iterrows() if str(line).startswith("every topic")}
     rises, above, late, dear = (
         next(row for line, row in early.items() if part in str(line))

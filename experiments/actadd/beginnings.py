@@ -1,14 +1,12 @@
 """What continuations begin with, and what their intervals are over: what figures of written text share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from steering_lab.study.settings import ModelSettings
-
-SAMPLE = "sample "
-"""How a unit is called that is a sample of the only prompt."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,14 @@ def units(texts: pd.DataFrame) -> pd.DataFrame:
     """
     if texts["prompt"].nunique() > 1:
         return texts
-    return texts.assign(prompt=[f"{SAMPLE}{i}" for i in texts["sample"]], sample=0)
+    return texts.assign(prompt=[f"sample {i}" for i in texts["sample"]], sample=0)
 
 
-def over(table: pd.DataFrame) -> str:
+def over(config: Mapping[str, Any]) -> str:
     """What a subtitle adds where all texts are of one prompt; "" where they are of several.
 
     Args:
-        table: What was measured of `units`.
+        config: The run's `BeginningSettings`, as config.json holds them.
     """
-    alone = table["prompt"].str.startswith(SAMPLE).all()
-    return "; all are of one prompt, and intervals say nothing of others" if alone else ""
+    n = len(config["beginnings"]) or config["n_prompts"]
+    return "; all are of one prompt, and intervals say nothing of others" if n == 1 else ""

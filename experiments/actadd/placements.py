@@ -197,7 +197,7 @@ def report(folder: str | Path) -> Path:
         metric_label=LABELS[shown],
         title=config["source"],
         subtitle=f"{about}; {added} added at layer {config['layers'][0]}, coefficient {config['coeff']:g}"
-        f"{over(parts['table'])}",
+        f"{over(config)}",
     )
     table = own.sort_values("who", key=lambda who: who.map(order.index), kind="stable")[COLUMNS]
     paired = measured[measured["against"].notna()][PAIRED_COLUMNS]

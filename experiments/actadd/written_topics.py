@@ -120,7 +120,8 @@ class Config(ClaimSettings, BeginningSettings, PadSettings, LayerSettings, Sampl
             raise ValueError(f"topics has {taken[0]!r}, which is what all topics are together: call it otherwise")
         if self.place in self.bands:
             raise ValueError(f"bands has {self.place!r}, which is where vectors are added: call it otherwise")
-        shown = [f"{of}{name}" for of in (COUNT, SHARE) for name in (*self.topics, *[ITS][: self.together])]
+        named = [*self.topics, ITS] if self.together else [*self.topics]
+        shown = [f"{of}{name}" for of in (COUNT, SHARE) for name in named]
         if self.x != "topic" and self.shown not in (asked := ["perplexity", "degenerate", *shown]):
             raise ValueError(f"shown is {self.shown!r}: it is one of {', '.join(asked)}")
 
@@ -225,7 +226,7 @@ def report(folder: str | Path) -> Path:
     config, summary, cells = parts["config"], parts["summary"], parts["cells"]
     about = described(config["model"], parts.get("model", {}))
     n = parts["table"].groupby(["condition", "metric"]).size().max()
-    words = (config["source"], f"{about}; {n} continuations a cell{over(parts['table'])}")
+    words = (config["source"], f"{about}; {n} continuations a cell{over(config)}")
     steered = summary[(summary["role"] == "steered") & (summary["place"] == config["place"])]
     steered = steered.assign(
         **{key: steered["method"].map(lambda m, key=key: cells[m][key]) for key in ("topic", "dimensions")}

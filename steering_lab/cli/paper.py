@@ -65,10 +65,11 @@ def paper(
         missing = [figure for i, figure in ordered if not _there(figure, f"{i} of {len(asked)}", results)]
         failed += _side_by_side([figure for figure in missing if not inside(figure)], results, at_once)
         failed += sum(_fails(figure, results) for figure in missing if inside(figure))
+    told = verdict_table(results, figures)
     if table is not None:
         before, after = _around(table)
-        replace_file(table, f"{before}\n{verdict_table(results)}\n{after}")
-    print(verdict_table(results, figures))
+        replace_file(table, f"{before}\n{verdict_table(results) if figures else told}\n{after}")
+    print(told)
     if failed:
         raise SystemExit(1)
 

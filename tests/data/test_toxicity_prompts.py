@@ -42,16 +42,16 @@ def test_a_range_leaves_out_what_lies_beyond_it_and_what_was_not_scored(file: Pa
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("{", "not JSON"),
-        ('{"prompt": "You are"}', "is no prompt"),
-        ('{"prompt": {"text": ""}}', "is no prompt"),
-        ('{"prompt": {"text": "You", "toxicity": 1.5}}', "has the toxicity 1.5"),
-        ('{"prompt": {"text": "You", "toxicity": true}}', "has the toxicity True"),
+        ("{", ": not JSON: "),
+        ('{"prompt": "You are"}', " is no prompt"),
+        ('{"prompt": {"text": ""}}', " is no prompt"),
+        ('{"prompt": {"text": "You", "toxicity": 1.5}}', " has the toxicity 1.5"),
+        ('{"prompt": {"text": "You", "toxicity": true}}', " has the toxicity True"),
     ],
 )
 def test_a_line_of_another_form_is_refused_by_its_number(tmp_path: Path, line: str, says: str) -> None:
     (path := tmp_path / "prompts.jsonl").write_text(json.dumps(ROWS[0]) + "\n" + line + "\n")
-    with pytest.raises(ValueError, match=rf"prompts\.jsonl:2:? {says}"):
+    with pytest.raises(ValueError, match=rf"prompts\.jsonl:2{says}"):
         read_toxicity_prompts(path)
     (empty := tmp_path / "none.jsonl").write_text("\n")
     with pytest.raises(ValueError, match="has no prompts"):

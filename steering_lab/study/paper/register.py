@@ -205,8 +205,7 @@ def _further(results: Path, names: tuple[str, ...]) -> Iterator[str]:
     for toml in [figure.toml for figure in paper_figures(names)]:
         for variant in _variants(toml):
             if variant not in USUAL:
-                settings = (f"variant={variant}",)
-                figure = PaperFigure(toml, read_study(toml, settings), settings)
+                [figure] = paper_figures((toml.stem,), variant)
                 yield _row(figure, _first(figure, results), None, (), variant)
 
 
