@@ -13,7 +13,8 @@ from steering_lab.study.sweep_report import Told
 
 @pytest.fixture(scope="module")
 def told() -> Told:
-    [run] = (Path(__file__).parents[2] / "results" / "actadd_sweep").glob("*_SmolLM2*")
+    runs = (Path(__file__).parents[2] / "results" / "actadd_sweep").glob("*_SmolLM2*")
+    run = min(runs)  # the kept one; a demo leaves younger ones beside it
     return Told(read_run(run))
 
 
